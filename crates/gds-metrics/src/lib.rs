@@ -1,0 +1,9 @@
+//! A metrics core: series that cost an atomic to update, and providers that show them.
+
+pub mod clock;
+pub mod error;
+pub mod index;
+pub mod key;
+pub mod snapshot;
+
+pub use error::{Error, Result};
