@@ -1,0 +1,288 @@
+//! Writes a page: Prometheus text 0.0.4 or OpenMetrics 1.0.
+//!
+//! The caller gives families in the order of the page and series with their label text; what is written here per
+//! series is names, values and exemplars only.
+
+use crate::format::Format;
+use crate::key::Kind;
+use crate::naming::push_label;
+use crate::snapshot::Exemplar;
+
+/// A page being written.
+pub struct Encoder {
+    out: Vec<u8>,
+    format: Format,
+    bucket_labels: Vec<String>,
+}
+
+/// What a page says about a family.
+#[derive(Clone, Copy, Debug)]
+pub struct Header<'a> {
+    /// Name without the suffix of its kind.
+    pub name: &'a str,
+    /// Kind.
+    pub kind: Kind,
+    /// What it means.
+    pub help: &'a str,
+    /// Its unit, or empty.
+    pub unit: &'a str,
+    /// Finite upper bounds of its buckets.
+    pub bounds: &'a [f64],
+}
+
+impl Header<'_> {
+    /// Whether a page asked for by these names shows the family; any of its samples' names will do.
+    pub fn is_asked_for(&self, names: &[String]) -> bool {
+        let suffixes: &[&str] = match self.kind {
+            Kind::Counter => &["", "_total"],
+            Kind::Gauge => &[""],
+            Kind::Histogram | Kind::Timing => &["", "_bucket", "_count", "_sum"],
+        };
+        let matches = |name: &String| name.strip_prefix(self.name).is_some_and(|suffix| suffixes.contains(&suffix));
+        names.is_empty() || names.iter().any(matches)
+    }
+
+    const fn type_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram | Kind::Timing => "histogram",
+        }
+    }
+}
+
+impl Encoder {
+    /// An empty page.
+    pub fn new(format: Format, capacity: usize) -> Self {
+        Self { out: Vec::with_capacity(capacity), format, bucket_labels: Vec::new() }
+    }
+
+    /// Begins a family.
+    pub fn family(&mut self, header: &Header<'_>) {
+        // In text 0.0.4 the type belongs to the sample's name; in OpenMetrics to the family's.
+        let suffix = if header.kind == Kind::Counter && self.format == Format::Text { "_total" } else { "" };
+        for (word, text) in [("# HELP ", header.help), ("# TYPE ", header.type_name())] {
+            self.push(word);
+            self.push(header.name);
+            self.push(suffix);
+            self.push(" ");
+            if word == "# HELP " {
+                self.push_help(text)
+            } else {
+                self.push(text)
+            }
+            self.push("\n");
+        }
+        // OpenMetrics allows a unit only where the name ends in it.
+        let ends_in_unit = header.name.strip_suffix(header.unit).is_some_and(|rest| rest.ends_with('_'));
+        if self.format == Format::OpenMetrics && !header.unit.is_empty() && ends_in_unit {
+            for part in ["# UNIT ", header.name, " ", header.unit, "\n"] {
+                self.push(part);
+            }
+        }
+        self.bucket_labels.clear();
+        if header.kind.is_distribution() {
+            for bound in header.bounds.iter().chain(&[f64::INFINITY]) {
+                let mut le = Vec::new();
+                push_float(&mut le, *bound);
+                let mut label = String::new();
+                push_label(&mut label, "le", &String::from_utf8_lossy(&le));
+                self.bucket_labels.push(label);
+            }
+        }
+    }
+
+    /// A series of the family begun last. `raw` is what [`crate::series::Series::read`] gives.
+    pub fn series(&mut self, header: &Header<'_>, text: &str, raw: &[u64], exemplars: &[Exemplar]) {
+        match header.kind {
+            Kind::Counter => {
+                self.sample(header.name, "_total", text, "", f64::from_bits(raw[0]));
+                self.end(exemplars.first());
+            }
+            Kind::Gauge => {
+                self.sample(header.name, "", text, "", f64::from_bits(raw[0]));
+                self.end(None);
+            }
+            Kind::Histogram | Kind::Timing => self.distribution(header, text, raw, exemplars),
+        }
+    }
+
+    fn distribution(&mut self, header: &Header<'_>, text: &str, raw: &[u64], exemplars: &[Exemplar]) {
+        let labels = std::mem::take(&mut self.bucket_labels);
+        let mut count = 0_u64;
+        for (bucket, (more, label)) in raw[1..].iter().zip(&labels).enumerate() {
+            count = count.wrapping_add(*more);
+            self.sample(header.name, "_bucket", text, label, count as f64);
+            let exemplar = if exemplars.is_empty() { None } else { exemplars.iter().find(|one| one.bucket == bucket) };
+            self.end(exemplar);
+        }
+        self.bucket_labels = labels;
+        // The count comes from the buckets, so that it equals the last of them whatever writers do meanwhile.
+        self.sample(header.name, "_count", text, "", count as f64);
+        self.end(None);
+        self.sample(header.name, "_sum", text, "", f64::from_bits(raw[0]));
+        self.end(None);
+    }
+
+    /// The finished page.
+    pub fn finish(mut self) -> Vec<u8> {
+        if self.format == Format::OpenMetrics {
+            self.push("# EOF\n");
+        }
+        self.out
+    }
+
+    #[inline]
+    fn push(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    fn push_help(&mut self, text: &str) {
+        for c in text.chars() {
+            match c {
+                '\\' => self.push("\\\\"),
+                '\n' => self.push("\\n"),
+                '"' if self.format == Format::OpenMetrics => self.push("\\\""),
+                c => self.push(c.encode_utf8(&mut [0; 4])),
+            }
+        }
+    }
+
+    #[inline]
+    fn sample(&mut self, name: &str, suffix: &str, text: &str, more: &str, value: f64) {
+        self.push(name);
+        self.push(suffix);
+        if !text.is_empty() || !more.is_empty() {
+            self.push("{");
+            self.push(text);
+            if !text.is_empty() && !more.is_empty() {
+                self.push(",");
+            }
+            self.push(more);
+            self.push("}");
+        }
+        self.push(" ");
+        push_float(&mut self.out, value);
+    }
+
+    #[inline]
+    fn end(&mut self, exemplar: Option<&Exemplar>) {
+        if let Some(exemplar) = exemplar.filter(|_| self.format == Format::OpenMetrics) {
+            self.push(" # {trace_id=\"");
+            push_hex(&mut self.out, &exemplar.trace.trace_id);
+            self.push("\",span_id=\"");
+            push_hex(&mut self.out, &exemplar.trace.span_id);
+            self.push("\"} ");
+            push_float(&mut self.out, exemplar.value);
+            self.push(" ");
+            let mut seconds = itoa::Buffer::new();
+            self.push(seconds.format(exemplar.nanos / 1_000_000_000));
+            self.push(&format!(".{:03}", exemplar.nanos % 1_000_000_000 / 1_000_000));
+        }
+        self.push("\n");
+    }
+}
+
+/// A number as both formats and every parser of them take it; whole numbers as `1.0`, as `prometheus_client` writes them.
+pub(crate) fn push_float(out: &mut Vec<u8>, value: f64) {
+    // Whole numbers are most of any page and cost a third of the general case.
+    const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
+    if value.abs() < EXACT && value.fract() == 0.0 && !(value == 0.0 && value.is_sign_negative()) {
+        #[allow(clippy::cast_possible_truncation)] // whole and below 2^53
+        out.extend_from_slice(itoa::Buffer::new().format(value as i64).as_bytes());
+        out.extend_from_slice(b".0");
+    } else if value.is_finite() {
+        out.extend_from_slice(ryu::Buffer::new().format_finite(value).as_bytes());
+    } else if value.is_nan() {
+        out.extend_from_slice(b"NaN");
+    } else {
+        out.extend_from_slice(if value > 0.0 { b"+Inf" } else { b"-Inf" });
+    }
+}
+
+fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        out.push(DIGITS[usize::from(byte >> 4)]);
+        out.push(DIGITS[usize::from(byte & 15)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::TraceContext;
+
+    fn header(kind: Kind) -> Header<'static> {
+        Header { name: "x_seconds", kind, help: "a \"b\"\n\\", unit: "seconds", bounds: &[0.5, 1.0] }
+    }
+
+    fn page(format: Format, kind: Kind, raw: &[f64], exemplars: &[Exemplar]) -> String {
+        let mut encoder = Encoder::new(format, 0);
+        encoder.family(&header(kind));
+        let mut cells: Vec<u64> = raw.iter().map(|value| value.to_bits()).collect();
+        if kind.is_distribution() {
+            for (cell, value) in cells.iter_mut().zip(raw).skip(1) {
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+                let count = *value as u64;
+                *cell = count;
+            }
+        }
+        encoder.series(&header(kind), r#"a="b""#, &cells, exemplars);
+        String::from_utf8(encoder.finish()).expect("UTF-8")
+    }
+
+    #[test]
+    fn a_counter_in_both_formats() {
+        let text =
+            "# HELP x_seconds_total a \"b\"\\n\\\\\n# TYPE x_seconds_total counter\nx_seconds_total{a=\"b\"} 2.5\n";
+        assert_eq!(page(Format::Text, Kind::Counter, &[2.5], &[]), text);
+        let open = "# HELP x_seconds a \\\"b\\\"\\n\\\\\n# TYPE x_seconds counter\n# UNIT x_seconds seconds\nx_seconds_total{a=\"b\"} 2.5\n# EOF\n";
+        assert_eq!(page(Format::OpenMetrics, Kind::Counter, &[2.5], &[]), open);
+    }
+
+    #[test]
+    fn a_distribution_is_cumulative_and_carries_its_exemplar() {
+        let trace = TraceContext { trace_id: [0xab; 16], span_id: [1; 8] };
+        let exemplar = Exemplar { trace, value: 0.7, nanos: 1_500_000_000, bucket: 1 };
+        let page = page(Format::OpenMetrics, Kind::Timing, &[3.2, 1.0, 2.0, 0.0], &[exemplar]);
+        let samples: Vec<_> = page.lines().filter(|line| !line.starts_with('#')).collect();
+        let hex = "ab".repeat(16);
+        assert_eq!(samples[0], r#"x_seconds_bucket{a="b",le="0.5"} 1.0"#);
+        assert_eq!(
+            samples[1],
+            format!(
+                r#"x_seconds_bucket{{a="b",le="1.0"}} 3.0 # {{trace_id="{hex}",span_id="0101010101010101"}} 0.7 1.500"#
+            )
+        );
+        assert_eq!(samples[2], r#"x_seconds_bucket{a="b",le="+Inf"} 3.0"#);
+        assert_eq!(samples[3..], [r#"x_seconds_count{a="b"} 3.0"#, r#"x_seconds_sum{a="b"} 3.2"#]);
+    }
+
+    #[test]
+    fn numbers_are_written_as_parsers_take_them() {
+        for (value, text) in [
+            (1.0, "1.0"),
+            (-0.0, "-0.0"),
+            (0.1, "0.1"),
+            (1e21, "1e21"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
+            (-3.0, "-3.0"),
+            (9_007_199_254_740_993.0, "9007199254740992.0"),
+        ] {
+            let mut out = Vec::new();
+            push_float(&mut out, value);
+            assert_eq!(out, text.as_bytes(), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_family_is_asked_for_by_any_of_its_names() {
+        let asked = |kind, name: &str| header(kind).is_asked_for(&[name.to_owned()]);
+        assert!(asked(Kind::Counter, "x_seconds") && asked(Kind::Counter, "x_seconds_total"));
+        assert!(asked(Kind::Timing, "x_seconds_bucket") && !asked(Kind::Gauge, "x_seconds_bucket"));
+        assert!(!asked(Kind::Gauge, "x") && header(Kind::Gauge).is_asked_for(&[]));
+    }
+}

@@ -1,0 +1,296 @@
+//! Knowing that this process was forked.
+//!
+//! A forked child has one thread and a copy of everything else: of a server it holds the listening socket, but nobody
+//! who accepts. So each fork counts as a new [`generation`], by which the owner of threads, tasks or connections sees
+//! that they stayed behind, and sockets named to [`close_in_child`] are closed before the child runs any of its own
+//! code: the port is free again when the parent lets go of it, whatever becomes of its children.
+//!
+//! Only forks that run the handlers of `pthread_atfork` are seen: `fork(2)`, as Python's `os.fork` and
+//! `multiprocessing` use it. Starting another program needs none of this, since sockets are close-on-exec.
+//! Where there is no fork, the generation is always 0.
+
+// The two foreign calls below, and the fork in the tests; each with its proof.
+#![allow(unsafe_code)]
+
+#[cfg(unix)]
+pub use unix::{ChildClose, close_in_child, generation, watch};
+
+#[cfg(not(unix))]
+pub use elsewhere::{ChildClose, close_in_child, generation, watch};
+
+use std::sync::OnceLock;
+
+/// A value for each process: a forked child makes its own on first use, whatever state the parent's was in.
+///
+/// The parent's value stays in the child's memory, untouched and unused: a lock in it may have been held by a thread
+/// that the child does not have. Only dropping the whole in a child drops it there, so values that own a descriptor or
+/// a thread must know their generation, as those of this crate do.
+#[derive(Debug, Default)]
+pub struct Generations<T> {
+    first: OnceLock<Generation<T>>,
+}
+
+#[derive(Debug)]
+struct Generation<T> {
+    number: u32,
+    value: T,
+    next: OnceLock<Box<Generation<T>>>,
+}
+
+impl<T> Generations<T> {
+    /// Nothing yet.
+    pub const fn new() -> Self {
+        Self { first: OnceLock::new() }
+    }
+
+    /// This process's value, if it has one.
+    #[inline]
+    pub fn get(&self) -> Option<&T> {
+        let number = generation();
+        let mut node = self.first.get()?;
+        while node.number != number {
+            node = node.next.get()?;
+        }
+        Some(&node.value)
+    }
+
+    /// This process's value, made by `make` if it has none.
+    pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+        watch();
+        let number = generation();
+        let made = || Generation { number, value: make(), next: OnceLock::new() };
+        let Some(mut node) = self.first.get() else { return &self.first.get_or_init(made).value };
+        while node.number != number {
+            node = match node.next.get() {
+                Some(next) => next,
+                None => return &node.next.get_or_init(|| Box::new(made())).value,
+            };
+        }
+        &node.value
+    }
+
+    /// Whether any process up to this one had a value.
+    pub fn is_started(&self) -> bool {
+        self.first.get().is_some()
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::os::fd::{AsFd, AsRawFd};
+    use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
+
+    use libc::c_int;
+
+    /// More sockets than a few servers hold at their limit of connections. A handler may not allocate or lock, which
+    /// leaves a table of fixed size.
+    const SLOTS: usize = 1024;
+
+    const EMPTY: c_int = -1;
+
+    static GENERATION: AtomicU32 = AtomicU32::new(0);
+    static WATCHED: AtomicBool = AtomicBool::new(false);
+    static SLOT: [AtomicI32; SLOTS] = [const { AtomicI32::new(EMPTY) }; SLOTS];
+    /// No slot from here on was ever taken: spares the handler the rest of the table.
+    static USED: AtomicUsize = AtomicUsize::new(0);
+
+    // POSIX has it; the libc crate declares it for some systems only.
+    unsafe extern "C" {
+        fn pthread_atfork(
+            prepare: Option<unsafe extern "C" fn()>,
+            parent: Option<unsafe extern "C" fn()>,
+            child: Option<unsafe extern "C" fn()>,
+        ) -> c_int;
+    }
+
+    /// Makes [`generation`] count, from now on; does nothing when it already does.
+    pub fn watch() {
+        // Not a `Once`: one that was running in another thread at the time of a fork never ends in the child.
+        if WATCHED.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // SAFETY: `in_child` has the type asked for, lives as long as the program text, and calls nothing but what
+        // may be called between fork and exec of a process with threads (see there). A library that is unloaded takes
+        // its handlers along: glibc and Apple's libc tie them to the object that registered them.
+        // It fails only without memory for one entry; then forks go unseen, as they would without this module.
+        let _ = unsafe { pthread_atfork(None, None, Some(in_child)) };
+    }
+
+    extern "C" fn in_child() {
+        GENERATION.fetch_add(1, Ordering::Relaxed);
+        for slot in SLOT.iter().take(USED.load(Ordering::Relaxed)) {
+            let fd = slot.swap(EMPTY, Ordering::Relaxed);
+            if fd != EMPTY {
+                // SAFETY: close(2) is async-signal-safe. The descriptor is open and is the one that was registered:
+                // its owner lives in the parent and takes it out of the table before closing it, and the copy of the
+                // owner in this child does not close it (contract of `close_in_child`).
+                unsafe { libc::close(fd) };
+            }
+        }
+    }
+
+    /// How many forks lie between the process that called [`watch`] first and this one.
+    ///
+    /// Store it with whatever does not survive a fork, compare before use.
+    pub fn generation() -> u32 {
+        GENERATION.load(Ordering::Relaxed)
+    }
+
+    /// Keeps a descriptor on the list of those that a forked child closes; dropping this takes it off.
+    ///
+    /// In a child, dropping it does nothing: the list is empty there.
+    #[derive(Debug)]
+    #[must_use = "dropped at once, it takes the descriptor off the list again"]
+    pub struct ChildClose {
+        slot: Option<&'static AtomicI32>,
+        generation: u32,
+    }
+
+    /// Has forked children close the descriptor of `socket`, while they keep everything else.
+    ///
+    /// Drop the guard before `socket`, so that no child closes a number that meanwhile means another file; and in a
+    /// child ([`generation`] tells), forget `socket` instead of dropping it, since its number may be taken again.
+    /// The list has 1024 places; beyond those, a child keeps its copy until it ends, which costs a port kept open,
+    /// never correctness.
+    pub fn close_in_child(socket: &impl AsFd) -> ChildClose {
+        let fd = socket.as_fd().as_raw_fd();
+        let generation = generation();
+        let free = SLOT.iter().enumerate().find(|(_, slot)| {
+            slot.load(Ordering::Relaxed) == EMPTY
+                && slot.compare_exchange(EMPTY, fd, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        });
+        if let Some((number, _)) = free {
+            USED.fetch_max(number + 1, Ordering::Relaxed);
+        }
+        ChildClose { slot: free.map(|(_, slot)| slot), generation }
+    }
+
+    impl Drop for ChildClose {
+        fn drop(&mut self) {
+            if let Some(slot) = self.slot
+                && self.generation == generation()
+            {
+                slot.store(EMPTY, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod elsewhere {
+    /// Does nothing where there is no fork.
+    pub fn watch() {}
+
+    /// Always 0 where there is no fork.
+    pub fn generation() -> u32 {
+        0
+    }
+
+    /// Nothing to close where there is no fork.
+    #[derive(Debug)]
+    pub struct ChildClose;
+
+    /// Does nothing where there is no fork.
+    pub fn close_in_child<T>(_: &T) -> ChildClose {
+        ChildClose
+    }
+}
+
+#[cfg(all(test, unix))]
+pub(crate) mod tests {
+    use std::io::{PipeReader, PipeWriter, Read, pipe};
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    /// A forked child that lives until this is dropped.
+    pub(crate) struct Child {
+        pid: libc::pid_t,
+        keep: Option<PipeWriter>,
+        /// The child's generation minus the parent's at the fork.
+        pub(crate) generations: u8,
+    }
+
+    impl Child {
+        pub(crate) fn fork() -> Self {
+            watch();
+            let before = generation();
+            let (wait, keep): (PipeReader, PipeWriter) = pipe().unwrap();
+            let (mut told, tell): (PipeReader, PipeWriter) = pipe().unwrap();
+            let (wait_fd, keep_fd, tell_fd) = (wait.as_raw_fd(), keep.as_raw_fd(), tell.as_raw_fd());
+            // SAFETY: the child of this process with threads calls async-signal-safe functions only (close, write,
+            // read, _exit) on descriptors it inherited and on bytes of its own stack, and never returns from here.
+            let pid = unsafe { libc::fork() };
+            if pid == 0 {
+                let mut byte = [generation().wrapping_sub(before).to_le_bytes()[0]];
+                // SAFETY: as above.
+                unsafe {
+                    libc::close(keep_fd);
+                    libc::write(tell_fd, byte.as_ptr().cast(), 1);
+                    // Ends with the parent's side of the pipe.
+                    libc::read(wait_fd, byte.as_mut_ptr().cast(), 1);
+                    libc::_exit(0);
+                }
+            }
+            assert!(pid > 0, "{}", std::io::Error::last_os_error());
+            drop((wait, tell));
+            let mut byte = [0];
+            told.read_exact(&mut byte).unwrap();
+            Self { pid, keep: Some(keep), generations: byte[0] }
+        }
+    }
+
+    impl Drop for Child {
+        fn drop(&mut self) {
+            drop(self.keep.take());
+            // SAFETY: waits for a child of this process that nobody else waits for; no status is asked for.
+            unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), 0) };
+        }
+    }
+
+    fn listen() -> (TcpListener, std::net::SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        (listener, addr)
+    }
+
+    #[test]
+    fn a_child_is_the_next_generation_and_the_parent_stays() {
+        watch();
+        let before = generation();
+        assert_eq!(Child::fork().generations, 1);
+        assert_eq!(generation(), before);
+    }
+
+    #[test]
+    fn a_port_is_free_once_the_parent_lets_go_while_the_child_lives() {
+        let (listener, addr) = listen();
+        let guard = close_in_child(&listener);
+        let child = Child::fork();
+        drop(guard);
+        drop(listener);
+        TcpListener::bind(addr).unwrap();
+        drop(child);
+    }
+
+    #[test]
+    fn a_descriptor_off_the_list_stays_open_in_the_child() {
+        let (listener, addr) = listen();
+        drop(close_in_child(&listener));
+        let child = Child::fork();
+        drop(listener);
+        assert_eq!(TcpListener::bind(addr).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+        drop(child);
+    }
+
+    #[test]
+    fn a_full_list_gives_guards_that_do_nothing() {
+        let (listener, _) = listen();
+        // Copies, since a child would close each number that is listed.
+        let copies: Vec<_> = (0..3).map(|_| listener.try_clone().unwrap()).collect();
+        let guards: Vec<_> = copies.iter().map(close_in_child).collect();
+        drop(guards);
+        drop(copies);
+    }
+}

@@ -1,0 +1,224 @@
+//! How names and labels given by a caller become names and labels of a page.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use crate::key::Kind;
+
+/// Whether a registry shows names as Prometheus can take them, or as given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// `[a-zA-Z_:][a-zA-Z0-9_:]*`, the data model every Prometheus understands.
+    Prometheus,
+    /// Dots, dashes and UTF-8 stay: OTLP.
+    AsGiven,
+}
+
+/// The family name for `name` under `prefix`, without the suffix of its kind.
+pub fn family_name(naming: Naming, prefix: &str, name: &str, kind: Kind) -> String {
+    let mut full = String::with_capacity(prefix.len() + name.len() + 1);
+    match naming {
+        Naming::AsGiven => {
+            full.push_str(prefix);
+            if !prefix.is_empty() {
+                full.push('.');
+            }
+            full.push_str(name);
+        }
+        Naming::Prometheus => {
+            push_sanitised(&mut full, prefix, true);
+            if !full.is_empty() {
+                full.push('_');
+            }
+            push_sanitised(&mut full, name, true);
+            if kind == Kind::Counter {
+                // The page adds `_total` to every counter, so one that already has it must not get it twice.
+                if let Some(base) = full.strip_suffix("_total").filter(|base| !base.is_empty()) {
+                    full.truncate(base.len());
+                }
+            }
+        }
+    }
+    full
+}
+
+fn push_sanitised(out: &mut String, text: &str, colons: bool) {
+    for c in text.chars() {
+        if out.is_empty() && c.is_ascii_digit() {
+            out.push('_');
+        }
+        out.push(if c.is_ascii_alphanumeric() || c == '_' || (colons && c == ':') { c } else { '_' });
+    }
+}
+
+/// A label name the page can carry; reserved ones get `exported_`, as Prometheus itself does on a clash.
+pub fn label_name(name: &str, also_reserved: Option<&str>) -> String {
+    let mut clean = String::with_capacity(name.len());
+    push_sanitised(&mut clean, name, false);
+    if clean.is_empty() {
+        clean.push('_');
+    }
+    let reserved = clean == "le" || clean == "quantile" || clean.starts_with("__") || also_reserved == Some(&clean);
+    if reserved { format!("exported_{clean}") } else { clean }
+}
+
+/// Labels in the one form in which two spellings of a series are the same: sanitised, sorted, joined.
+///
+/// Names that become the same name are joined with `;` in the order of the names as given, which is the rule
+/// OpenTelemetry gives for the same case (specification, "Prometheus and OpenMetrics Compatibility").
+pub fn canonical_labels<'a>(
+    naming: Naming,
+    labels: &[(&'a str, &'a str)],
+    also_reserved: Option<&str>,
+) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
+    let mut given: Vec<_> = labels.to_vec();
+    given.sort_unstable();
+    let mut clean: Vec<(Cow<'a, str>, Cow<'a, str>)> = given
+        .into_iter()
+        .map(|(name, value)| match naming {
+            Naming::AsGiven => (Cow::Borrowed(name), Cow::Borrowed(value)),
+            Naming::Prometheus => (Cow::Owned(label_name(name, also_reserved)), Cow::Borrowed(value)),
+        })
+        .collect();
+    clean.sort_by(|a, b| a.0.cmp(&b.0)); // stable: equal names stay in the order of the names as given
+    clean.dedup_by(|later, first| {
+        let same = later.0 == first.0;
+        if same {
+            let joined = first.1.to_mut();
+            joined.push(';');
+            joined.push_str(&later.1);
+        }
+        same
+    });
+    clean
+}
+
+/// `a="b",c="d"`, escaped as both text formats want it.
+pub fn label_text(labels: &[(Cow<'_, str>, Cow<'_, str>)]) -> String {
+    let mut text = String::new();
+    for (name, value) in labels {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        push_label(&mut text, name, value);
+    }
+    text
+}
+
+/// Appends `name="value"` with the value escaped.
+pub fn push_label(text: &mut String, name: &str, value: &str) {
+    text.push_str(name);
+    text.push_str("=\"");
+    for c in value.chars() {
+        match c {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+}
+
+/// The names already on a page, so that no two families show samples under one name.
+#[derive(Debug, Default)]
+pub struct TakenNames(HashSet<String>);
+
+impl TakenNames {
+    /// Takes `name` for a family of `kind`, or the first of `name_kind`, `name_kind_2`, ... that is free.
+    pub fn take(&mut self, naming: Naming, name: &str, kind: Kind) -> String {
+        let mut candidate = name.to_owned();
+        let mut attempt = 1;
+        loop {
+            let names = exposed_names(naming, &candidate, kind);
+            if names.iter().all(|exposed| !self.0.contains(exposed)) {
+                self.0.extend(names);
+                return candidate;
+            }
+            candidate = if attempt == 1 {
+                format!("{name}_{}", kind.as_str())
+            } else {
+                format!("{name}_{}_{attempt}", kind.as_str())
+            };
+            attempt += 1;
+        }
+    }
+
+    /// Takes a name that something other than the registry shows.
+    pub fn reserve(&mut self, name: &str) {
+        self.0.insert(name.to_owned());
+    }
+}
+
+/// Every name a family of this kind shows or, in OpenMetrics, keeps others from showing.
+fn exposed_names(naming: Naming, name: &str, kind: Kind) -> Vec<String> {
+    let suffixes: &[&str] = match (naming, kind) {
+        (Naming::AsGiven, _) | (_, Kind::Gauge) => &[""],
+        (_, Kind::Counter) => &["", "_total", "_created"],
+        (_, Kind::Histogram | Kind::Timing) => &["", "_bucket", "_count", "_sum", "_created"],
+    };
+    suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(prefix: &str, name: &str, kind: Kind) -> String {
+        family_name(Naming::Prometheus, prefix, name, kind)
+    }
+
+    #[test]
+    fn names_become_what_prometheus_takes() {
+        assert_eq!(name("gds", "vault.secret.fetch", Kind::Gauge), "gds_vault_secret_fetch");
+        assert_eq!(name("", "9 lives-é", Kind::Gauge), "_9_lives__");
+        assert_eq!(name("my-app", "a:b", Kind::Gauge), "my_app_a:b");
+    }
+
+    #[test]
+    fn a_counter_loses_the_total_that_the_page_adds() {
+        assert_eq!(name("gds", "requests_total", Kind::Counter), "gds_requests");
+        assert_eq!(name("gds", "requests.total", Kind::Counter), "gds_requests");
+        assert_eq!(name("gds", "requests_total", Kind::Gauge), "gds_requests_total");
+        assert_eq!(name("", "_total", Kind::Counter), "_total");
+    }
+
+    #[test]
+    fn reserved_label_names_are_exported() {
+        for (given, shown) in [
+            ("a-b", "a_b"),
+            ("le", "exported_le"),
+            ("quantile", "exported_quantile"),
+            ("__x", "exported___x"),
+            ("1st", "_1st"),
+            ("", "_"),
+            ("a:b", "a_b"),
+        ] {
+            assert_eq!(label_name(given, None), shown);
+        }
+        assert_eq!(label_name("pid", Some("pid")), "exported_pid");
+    }
+
+    #[test]
+    fn labels_that_become_one_are_joined() {
+        let labels = canonical_labels(Naming::Prometheus, &[("a.b", "2"), ("c", "3"), ("a-b", "1")], None);
+        assert_eq!(label_text(&labels), r#"a_b="1;2",c="3""#);
+    }
+
+    #[test]
+    fn values_are_escaped() {
+        let mut text = String::new();
+        push_label(&mut text, "a", "x\\\"\n");
+        assert_eq!(text, r#"a="x\\\"\n""#);
+    }
+
+    #[test]
+    fn the_later_type_gets_a_suffix_that_is_free() {
+        let mut taken = TakenNames::default();
+        assert_eq!(taken.take(Naming::Prometheus, "x", Kind::Counter), "x");
+        assert_eq!(taken.take(Naming::Prometheus, "x", Kind::Gauge), "x_gauge");
+        assert_eq!(taken.take(Naming::Prometheus, "x_total", Kind::Gauge), "x_total_gauge");
+        assert_eq!(taken.take(Naming::Prometheus, "x_gauge", Kind::Gauge), "x_gauge_gauge");
+        assert_eq!(taken.take(Naming::Prometheus, "x", Kind::Gauge), "x_gauge_2");
+    }
+}

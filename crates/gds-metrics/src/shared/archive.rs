@@ -1,0 +1,259 @@
+//! The shared folder as a whole: who lives, what the dead left, and the merge of all.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::format::{self, FamilyText, HEADER_LEN, RECORD_LEN};
+use super::merge::{Merged, Taking};
+use super::reader::{Item, Reader};
+use super::writer::{EXTENSION, TEMPORARY};
+use crate::cells;
+use crate::error::{Error, Result};
+use crate::exemplar;
+use crate::key::Kind;
+
+/// The file of everything the dead counted.
+const ARCHIVE: &str = "archive.gds-archive";
+/// The lock that lets one process at a time fold and read.
+const LOCK: &str = "lock";
+/// What an unreadable file is renamed to, so that it is counted once and a person can look at it.
+const TORN: &str = "torn";
+/// A scrape gives up on a process that holds the folder for longer: it was stopped in the middle of its own.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A folder shared by the processes of one program.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+/// What a scrape of the folder found.
+#[derive(Debug, Default)]
+pub struct Merge {
+    /// All series.
+    pub merged: Merged,
+    /// Files that made no sense and were left out.
+    pub torn: usize,
+    /// Files of dead processes folded into the archive.
+    pub folded: usize,
+}
+
+impl Folder {
+    /// Uses `path`, making it if needed.
+    pub fn open(path: &Path) -> Result<Self> {
+        let unusable = |source| Error::File {
+            setting: "multiprocess_dir",
+            path: path.to_owned(),
+            remedy: "name a folder on a local disk that this program may write to",
+            source,
+        };
+        fs::create_dir_all(path).map_err(unusable)?;
+        let folder = Self { path: path.to_owned() };
+        folder.lock_file().map_err(unusable)?;
+        Ok(folder)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn lock_file(&self) -> io::Result<File> {
+        File::options().create(true).truncate(false).write(true).open(self.path.join(LOCK))
+    }
+
+    /// Folds the dead and adds up all.
+    pub fn merge(&self) -> Result<Merge> {
+        self.merge_within(PATIENCE).map_err(|source| Error::File {
+            setting: "multiprocess_dir",
+            path: self.path.clone(),
+            remedy: "see that the folder is there, writable, and that no process of the program is stopped in a scrape",
+            source,
+        })
+    }
+
+    fn merge_within(&self, patience: Duration) -> io::Result<Merge> {
+        // Dropping the file at the end lets the lock go, as does any death of this process.
+        let _lock = lock(self.lock_file()?, patience)?;
+        let mut merge = Merge::default();
+        let mut folded_before = Vec::new();
+        if let Ok(file) = File::open(self.path.join(ARCHIVE)) {
+            let archive = Reader::open(&file);
+            match archive.as_ref().map(|archive| merge.merged.add(archive, Taking::Live)) {
+                Ok(Ok(())) => folded_before = archive.map(|archive| names(&archive)).unwrap_or_default(),
+                _ => self.set_aside(ARCHIVE, &mut merge)?,
+            }
+        }
+        let (living, dead) = self.files(&folded_before, &mut merge)?;
+        if !dead.is_empty() {
+            let mut folded = Vec::new();
+            for (name, _held, reader) in &dead {
+                if merge.merged.add(reader, Taking::Dead).is_ok() {
+                    folded.push(name.as_str());
+                } else {
+                    self.set_aside(name, &mut merge)?;
+                }
+            }
+            self.write_archive(&merge.merged, &folded)?;
+            for name in &folded {
+                remove(&self.path.join(name))?;
+            }
+            merge.folded = folded.len();
+        }
+        for reader in &living {
+            // A living process's file is left where it is: its owner goes on writing to it.
+            merge.torn += usize::from(merge.merged.add(reader, Taking::Live).is_err());
+        }
+        merge.merged.settle_names();
+        Ok(merge)
+    }
+
+    /// Opens every process's file; those of the dead come with their lock, so that nobody else folds them.
+    #[allow(clippy::type_complexity)]
+    fn files(
+        &self,
+        folded_before: &[String],
+        merge: &mut Merge,
+    ) -> io::Result<(Vec<Reader>, Vec<(String, File, Reader)>)> {
+        let (mut living, mut dead) = (Vec::new(), Vec::new());
+        for entry in fs::read_dir(&self.path)? {
+            let path = entry?.path();
+            let (Some(name), Some(extension)) = (path.file_name().and_then(|name| name.to_str()), path.extension())
+            else {
+                continue;
+            };
+            if extension != EXTENSION && extension != TEMPORARY {
+                continue;
+            }
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // a newcomer just renamed it
+                Err(error) => return Err(error),
+            };
+            let alive = flock(&file, FlockOperation::NonBlockingLockExclusive).is_err();
+            if extension == TEMPORARY {
+                // Without a lock it was left by a process killed while it made it, or its maker is between two calls
+                // and has not locked it yet: only age tells.
+                let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
+                if !alive && age > Duration::from_secs(60) {
+                    remove(&path)?;
+                }
+                continue;
+            }
+            if !alive && folded_before.iter().any(|folded| folded == name) {
+                remove(&path)?; // folded by a scrape that was killed before it could remove the file
+                continue;
+            }
+            match Reader::open(&file) {
+                Ok(reader) if alive => living.push(reader),
+                Ok(reader) => dead.push((name.to_owned(), file, reader)),
+                Err(_) if alive => merge.torn += 1,
+                Err(_) => self.set_aside(name, merge)?,
+            }
+        }
+        Ok((living, dead))
+    }
+
+    fn set_aside(&self, name: &str, merge: &mut Merge) -> io::Result<()> {
+        merge.torn += 1;
+        let path = self.path.join(name);
+        match fs::rename(&path, path.with_extension(TORN)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Replaces the archive in one step; `folded` are the files it now contains and that are about to be removed.
+    fn write_archive(&self, merged: &Merged, folded: &[&str]) -> io::Result<()> {
+        let mut temporary = tempfile::NamedTempFile::new_in(&self.path)?;
+        temporary.write_all(&archive_bytes(merged, folded))?;
+        temporary.as_file().sync_data()?;
+        temporary.persist(self.path.join(ARCHIVE)).map_err(|error| error.error)?;
+        Ok(())
+    }
+}
+
+fn lock(file: File, patience: Duration) -> io::Result<File> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn names(archive: &Reader) -> Vec<String> {
+    let mut names = Vec::new();
+    let _ = archive.for_each(|item| {
+        if let Item::Folded(name) = item {
+            names.push(name.to_owned());
+        }
+        Ok(())
+    });
+    names
+}
+
+fn archive_bytes(merged: &Merged, folded: &[&str]) -> Vec<u8> {
+    let mut out = vec![0; HEADER_LEN];
+    for name in folded {
+        push_record(&mut out, format::FOLDED, 0, 0, name.as_bytes(), &[]);
+    }
+    for (number, family) in (0_u64..).zip(&merged.families) {
+        let way = u64::from(family.kind as u8) | u64::from(family.aggregation as u8) << 8;
+        let text =
+            FamilyText { name: &family.name, help: &family.help, unit: &family.unit, bounds: family.bounds.to_vec() };
+        push_record(&mut out, format::FAMILY, number, way, &text.encode(), &[]);
+        for series in &family.series {
+            let record = out.len() as u64;
+            let mut row = vec![series.updated];
+            if family.kind.is_distribution() {
+                let count = series.raw[1..].iter().fold(0_u64, |sum, more| sum.wrapping_add(*more));
+                row.extend([count, count]); // as many observations finished as were started
+            }
+            row.extend(&series.raw);
+            push_record(&mut out, format::SERIES, number, row.len() as u64, series.text.as_bytes(), &row);
+            if !series.exemplars.is_empty() {
+                let slots = if family.kind == Kind::Counter { 1 } else { family.bounds.len() + 1 };
+                let cells = cells::Cells::heap(exemplar::cells_len(slots));
+                series.exemplars.iter().for_each(|one| exemplar::store(cells.get(), one));
+                let row: Vec<u64> =
+                    cells.get().iter().map(|cell| cell.load(std::sync::atomic::Ordering::Relaxed)).collect();
+                push_record(&mut out, format::EXEMPLARS, record, row.len() as u64, &[], &row);
+            }
+        }
+    }
+    let used = out.len() as u64;
+    out[..8].copy_from_slice(&format::MAGIC.to_ne_bytes());
+    out[format::USED_AT..format::USED_AT + 8].copy_from_slice(&used.to_ne_bytes());
+    out
+}
+
+fn push_record(out: &mut Vec<u8>, kind: u32, a: u64, b: u64, text: &[u8], cells: &[u64]) {
+    let length = RECORD_LEN + format::padded(text.len()) + cells.len() * 8;
+    let words = [length, format::checksum(kind, a, b, text) as usize, kind as usize, text.len()];
+    for word in words {
+        out.extend(u32::try_from(word).unwrap_or(u32::MAX).to_ne_bytes());
+    }
+    out.extend(a.to_ne_bytes());
+    out.extend(b.to_ne_bytes());
+    out.extend(text);
+    out.resize(out.len().next_multiple_of(8), 0);
+    for cell in cells {
+        out.extend(cell.to_ne_bytes());
+    }
+}

@@ -1,0 +1,205 @@
+//! This process's file: series are appended once, their cells are then updated in place.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+
+use super::format::{self, FamilyText, HEADER_LEN, RECORD_LEN};
+use super::mapped::{MappedCells, Segment};
+use crate::cells::Cells;
+use crate::family::Family;
+use crate::fork;
+
+/// The first mapping; each further one doubles the file up to a step of [`MAX_STEP`].
+const FIRST_STEP: usize = 64 * 1024;
+const MAX_STEP: usize = 4 * 1024 * 1024;
+
+/// This process's file in a shared folder.
+#[derive(Debug)]
+pub struct Writer {
+    path: PathBuf,
+    file: File,
+    /// Held open only for its lock: the lock ends when the last descriptor of *this* opening goes, and a mapping would
+    /// count as one, so it must not be the opening that is mapped. A forked child closes it at once.
+    lock: ManuallyDrop<File>,
+    close_in_child: Option<fork::ChildClose>,
+    generation: u32,
+    header: Arc<Segment>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    segment: Arc<Segment>,
+    /// Offset in the file of the segment's start, and in the segment of its free part.
+    start: usize,
+    free: usize,
+    families: HashMap<Arc<str>, u64>,
+}
+
+/// Distinguishes several writers of one process in one nanosecond.
+static SEQUENCE: AtomicU64 = AtomicU64::new(0);
+
+/// Ending of the files of processes.
+pub(super) const EXTENSION: &str = "gds";
+/// Ending of files that are not complete yet.
+pub(super) const TEMPORARY: &str = "tmp";
+
+impl Writer {
+    /// Makes this process's file in `folder`.
+    pub fn create(folder: &Path) -> io::Result<Self> {
+        fork::watch();
+        let nanos = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos())
+            .unwrap_or(u64::MAX);
+        let pid = std::process::id();
+        let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+        let path = folder.join(format!("{pid}-{nanos}-{sequence}.{EXTENSION}"));
+        let temporary = path.with_extension(TEMPORARY);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&temporary)?;
+        // The file gets its real name only with its lock held and its header written: nobody ever sees it unlocked.
+        let made = Self::prepare(&temporary, &path, &file, u64::from(pid), nanos);
+        let (lock, header) = made.inspect_err(|_| drop(std::fs::remove_file(&temporary)))?;
+        let state = State { segment: Arc::clone(&header), start: 0, free: HEADER_LEN, families: HashMap::new() };
+        Ok(Self {
+            path,
+            file,
+            close_in_child: Some(fork::close_in_child(&lock)),
+            lock: ManuallyDrop::new(lock),
+            generation: fork::generation(),
+            header,
+            state: Mutex::new(state),
+        })
+    }
+
+    fn prepare(temporary: &Path, path: &Path, file: &File, pid: u64, nanos: u64) -> io::Result<(File, Arc<Segment>)> {
+        let lock = File::open(temporary)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        reserve(file, 0, FIRST_STEP)?;
+        let header = Segment::map(file, 0, FIRST_STEP)?;
+        header.write(0, &format::MAGIC.to_ne_bytes());
+        header.write(format::PID_AT, &pid.to_ne_bytes());
+        header.write(format::CREATED_AT, &nanos.to_ne_bytes());
+        header.words(format::USED_AT, 1)[0].store(HEADER_LEN as u64, Ordering::Release);
+        std::fs::rename(temporary, path)?;
+        Ok((lock, Arc::new(header)))
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Adds a series of `family`; the family too if it is new here.
+    pub(crate) fn series(&self, family: &Family, text: &str) -> io::Result<Cells> {
+        let mut state = self.state.lock();
+        let number = if let Some(number) = state.families.get(&family.name) {
+            *number
+        } else {
+            let number = state.families.len() as u64;
+            let meta = family.meta.read().clone();
+            let described = FamilyText {
+                name: &family.name,
+                help: &meta.help,
+                unit: &meta.unit,
+                bounds: family.shape.bounds.to_vec(),
+            };
+            let way = u64::from(family.shape.kind as u8) | u64::from(family.aggregation as u8) << 8;
+            self.append(&mut state, format::FAMILY, number, way, &described.encode(), 0)?;
+            state.families.insert(Arc::clone(&family.name), number);
+            number
+        };
+        let len = family.shape.cells_len();
+        self.append(&mut state, format::SERIES, number, len as u64, text.as_bytes(), len).map(Cells::Mapped)
+    }
+
+    /// Adds room for the exemplars of a series.
+    pub(crate) fn exemplars(&self, series: &MappedCells, len: usize) -> io::Result<Cells> {
+        let mut state = self.state.lock();
+        self.append(&mut state, format::EXEMPLARS, series.record, len as u64, &[], len).map(Cells::Mapped)
+    }
+
+    fn append(
+        &self,
+        state: &mut State,
+        kind: u32,
+        a: u64,
+        b: u64,
+        text: &[u8],
+        cells: usize,
+    ) -> io::Result<MappedCells> {
+        let text_end = RECORD_LEN + format::padded(text.len());
+        let length = text_end + cells * 8;
+        let (Ok(length_word), Ok(text_len)) = (u32::try_from(length), u32::try_from(text.len())) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a series of more than 4 GiB"));
+        };
+        if state.free + length > state.segment.len() {
+            self.grow(state, length)?;
+        }
+        let (segment, at) = (&state.segment, state.free);
+        segment.write(at, &length_word.to_ne_bytes());
+        segment.write(at + 4, &format::checksum(kind, a, b, text).to_ne_bytes());
+        segment.write(at + 8, &kind.to_ne_bytes());
+        segment.write(at + 12, &text_len.to_ne_bytes());
+        segment.write(at + 16, &a.to_ne_bytes());
+        segment.write(at + 24, &b.to_ne_bytes());
+        segment.write(at + RECORD_LEN, text);
+        let record = state.start + at;
+        let made = MappedCells::new(Arc::clone(segment), at + text_end, cells, record as u64);
+        state.free += length;
+        self.publish(record + length);
+        Ok(made)
+    }
+
+    /// Maps the next part of the file, after filling up the present one.
+    fn grow(&self, state: &mut State, needed: usize) -> io::Result<()> {
+        let start = state.start + state.segment.len();
+        let len = needed.max(start.min(MAX_STEP)).next_multiple_of(FIRST_STEP);
+        reserve(&self.file, start, len)?;
+        let segment = Segment::map(&self.file, start as u64, len)?;
+        let rest = state.segment.len() - state.free;
+        if rest > 0 {
+            let rest = u32::try_from(rest).unwrap_or(u32::MAX); // a mapping is at most a record longer than MAX_STEP
+            state.segment.write(state.free, &rest.to_ne_bytes());
+            state.segment.write(state.free + 4, &format::PADDING.to_ne_bytes());
+            self.publish(start);
+        }
+        *state = State { segment: Arc::new(segment), start, free: 0, families: std::mem::take(&mut state.families) };
+        Ok(())
+    }
+
+    fn publish(&self, used: usize) {
+        self.header.words(format::USED_AT, 1)[0].store(used as u64, Ordering::Release);
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.close_in_child.take()); // first, so that no child closes a number that means another file by then
+        // In a forked child the descriptor was closed by the fork handler, and its number may be another file's by now.
+        if self.generation == fork::generation() {
+            #[allow(unsafe_code)]
+            // SAFETY: taken once, in drop; nobody uses the field afterwards.
+            drop(unsafe { ManuallyDrop::take(&mut self.lock) });
+        }
+    }
+}
+
+/// Gives the file real blocks, so that a full disk is an error here and not a signal at some later increment.
+fn reserve(file: &File, start: usize, len: usize) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::empty(), start as u64, len as u64) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+            use std::os::unix::fs::FileExt;
+            file.write_all_at(&vec![0; len], start as u64)
+        }
+        Err(error) => Err(error.into()),
+    }
+}

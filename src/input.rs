@@ -1,0 +1,184 @@
+//! Arguments of the four observing methods: Python objects in, borrowed text and a number out.
+//!
+//! The usual case (a `str`, a number, a `dict` of `str` to `str`) borrows everything and allocates nothing. Anything
+//! else takes the slow way, where Python code may run (`__str__`, `__float__`) and its failure is a [`Refusal`].
+#![allow(unsafe_code)]
+
+use std::borrow::Cow;
+
+use gds_metrics::registry::Refusal;
+use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyMapping, PyString};
+use smallvec::SmallVec;
+
+/// Label names and values; more than eight of them go to the heap.
+pub(crate) type Labels<'a> = SmallVec<[(&'a str, &'a str); 8]>;
+
+/// What is passed on when arguments cannot be used: a reason to count, or an exception that is no `Exception`
+/// (Ctrl-C while user code ran), which belongs to the program.
+pub(crate) enum Unusable {
+    Refused(Refusal),
+    Raise(PyErr),
+}
+
+impl Unusable {
+    /// As an exception, for calls that may raise.
+    pub(crate) fn into_argument_error(self, name: &Bound<'_, PyAny>, labels: Option<&Bound<'_, PyAny>>) -> PyErr {
+        match self {
+            Self::Raise(error) => error,
+            Self::Refused(refusal) => PyTypeError::new_err(format!(
+                "{}: expected a name that is a str and labels that are a dict of str to str, got {} and {}",
+                refusal.as_str(),
+                type_name(Some(name)),
+                type_name(labels),
+            )),
+        }
+    }
+
+    fn from(py: Python<'_>, error: PyErr, refusal: Refusal) -> Self {
+        if error.is_instance_of::<PyException>(py) { Self::Refused(refusal) } else { Self::Raise(error) }
+    }
+}
+
+/// An argument that tells `None` from nothing.
+#[derive(Clone, Copy)]
+pub(crate) struct Given<'a, 'py>(Option<Borrowed<'a, 'py, PyAny>>);
+
+impl<'a, 'py> Given<'a, 'py> {
+    /// Nothing was given.
+    pub(crate) const MISSING: Self = Self(None);
+
+    /// What was given.
+    pub(crate) fn get(&self) -> Option<&Bound<'py, PyAny>> {
+        self.0.as_deref()
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Given<'a, 'py> {
+    type Error = std::convert::Infallible;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> Result<Self, Self::Error> {
+        Ok(Self(Some(object)))
+    }
+}
+
+/// The value; a missing one is the one of an increment.
+#[inline]
+pub(crate) fn number(value: Option<&Bound<'_, PyAny>>) -> Result<f64, Unusable> {
+    let Some(value) = value else { return Ok(1.0) };
+    if let Ok(value) = value.cast_exact::<PyFloat>() {
+        return Ok(value.value());
+    }
+    if value.is_exact_instance_of::<PyInt>()
+        && let Ok(whole) = value.extract::<i64>()
+    {
+        return Ok(whole as f64);
+    }
+    value.extract::<f64>().map_err(|error| Unusable::from(value.py(), error, Refusal::InvalidValue))
+}
+
+/// Calls `then` with name and labels as text.
+#[inline]
+pub(crate) fn with_text<R>(
+    name: &Bound<'_, PyAny>,
+    labels: Option<&Bound<'_, PyAny>>,
+    then: impl FnOnce(&str, &[(&str, &str)]) -> R,
+) -> Result<R, Unusable> {
+    let mut borrowed = Labels::new();
+    if let Ok(name) = name.cast_exact::<PyString>()
+        && let Ok(name) = name.to_str()
+        && borrow_labels(labels, &mut borrowed)
+    {
+        return Ok(then(name, &borrowed));
+    }
+    drop(borrowed);
+    with_owned_text(name, labels, then)
+}
+
+/// Borrows the text of every label; false if something is no `str` with UTF-8 text in an exact `dict`.
+#[inline]
+fn borrow_labels<'a>(labels: Option<&'a Bound<'_, PyAny>>, into: &mut Labels<'a>) -> bool {
+    let Some(labels) = labels else { return true };
+    let Ok(dict) = labels.cast_exact::<PyDict>() else { return labels.is_none() };
+    let (mut position, mut key, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: `dict` is an exact dict and the interpreter is attached for 'a. No Python code runs until the caller is
+    // done with the borrowed text (reading the UTF-8 of an exact str runs none, nor does counting), so nobody can
+    // change the dict, and it keeps its keys and values alive. The text of a str never moves or changes.
+    unsafe {
+        while ffi::PyDict_Next(dict.as_ptr(), &raw mut position, &raw mut key, &raw mut value) != 0 {
+            let (Some(name), Some(value)) = (borrow_text(key), borrow_text(value)) else { return false };
+            into.push((name, value));
+        }
+    }
+    true
+}
+
+/// The text of an exact `str` that is valid UTF-8 (no lone surrogates).
+///
+/// # Safety
+/// `object` is a valid object that lives for 'a, and the interpreter is attached.
+#[inline]
+unsafe fn borrow_text<'a>(object: *mut ffi::PyObject) -> Option<&'a str> {
+    let mut len: ffi::Py_ssize_t = 0;
+    // SAFETY: as the caller promises; the pointer and length describe UTF-8 owned by the object.
+    unsafe {
+        if ffi::PyUnicode_CheckExact(object) == 0 {
+            return None;
+        }
+        let text = ffi::PyUnicode_AsUTF8AndSize(object, &raw mut len);
+        if text.is_null() {
+            ffi::PyErr_Clear();
+            return None;
+        }
+        let bytes = std::slice::from_raw_parts(text.cast::<u8>(), usize::try_from(len).unwrap_or(0));
+        Some(std::str::from_utf8_unchecked(bytes))
+    }
+}
+
+#[cold]
+fn with_owned_text<R>(
+    name: &Bound<'_, PyAny>,
+    labels: Option<&Bound<'_, PyAny>>,
+    then: impl FnOnce(&str, &[(&str, &str)]) -> R,
+) -> Result<R, Unusable> {
+    let py = name.py();
+    let Ok(name) = name.cast::<PyString>() else { return Err(Unusable::Refused(Refusal::InvalidName)) };
+    let name = lossy(name);
+    let mut owned: Vec<(String, String)> = Vec::new();
+    if let Some(labels) = labels.filter(|labels| !labels.is_none()) {
+        let refused = |error| Unusable::from(py, error, Refusal::InvalidLabels);
+        let invalid = || Unusable::Refused(Refusal::InvalidLabels);
+        let items = labels.cast::<PyMapping>().map_err(|_| invalid())?.items().map_err(refused)?;
+        for item in items {
+            let (key, value) = item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>().map_err(refused)?;
+            let key = key.cast::<PyString>().map_err(|_| invalid())?;
+            owned.push((lossy(key).into_owned(), label_value(&value).map_err(refused)?));
+        }
+    }
+    let labels: Labels<'_> = owned.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    Ok(then(&name, &labels))
+}
+
+/// `None` is the empty string, booleans are lower-case as everywhere outside Python, the rest is `str(value)`.
+fn label_value(value: &Bound<'_, PyAny>) -> PyResult<String> {
+    if value.is_none() {
+        return Ok(String::new());
+    }
+    if let Ok(flag) = value.cast::<PyBool>() {
+        return Ok(flag.is_true().to_string());
+    }
+    Ok(lossy(&value.str()?).into_owned())
+}
+
+/// Text with each lone surrogate as U+FFFD: no format on the other side can carry one.
+fn lossy<'a>(text: &'a Bound<'_, PyString>) -> Cow<'a, str> {
+    text.to_string_lossy()
+}
+
+/// The name of an object's type, for messages: its value may be a secret that somebody passed by mistake.
+pub(crate) fn type_name(object: Option<&Bound<'_, PyAny>>) -> String {
+    let name = |object: &Bound<'_, PyAny>| object.get_type().name().map(|name| name.to_string());
+    object.map_or_else(|| "none".to_owned(), |object| name(object).unwrap_or_else(|_| "?".to_owned()))
+}

@@ -1,0 +1,148 @@
+//! The four observing methods, the same for every native collector: read the arguments, record, swallow what fails.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gds_metrics::key::Kind;
+use gds_metrics::registry::{Refusal, View};
+use gds_metrics::snapshot::TraceContext;
+use pyo3::prelude::*;
+
+use crate::input::{self, Given, Unusable, type_name};
+use crate::sites::{Parts, Sites};
+use crate::trace;
+
+/// What a native collector does with an observation.
+pub(crate) trait Collector {
+    /// The view and the call sites of a collector that counts in a registry.
+    fn counted(&self) -> Option<&Counted> {
+        None
+    }
+    /// Keeps one value.
+    fn record(
+        &self,
+        kind: Kind,
+        name: &str,
+        value: f64,
+        labels: &[(&str, &str)],
+        trace: Option<&TraceContext>,
+    ) -> Result<(), Refusal>;
+    /// Counts one that could not be read.
+    fn refuse(&self, refusal: Refusal);
+    /// Whether observations are to be linked to the active trace.
+    fn wants_trace(&self) -> bool;
+    /// Which warnings were given already.
+    fn warned(&self) -> &Warned;
+}
+
+/// A collector's way into its registry, with the short cut of its call sites.
+pub(crate) struct Counted {
+    pub(crate) view: View,
+    sites: Sites,
+}
+
+impl Counted {
+    pub(crate) fn new(view: View) -> Self {
+        Self { view, sites: Sites::default() }
+    }
+
+    pub(crate) fn record(
+        &self,
+        kind: Kind,
+        name: &str,
+        value: f64,
+        labels: &[(&str, &str)],
+        trace: Option<&TraceContext>,
+    ) -> Result<(), Refusal> {
+        match kind {
+            Kind::Counter => self.view.increment(name, value, labels, trace),
+            Kind::Gauge => self.view.gauge(name, value, labels),
+            Kind::Histogram => self.view.histogram(name, value, labels, trace),
+            Kind::Timing => self.view.timing(name, value, labels, trace),
+        }
+    }
+}
+
+/// One bit for each method and reason.
+#[derive(Default)]
+pub(crate) struct Warned(AtomicU64);
+
+#[inline]
+pub(crate) fn observe(
+    collector: &impl Collector,
+    kind: Kind,
+    name: &Bound<'_, PyAny>,
+    value: Given<'_, '_>,
+    labels: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let value = value.get();
+    let py = name.py();
+    let outcome = input::number(value).and_then(|value| {
+        // Asked before text is borrowed, because asking may run Python code.
+        let trace = if kind != Kind::Gauge && collector.wants_trace() { trace::current(py) } else { None };
+        let short_cut = collector.counted().and_then(|counted| Some((counted, Parts::of(kind, name, labels)?)));
+        if let Some((counted, parts)) = &short_cut
+            && let Some(series) = counted.sites.find(py, parts)
+            && counted.view.update_found(kind, series, value, trace.as_ref())
+        {
+            return Ok(Ok(()));
+        }
+        input::with_text(name, labels, |name, labels| {
+            let outcome = collector.record(kind, name, value, labels, trace.as_ref());
+            if let (Some((counted, parts)), Ok(())) = (&short_cut, outcome) {
+                counted.sites.remember(py, parts, || counted.view.find(kind, name, labels));
+            }
+            outcome
+        })
+    });
+    match outcome {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(refusal)) => warn_once(collector, kind, refusal, name, value, labels),
+        Err(Unusable::Refused(refusal)) => {
+            collector.refuse(refusal);
+            warn_once(collector, kind, refusal, name, value, labels)
+        }
+        Err(Unusable::Raise(error)) => Err(error),
+    }
+}
+
+#[cold]
+#[allow(clippy::unnecessary_wraps)] // so that the caller's match reads as one table
+fn warn_once(
+    collector: &impl Collector,
+    kind: Kind,
+    refusal: Refusal,
+    name: &Bound<'_, PyAny>,
+    value: Option<&Bound<'_, PyAny>>,
+    labels: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let bit = 1_u64 << ((kind as u32) * 8 + refusal as u32);
+    if collector.warned().0.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+        // Types only: a value or a label may be the secret that somebody passed by mistake.
+        let name = name.extract::<String>().unwrap_or_else(|_| format!("of type {}", type_name(Some(name))));
+        let expected = match refusal {
+            Refusal::InvalidName => "a name that is a str and not empty",
+            Refusal::InvalidValue => "a number",
+            Refusal::InvalidLabels => "labels that are a dict of str to str, or None",
+            Refusal::NegativeIncrement => "an increment of zero or more",
+            Refusal::StorageFull | Refusal::Unavailable => "storage for it",
+        };
+        let text = format!(
+            "{}({name:?}) was dropped ({}): expected {expected}, got value {} and labels {}; this is said once, and counted",
+            kind.as_str(),
+            refusal.as_str(),
+            type_name(value),
+            type_name(labels),
+        );
+        log_warning(&text);
+    }
+    Ok(())
+}
+
+/// Says something in the logger `gds_metrics`; whatever a handler raises is not the observed program's business.
+pub(crate) fn log_warning(text: &str) {
+    // Nothing to attach to while the interpreter ends.
+    let _ = Python::try_attach(|py| {
+        let logger = py.import("logging")?.call_method1("getLogger", ("gds_metrics",))?;
+        logger.call_method1("warning", ("%s", text)).map(drop)
+    });
+}

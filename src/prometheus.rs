@@ -1,0 +1,473 @@
+//! `PrometheusMetrics`: settings in, a view of a registry with its page and its server, and the way back.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use gds_metrics::Error;
+use gds_metrics::family::{Aggregation, Description};
+use gds_metrics::fork::{self, Generations};
+use gds_metrics::format::Format;
+use gds_metrics::http::{Auth, Page, RequestHead, Server, ServerOptions, respond, tls};
+use gds_metrics::key::Kind;
+use gds_metrics::page::{self, RegistryPage};
+use gds_metrics::push::PushTarget;
+use gds_metrics::registry::{Refusal, Registry, RegistryOptions, ViewOptions};
+use gds_metrics::shared::{Folder, Writer};
+use gds_metrics::snapshot::TraceContext;
+use parking_lot::Mutex;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+
+use crate::errors::to_python;
+use crate::observe::{Collector, Counted, Warned, log_warning, observe};
+use crate::{input, python_metrics, runtime};
+
+/// Everything a collector was constructed with, so that a forked child can make its own from it.
+#[derive(Clone, FromPyObject)]
+#[pyo3(from_item_all)]
+struct Settings {
+    prefix: String,
+    port: u16,
+    addr: String,
+    certfile: Option<PathBuf>,
+    keyfile: Option<PathBuf>,
+    client_cafile: Option<PathBuf>,
+    bearer_token_file: Option<PathBuf>,
+    basic_auth_file: Option<PathBuf>,
+    buckets: Vec<f64>,
+    max_series: usize,
+    expire_after_seconds: Option<f64>,
+    multiprocess_dir: Option<PathBuf>,
+    exemplars: bool,
+    process_metrics: bool,
+}
+
+/// A registry with its page, and the server that shows it, if any. Collectors on one port share it.
+struct Shown {
+    registry: Arc<Registry>,
+    page: Arc<RegistryPage>,
+    server: Mutex<Option<Server>>,
+    settings: Settings,
+}
+
+/// A collector in one process: the parent's, or a forked child's.
+struct Live {
+    shown: Mutex<Arc<Shown>>,
+    page: Arc<RegistryPage>,
+    counted: Counted,
+}
+
+/// Native side of `gds_metrics.PrometheusMetrics`.
+#[pyclass(frozen, subclass, weakref, module = "gds_native._lib")]
+pub(crate) struct PrometheusCore {
+    settings: OnceLock<Settings>,
+    live: Generations<Live>,
+    warned: Warned,
+}
+
+/// What is served on which port by this process.
+static SERVED: Generations<Mutex<Vec<(u16, Weak<Shown>)>>> = Generations::new();
+
+fn served() -> &'static Mutex<Vec<(u16, Weak<Shown>)>> {
+    SERVED.get_or_init(Mutex::default)
+}
+
+impl Settings {
+    fn folder(&self) -> Result<Option<Folder>, Error> {
+        self.multiprocess_dir.as_deref().map(Folder::open).transpose()
+    }
+
+    fn server_options(&self, port: u16) -> Result<ServerOptions, Error> {
+        let (cert, key, ca) = (self.certfile.as_deref(), self.keyfile.as_deref(), self.client_cafile.as_deref());
+        let auth = match (&self.bearer_token_file, &self.basic_auth_file) {
+            (Some(path), _) => Auth::bearer_file(path)?,
+            (None, Some(path)) => Auth::basic_file(path)?,
+            (None, None) => Auth::None,
+        };
+        let mut options = ServerOptions::new(self.addr.clone(), port);
+        options.tls = tls::server_config(cert, key, ca)?;
+        options.auth = auth;
+        // The workers of one program show one page, so any of them may answer on its port.
+        options.reuse_port = self.multiprocess_dir.is_some();
+        Ok(options)
+    }
+
+    fn view(&self) -> ViewOptions {
+        let mut options = ViewOptions::default();
+        options.prefix.clone_from(&self.prefix);
+        options.buckets = Arc::from(self.buckets.as_slice());
+        options.max_series = self.max_series;
+        options
+    }
+
+    /// The settings of the page and its server that differ, which one port cannot serve both.
+    fn conflict(&self, other: &Self) -> Option<&'static str> {
+        [
+            ("addr", self.addr != other.addr),
+            ("certfile", self.certfile != other.certfile),
+            ("keyfile", self.keyfile != other.keyfile),
+            ("client_cafile", self.client_cafile != other.client_cafile),
+            ("bearer_token_file", self.bearer_token_file != other.bearer_token_file),
+            ("basic_auth_file", self.basic_auth_file != other.basic_auth_file),
+            ("expire_after_seconds", self.expire_after_seconds != other.expire_after_seconds),
+            ("multiprocess_dir", self.multiprocess_dir != other.multiprocess_dir),
+            ("process_metrics", self.process_metrics != other.process_metrics),
+        ]
+        .into_iter()
+        .find_map(|(name, differs)| differs.then_some(name))
+    }
+}
+
+impl Shown {
+    fn new(settings: &Settings) -> Result<Arc<Self>, Error> {
+        let folder = settings.folder()?;
+        let writer = folder.as_ref().map(|folder| {
+            Writer::create(folder.path()).map_err(|source| Error::File {
+                setting: "multiprocess_dir",
+                path: folder.path().to_owned(),
+                remedy: "name a folder on a local disk with room, that this program may write to",
+                source,
+            })
+        });
+        let registry = Registry::new(RegistryOptions {
+            expire_after: settings.expire_after_seconds.map(Duration::from_secs_f64),
+            shared: writer.transpose()?.map(Arc::new),
+            warn: Box::new(log_warning),
+            ..RegistryOptions::default()
+        });
+        let page = Arc::new(RegistryPage::new(Arc::clone(&registry), folder));
+        // Of many processes there is no one CPU time; each would show the scraped worker's as if it were the program's.
+        if settings.process_metrics && settings.multiprocess_dir.is_none() {
+            page.add(Box::new(page::process_families));
+            page.add(Box::new(python_metrics::families));
+        }
+        Ok(Arc::new(Self { registry, page, server: Mutex::new(None), settings: settings.clone() }))
+    }
+
+    /// What this process shows on `port` already, if `settings` fit it.
+    fn served(settings: &Settings, port: u16) -> Result<Option<Arc<Self>>, Error> {
+        let mut served = served().lock();
+        served.retain(|(_, shown)| shown.strong_count() > 0);
+        let shown =
+            served.iter().filter(|(other, _)| *other == port && port != 0).find_map(|(_, shown)| shown.upgrade());
+        match shown.as_ref().and_then(|shown| settings.conflict(&shown.settings)) {
+            None => Ok(shown),
+            Some(name) => Err(Error::setting(
+                "port",
+                &port,
+                format!(
+                    "the same {name}= as the collector of this process that serves the port already, or another port"
+                ),
+            )),
+        }
+    }
+
+    fn serve(self: &Arc<Self>, options: ServerOptions, runtime: &tokio::runtime::Handle) -> Result<u16, Error> {
+        let mut server = self.server.lock();
+        if let Some(server) = &*server {
+            return Ok(server.local_addr().port());
+        }
+        let started = Server::start(options, Arc::clone(&self.page) as Arc<dyn Page>, runtime)?;
+        let port = started.local_addr().port();
+        *server = Some(started);
+        served().lock().push((port, Arc::downgrade(self)));
+        Ok(port)
+    }
+}
+
+impl Live {
+    fn new(shown: Arc<Shown>, settings: &Settings) -> Self {
+        let view = shown.registry.view(settings.view());
+        Self { page: Arc::clone(&shown.page), shown: Mutex::new(shown), counted: Counted::new(view) }
+    }
+
+    fn port(&self) -> Option<u16> {
+        let shown = self.shown.lock();
+        let server = shown.server.lock();
+        server.as_ref().map(|server| server.local_addr().port())
+    }
+}
+
+impl PrometheusCore {
+    #[inline]
+    fn live(&self) -> Option<&Live> {
+        if let Some(live) = self.live.get() { Some(live) } else { self.after_fork() }
+    }
+
+    /// A forked child starts with an empty registry (in a shared folder: with a file of its own) and without a server.
+    #[cold]
+    fn after_fork(&self) -> Option<&Live> {
+        let settings = self.settings.get()?;
+        let make = || {
+            let shown = Shown::new(settings).or_else(|error| {
+                log_warning(&format!("metrics of process {} stay out of the shared page: {error}", std::process::id()));
+                Shown::new(&Settings { multiprocess_dir: None, ..settings.clone() })
+            });
+            shown.ok().map(|shown| Live::new(shown, settings))
+        };
+        // Without a folder there is nothing that can fail.
+        let mut made = make();
+        made.as_ref()?;
+        made.take().map(|live| self.live.get_or_init(move || live))
+    }
+
+    fn opened(&self) -> PyResult<(&Settings, &Live)> {
+        let closed =
+            || PyRuntimeError::new_err("PrometheusMetrics.__init__ was not called; call super().__init__() first");
+        Ok((self.settings.get().ok_or_else(closed)?, self.live().ok_or_else(closed)?))
+    }
+}
+
+impl Collector for PrometheusCore {
+    #[inline]
+    fn counted(&self) -> Option<&Counted> {
+        self.live().map(|live| &live.counted)
+    }
+
+    #[inline]
+    fn record(
+        &self,
+        kind: Kind,
+        name: &str,
+        value: f64,
+        labels: &[(&str, &str)],
+        trace: Option<&TraceContext>,
+    ) -> Result<(), Refusal> {
+        self.live().map_or(Err(Refusal::Unavailable), |live| live.counted.record(kind, name, value, labels, trace))
+    }
+
+    fn refuse(&self, refusal: Refusal) {
+        if let Some(live) = self.live() {
+            live.counted.view.registry().count_refusal(refusal);
+        }
+    }
+
+    fn wants_trace(&self) -> bool {
+        self.settings.get().is_some_and(|settings| settings.exemplars)
+    }
+
+    fn warned(&self) -> &Warned {
+        &self.warned
+    }
+}
+
+#[pymethods]
+impl PrometheusCore {
+    // Takes whatever a subclass's `__init__` takes.
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self { settings: OnceLock::new(), live: Generations::new(), warned: Warned::default() }
+    }
+
+    /// Settles the settings (checked by the Python side) and starts to count; with `serve`, to serve.
+    #[pyo3(name = "_open")]
+    fn open(&self, py: Python<'_>, settings: Settings, serve: bool) -> PyResult<()> {
+        fork::watch();
+        if settings.process_metrics {
+            python_metrics::watch(py)?;
+        }
+        let runtime = serve.then(runtime::handle).transpose()?;
+        let made = py.detach(|| {
+            // Bad files are an error now, also when the server starts only later.
+            let options = settings.server_options(settings.port)?;
+            let Some(runtime) = runtime else { return Shown::new(&settings) };
+            if let Some(shown) = Shown::served(&settings, settings.port)? {
+                return Ok(shown);
+            }
+            let shown = Shown::new(&settings)?;
+            shown.serve(options, &runtime).map(|_| shown)
+        });
+        let live = Live::new(made.map_err(|error| to_python(&error))?, &settings);
+        if self.settings.set(settings).is_err() {
+            return Err(PyRuntimeError::new_err("PrometheusMetrics.__init__ was called twice; make a new collector"));
+        }
+        self.live.get_or_init(|| live);
+        Ok(())
+    }
+
+    #[pyo3(signature = (name, value = input::Given::MISSING, labels = None))]
+    fn increment(
+        &self,
+        name: &Bound<'_, PyAny>,
+        value: input::Given<'_, '_>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        observe(self, Kind::Counter, name, value, labels)
+    }
+
+    #[pyo3(signature = (name, value, labels = None))]
+    fn gauge(
+        &self,
+        name: &Bound<'_, PyAny>,
+        value: input::Given<'_, '_>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        observe(self, Kind::Gauge, name, value, labels)
+    }
+
+    #[pyo3(signature = (name, value, labels = None))]
+    fn histogram(
+        &self,
+        name: &Bound<'_, PyAny>,
+        value: input::Given<'_, '_>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        observe(self, Kind::Histogram, name, value, labels)
+    }
+
+    #[pyo3(signature = (name, value_ms, labels = None))]
+    fn timing(
+        &self,
+        name: &Bound<'_, PyAny>,
+        value_ms: input::Given<'_, '_>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        observe(self, Kind::Timing, name, value_ms, labels)
+    }
+
+    #[pyo3(name = "_describe", signature = (name, *, help = None, unit = None, buckets = None, aggregation = None, max_series = None))]
+    fn describe(
+        &self,
+        name: &str,
+        help: Option<String>,
+        unit: Option<String>,
+        buckets: Option<Vec<f64>>,
+        aggregation: Option<&str>,
+        max_series: Option<usize>,
+    ) -> PyResult<()> {
+        let (_, live) = self.opened()?;
+        let aggregation = aggregation.map(parse_aggregation).transpose()?;
+        let description = Description { help, unit, buckets: buckets.map(Arc::from), aggregation, max_series };
+        live.counted.view.describe(name, description).map_err(|error| to_python(&error))
+    }
+
+    /// The port of the server, if this process serves the page.
+    #[getter]
+    #[pyo3(name = "_bound_port")]
+    fn bound_port(&self) -> PyResult<Option<u16>> {
+        Ok(self.opened()?.1.port())
+    }
+
+    /// Starts the server where there is none: with `start_server=False`, or in a forked child.
+    #[pyo3(name = "_serve")]
+    fn serve(&self, py: Python<'_>, port: u16) -> PyResult<u16> {
+        let (settings, live) = self.opened()?;
+        let runtime = runtime::handle()?;
+        let served = py.detach(|| live.shown.lock().serve(settings.server_options(port)?, &runtime));
+        served.map_err(|error| to_python(&error))
+    }
+
+    /// The page: `format` is `text` or `openmetrics`.
+    #[pyo3(name = "_page")]
+    fn page<'py>(&self, py: Python<'py>, openmetrics: bool, names: Vec<String>) -> PyResult<Bound<'py, PyBytes>> {
+        let (_, live) = self.opened()?;
+        let format = if openmetrics { Format::OpenMetrics } else { Format::Text };
+        let page = py.detach(|| live.page.write(format, &names)).map_err(|error| to_python(&error))?;
+        Ok(PyBytes::new(py, &page))
+    }
+
+    /// The value of one sample of the page.
+    #[pyo3(name = "_sample")]
+    fn sample(
+        &self,
+        py: Python<'_>,
+        name: &Bound<'_, PyAny>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<f64>> {
+        let (_, live) = self.opened()?;
+        let read = |name: &str, labels: &[(&str, &str)]| {
+            let name = name.to_owned();
+            let labels: Vec<_> = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            py.detach(|| {
+                let labels: Vec<_> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                live.page.sample(&live.counted.view, &name, &labels)
+            })
+        };
+        let value = input::with_text(name, labels, read).map_err(|error| error.into_argument_error(name, labels))?;
+        value.map_err(|error| to_python(&error))
+    }
+
+    /// Answers a request of an ASGI or WSGI server: status, headers, body.
+    #[allow(clippy::type_complexity)] // the shape of a response
+    #[pyo3(name = "_respond")]
+    fn respond<'py>(
+        &self,
+        py: Python<'py>,
+        method: &str,
+        path: &str,
+        query: &str,
+        accept: Option<&str>,
+        accept_encoding: Option<&str>,
+    ) -> PyResult<(u16, Vec<(String, String)>, Bound<'py, PyBytes>)> {
+        let (_, live) = self.opened()?;
+        let request = RequestHead { method, path, query, accept, accept_encoding, authorization: None, mounted: true };
+        // Who may ask is the business of the application that mounts the page.
+        let response = py.detach(|| respond(&*live.page, &Auth::None, &request));
+        let headers = response.headers.into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        Ok((response.status, headers, PyBytes::new(py, &response.body)))
+    }
+
+    /// Sends the page to a Pushgateway.
+    #[pyo3(name = "_push")]
+    fn push(
+        &self,
+        py: Python<'_>,
+        gateway_url: &str,
+        job: &str,
+        grouping_key: Vec<(String, String)>,
+        replace: bool,
+        timeout_seconds: f64,
+        cafile: Option<PathBuf>,
+    ) -> PyResult<()> {
+        let (settings, live) = self.opened()?;
+        let _ = settings;
+        let page = Arc::clone(&live.page);
+        let mut target = PushTarget::new(gateway_url, job, &grouping_key).map_err(|error| to_python(&error))?;
+        target.replace = replace;
+        target.timeout = Duration::from_secs_f64(timeout_seconds);
+        if let Some(cafile) = cafile {
+            target.tls = Some(tls::client_config(Some(&cafile), None, None).map_err(|error| to_python(&error))?);
+        }
+        let pushed = async move {
+            let page = tokio::task::spawn_blocking(move || page.write(Format::Text, &[])).await;
+            let page = page.map_err(|error| Error::setting("page", &error, "a page that can be rendered"))??;
+            target.push(page).await
+        };
+        runtime::wait(py, pushed)?.map_err(|error| to_python(&error))
+    }
+
+    /// Writes the page to a file that a node exporter reads.
+    #[pyo3(name = "_write_to_textfile")]
+    fn write_to_textfile(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let (_, live) = self.opened()?;
+        let write = || gds_metrics::textfile::write_to_textfile(&path, &live.page.write(Format::Text, &[])?);
+        py.detach(write).map_err(|error| to_python(&error))
+    }
+
+    /// Stops serving; what is reported later is still counted.
+    #[pyo3(name = "_stop")]
+    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        let (settings, live) = self.opened()?;
+        py.detach(|| {
+            let mut shown = live.shown.lock();
+            // The last collector of the port stops the server by dropping it.
+            let silent = Shown {
+                registry: Arc::clone(&shown.registry),
+                page: Arc::clone(&shown.page),
+                server: Mutex::new(None),
+                settings: settings.clone(),
+            };
+            *shown = Arc::new(silent);
+        });
+        Ok(())
+    }
+}
+
+fn parse_aggregation(name: &str) -> PyResult<Aggregation> {
+    let names = || Aggregation::ALL.map(|known| format!("{:?}", known.as_str())).join(", ");
+    let unknown = || to_python(&Error::setting("aggregation", name, format!("one of {}", names())));
+    Aggregation::parse(name).ok_or_else(unknown)
+}

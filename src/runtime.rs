@@ -1,0 +1,45 @@
+//! The tokio runtime, started on first use and again in a forked child, and how to wait for it without the interpreter.
+
+use std::future::Future;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use gds_metrics::fork::Generations;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// How long a wait may keep Ctrl-C from being seen.
+const SIGNAL_CHECK: Duration = Duration::from_millis(50);
+
+static RUNTIME: Generations<std::io::Result<Runtime>> = Generations::new();
+
+/// The runtime of this process. One worker is enough: what it runs waits for sockets.
+pub(crate) fn handle() -> PyResult<Handle> {
+    let build = || Builder::new_multi_thread().worker_threads(1).thread_name("gds-telemetry").enable_all().build();
+    match RUNTIME.get_or_init(build) {
+        Ok(runtime) => Ok(runtime.handle().clone()),
+        Err(error) => Err(PyRuntimeError::new_err(format!("cannot start the telemetry thread: {error}"))),
+    }
+}
+
+/// Runs `future` on the runtime and waits for it with the interpreter free for other threads; Ctrl-C ends the wait.
+pub(crate) fn wait<T: Send + 'static>(py: Python<'_>, future: impl Future<Output = T> + Send + 'static) -> PyResult<T> {
+    let (done, mut result) = mpsc::sync_channel(1);
+    let task = handle()?.spawn(async move { done.send(future.await) });
+    loop {
+        // Moved in and out, because a receiver may be used by one thread at a time only.
+        let (back, outcome) = py.detach(move || {
+            let outcome = result.recv_timeout(SIGNAL_CHECK);
+            (result, outcome)
+        });
+        result = back;
+        match outcome {
+            Ok(value) => return Ok(value),
+            Err(RecvTimeoutError::Timeout) => py.check_signals().inspect_err(|_| task.abort())?,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(PyRuntimeError::new_err("the telemetry thread dropped a task; please report this"));
+            }
+        }
+    }
+}
