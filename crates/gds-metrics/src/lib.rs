@@ -5,5 +5,6 @@ pub mod error;
 pub mod index;
 pub mod key;
 pub mod snapshot;
+pub mod statsd;
 
 pub use error::{Error, Result};
