@@ -31,7 +31,8 @@ pub(super) trait Wire {
 
 /// Whether the peer is not there, as opposed to this side being busy.
 pub(super) fn is_refusal(error: &io::Error) -> bool {
-    // The errors that Linux reports to a connected UDP socket for an ICMP message are these two.
+    // What Linux tells a connected UDP socket after "port unreachable" and "host prohibited"; softer ICMP messages
+    // it keeps to itself.
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable)
 }
 
@@ -85,10 +86,10 @@ impl Socket {
             let left = deadline.saturating_duration_since(Instant::now());
             // A time-out of zero would mean none, and one that rounds to zero too.
             if left < Duration::from_millis(1) {
-                break Err(io::ErrorKind::WouldBlock.into());
+                break Err(io::Error::new(io::ErrorKind::WouldBlock, "the server reads too slowly for its queue"));
             }
             match self.set_write_timeout(left).and_then(|()| self.send(packet)) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 other => break other,
             }
         };

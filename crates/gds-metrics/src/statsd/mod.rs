@@ -314,3 +314,6 @@ impl Inner {
         Error::Unreachable { url: self.url.clone(), reason: reason.to_owned(), timed_out }
     }
 }
+
+#[cfg(test)]
+mod tests;

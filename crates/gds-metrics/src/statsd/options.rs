@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use super::text;
 
 /// Ethernet's 1500 bytes less an IPv6 header (40), a UDP header (8) and room for a tunnel's (20): the value that
-/// Datadog's and Etsy's documents recommend for networks without jumbo frames.
+/// Etsy's documents recommend for networks without jumbo frames, and the default of Datadog's clients.
 const UDP_PACKET_BYTES: usize = 1432;
 /// What Datadog's agent reads at once from its socket (`dogstatsd_buffer_size`).
 const UNIX_PACKET_BYTES: usize = 8192;
@@ -38,7 +38,8 @@ pub struct StatsdOptions {
     /// Time between two flushes of a started client. The default of one second is a tenth of the interval over
     /// which servers aggregate, so a value is late by little and a crash loses little.
     pub flush_interval: Duration,
-    /// Most label sets of one name (and kind) before the rest goes to one series tagged `overflow:true`.
+    /// Most label sets of one name (and kind) before the rest goes to one series tagged `overflow:true`. Names have no
+    /// such bound: they are the program's own words.
     pub max_series: usize,
     /// Most histogram and timing values that wait for a flush, eight bytes each. One series takes at most half, so
     /// that a hot one leaves room for the others; what is beyond is thinned, see [`statsd`](super).
