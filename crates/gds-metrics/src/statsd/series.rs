@@ -316,6 +316,22 @@ mod tests {
     }
 
     #[test]
+    fn a_place_that_becomes_free_amid_thinning_does_not_favour_late_values() {
+        let buffer = Buffer::new(4);
+        let (mut one, mut other) = (Reservoir::default(), Reservoir::default());
+        for n in 0..2 {
+            let _ = other.observe(f64::from(n), &buffer);
+        }
+        let _ = one.observe(1.0, &buffer);
+        assert!(buffer.take());
+        let _ = one.observe(2.0, &buffer);
+        buffer.release(1);
+        let _ = one.observe(3.0, &buffer);
+        let taken: Vec<_> = one.take().collect();
+        assert!(matches!(taken[..], [(_, 3)]), "{taken:?}");
+    }
+
+    #[test]
     fn what_comes_back_joins_what_came_meanwhile() {
         let buffer = Buffer::new(10);
         let mut reservoir = Reservoir::default();

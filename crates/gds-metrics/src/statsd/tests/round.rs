@@ -2,6 +2,8 @@
 
 use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Instant;
 
 use crate::key::Kind;
 
@@ -99,4 +101,29 @@ fn a_flush_without_a_refusal_confirms_the_one_before() {
     bench.wire.fates = vec![Fate::Arrives];
     bench.flush().unwrap();
     assert_eq!(bench.server().counters.values().sum::<f64>(), 56.0);
+}
+
+#[test]
+fn values_that_arrive_during_flushes_are_sent_once() {
+    let options = StatsdOptions { max_buffered_samples: 500, ..small() };
+    let Bench { aggregate, mut sender, sent, mut wire } = Bench::new(&options, true);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for n in 0..20_000 {
+                    let _ = aggregate.report(Kind::Histogram, &key(["a", "b", "c"][n % 3], &[]), 1.0);
+                }
+            });
+        }
+        for n in 0..100 {
+            // Every third flush breaks off after two packets.
+            wire.fates =
+                if n % 3 == 0 { vec![Fate::Arrives, Fate::Arrives, Fate::Blocked] } else { vec![Fate::Arrives] };
+            let _ = sender.flush(&aggregate, &sent, &mut wire, Instant::now());
+        }
+    });
+    wire.fates = vec![Fate::Arrives];
+    sender.flush(&aggregate, &sent, &mut wire, Instant::now()).unwrap();
+    assert_eq!(wire.server.sample_count() + aggregate.buffer.dropped.load(Ordering::Relaxed), 80_000);
+    assert_eq!(aggregate.buffer.taken(), 0);
 }
