@@ -18,6 +18,7 @@ pub mod registry;
 pub mod series;
 pub mod shared;
 pub mod snapshot;
+pub mod statsd;
 pub mod textfile;
 
 pub use error::{Error, Result};
