@@ -143,7 +143,8 @@ pub struct Registry {
 
 #[derive(Default)]
 struct Families {
-    by_key: HashMap<(String, Kind), Arc<Family>>,
+    /// By wanted name and kind, the registry's own apart from the users'.
+    by_key: HashMap<(bool, String, Kind), Arc<Family>>,
     sorted: BTreeMap<Arc<str>, Arc<Family>>,
     taken: TakenNames,
 }
@@ -274,7 +275,7 @@ impl Registry {
 
     fn family(&self, view: &ViewData, name: &str, kind: Kind, warning: &mut Option<String>) -> Arc<Family> {
         let wanted = naming::family_name(self.naming, &view.options.prefix, name, kind);
-        let key = (wanted, kind);
+        let key = (view.number == OWN_VIEW, wanted, kind);
         if let Some(family) = self.families.read().by_key.get(&key) {
             return Arc::clone(family);
         }
@@ -283,8 +284,8 @@ impl Registry {
         if let Some(family) = families.by_key.get(&key) {
             return Arc::clone(family);
         }
-        let shown = families.taken.take(self.naming, &key.0, kind);
-        if shown != key.0 {
+        let shown = families.taken.take(self.naming, &key.1, kind);
+        if shown != key.1 {
             *warning = Some(format!(
                 "metric {name:?} is reported as {} and under a name that is taken already; the {} is shown as {shown:?}",
                 kind.as_str(),
@@ -619,7 +620,7 @@ impl View {
 
     fn existing(&self, name: &str, kind: Kind) -> Option<Arc<Family>> {
         let wanted = naming::family_name(self.registry.naming, &self.data.options.prefix, name, kind);
-        self.registry.families.read().by_key.get(&(wanted, kind)).filter(|family| !family.is_empty()).cloned()
+        self.registry.families.read().by_key.get(&(false, wanted, kind)).filter(|family| !family.is_empty()).cloned()
     }
 
     /// The collector's prefix.
