@@ -4,6 +4,7 @@ pub mod clock;
 pub mod error;
 pub mod index;
 pub mod key;
+pub mod otlp;
 pub mod snapshot;
 
 pub use error::{Error, Result};
