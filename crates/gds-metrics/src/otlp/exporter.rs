@@ -34,7 +34,7 @@ pub trait Source: Send + Sync {
 /// What an exporter has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Exports that the receiver acknowledged in full; those with nothing to send are not counted.
+    /// Exports that the receiver took; those with nothing to send are not counted.
     pub exports: u64,
     /// Exports that failed, each retry counting as one.
     pub failed_attempts: u64,

@@ -11,6 +11,32 @@
 //!   costs resolution, never totals, and memory grows with live series only.
 //! - No message, `Debug` output or warning holds a header's value, a password or a query string of the endpoint.
 //!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use gds_metrics::otlp::{Exporter, OtlpOptions, Source, resolve};
+//! use gds_metrics::snapshot::Family;
+//!
+//! struct Nothing;
+//!
+//! impl Source for Nothing {
+//!     fn snapshot(&self) -> Vec<Family> {
+//!         Vec::new()
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let options = OtlpOptions { endpoint: Some("collector:4317".into()), insecure: Some(true), ..Default::default() };
+//! let config = resolve(&options, |name| std::env::var(name).ok())?;
+//! let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+//! let exporter = Exporter::start(config, Arc::new(Nothing), runtime.handle());
+//! exporter.flush(Duration::from_secs(5))?;
+//! exporter.close(Duration::from_secs(5))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! gRPC does not go through a proxy; HTTP honours the system's, except for loopback.
 
 pub mod config;

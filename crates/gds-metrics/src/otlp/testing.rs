@@ -178,7 +178,7 @@ impl Receiver {
                 tokio::spawn(async move { serving.await.unwrap() }).abort_handle()
             }
             Protocol::HttpProtobuf => {
-                let tls = certificates.map(|certificates| certificates.for_http());
+                let tls = certificates.map(Certificates::for_http);
                 tokio::spawn(serve_http(listener, service, tls)).abort_handle()
             }
         };
@@ -284,7 +284,8 @@ async fn handle_http(
 /// were open are closed.
 pub(super) struct Gate {
     pub(super) addr: SocketAddr,
-    open: watch::Sender<bool>,
+    is_open: watch::Sender<bool>,
+    connections: watch::Sender<usize>,
     task: AbortHandle,
 }
 
@@ -292,27 +293,37 @@ impl Gate {
     pub(super) async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let (open, is_open) = watch::channel(true);
+        let (is_open, connections) = (watch::Sender::new(true), watch::Sender::new(0));
+        let (opened, count) = (is_open.clone(), connections.clone());
         let task = tokio::spawn(async move {
-            let mut connections = JoinSet::new();
+            let mut tasks = JoinSet::new();
             loop {
                 let (mut client, _) = listener.accept().await.unwrap();
-                let mut is_open = is_open.clone();
-                connections.spawn(async move {
+                let (mut is_open, count) = (opened.subscribe(), count.clone());
+                count.send_modify(|count| *count += 1);
+                tasks.spawn(async move {
                     let mut server = TcpStream::connect(target).await.unwrap();
                     tokio::select! {
                         biased;
                         _ = is_open.wait_for(|is_open| !is_open) => {}
                         _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
                     }
+                    drop((client, server));
+                    count.send_modify(|count| *count -= 1);
                 });
             }
         });
-        Self { addr, open, task: task.abort_handle() }
+        Self { addr, is_open, connections, task: task.abort_handle() }
     }
 
-    pub(super) fn set_open(&self, open: bool) {
-        self.open.send(open).unwrap();
+    pub(super) fn open(&self) {
+        self.is_open.send_replace(true);
+    }
+
+    /// Returns when every connection is cut.
+    pub(super) async fn shut(&self) {
+        self.is_open.send_replace(false);
+        self.connections.subscribe().wait_for(|count| *count == 0).await.unwrap();
     }
 }
 

@@ -205,11 +205,12 @@ impl Report {
 
     /// "OTLP/gRPC Response", "Failures".
     fn grpc_failure(&self, status: &Status) -> Failure {
+        // A receiver's own words have no cause; what has one went wrong on the way, often under the code UNKNOWN.
+        if let Some(cause) = StdError::source(status) {
+            return self.unreachable(cause);
+        }
         let wait = status::retry_info(status.details());
-        let text = match StdError::source(status) {
-            Some(source) => chain(source),
-            None => status.message().to_owned(),
-        };
+        let text = status.message();
         let name = format!("{:?}", status.code());
         match status.code() {
             Code::Cancelled
@@ -220,7 +221,7 @@ impl Report {
             | Code::DataLoss => self.retriable(&format!("{name}: {text}"), wait),
             // It may mean that the request is too large, which waiting does not cure, unless the receiver says so.
             Code::ResourceExhausted if wait.is_some() => self.retriable(&format!("{name}: {text}"), wait),
-            _ => self.permanent(name, &text),
+            _ => self.permanent(name, text),
         }
     }
 

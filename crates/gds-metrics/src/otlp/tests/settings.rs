@@ -15,10 +15,6 @@ fn try_with(options: &OtlpOptions, variables: &[(&str, &str)]) -> crate::Result<
     resolve(options, |name| variables.get(name).map(ToString::to_string))
 }
 
-fn text(value: &str) -> Option<String> {
-    Some(value.to_owned())
-}
-
 #[test]
 fn nothing_given_is_the_defaults_of_the_specification() {
     let config = with(&OtlpOptions::default(), &[]);
@@ -65,11 +61,14 @@ fn endpoints_follow_option_then_metrics_then_general_then_default() {
         ("grpc", Some("https://o:1"), &[("OTEL_EXPORTER_OTLP_INSECURE", "true")], "https://o:1/"),
     ];
     for (protocol, endpoint, variables, expected) in table {
-        let options =
-            OtlpOptions { protocol: text(protocol), endpoint: endpoint.map(str::to_owned), ..OtlpOptions::default() };
+        let options = OtlpOptions {
+            protocol: Some((*protocol).to_owned()),
+            endpoint: endpoint.map(str::to_owned),
+            ..OtlpOptions::default()
+        };
         assert_eq!(with(&options, variables).endpoint.shown(), *expected, "{protocol} {endpoint:?} {variables:?}");
     }
-    let options = OtlpOptions { endpoint: text("o:1"), insecure: Some(true), ..OtlpOptions::default() };
+    let options = OtlpOptions { endpoint: Some("o:1".into()), insecure: Some(true), ..OtlpOptions::default() };
     assert_eq!(with(&options, &[]).endpoint.shown(), "http://o:1/");
 }
 
@@ -81,7 +80,7 @@ type Precedence =
 fn every_setting_follows_option_then_metrics_then_general_then_default() {
     let table: &[Precedence] = &[
         (
-            |options| options.protocol = text("grpc"),
+            |options| options.protocol = Some("grpc".into()),
             [
                 ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "HTTP/protobuf"),
                 ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
@@ -90,7 +89,7 @@ fn every_setting_follows_option_then_metrics_then_general_then_default() {
             ["Grpc", "HttpProtobuf", "HttpProtobuf", "Grpc"],
         ),
         (
-            |options| options.compression = text("gzip"),
+            |options| options.compression = Some("gzip".into()),
             [("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "none"), ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")],
             |config| format!("{:?}", config.compression),
             ["Gzip", "None", "Gzip", "None"],
@@ -108,7 +107,7 @@ fn every_setting_follows_option_then_metrics_then_general_then_default() {
             ["1000", "2000", "3000", "60000"],
         ),
         (
-            |options| options.temporality = text("lowmemory"),
+            |options| options.temporality = Some("lowmemory".into()),
             [
                 ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Delta"),
                 ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "LowMemory"),
@@ -128,7 +127,7 @@ fn every_setting_follows_option_then_metrics_then_general_then_default() {
             ["a=0", "a=1", "b=2;c=x y", ""],
         ),
         (
-            |options| options.service_name = text("option"),
+            |options| options.service_name = Some("option".into()),
             [("OTEL_SERVICE_NAME", "variable"), ("OTEL_RESOURCE_ATTRIBUTES", "service.name=attribute")],
             |config| attribute(config, "service.name").unwrap_or_default(),
             ["option", "variable", "attribute", "gds_service"],
@@ -161,7 +160,7 @@ fn resource_attributes_merge_one_by_one_and_the_sdk_names_itself() {
             ("service.name".to_owned(), "passed".to_owned()),
             ("telemetry.sdk.name".to_owned(), "other".to_owned()),
         ]),
-        service_version: text("3"),
+        service_version: Some("3".into()),
         ..OtlpOptions::default()
     };
     let list = "team=theirs,place=a%2Cb%3Dc,service.version=2";
@@ -247,11 +246,11 @@ fn the_whole_export_may_take_as_long_as_one_request() {
 fn options_that_cannot_be_used_are_errors_that_name_setting_value_and_expectation() {
     type Row = (fn(&mut OtlpOptions), &'static str, &'static str, &'static str);
     let table: &[Row] = &[
-        (|options| options.protocol = text("http/json"), "protocol", "http/json", "grpc or http/protobuf"),
-        (|options| options.endpoint = text("ftp://x"), "endpoint", "ftp://x", "http://host:4317"),
-        (|options| options.endpoint = text(""), "endpoint", "", "http://host:4317"),
-        (|options| options.compression = text("zstd"), "compression", "zstd", "gzip or none"),
-        (|options| options.temporality = text("x"), "temporality", "x", "cumulative or delta or lowmemory"),
+        (|options| options.protocol = Some("http/json".into()), "protocol", "http/json", "grpc or http/protobuf"),
+        (|options| options.endpoint = Some("ftp://x".into()), "endpoint", "ftp://x", "http://host:4317"),
+        (|options| options.endpoint = Some("".into()), "endpoint", "", "http://host:4317"),
+        (|options| options.compression = Some("zstd".into()), "compression", "zstd", "gzip or none"),
+        (|options| options.temporality = Some("x".into()), "temporality", "x", "cumulative or delta or lowmemory"),
         (|options| options.interval = Some(Duration::ZERO), "interval", "0", "more than 0"),
         (|options| options.timeout = Some(Duration::ZERO), "timeout", "0", "more than 0"),
         (|options| options.headers = Some(vec![("a b".into(), "secret".into())]), "headers", "a b", "name"),
@@ -289,7 +288,7 @@ fn certificates_that_cannot_be_read_are_errors_whoever_named_them() {
         [paths[0].clone(), paths[1].clone(), folder.path().join("other.key")]
     };
     let good = OtlpOptions {
-        endpoint: text("https://x"),
+        endpoint: Some("https://x".into()),
         cafile: Some(authority),
         certfile: Some(certificate.clone()),
         keyfile: Some(key.clone()),
@@ -314,6 +313,6 @@ fn certificates_that_cannot_be_read_are_errors_whoever_named_them() {
         Err(Error::File { setting, .. }) => assert_eq!(setting, "OTEL_EXPORTER_OTLP_CERTIFICATE"),
         other => panic!("{other:?}"),
     }
-    let plain = with(&OtlpOptions { endpoint: text("http://x"), ..good }, &[]);
+    let plain = with(&OtlpOptions { endpoint: Some("http://x".into()), ..good }, &[]);
     assert_eq!(plain.warnings.len(), 2, "certificates without https are worth a warning: {:?}", plain.warnings);
 }
