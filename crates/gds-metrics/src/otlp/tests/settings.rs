@@ -248,7 +248,7 @@ fn options_that_cannot_be_used_are_errors_that_name_setting_value_and_expectatio
     let table: &[Row] = &[
         (|options| options.protocol = Some("http/json".into()), "protocol", "http/json", "grpc or http/protobuf"),
         (|options| options.endpoint = Some("ftp://x".into()), "endpoint", "ftp://x", "http://host:4317"),
-        (|options| options.endpoint = Some("".into()), "endpoint", "", "http://host:4317"),
+        (|options| options.endpoint = Some(String::new()), "endpoint", "", "http://host:4317"),
         (|options| options.compression = Some("zstd".into()), "compression", "zstd", "gzip or none"),
         (|options| options.temporality = Some("x".into()), "temporality", "x", "cumulative or delta or lowmemory"),
         (|options| options.interval = Some(Duration::ZERO), "interval", "0", "more than 0"),
