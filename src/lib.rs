@@ -4,10 +4,12 @@ mod errors;
 mod input;
 mod noop;
 mod observe;
+mod otlp;
 mod prometheus;
 mod python_metrics;
 mod runtime;
 mod sites;
+mod statsd;
 mod trace;
 
 use pyo3::prelude::*;
@@ -16,6 +18,8 @@ use pyo3::prelude::*;
 fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<noop::NoOpMetrics>()?;
     module.add_class::<prometheus::PrometheusCore>()?;
+    module.add_class::<otlp::OtlpCore>()?;
+    module.add_class::<statsd::StatsdCore>()?;
     module.add_function(wrap_pyfunction!(noop::empty_call, module)?)?;
     Ok(())
 }

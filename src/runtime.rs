@@ -43,3 +43,12 @@ pub(crate) fn wait<T: Send + 'static>(py: Python<'_>, future: impl Future<Output
         }
     }
 }
+
+/// As [`wait`], for a call that blocks.
+pub(crate) fn wait_blocking<T: Send + 'static>(
+    py: Python<'_>,
+    call: impl FnOnce() -> T + Send + 'static,
+) -> PyResult<T> {
+    let finished = wait(py, async { tokio::task::spawn_blocking(call).await })?;
+    finished.map_err(|error| PyRuntimeError::new_err(format!("a telemetry task failed; please report this: {error}")))
+}

@@ -12,6 +12,7 @@ pub mod http;
 pub mod index;
 pub mod key;
 pub mod naming;
+pub mod otlp;
 pub mod page;
 pub mod push;
 pub mod registry;

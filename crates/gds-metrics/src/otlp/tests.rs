@@ -1,0 +1,5 @@
+mod conversion;
+mod schedule;
+mod secrets;
+mod settings;
+mod wire;

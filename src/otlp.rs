@@ -1,0 +1,271 @@
+//! `OpenTelemetryMetrics` without a provider of the program's: a registry and an OTLP exporter.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use gds_metrics::family::Description;
+use gds_metrics::fork::{self, Generations};
+use gds_metrics::key::Kind;
+use gds_metrics::naming::Naming;
+use gds_metrics::otlp::{self, Exporter, OtlpConfig, OtlpOptions, Source};
+use gds_metrics::registry::{Refusal, Registry, RegistryOptions, ViewOptions};
+use gds_metrics::snapshot::{Family, TraceContext};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::errors::to_python;
+use crate::input::Given;
+use crate::observe::{Collector, Counted, Warned, log_warning, observe};
+use crate::runtime;
+
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Settings {
+    endpoint: Option<String>,
+    protocol: Option<String>,
+    headers: Option<Vec<(String, String)>>,
+    cafile: Option<PathBuf>,
+    certfile: Option<PathBuf>,
+    keyfile: Option<PathBuf>,
+    insecure: Option<bool>,
+    interval_seconds: Option<f64>,
+    timeout_seconds: Option<f64>,
+    temporality: Option<String>,
+    resource_attributes: Option<Vec<(String, String)>>,
+    compression: Option<String>,
+    service_name: Option<String>,
+    service_version: Option<String>,
+    buckets: Vec<f64>,
+    max_series: usize,
+    exemplars: bool,
+}
+
+struct Resolved {
+    config: OtlpConfig,
+    view: ViewOptions,
+    exemplars: bool,
+}
+
+struct Live {
+    counted: Counted,
+    exporter: Arc<Exporter>,
+}
+
+struct RegistrySource(Arc<Registry>);
+
+impl Source for RegistrySource {
+    fn snapshot(&self) -> Vec<Family> {
+        self.0.snapshot()
+    }
+}
+
+/// Native side of `gds_metrics.OpenTelemetryMetrics`.
+#[pyclass(frozen, subclass, weakref, module = "gds_native._lib")]
+pub(crate) struct OtlpCore {
+    resolved: OnceLock<Resolved>,
+    live: Generations<Live>,
+    warned: Warned,
+}
+
+impl Live {
+    fn new(resolved: &Resolved) -> PyResult<Self> {
+        let registry = Registry::new(RegistryOptions {
+            naming: Naming::AsGiven,
+            warn: Box::new(log_warning),
+            ..RegistryOptions::default()
+        });
+        let counted = Counted::new(registry.view(resolved.view.clone()));
+        let exporter =
+            Exporter::start(resolved.config.clone(), Arc::new(RegistrySource(registry)), &runtime::handle()?);
+        Ok(Self { counted, exporter: Arc::new(exporter) })
+    }
+}
+
+impl OtlpCore {
+    #[inline]
+    fn live(&self) -> Option<&Live> {
+        if let Some(live) = self.live.get() { Some(live) } else { self.after_fork() }
+    }
+
+    /// A forked child counts from zero and exports by itself, as a service instance of its own.
+    #[cold]
+    fn after_fork(&self) -> Option<&Live> {
+        let live = Live::new(self.resolved.get()?).ok()?;
+        Some(self.live.get_or_init(move || live))
+    }
+
+    fn opened(&self) -> PyResult<&Live> {
+        let closed =
+            || PyRuntimeError::new_err("OpenTelemetryMetrics.__init__ was not called; call super().__init__() first");
+        self.live().ok_or_else(closed)
+    }
+}
+
+impl Collector for OtlpCore {
+    #[inline]
+    fn counted(&self) -> Option<&Counted> {
+        self.live().map(|live| &live.counted)
+    }
+
+    #[inline]
+    fn record(
+        &self,
+        kind: Kind,
+        name: &str,
+        value: f64,
+        labels: &[(&str, &str)],
+        trace: Option<&TraceContext>,
+    ) -> Result<(), Refusal> {
+        self.live().map_or(Err(Refusal::Unavailable), |live| live.counted.record(kind, name, value, labels, trace))
+    }
+
+    fn refuse(&self, refusal: Refusal) {
+        if let Some(live) = self.live() {
+            live.counted.view.registry().count_refusal(refusal);
+        }
+    }
+
+    fn wants_trace(&self) -> bool {
+        self.resolved.get().is_some_and(|resolved| resolved.exemplars)
+    }
+
+    fn warned(&self) -> &Warned {
+        &self.warned
+    }
+}
+
+#[pymethods]
+impl OtlpCore {
+    // Takes whatever a subclass's `__init__` takes.
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self { resolved: OnceLock::new(), live: Generations::new(), warned: Warned::default() }
+    }
+
+    /// Settles the settings with the environment's and starts to export.
+    #[pyo3(name = "_open")]
+    fn open(&self, settings: Settings) -> PyResult<()> {
+        fork::watch();
+        let options = OtlpOptions {
+            endpoint: settings.endpoint,
+            protocol: settings.protocol,
+            headers: settings.headers,
+            cafile: settings.cafile,
+            certfile: settings.certfile,
+            keyfile: settings.keyfile,
+            insecure: settings.insecure,
+            interval: settings.interval_seconds.map(Duration::from_secs_f64),
+            timeout: settings.timeout_seconds.map(Duration::from_secs_f64),
+            temporality: settings.temporality,
+            resource_attributes: settings.resource_attributes,
+            compression: settings.compression,
+            service_name: settings.service_name,
+            service_version: settings.service_version,
+        };
+        let config = otlp::resolve(&options, |name| std::env::var(name).ok()).map_err(|error| to_python(&error))?;
+        for warning in &config.warnings {
+            log_warning(warning);
+        }
+        let view = ViewOptions {
+            buckets: Arc::from(settings.buckets),
+            max_series: settings.max_series,
+            ..ViewOptions::default()
+        };
+        let resolved = Resolved { config, view, exemplars: settings.exemplars };
+        let live = Live::new(&resolved)?;
+        if self.resolved.set(resolved).is_err() {
+            return Err(PyRuntimeError::new_err(
+                "OpenTelemetryMetrics.__init__ was called twice; make a new collector",
+            ));
+        }
+        self.live.get_or_init(|| live);
+        Ok(())
+    }
+
+    #[pyo3(signature = (name, value = Given::MISSING, labels = None))]
+    fn increment(
+        &self,
+        name: &Bound<'_, PyAny>,
+        value: Given<'_, '_>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        observe(self, Kind::Counter, name, value, labels)
+    }
+
+    #[pyo3(signature = (name, value, labels = None))]
+    fn gauge(&self, name: &Bound<'_, PyAny>, value: Given<'_, '_>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        observe(self, Kind::Gauge, name, value, labels)
+    }
+
+    #[pyo3(signature = (name, value, labels = None))]
+    fn histogram(
+        &self,
+        name: &Bound<'_, PyAny>,
+        value: Given<'_, '_>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        observe(self, Kind::Histogram, name, value, labels)
+    }
+
+    #[pyo3(signature = (name, value_ms, labels = None))]
+    fn timing(
+        &self,
+        name: &Bound<'_, PyAny>,
+        value_ms: Given<'_, '_>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        observe(self, Kind::Timing, name, value_ms, labels)
+    }
+
+    #[pyo3(name = "_describe", signature = (name, *, help = None, unit = None, buckets = None, max_series = None))]
+    fn describe(
+        &self,
+        name: &str,
+        help: Option<String>,
+        unit: Option<String>,
+        buckets: Option<Vec<f64>>,
+        max_series: Option<usize>,
+    ) -> PyResult<()> {
+        let description = Description { help, unit, buckets: buckets.map(Arc::from), aggregation: None, max_series };
+        self.opened()?.counted.view.describe(name, description).map_err(|error| to_python(&error))
+    }
+
+    /// Exports now; an exception tells why the receiver did not take it.
+    #[pyo3(name = "_flush")]
+    fn flush(&self, py: Python<'_>, timeout_seconds: f64) -> PyResult<()> {
+        let exporter = Arc::clone(&self.opened()?.exporter);
+        let timeout = Duration::from_secs_f64(timeout_seconds);
+        runtime::wait_blocking(py, move || exporter.flush(timeout))?.map_err(|error| to_python(&error))
+    }
+
+    /// Exports a last time and stops.
+    #[pyo3(name = "_close")]
+    fn close(&self, py: Python<'_>, timeout_seconds: f64) -> PyResult<()> {
+        let exporter = Arc::clone(&self.opened()?.exporter);
+        let timeout = Duration::from_secs_f64(timeout_seconds);
+        runtime::wait_blocking(py, move || exporter.close(timeout))?.map_err(|error| to_python(&error))
+    }
+
+    /// What the exporter has done, by name.
+    #[pyo3(name = "_stats")]
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = self.opened()?.exporter.stats();
+        let dict = PyDict::new(py);
+        dict.set_item("exports", stats.exports)?;
+        dict.set_item("failed_attempts", stats.failed_attempts)?;
+        dict.set_item("rejected_points", stats.rejected_points)?;
+        dict.set_item("last_error", stats.last_error)?;
+        Ok(dict)
+    }
+
+    /// Where it exports to, without user information; `None` if the environment turned export off.
+    #[getter]
+    #[pyo3(name = "_endpoint")]
+    fn endpoint(&self) -> Option<String> {
+        let resolved = self.resolved.get()?;
+        (!resolved.config.disabled).then(|| resolved.config.endpoint.shown().to_owned())
+    }
+}

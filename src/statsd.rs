@@ -1,0 +1,222 @@
+//! `StatsdMetrics`: settings in, a StatsD client that adds up in memory.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use gds_metrics::fork::{self, Generations};
+use gds_metrics::key::{Key, Kind, Scope};
+use gds_metrics::registry::Refusal;
+use gds_metrics::snapshot::TraceContext;
+use gds_metrics::statsd::{Outcome, Reason, Statsd, StatsdOptions};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::errors::to_python;
+use crate::input::Given;
+use crate::observe::{Collector, Warned, observe};
+use crate::runtime;
+
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Settings {
+    host: Option<String>,
+    port: i64,
+    socket_path: Option<PathBuf>,
+    prefix: String,
+    constant_tags: Vec<(String, String)>,
+    max_packet_bytes: Option<usize>,
+    flush_interval_seconds: f64,
+    max_series: usize,
+    max_buffered_samples: usize,
+    pack_values: bool,
+}
+
+/// Native side of `gds_metrics.StatsdMetrics`.
+#[pyclass(frozen, subclass, weakref, module = "gds_native._lib")]
+pub(crate) struct StatsdCore {
+    options: OnceLock<StatsdOptions>,
+    live: Generations<Arc<Statsd>>,
+    warned: Warned,
+    unreadable: AtomicU64,
+}
+
+fn start(options: StatsdOptions) -> PyResult<Arc<Statsd>> {
+    let statsd = Statsd::new(options).map_err(|error| to_python(&error))?;
+    statsd.start(&runtime::handle()?);
+    Ok(Arc::new(statsd))
+}
+
+impl StatsdCore {
+    #[inline]
+    fn live(&self) -> Option<&Arc<Statsd>> {
+        if let Some(live) = self.live.get() { Some(live) } else { self.after_fork() }
+    }
+
+    /// A forked child adds up from zero: what the parent had not sent yet, the parent sends.
+    #[cold]
+    fn after_fork(&self) -> Option<&Arc<Statsd>> {
+        let statsd = start(self.options.get()?.clone()).ok()?;
+        Some(self.live.get_or_init(move || statsd))
+    }
+
+    fn opened(&self) -> PyResult<&Arc<Statsd>> {
+        let closed = || PyRuntimeError::new_err("StatsdMetrics.__init__ was not called; call super().__init__() first");
+        self.live().ok_or_else(closed)
+    }
+}
+
+impl Collector for StatsdCore {
+    #[inline]
+    fn record(
+        &self,
+        kind: Kind,
+        name: &str,
+        value: f64,
+        labels: &[(&str, &str)],
+        _trace: Option<&TraceContext>,
+    ) -> Result<(), Refusal> {
+        let Some(statsd) = self.live() else { return Err(Refusal::Unavailable) };
+        let key = Key { scope: Scope { view: 0, kind }, name, labels };
+        let outcome = match kind {
+            Kind::Counter => statsd.increment(&key, value),
+            Kind::Gauge => statsd.gauge(&key, value),
+            Kind::Histogram => statsd.histogram(&key, value),
+            Kind::Timing => statsd.timing_ms(&key, value),
+        };
+        match outcome {
+            Outcome::Counted => Ok(()),
+            Outcome::Dropped(reason) => Err(match reason {
+                Reason::NegativeIncrement => Refusal::NegativeIncrement,
+                Reason::InvalidName | Reason::TooLong => Refusal::InvalidName,
+                Reason::NotFinite | Reason::SumNotFinite => Refusal::InvalidValue,
+                _ => Refusal::StorageFull,
+            }),
+        }
+    }
+
+    fn refuse(&self, _refusal: Refusal) {
+        self.unreadable.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn wants_trace(&self) -> bool {
+        false
+    }
+
+    fn warned(&self) -> &Warned {
+        &self.warned
+    }
+}
+
+#[pymethods]
+impl StatsdCore {
+    // Takes whatever a subclass's `__init__` takes.
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self {
+            options: OnceLock::new(),
+            live: Generations::new(),
+            warned: Warned::default(),
+            unreadable: AtomicU64::new(0),
+        }
+    }
+
+    /// Settles the settings and starts to send.
+    #[pyo3(name = "_open")]
+    fn open(&self, settings: Settings) -> PyResult<()> {
+        fork::watch();
+        let mut options = StatsdOptions::default();
+        options.host = settings.host;
+        options.port = settings.port;
+        options.socket_path = settings.socket_path;
+        options.prefix = settings.prefix;
+        options.constant_tags = settings.constant_tags;
+        options.max_packet_bytes = settings.max_packet_bytes;
+        options.flush_interval = Duration::from_secs_f64(settings.flush_interval_seconds);
+        options.max_series = settings.max_series;
+        options.max_buffered_samples = settings.max_buffered_samples;
+        options.pack_values = settings.pack_values;
+        let statsd = start(options.clone())?;
+        if self.options.set(options).is_err() {
+            return Err(PyRuntimeError::new_err("StatsdMetrics.__init__ was called twice; make a new collector"));
+        }
+        self.live.get_or_init(|| statsd);
+        Ok(())
+    }
+
+    #[pyo3(signature = (name, value = Given::MISSING, labels = None))]
+    fn increment(
+        &self,
+        name: &Bound<'_, PyAny>,
+        value: Given<'_, '_>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        observe(self, Kind::Counter, name, value, labels)
+    }
+
+    #[pyo3(signature = (name, value, labels = None))]
+    fn gauge(&self, name: &Bound<'_, PyAny>, value: Given<'_, '_>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        observe(self, Kind::Gauge, name, value, labels)
+    }
+
+    #[pyo3(signature = (name, value, labels = None))]
+    fn histogram(
+        &self,
+        name: &Bound<'_, PyAny>,
+        value: Given<'_, '_>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        observe(self, Kind::Histogram, name, value, labels)
+    }
+
+    #[pyo3(signature = (name, value_ms, labels = None))]
+    fn timing(
+        &self,
+        name: &Bound<'_, PyAny>,
+        value_ms: Given<'_, '_>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        observe(self, Kind::Timing, name, value_ms, labels)
+    }
+
+    /// Sends what was added up; an exception tells why not all of it was sent.
+    #[pyo3(name = "_flush")]
+    fn flush(&self, py: Python<'_>, timeout_seconds: f64) -> PyResult<()> {
+        let statsd = Arc::clone(self.opened()?);
+        let timeout = Duration::from_secs_f64(timeout_seconds);
+        runtime::wait_blocking(py, move || statsd.flush(timeout))?.map_err(|error| to_python(&error))
+    }
+
+    /// Sends a last time and stops.
+    #[pyo3(name = "_close")]
+    fn close(&self, py: Python<'_>, timeout_seconds: f64) -> PyResult<()> {
+        let statsd = Arc::clone(self.opened()?);
+        let timeout = Duration::from_secs_f64(timeout_seconds);
+        runtime::wait_blocking(py, move || statsd.close(timeout))?.map_err(|error| to_python(&error))
+    }
+
+    /// What the client has sent and dropped, by name.
+    #[pyo3(name = "_stats")]
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = self.opened()?.stats();
+        let dict = PyDict::new(py);
+        for (name, number) in [
+            ("packets_sent", stats.packets_sent),
+            ("bytes_sent", stats.bytes_sent),
+            ("packets_failed", stats.packets_failed),
+            ("flushes_failed", stats.flushes_failed),
+            ("samples_dropped", stats.samples_dropped),
+            ("samples_thinned", stats.samples_thinned),
+            ("lines_too_long", stats.lines_too_long),
+            ("overflowed", stats.overflowed),
+            ("refused", stats.refused + self.unreadable.load(Ordering::Relaxed)),
+            ("series", stats.series),
+        ] {
+            dict.set_item(name, number)?;
+        }
+        Ok(dict)
+    }
+}
