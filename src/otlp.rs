@@ -78,7 +78,7 @@ impl Live {
         });
         let counted = Counted::new(registry.view(resolved.view.clone()));
         let exporter =
-            Exporter::start(resolved.config.clone(), Arc::new(RegistrySource(registry)), &runtime::handle()?);
+            Exporter::start(resolved.config.clone().as_instance(), Arc::new(RegistrySource(registry)), &runtime::handle()?);
         Ok(Self { counted, exporter: Arc::new(exporter) })
     }
 }

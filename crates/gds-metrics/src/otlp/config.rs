@@ -162,6 +162,25 @@ pub struct OtlpConfig {
     pub warnings: Vec<String>,
 }
 
+impl OtlpConfig {
+    /// Gives the resource a `service.instance.id` of its own (a random UUID) unless the user gave one.
+    ///
+    /// Processes of one service that export the same resource would overwrite each other's totals: OTLP allows one
+    /// writer for each stream (data model, "Single-Writer").
+    #[must_use]
+    pub fn as_instance(mut self) -> Self {
+        const NAME: &str = "service.instance.id";
+        if !self.resource.iter().any(|(name, _)| name == NAME) {
+            // Version 4, variant 1 (RFC 9562).
+            let random = rand::random::<u128>() & !(0xF << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+            let hex = format!("{random:032x}");
+            let id = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
+            self.resource.push((NAME.to_owned(), id));
+        }
+        self
+    }
+}
+
 /// Settles every setting: what was passed, else the variable for metrics, else the one for all signals, else the
 /// default. The environment is asked through `env`; nothing else is read but the certificates named.
 ///
