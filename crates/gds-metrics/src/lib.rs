@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod error;
+pub mod fork;
 pub mod format;
 pub mod index;
 pub mod key;
