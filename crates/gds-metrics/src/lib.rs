@@ -4,6 +4,7 @@ pub mod clock;
 pub mod error;
 pub mod fork;
 pub mod format;
+pub mod http;
 pub mod index;
 pub mod key;
 pub mod snapshot;
