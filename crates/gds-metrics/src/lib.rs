@@ -7,6 +7,7 @@ pub mod format;
 pub mod http;
 pub mod index;
 pub mod key;
+pub mod push;
 pub mod snapshot;
 
 pub use error::{Error, Result};
