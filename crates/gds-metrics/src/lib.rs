@@ -9,5 +9,6 @@ pub mod index;
 pub mod key;
 pub mod push;
 pub mod snapshot;
+pub mod textfile;
 
 pub use error::{Error, Result};
