@@ -18,63 +18,6 @@ pub use unix::{ChildClose, close_in_child, generation, watch};
 #[cfg(not(unix))]
 pub use elsewhere::{ChildClose, close_in_child, generation, watch};
 
-use std::sync::OnceLock;
-
-/// A value for each process: a forked child makes its own on first use, whatever state the parent's was in.
-///
-/// The parent's value stays in the child's memory, untouched and unused: a lock in it may have been held by a thread
-/// that the child does not have. Only dropping the whole in a child drops it there, so values that own a descriptor or
-/// a thread must know their generation, as those of this crate do.
-#[derive(Debug, Default)]
-pub struct Generations<T> {
-    first: OnceLock<Generation<T>>,
-}
-
-#[derive(Debug)]
-struct Generation<T> {
-    number: u32,
-    value: T,
-    next: OnceLock<Box<Generation<T>>>,
-}
-
-impl<T> Generations<T> {
-    /// Nothing yet.
-    pub const fn new() -> Self {
-        Self { first: OnceLock::new() }
-    }
-
-    /// This process's value, if it has one.
-    #[inline]
-    pub fn get(&self) -> Option<&T> {
-        let number = generation();
-        let mut node = self.first.get()?;
-        while node.number != number {
-            node = node.next.get()?;
-        }
-        Some(&node.value)
-    }
-
-    /// This process's value, made by `make` if it has none.
-    pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
-        watch();
-        let number = generation();
-        let made = || Generation { number, value: make(), next: OnceLock::new() };
-        let Some(mut node) = self.first.get() else { return &self.first.get_or_init(made).value };
-        while node.number != number {
-            node = match node.next.get() {
-                Some(next) => next,
-                None => return &node.next.get_or_init(|| Box::new(made())).value,
-            };
-        }
-        &node.value
-    }
-
-    /// Whether any process up to this one had a value.
-    pub fn is_started(&self) -> bool {
-        self.first.get().is_some()
-    }
-}
-
 #[cfg(unix)]
 mod unix {
     use std::os::fd::{AsFd, AsRawFd};
@@ -200,44 +143,72 @@ mod elsewhere {
 pub(crate) mod tests {
     use std::io::{PipeReader, PipeWriter, Read, pipe};
     use std::net::TcpListener;
-    use std::os::fd::AsRawFd;
+    use std::os::fd::{AsRawFd, RawFd};
+
+    use parking_lot::RwLock;
 
     use super::*;
+
+    /// Held for writing by tests that fork, for reading by those that want a port free again: a child of another test
+    /// inherits every listener that happens to be off the list at that moment, which then stays for as long as it.
+    pub(crate) static FORKS: RwLock<()> = RwLock::new(());
 
     /// A forked child that lives until this is dropped.
     pub(crate) struct Child {
         pid: libc::pid_t,
         keep: Option<PipeWriter>,
         /// The child's generation minus the parent's at the fork.
-        pub(crate) generations: u8,
+        generations: u8,
+        /// What the function that ran in it returned.
+        answer: bool,
     }
 
     impl Child {
         pub(crate) fn fork() -> Self {
+            Self::fork_running(|_| true)
+        }
+
+        /// Drops a copy of `owner` in a child, where `fd` means another file by now; whether that stayed open.
+        pub(crate) fn keeps_open<T>(fd: RawFd, owner: &T) -> bool {
+            let child = Self::fork_running(|other| {
+                // SAFETY: the child is a copy of this process of which nothing else uses `owner`: its threads are
+                // not there, and the caller's frame is never returned to. The calls are async-signal-safe.
+                unsafe {
+                    libc::dup2(other, fd);
+                    drop(std::ptr::read(owner));
+                    libc::fcntl(fd, libc::F_GETFD) != -1
+                }
+            });
+            child.answer
+        }
+
+        /// Runs `in_child`, which must do async-signal-safe things only, with a descriptor that is open there.
+        fn fork_running(in_child: impl FnOnce(RawFd) -> bool) -> Self {
             watch();
             let before = generation();
             let (wait, keep): (PipeReader, PipeWriter) = pipe().unwrap();
             let (mut told, tell): (PipeReader, PipeWriter) = pipe().unwrap();
             let (wait_fd, keep_fd, tell_fd) = (wait.as_raw_fd(), keep.as_raw_fd(), tell.as_raw_fd());
             // SAFETY: the child of this process with threads calls async-signal-safe functions only (close, write,
-            // read, _exit) on descriptors it inherited and on bytes of its own stack, and never returns from here.
+            // read, _exit, and what the callers above prove) on descriptors it inherited and on bytes of its own
+            // stack, and never returns from here.
             let pid = unsafe { libc::fork() };
             if pid == 0 {
-                let mut byte = [generation().wrapping_sub(before).to_le_bytes()[0]];
+                let mut bytes = [generation().wrapping_sub(before).to_le_bytes()[0], u8::from(in_child(tell_fd))];
                 // SAFETY: as above.
                 unsafe {
                     libc::close(keep_fd);
-                    libc::write(tell_fd, byte.as_ptr().cast(), 1);
+                    libc::write(tell_fd, bytes.as_ptr().cast(), 2);
                     // Ends with the parent's side of the pipe.
-                    libc::read(wait_fd, byte.as_mut_ptr().cast(), 1);
+                    libc::read(wait_fd, bytes.as_mut_ptr().cast(), 1);
                     libc::_exit(0);
                 }
             }
             assert!(pid > 0, "{}", std::io::Error::last_os_error());
             drop((wait, tell));
-            let mut byte = [0];
-            told.read_exact(&mut byte).unwrap();
-            Self { pid, keep: Some(keep), generations: byte[0] }
+            let mut bytes = [0; 2];
+            told.read_exact(&mut bytes).unwrap();
+            Self { pid, keep: Some(keep), generations: bytes[0], answer: bytes[1] != 0 }
         }
     }
 
@@ -257,6 +228,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_child_is_the_next_generation_and_the_parent_stays() {
+        let _alone = FORKS.write();
         watch();
         let before = generation();
         assert_eq!(Child::fork().generations, 1);
@@ -265,6 +237,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_port_is_free_once_the_parent_lets_go_while_the_child_lives() {
+        let _alone = FORKS.write();
         let (listener, addr) = listen();
         let guard = close_in_child(&listener);
         let child = Child::fork();
@@ -276,6 +249,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_descriptor_off_the_list_stays_open_in_the_child() {
+        let _alone = FORKS.write();
         let (listener, addr) = listen();
         drop(close_in_child(&listener));
         let child = Child::fork();
@@ -285,12 +259,25 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_full_list_gives_guards_that_do_nothing() {
+    fn dropping_a_guard_in_a_child_closes_nothing() {
+        let _alone = FORKS.write();
         let (listener, _) = listen();
-        // Copies, since a child would close each number that is listed.
-        let copies: Vec<_> = (0..3).map(|_| listener.try_clone().unwrap()).collect();
-        let guards: Vec<_> = copies.iter().map(close_in_child).collect();
-        drop(guards);
-        drop(copies);
+        let guard = close_in_child(&listener);
+        assert!(Child::keeps_open(listener.as_raw_fd(), &guard));
+        assert!(!Child::keeps_open(listener.as_raw_fd(), &listener), "the test would see it");
+    }
+
+    #[test]
+    fn a_guard_gives_its_place_back() {
+        let _alone = FORKS.write();
+        let (listener, addr) = listen();
+        for _ in 0..10_000 {
+            drop(close_in_child(&listener));
+        }
+        let guard = close_in_child(&listener);
+        let child = Child::fork();
+        drop((guard, listener));
+        TcpListener::bind(addr).unwrap();
+        drop(child);
     }
 }

@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 pub enum Format {
     /// Prometheus text, version 0.0.4.
     Text,
-    /// OpenMetrics text, version 1.0.0.
+    /// `OpenMetrics` text, version 1.0.0.
     OpenMetrics,
 }
 

@@ -3,23 +3,13 @@
 pub mod cells;
 pub mod clock;
 pub mod error;
-pub mod exemplar;
-pub mod exposition;
-pub mod family;
 pub mod fork;
 pub mod format;
 pub mod http;
 pub mod index;
 pub mod key;
-pub mod naming;
-pub mod otlp;
-pub mod page;
 pub mod push;
-pub mod registry;
-pub mod series;
-pub mod shared;
 pub mod snapshot;
-pub mod statsd;
 pub mod textfile;
 
 pub use error::{Error, Result};

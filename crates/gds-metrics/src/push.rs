@@ -1,15 +1,462 @@
-//! stub
-#![allow(missing_docs)]
+//! Pushing a page to a Prometheus Pushgateway, for jobs that end before anyone scrapes them.
+//!
+//! One request each, no retry: the caller knows whether a job may wait. The password of a gateway, given in its URL,
+//! is sent and is part of no message.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use reqwest::{Client, Method};
+use rustls::ClientConfig;
+use url::{Host, Url};
+
+use crate::error::{Error, Result};
+use crate::format::Format;
+use crate::http::tls;
+
+/// The official clients' time-out.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Of a refusal, as much as fits a log line.
+const BODY_CHARS: usize = 200;
+
+/// What a path segment may hold as it is (RFC 3986 section 2.3).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// A group of metrics on a Pushgateway: where to push, and how.
 pub struct PushTarget {
-    pub replace: bool,
-    pub timeout: std::time::Duration,
-    pub tls: Option<rustls::ClientConfig>,
+    /// With job and labels, without user and password.
+    url: Url,
+    credentials: Option<(String, String)>,
+    replace: bool,
+    timeout: Duration,
+    tls: Option<ClientConfig>,
+    client: OnceLock<Client>,
 }
+
 impl PushTarget {
-    pub fn new(_u: &str, _j: &str, _g: &[(String, String)]) -> crate::Result<Self> {
-        todo!()
+    /// The group of `job` and the labels `grouping_key` on the gateway at `gateway_url`, which may lack its scheme
+    /// (then `http://`), hold `user:password@` in percent-encoding, and end in the path that the gateway sits at.
+    ///
+    /// Fails with setting `gateway`, `job` or `grouping_key`.
+    pub fn new(gateway_url: &str, job: &str, grouping_key: &[(String, String)]) -> Result<Self> {
+        if job.is_empty() {
+            return Err(Error::setting("job", "", "a name; the gateway groups what it holds by it"));
+        }
+        let mut url = parse(gateway_url)?;
+        let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let given = !url.username().is_empty() || url.password().is_some();
+        let credentials = given.then(|| (decode(url.username()), decode(url.password().unwrap_or_default())));
+        let mut path = url.path().trim_end_matches('/').to_owned() + "/metrics";
+        push_label(&mut path, "job", job);
+        for (position, (name, value)) in grouping_key.iter().enumerate() {
+            let expected = if !is_label_name(name) {
+                "label names of letters, digits and underscores that do not start with a digit"
+            } else if name == "job" {
+                "labels besides job, which is given on its own"
+            } else if grouping_key[..position].iter().any(|(other, _)| other == name) {
+                "each label once"
+            } else {
+                push_label(&mut path, name, value);
+                continue;
+            };
+            return Err(Error::setting("grouping_key", name, expected));
+        }
+        url.set_path(&path);
+        // An `http` URL with a host takes both.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        Ok(Self { url, credentials, replace: false, timeout: TIMEOUT, tls: None, client: OnceLock::new() })
     }
-    pub async fn push(&self, _p: Vec<u8>) -> crate::Result<()> {
-        todo!()
+
+    /// Whether a push replaces the whole group (`PUT`), instead of the metrics of the same names only (`POST`).
+    #[must_use]
+    pub fn replace(mut self, replace: bool) -> Self {
+        self.replace = replace;
+        self
+    }
+
+    /// How long a request may take altogether, connecting included; 30 seconds unless told otherwise.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Whom to trust and what to show, from [`tls::client_config`]; an `https://` gateway is checked against the
+    /// operating system's issuers without it.
+    #[must_use]
+    pub fn tls(mut self, tls: ClientConfig) -> Self {
+        self.tls = Some(tls);
+        self.client = OnceLock::new();
+        self
+    }
+
+    /// Where requests go, without user and password.
+    pub fn url(&self) -> &str {
+        self.url.as_str()
+    }
+
+    /// Made at the first request, since the operating system's issuers take milliseconds to read.
+    fn client(&self) -> Result<&Client> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let tls = match &self.tls {
+            Some(tls) => tls.clone(),
+            None if self.url.scheme() == "https" => tls::client_config(None, None, None)?,
+            None => tls::trusting_nobody()?,
+        };
+        let mut builder = Client::builder()
+            .tls_backend_preconfigured(tls)
+            // A push that was sent elsewhere would take its password along.
+            .redirect(reqwest::redirect::Policy::none())
+            // Pushes are far apart, and a connection kept open would be shared with forked children.
+            .pool_max_idle_per_host(0);
+        if is_loopback(&self.url) {
+            // A proxy's own loopback is another one.
+            builder = builder.no_proxy();
+        }
+        let client = builder.build().map_err(|error| self.unreachable(error))?;
+        Ok(self.client.get_or_init(|| client))
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> Error {
+        let timed_out = error.is_timeout();
+        let error = error.without_url();
+        let mut cause: &dyn std::error::Error = &error;
+        // The outer ones say "error sending request" and the like.
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        let reason = if timed_out { format!("no answer within {:?}", self.timeout) } else { cause.to_string() };
+        Error::Unreachable { url: self.url.to_string(), reason, timed_out }
+    }
+
+    async fn send(&self, method: Method, body: Option<Vec<u8>>) -> Result<()> {
+        let mut request = self.client()?.request(method, self.url.clone()).timeout(self.timeout);
+        if let Some((user, password)) = &self.credentials {
+            request = request.basic_auth(user, Some(password));
+        }
+        if let Some(body) = body {
+            request = request.header(reqwest::header::CONTENT_TYPE, Format::Text.content_type()).body(body);
+        }
+        let mut response = request.send().await.map_err(|error| self.unreachable(error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let mut said = Vec::new();
+        // No character has more than four bytes. The status is what counts: a body that breaks off ends there.
+        while said.len() < 4 * BODY_CHARS
+            && let Ok(Some(chunk)) = response.chunk().await
+        {
+            said.extend_from_slice(&chunk);
+        }
+        let body = String::from_utf8_lossy(&said).trim().chars().take(BODY_CHARS).collect();
+        Err(Error::Refused { url: self.url.to_string(), status: status.as_u16().to_string(), body })
+    }
+}
+
+impl fmt::Debug for PushTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PushTarget")
+            .field("url", &self.url.as_str())
+            .field("replace", &self.replace)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Pushes `page`, in [`Format::Text`], to `target`.
+///
+/// Fails with [`Error::Unreachable`] when there was no answer, with [`Error::Refused`] when it was not a success.
+pub async fn push(page: Vec<u8>, target: &PushTarget) -> Result<()> {
+    target.send(if target.replace { Method::PUT } else { Method::POST }, Some(page)).await
+}
+
+/// Deletes the group of `target` from the gateway; one that is not there counts as deleted.
+///
+/// Fails as [`push`] does.
+pub async fn delete(target: &PushTarget) -> Result<()> {
+    target.send(Method::DELETE, None).await
+}
+
+fn parse(gateway_url: &str) -> Result<Url> {
+    let refused = |expected| Error::setting("gateway", &without_user(gateway_url), expected);
+    let with_scheme = if gateway_url.contains("://") { gateway_url.into() } else { format!("http://{gateway_url}") };
+    let url = Url::parse(&with_scheme)
+        .map_err(|_| refused("a URL such as http://user:password@host:9091, user and password percent-encoded"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(refused("a URL that starts with http:// or https://"));
+    }
+    // With `/`, `?` or `#` in it as they are, a password ends the host early, and its rest would show in messages.
+    if url.query().is_some() || url.fragment().is_some() || url.path().contains('@') {
+        return Err(refused("a URL without query, fragment and @ in its path; percent-encode the password"));
+    }
+    Ok(url)
+}
+
+/// What may be shown of a URL that was not understood: nothing up to the last `@`.
+fn without_user(gateway_url: &str) -> &str {
+    gateway_url.rsplit_once('@').map_or(gateway_url, |(_, rest)| rest)
+}
+
+/// Appends a label to a path as the gateway's documentation asks ("URL" in its README).
+fn push_label(path: &mut String, name: &str, value: &str) {
+    path.push('/');
+    path.push_str(name);
+    // Dots alone would be taken for "this folder" and "the one above".
+    if value.is_empty() || value.contains('/') || matches!(value, "." | "..") {
+        path.push_str("@base64/");
+        BASE64_URL_SAFE_NO_PAD.encode_string(value, path);
+        if value.is_empty() {
+            // A segment must not be empty; padding is what nothing encodes to.
+            path.push('=');
+        }
+    } else {
+        path.push('/');
+        path.extend(utf8_percent_encode(value, SEGMENT));
+    }
+}
+
+fn is_label_name(name: &str) -> bool {
+    let first = name.bytes().next();
+    first.is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener};
+    use std::sync::Arc;
+    use std::thread::JoinHandle;
+
+    use proptest::prelude::*;
+    use tokio::runtime::Builder;
+
+    use super::*;
+    use crate::http::tls::tests::Pki;
+    use crate::http::{Page, Server, ServerOptions};
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    /// Takes one request, gives one answer, returns what it was sent.
+    fn gateway(answer: String) -> (SocketAddr, JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(DEADLINE)).unwrap();
+            let mut taken = Vec::new();
+            loop {
+                let mut piece = [0; 4096];
+                let len = stream.read(&mut piece).unwrap();
+                taken.extend_from_slice(&piece[..len]);
+                let text = String::from_utf8(taken.clone()).unwrap();
+                let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
+                    stream.write_all(answer.as_bytes()).unwrap();
+                    return text;
+                }
+            }
+        });
+        (addr, served)
+    }
+
+    fn answering(status: &str, body: &str) -> (SocketAddr, JoinHandle<String>) {
+        gateway(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    }
+
+    fn labels(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn url(gateway: &str, job: &str, pairs: &[(&str, &str)]) -> String {
+        PushTarget::new(gateway, job, &labels(pairs)).unwrap().url().to_owned()
+    }
+
+    #[test]
+    fn groups_become_paths_as_the_gateway_documents() {
+        let gateway = "http://gw:9091";
+        for (job, pairs, path) in [
+            ("some_job", &[("instance", "some_instance")][..], "job/some_job/instance/some_instance"),
+            ("directory_cleaner", &[("path", "/var/tmp")], "job/directory_cleaner/path@base64/L3Zhci90bXA"),
+            (
+                "titan",
+                &[("name", "Προμηθεύς")],
+                "job/titan/name/%CE%A0%CF%81%CE%BF%CE%BC%CE%B7%CE%B8%CE%B5%CF%8D%CF%82",
+            ),
+            (
+                "example",
+                &[("first_label", ""), ("second_label", "foobar")],
+                "job/example/first_label@base64/=/second_label/foobar",
+            ),
+            ("a/b", &[], "job@base64/YS9i"),
+            ("..", &[("x", ".")], "job@base64/Li4/x@base64/Lg"),
+            ("a b?#%", &[], "job/a%20b%3F%23%25"),
+        ] {
+            assert_eq!(url(gateway, job, pairs), format!("{gateway}/metrics/{path}"));
+        }
+    }
+
+    #[test]
+    fn gateways_may_lack_a_scheme_and_sit_below_a_path() {
+        assert_eq!(url("localhost:9091", "j", &[]), "http://localhost:9091/metrics/job/j");
+        assert_eq!(url("https://gw/behind/", "j", &[]), "https://gw/behind/metrics/job/j");
+        assert_eq!(url("user:hunter2@gw:9091", "j", &[]), "http://gw:9091/metrics/job/j");
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_named_without_the_password() {
+        for gateway in [
+            "http://u:hunter2@",
+            "http://u:hun/ter2@gw",
+            "http://u:1/hunter2@gw",
+            "http://u:1?hunter2@gw",
+            "http://u:1#hunter2@gw",
+            "ftp://u:hunter2@gw",
+            "",
+        ] {
+            let error = PushTarget::new(gateway, "j", &[]).unwrap_err();
+            assert!(matches!(error, Error::Setting { setting: "gateway", .. }), "{gateway}: {error}");
+            assert!(!format!("{error} {error:?}").contains("ter2"), "{gateway}: {error}");
+        }
+        let error = PushTarget::new("gw", "", &[]).unwrap_err();
+        assert!(matches!(error, Error::Setting { setting: "job", .. }));
+        for pairs in [&[("a-b", "x")][..], &[("", "x")], &[("1", "x")], &[("job", "x")], &[("a", "x"), ("a", "y")]] {
+            let error = PushTarget::new("gw", "j", &labels(pairs)).unwrap_err();
+            assert!(matches!(error, Error::Setting { setting: "grouping_key", .. }), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_push_adds_or_replaces_with_the_credentials_of_the_url() {
+        for (replace, method) in [(false, "POST"), (true, "PUT")] {
+            let (addr, served) = answering("202 Accepted", "");
+            let target = PushTarget::new(&format!("http://us%40er:hunter%2F2@{addr}"), "j", &[]).unwrap();
+            assert!(!format!("{target:?}").contains("hunter"), "{target:?}");
+            block_on(push(b"up 1\n".to_vec(), &target.replace(replace))).unwrap();
+            let request = served.join().unwrap();
+            assert!(request.starts_with(&format!("{method} /metrics/job/j HTTP/1.1\r\n")), "{request}");
+            assert!(request.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{request}");
+            // us@er:hunter/2
+            assert!(request.contains("authorization: Basic dXNAZXI6aHVudGVyLzI=\r\n"), "{request}");
+            assert!(request.ends_with("\r\n\r\nup 1\n"), "{request}");
+        }
+    }
+
+    #[test]
+    fn a_group_can_be_deleted() {
+        let (addr, served) = answering("202 Accepted", "");
+        block_on(delete(&PushTarget::new(&addr.to_string(), "j", &labels(&[("a", "b")])).unwrap())).unwrap();
+        assert!(served.join().unwrap().starts_with("DELETE /metrics/job/j/a/b HTTP/1.1\r\n"));
+    }
+
+    #[test]
+    fn a_refusal_tells_the_status_and_the_start_of_the_body() {
+        let (addr, served) = answering("400 Bad Request", &"é".repeat(5000));
+        let target = PushTarget::new(&format!("u:hunter2@{addr}"), "j", &[]).unwrap();
+        let error = block_on(push(Vec::new(), &target)).unwrap_err();
+        served.join().unwrap();
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+        let Error::Refused { status, body, .. } = error else { panic!("{error}") };
+        assert_eq!((&*status, body), ("400", "é".repeat(200)));
+    }
+
+    #[test]
+    fn a_redirect_is_not_followed() {
+        let (addr, served) =
+            gateway("HTTP/1.1 307 Go\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n".into());
+        let error = block_on(push(Vec::new(), &PushTarget::new(&addr.to_string(), "j", &[]).unwrap())).unwrap_err();
+        served.join().unwrap();
+        assert!(matches!(error, Error::Refused { ref status, .. } if status == "307"), "{error}");
+    }
+
+    #[test]
+    fn nobody_there_is_unreachable_and_may_be_tried_again() {
+        let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let target = PushTarget::new(&format!("u:hunter2@{addr}"), "j", &[]).unwrap();
+        let error = block_on(push(Vec::new(), &target)).unwrap_err();
+        assert!(error.retriable() && !format!("{error} {error:?}").contains("hunter2"), "{error}");
+        let Error::Unreachable { reason, timed_out: false, .. } = error else { panic!("{error}") };
+        assert!(reason.contains("refused"), "{reason}");
+    }
+
+    #[test]
+    fn a_gateway_that_does_not_answer_times_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = PushTarget::new(&listener.local_addr().unwrap().to_string(), "j", &[]).unwrap();
+        let error = block_on(push(Vec::new(), &target.timeout(Duration::from_millis(100)))).unwrap_err();
+        assert!(matches!(error, Error::Unreachable { timed_out: true, .. }), "{error}");
+        assert!(error.to_string().contains("100ms"), "{error}");
+    }
+
+    #[test]
+    fn a_gateway_with_tls_is_checked_against_the_issuers_given() {
+        struct Nothing;
+        impl Page for Nothing {
+            fn render(&self, _: Format, _: &[String]) -> Vec<u8> {
+                Vec::new()
+            }
+        }
+        let (pki, other) = (Pki::new(), Pki::new());
+        let (cert, key) = pki.issue("gateway");
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let mut options = ServerOptions::new("127.0.0.1", 0);
+        options.tls = tls::server_config(Some(&cert), Some(&key), None).unwrap();
+        let server = Server::start(options, Arc::new(Nothing), runtime.handle()).unwrap();
+        let target = |pki: &Pki| {
+            let gateway = format!("https://{}", server.local_addr());
+            let tls = tls::client_config(Some(&pki.path("ca.pem")), None, None).unwrap();
+            PushTarget::new(&gateway, "j", &[]).unwrap().tls(tls)
+        };
+        // What a server of pages says to a push shows that it was understood.
+        let error = runtime.block_on(delete(&target(&pki))).unwrap_err();
+        assert!(matches!(error, Error::Refused { ref status, .. } if status == "404"), "{error}");
+        let error = runtime.block_on(delete(&target(&other))).unwrap_err();
+        assert!(matches!(error, Error::Unreachable { ref reason, .. } if reason.contains("certificate")), "{error}");
+    }
+
+    #[test]
+    fn only_loopback_goes_without_a_proxy() {
+        for (gateway, expected) in [
+            ("localhost:1", true),
+            ("127.0.0.9", true),
+            ("[::1]:1", true),
+            ("a.localhost", true),
+            ("gw", false),
+            ("10.0.0.1", false),
+        ] {
+            assert_eq!(is_loopback(&parse(gateway).unwrap()), expected, "{gateway}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_group_is_one_path_below_metrics(job in "\\PC{1,20}", value in "\\PC{0,20}") {
+            let target = PushTarget::new("gw", &job, &[("l".to_owned(), value)]).unwrap();
+            prop_assert_eq!(target.url.path().split('/').count(), 6);
+            prop_assert!(target.url.query().is_none() && target.url.fragment().is_none());
+        }
     }
 }

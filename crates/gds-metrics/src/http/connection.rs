@@ -34,15 +34,16 @@ use crate::fork;
 /// Hyper refuses to work with less.
 const SMALLEST_BUFFER: usize = 8192;
 
-/// Serves `stream` until the client or a limit ends it, or until `stop` says so and what is in flight is done.
-pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+/// Serves `stream` until the client or a limit ends it, or until the server is stopped and what is in flight is done.
+pub(super) async fn serve(stream: TcpStream, shared: &Arc<Shared>) {
+    let mut stop = shared.stop.subscribe();
     // A response is written in one go; waiting for more to send would only delay its last packet.
     let _ = stream.set_nodelay(true);
     let busy = Arc::new(AtomicBool::new(false));
     let mut stream = Paced::new(stream, shared.limits, Arc::clone(&busy));
     let Some(acceptor) = &shared.tls else {
         stream.expect_head();
-        return exchange(stream, busy, &shared, stop).await;
+        return exchange(stream, busy, shared, stop).await;
     };
     let handshake = timeout(shared.limits.handshake_timeout, acceptor.accept(stream));
     let accepted = tokio::select! {
@@ -51,13 +52,13 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, mut stop: watc
     };
     if let Ok(Ok(mut stream)) = accepted {
         stream.get_mut().0.expect_head();
-        exchange(stream, busy, &shared, stop).await;
+        exchange(stream, busy, shared, stop).await;
     } else {
         shared.stats.handshake_failures.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Returns when the server is stopped, or gone.
+/// Returns when the server is stopped.
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stopped| *stopped).await;
 }
@@ -86,8 +87,10 @@ async fn exchange(
     let mut connection = pin!(connection);
     // How a connection fails is the client's business, and nobody is there to be told.
     tokio::select! {
-        _ = connection.as_mut() => return,
+        // First, so that a response written after the stop says that the connection ends with it.
+        biased;
         () = stopped(&mut stop) => {}
+        _ = connection.as_mut() => return,
     }
     connection.as_mut().graceful_shutdown();
     let _ = timeout(limits.drain_timeout, connection).await;

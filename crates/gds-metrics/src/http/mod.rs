@@ -1,4 +1,4 @@
-//! The metrics page over HTTP: what is answered ([`respond`]), who may ask ([`auth`]), and the built-in server
+//! The metrics page over HTTP: what is answered ([`mod@respond`]), who may ask ([`auth`]), and the built-in server
 //! ([`server`]) with its certificates ([`tls`]).
 
 pub mod auth;

@@ -131,6 +131,8 @@ pub(super) struct Shared {
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) limits: Limits,
     pub(super) stats: Counters,
+    /// True once stopped.
+    pub(super) stop: watch::Sender<bool>,
     /// None once stopped. Not owned by the accepting task, so that stopping needs no answer from the runtime,
     /// which may be busy, or be the thread that stops.
     listening: Mutex<Option<Listening>>,
@@ -145,7 +147,6 @@ struct Listening {
 /// A server that listens until it is stopped or dropped.
 pub struct Server {
     shared: Arc<Shared>,
-    stop: watch::Sender<bool>,
     local_addr: SocketAddr,
     generation: u32,
 }
@@ -177,11 +178,11 @@ impl Server {
             tls: tls.map(TlsAcceptor::from),
             limits,
             stats: Counters::default(),
+            stop: watch::Sender::new(false),
             listening: Mutex::new(Some(listening)),
         });
-        let (stop, stopping) = watch::channel(false);
-        runtime.spawn(accept(Arc::clone(&shared), stopping));
-        Ok(Self { shared, stop, local_addr, generation: fork::generation() })
+        runtime.spawn(accept(Arc::clone(&shared)));
+        Ok(Self { shared, local_addr, generation: fork::generation() })
     }
 
     /// Where it listens, with the port that was chosen for port 0.
@@ -208,7 +209,7 @@ impl Server {
             return;
         }
         drop(self.shared.listening.lock().take());
-        self.stop.send_replace(true);
+        self.shared.stop.send_replace(true);
     }
 }
 
@@ -216,8 +217,8 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
         if self.generation != fork::generation() {
-            // The accepting task holds another reference, unless the runtime is gone; either way the listener, whose
-            // number may be taken again in this process, must not be closed from here.
+            // Nothing in there may be dropped here, even if the runtime's tasks let go of it: neither the listener,
+            // whose number may be another file's by now, nor what takes locks that another thread held at the fork.
             std::mem::forget(Arc::clone(&self.shared));
         }
     }
@@ -232,14 +233,15 @@ impl fmt::Debug for Server {
     }
 }
 
-async fn accept(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+async fn accept(shared: Arc<Shared>) {
+    let mut stop = shared.stop.subscribe();
     loop {
         let accepted = tokio::select! {
             () = stopped(&mut stop) => return,
             accepted = next_connection(&shared) => accepted,
         };
         match accepted {
-            Ok(stream) => admit(stream, &shared, &stop),
+            Ok(stream) => admit(stream, &shared),
             // The client was gone before we came to it: nothing to wait for.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(_) => tokio::time::sleep(PAUSE_AFTER_FAILURE).await,
@@ -256,7 +258,7 @@ async fn next_connection(shared: &Shared) -> io::Result<TcpStream> {
     .await
 }
 
-fn admit(stream: TcpStream, shared: &Arc<Shared>, stop: &watch::Receiver<bool>) {
+fn admit(stream: TcpStream, shared: &Arc<Shared>) {
     let stats = &shared.stats;
     stats.accepted.fetch_add(1, Ordering::Relaxed);
     // Nothing else adds to it, so it cannot grow between the look and the step.
@@ -271,8 +273,7 @@ fn admit(stream: TcpStream, shared: &Arc<Shared>, stop: &watch::Receiver<bool>) 
         return;
     }
     let open = Open::new(Arc::clone(shared));
-    let stop = stop.clone();
-    tokio::spawn(async move { serve(stream, Arc::clone(&open.0), stop).await });
+    tokio::spawn(async move { serve(stream, &open.0).await });
 }
 
 /// Says why and hangs up, without waiting: the socket does not block.
