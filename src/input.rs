@@ -46,7 +46,7 @@ impl Unusable {
 #[derive(Clone, Copy)]
 pub(crate) struct Given<'a, 'py>(Option<Borrowed<'a, 'py, PyAny>>);
 
-impl<'a, 'py> Given<'a, 'py> {
+impl<'py> Given<'_, 'py> {
     /// Nothing was given.
     pub(crate) const MISSING: Self = Self(None);
 
@@ -169,7 +169,11 @@ fn label_value(value: &Bound<'_, PyAny>) -> PyResult<String> {
     if let Ok(flag) = value.cast::<PyBool>() {
         return Ok(flag.is_true().to_string());
     }
-    Ok(lossy(&value.str()?).into_owned())
+    // The text itself also for what is a `str` and prints as something else, such as a member of `class C(str, Enum)`.
+    match value.cast::<PyString>() {
+        Ok(text) => Ok(lossy(text).into_owned()),
+        Err(_) => Ok(lossy(&value.str()?).into_owned()),
+    }
 }
 
 /// Text with each lone surrogate as U+FFFD: no format on the other side can carry one.

@@ -43,8 +43,9 @@ impl NoOpMetrics {
     }
 
     #[pyo3(signature = (timeout_seconds = None))]
-    fn flush(&self, timeout_seconds: Option<&Bound<'_, PyAny>>) {
+    fn flush(&self, timeout_seconds: Option<&Bound<'_, PyAny>>) -> bool {
         let _ = timeout_seconds;
+        true
     }
 
     #[pyo3(signature = (timeout_seconds = None))]

@@ -77,8 +77,11 @@ impl Live {
             ..RegistryOptions::default()
         });
         let counted = Counted::new(registry.view(resolved.view.clone()));
-        let exporter =
-            Exporter::start(resolved.config.clone().as_instance(), Arc::new(RegistrySource(registry)), &runtime::handle()?);
+        let exporter = Exporter::start(
+            resolved.config.clone().as_instance(),
+            Arc::new(RegistrySource(registry)),
+            &runtime::handle()?,
+        );
         Ok(Self { counted, exporter: Arc::new(exporter) })
     }
 }

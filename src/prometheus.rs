@@ -11,7 +11,7 @@ use gds_metrics::format::Format;
 use gds_metrics::http::{Auth, Page, RequestHead, Server, ServerOptions, respond, tls};
 use gds_metrics::key::Kind;
 use gds_metrics::page::{self, RegistryPage};
-use gds_metrics::push::PushTarget;
+use gds_metrics::push::{self, PushTarget};
 use gds_metrics::registry::{Refusal, Registry, RegistryOptions, ViewOptions};
 use gds_metrics::shared::{Folder, Writer};
 use gds_metrics::snapshot::TraceContext;
@@ -67,10 +67,13 @@ pub(crate) struct PrometheusCore {
     warned: Warned,
 }
 
-/// What is served on which port by this process.
-static SERVED: Generations<Mutex<Vec<(u16, Weak<Shown>)>>> = Generations::new();
+/// Ports with what is served there.
+type Ports = Mutex<Vec<(u16, Weak<Shown>)>>;
 
-fn served() -> &'static Mutex<Vec<(u16, Weak<Shown>)>> {
+/// What is served on which port by this process.
+static SERVED: Generations<Ports> = Generations::new();
+
+fn served() -> &'static Ports {
     SERVED.get_or_init(Mutex::default)
 }
 
@@ -254,6 +257,7 @@ impl Collector for PrometheusCore {
 }
 
 #[pymethods]
+#[allow(clippy::needless_pass_by_value, clippy::too_many_arguments)] // arguments as Python gives them
 impl PrometheusCore {
     // Takes whatever a subclass's `__init__` takes.
     #[new]
@@ -422,19 +426,17 @@ impl PrometheusCore {
         timeout_seconds: f64,
         cafile: Option<PathBuf>,
     ) -> PyResult<()> {
-        let (settings, live) = self.opened()?;
-        let _ = settings;
+        let (_, live) = self.opened()?;
         let page = Arc::clone(&live.page);
-        let mut target = PushTarget::new(gateway_url, job, &grouping_key).map_err(|error| to_python(&error))?;
-        target.replace = replace;
-        target.timeout = Duration::from_secs_f64(timeout_seconds);
+        let target = PushTarget::new(gateway_url, job, &grouping_key).map_err(|error| to_python(&error))?;
+        let mut target = target.replace(replace).timeout(Duration::from_secs_f64(timeout_seconds));
         if let Some(cafile) = cafile {
-            target.tls = Some(tls::client_config(Some(&cafile), None, None).map_err(|error| to_python(&error))?);
+            target = target.tls(tls::client_config(Some(&cafile), None, None).map_err(|error| to_python(&error))?);
         }
         let pushed = async move {
             let page = tokio::task::spawn_blocking(move || page.write(Format::Text, &[])).await;
             let page = page.map_err(|error| Error::setting("page", &error, "a page that can be rendered"))??;
-            target.push(page).await
+            push::push(page, &target).await
         };
         runtime::wait(py, pushed)?.map_err(|error| to_python(&error))
     }

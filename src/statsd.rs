@@ -128,17 +128,19 @@ impl StatsdCore {
     #[pyo3(name = "_open")]
     fn open(&self, settings: Settings) -> PyResult<()> {
         fork::watch();
-        let mut options = StatsdOptions::default();
-        options.host = settings.host;
-        options.port = settings.port;
-        options.socket_path = settings.socket_path;
-        options.prefix = settings.prefix;
-        options.constant_tags = settings.constant_tags;
-        options.max_packet_bytes = settings.max_packet_bytes;
-        options.flush_interval = Duration::from_secs_f64(settings.flush_interval_seconds);
-        options.max_series = settings.max_series;
-        options.max_buffered_samples = settings.max_buffered_samples;
-        options.pack_values = settings.pack_values;
+        let options = StatsdOptions {
+            host: settings.host,
+            port: settings.port,
+            socket_path: settings.socket_path,
+            prefix: settings.prefix,
+            constant_tags: settings.constant_tags,
+            max_packet_bytes: settings.max_packet_bytes,
+            flush_interval: Duration::from_secs_f64(settings.flush_interval_seconds),
+            max_series: settings.max_series,
+            max_buffered_samples: settings.max_buffered_samples,
+            pack_values: settings.pack_values,
+            ..StatsdOptions::default()
+        };
         let statsd = start(options.clone())?;
         if self.options.set(options).is_err() {
             return Err(PyRuntimeError::new_err("StatsdMetrics.__init__ was called twice; make a new collector"));

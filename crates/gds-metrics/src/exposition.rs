@@ -67,9 +67,9 @@ impl Encoder {
             self.push(suffix);
             self.push(" ");
             if word == "# HELP " {
-                self.push_help(text)
+                self.push_help(text);
             } else {
-                self.push(text)
+                self.push(text);
             }
             self.push("\n");
         }

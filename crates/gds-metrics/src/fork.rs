@@ -18,6 +18,58 @@ pub use unix::{ChildClose, close_in_child, generation, watch};
 #[cfg(not(unix))]
 pub use elsewhere::{ChildClose, close_in_child, generation, watch};
 
+use std::sync::OnceLock;
+
+/// A value for each process: a forked child makes its own on first use, whatever state the parent's was in.
+///
+/// The parent's value stays in the child's memory, untouched and unused: a lock in it may have been held by a thread
+/// that the child does not have. Only dropping the whole in a child drops it there, so values that own a descriptor or
+/// a thread must know their generation, as those of this crate do.
+#[derive(Debug, Default)]
+pub struct Generations<T> {
+    first: OnceLock<Generation<T>>,
+}
+
+#[derive(Debug)]
+struct Generation<T> {
+    number: u32,
+    value: T,
+    next: OnceLock<Box<Generation<T>>>,
+}
+
+impl<T> Generations<T> {
+    /// Nothing yet.
+    pub const fn new() -> Self {
+        Self { first: OnceLock::new() }
+    }
+
+    /// This process's value, if it has one.
+    #[inline]
+    pub fn get(&self) -> Option<&T> {
+        let number = generation();
+        let mut node = self.first.get()?;
+        while node.number != number {
+            node = node.next.get()?;
+        }
+        Some(&node.value)
+    }
+
+    /// This process's value, made by `make` if it has none.
+    pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+        watch();
+        let number = generation();
+        let made = || Generation { number, value: make(), next: OnceLock::new() };
+        let Some(mut node) = self.first.get() else { return &self.first.get_or_init(made).value };
+        while node.number != number {
+            node = match node.next.get() {
+                Some(next) => next,
+                None => return &node.next.get_or_init(|| Box::new(made())).value,
+            };
+        }
+        &node.value
+    }
+}
+
 #[cfg(unix)]
 mod unix {
     use std::os::fd::{AsFd, AsRawFd};

@@ -1,15 +1,29 @@
 //! A metrics core: series that cost an atomic to update, and providers that show them.
+//!
+//! A [`registry`] keeps families of series and updates them by the key as given; a [`page`] shows them to Prometheus
+//! ([`http`], [`push`], [`textfile`]), [`otlp`] exports them, [`shared`] adds up those of many processes. [`statsd`] adds
+//! up by itself, since it sends differences. Nothing here knows Python.
 
 pub mod cells;
 pub mod clock;
 pub mod error;
+pub mod exemplar;
+pub mod exposition;
+pub mod family;
 pub mod fork;
 pub mod format;
 pub mod http;
 pub mod index;
 pub mod key;
+pub mod naming;
+pub mod otlp;
+pub mod page;
 pub mod push;
+pub mod registry;
+pub mod series;
+pub mod shared;
 pub mod snapshot;
+pub mod statsd;
 pub mod textfile;
 
 pub use error::{Error, Result};

@@ -160,8 +160,8 @@ impl RegistryPage {
 }
 
 impl crate::http::Page for RegistryPage {
-    fn render(&self, format: Format, names: &[String]) -> Vec<u8> {
-        self.write(format, names).unwrap_or_default()
+    fn render(&self, format: Format, names: &[String]) -> Result<Vec<u8>> {
+        self.write(format, names)
     }
 }
 

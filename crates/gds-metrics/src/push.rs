@@ -415,8 +415,8 @@ mod tests {
     fn a_gateway_with_tls_is_checked_against_the_issuers_given() {
         struct Nothing;
         impl Page for Nothing {
-            fn render(&self, _: Format, _: &[String]) -> Vec<u8> {
-                Vec::new()
+            fn render(&self, _: Format, _: &[String]) -> Result<Vec<u8>> {
+                Ok(Vec::new())
             }
         }
         let (pki, other) = (Pki::new(), Pki::new());

@@ -20,7 +20,7 @@ use crate::family::{Aggregation, Description, Family, Members, Meta};
 use crate::index::Index;
 use crate::key::{Key, Kind, Scope};
 use crate::naming::{self, Naming, TakenNames};
-use crate::series::{Identity, Series, Shape, value_of};
+use crate::series::{Labels, Series, Shape, value_of};
 use crate::shared::Writer;
 use crate::snapshot::{self, Exemplar, TraceContext};
 
@@ -362,7 +362,7 @@ impl Registry {
         };
         let identity = (identity != text).then(|| identity.into_boxed_str());
         let created = self.clock.now_nanos();
-        let labels = Identity { text: text.into_boxed_str(), identity, pairs };
+        let labels = Labels { text: text.into_boxed_str(), identity, pairs };
         let series = Series::new(labels, Arc::clone(&family.shape), cells, created, is_overflow);
         if self.track_updates {
             series.touch(self.clock.coarse_millis());
@@ -556,7 +556,7 @@ impl View {
     /// series expired or the value is refused.
     #[inline]
     pub fn update_found(&self, kind: Kind, series: &Series, value: f64, trace: Option<&TraceContext>) -> bool {
-        if kind == Kind::Counter && !(value >= 0.0) {
+        if kind == Kind::Counter && (value < 0.0 || value.is_nan()) {
             return false;
         }
         let value = if kind == Kind::Timing { value / 1000.0 } else { value };

@@ -58,7 +58,7 @@ pub struct Series {
 }
 
 /// What makes a series one and not another.
-pub(crate) struct Identity {
+pub(crate) struct Labels {
     pub(crate) text: Box<str>,
     pub(crate) identity: Option<Box<str>>,
     pub(crate) pairs: Option<Arc<[Box<str>]>>,
@@ -68,7 +68,7 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl Series {
     pub(crate) fn new(
-        labels: Identity,
+        labels: Labels,
         shape: Arc<Shape>,
         cells: Cells,
         created_nanos: u64,

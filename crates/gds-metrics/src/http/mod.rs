@@ -18,7 +18,7 @@ use crate::format::Format;
 pub trait Page: Send + Sync {
     /// The page in `format`, with the families called `names` only; an empty `names` means everything.
     ///
-    /// This may take its time: the server calls it where blocking is allowed. A panic becomes a response with
-    /// status 500.
-    fn render(&self, format: Format, names: &[String]) -> Vec<u8>;
+    /// This may take its time: the server calls it where blocking is allowed. An error becomes a response with status
+    /// 503, a panic one with status 500.
+    fn render(&self, format: Format, names: &[String]) -> crate::Result<Vec<u8>>;
 }

@@ -104,8 +104,12 @@ fn answer(page: &dyn Page, auth: &Auth, request: &RequestHead<'_>) -> Response {
     let format = Format::negotiate(request.accept);
     let names = names(request.query);
     // The page is only read, and what it reads is behind locks that do not stay locked when a holder panics.
-    let Ok(body) = catch_unwind(AssertUnwindSafe(|| page.render(format, &names))) else {
-        return Response::text(500, "the page could not be written: this process's standard error says why\n");
+    let body = match catch_unwind(AssertUnwindSafe(|| page.render(format, &names))) {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) => return Response::new(503, PLAIN_TEXT, format!("{error}\n").into_bytes()),
+        Err(_) => {
+            return Response::text(500, "the page could not be written: this process's standard error says why\n");
+        }
     };
     let wants_gzip = body.len() >= GZIP_FROM_BYTES && accepts_gzip(request.accept_encoding);
     match wants_gzip.then(|| gzip(&body)) {
@@ -160,23 +164,23 @@ mod tests {
     struct Echo;
 
     impl Page for Echo {
-        fn render(&self, format: Format, names: &[String]) -> Vec<u8> {
-            format!("{format:?} {names:?}").into_bytes()
+        fn render(&self, format: Format, names: &[String]) -> crate::Result<Vec<u8>> {
+            Ok(format!("{format:?} {names:?}").into_bytes())
         }
     }
 
     struct Large;
 
     impl Page for Large {
-        fn render(&self, _: Format, _: &[String]) -> Vec<u8> {
-            b"metric 1\n".repeat(1000)
+        fn render(&self, _: Format, _: &[String]) -> crate::Result<Vec<u8>> {
+            Ok(b"metric 1\n".repeat(1000))
         }
     }
 
     struct Broken;
 
     impl Page for Broken {
-        fn render(&self, _: Format, _: &[String]) -> Vec<u8> {
+        fn render(&self, _: Format, _: &[String]) -> crate::Result<Vec<u8>> {
             panic!("this panic is part of a test")
         }
     }
@@ -284,7 +288,7 @@ mod tests {
             } else {
                 page = response.body;
             }
-            assert_eq!(page, Large.render(Format::Text, &[]));
+            assert_eq!(page, Large.render(Format::Text, &[]).unwrap());
         }
         let small = respond(&Echo, &Auth::None, &RequestHead { accept_encoding: Some("gzip"), ..GET });
         assert_eq!(small.header("content-encoding"), None);

@@ -1,5 +1,7 @@
 //! Memory mapped from a file, as atomics. The only place where this crate touches memory it did not allocate.
 #![allow(unsafe_code)]
+// A mapping starts at a page and offsets are checked to be multiples of eight, which the lint cannot see.
+#![allow(clippy::cast_ptr_alignment)]
 
 use std::fs::File;
 use std::io;

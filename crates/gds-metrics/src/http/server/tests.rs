@@ -32,8 +32,8 @@ fn runtime() -> &'static Runtime {
 struct Fixed(Vec<u8>);
 
 impl Page for Fixed {
-    fn render(&self, _: Format, names: &[String]) -> Vec<u8> {
-        if names.is_empty() { self.0.clone() } else { names.join(",").into_bytes() }
+    fn render(&self, _: Format, names: &[String]) -> crate::Result<Vec<u8>> {
+        Ok(if names.is_empty() { self.0.clone() } else { names.join(",").into_bytes() })
     }
 }
 
@@ -44,10 +44,10 @@ struct Slow {
 }
 
 impl Page for Slow {
-    fn render(&self, _: Format, _: &[String]) -> Vec<u8> {
+    fn render(&self, _: Format, _: &[String]) -> crate::Result<Vec<u8>> {
         self.asked.send(()).unwrap();
         self.ready.lock().recv_timeout(DEADLINE).unwrap();
-        b"at last\n".to_vec()
+        Ok(b"at last\n".to_vec())
     }
 }
 

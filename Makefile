@@ -1,0 +1,134 @@
+# The commands of this project; `make` alone lists them. CI calls the same ones (.ci/run).
+#
+# Everything Python happens in .venv, made from `python3` (or PYTHON=...) and the lock file, with the
+# wheel of dist/ installed: tests, demo and benchmarks never see the folder python/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.SUFFIXES:
+
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+LOCK := requirements/dev.lock
+
+# A new lock file or interpreter makes a new environment; switching branches back and forth does not.
+VENV_MADE := $(VENV)/.made-$(shell { cat $(LOCK); $(PYTHON) -V; } 2>/dev/null | cksum | tr ' ' '-')
+WHEEL_BUILT := dist/.built
+WHEEL_INSTALLED := $(VENV)/.wheel-installed
+WHEEL_SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md LICENSE \
+	$(shell find src crates python \( -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name py.typed -o -name Cargo.toml \) \
+		-not -path '*/tests/*' -not -path '*/benches/*')
+PYTHON_CODE := python tests $(wildcard bench examples)
+
+say = @printf '\033[1m==>\033[0m %s\n'
+
+.PHONY: help demo test bench lint wheel clean format lock
+.PHONY: test-rust test-python services lint-rust lint-python lint-stub audit
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(WHEEL_INSTALLED) ## Run a sample program under load and show what Prometheus sees of it
+	$(say) "demo"
+	@$(PY) examples/demo.py
+
+test: test-rust services test-python ## Run all tests: Rust, then Python on the installed wheel with real servers
+
+bench: $(WHEEL_INSTALLED) ## Time this package and its peers in the same run, then the Rust core by itself
+	$(say) "benchmarks against the peers"
+	@$(PY) -m bench
+	$(say) "benchmarks of the core"
+	@cargo bench --workspace --locked --quiet
+
+lint: lint-rust lint-python lint-stub audit ## Check format, style, types, stubs, licences and known vulnerabilities
+
+wheel: $(WHEEL_BUILT) ## Build the release wheel into dist/
+	@ls dist/*.whl
+
+format: $(VENV_MADE) ## Format all code and repair what can be repaired
+	$(say) "cargo fmt, ruff"
+	@cargo fmt --all
+	@$(PY) -m ruff check --quiet --fix . || true
+	@$(PY) -m ruff format --quiet .
+
+lock: $(VENV_MADE) ## Pin the newest versions that requirements/dev.in allows
+	$(say) "resolving requirements/dev.in"
+	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --output-file $(LOCK) requirements/dev.in
+
+clean: ## Remove everything that was built; installed test servers stay in their cache
+	$(say) "removing .venv, dist, target and caches"
+	@rm -rf $(VENV) dist target .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find python tests $(wildcard bench examples) -name __pycache__ -prune -exec rm -rf {} +
+
+# ------------------------------------------------------------------ parts of the above
+
+$(VENV_MADE): $(LOCK)
+	$(say) "making $(VENV) from $(LOCK) (a minute)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "expected Python 3.10 or newer, got $$($(PYTHON) -V 2>&1); run make PYTHON=python3.12 or the like" >&2; exit 1; }
+	@rm -rf $(VENV)
+	@pip="-m pip"; \
+	if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
+		$(PYTHON) -m venv $(VENV); \
+	else \
+		echo "    $(PYTHON) has no pip; taking it from the package python3-pip-whl"; \
+		$(PYTHON) -m venv --without-pip $(VENV); \
+		mkdir $(VENV)/pip; \
+		{ cd $(VENV)/pip && apt-get download -qq -o APT::Sandbox::User=root python3-pip-whl \
+			&& dpkg -x python3-pip-whl_*.deb . && cd ../..; } || { \
+			echo "expected $(PYTHON) with pip; install the package python3-venv" >&2; exit 1; }; \
+		pip=$$(echo $(VENV)/pip/usr/share/python-wheels/pip-*.whl)/pip; \
+	fi; \
+	$(PY) $$pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	@touch $@
+
+$(WHEEL_BUILT): $(WHEEL_SOURCES) | $(VENV_MADE)
+	$(say) "building the release wheel (some minutes the first time)"
+	@rm -f dist/*.whl
+	@$(VENV)/bin/maturin build --quiet --release --locked --interpreter $(PY) --out dist
+	@touch $@
+
+$(WHEEL_INSTALLED): $(WHEEL_BUILT) $(VENV_MADE)
+	$(say) "installing the wheel into $(VENV)"
+	@$(PY) -m pip install --quiet --no-index --no-deps --force-reinstall dist/*.whl
+	@touch $@
+
+test-rust:
+	$(say) "cargo test"
+	@cargo test --workspace --locked --quiet
+
+services: $(VENV_MADE)
+	$(say) "servers for the tests (some minutes the first time)"
+	@$(PY) -m tests.services install || { [ "$${CI:-}" != true ] && echo "    tests of the missing servers are skipped"; }
+
+test-python: $(WHEEL_INSTALLED)
+	$(say) "pytest"
+	@$(PY) -m pytest --quiet
+
+lint-rust:
+	$(say) "cargo fmt"
+	@cargo fmt --all --check
+	$(say) "cargo clippy"
+	@cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+lint-python: $(VENV_MADE)
+	$(say) "ruff"
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m ruff format --quiet --check .
+	$(say) "mypy"
+	@$(PY) -m mypy --no-error-summary $(PYTHON_CODE)
+
+lint-stub: $(WHEEL_INSTALLED)
+	$(say) "stubtest"
+	@$(PY) -m mypy.stubtest --concise gds_native._lib
+
+audit: $(VENV_MADE)
+	$(say) "licences and known vulnerabilities"
+	@.ci/audit $(PY) $(LOCK)

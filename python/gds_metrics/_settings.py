@@ -1,0 +1,61 @@
+"""Settings of the collectors: checked once, at construction, with messages that say what to change."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["DEFAULT_BUCKETS", "checked_buckets", "log_failure", "seconds", "text", "whole"]
+
+DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+"""Upper bounds of the buckets that nobody described; an infinite one follows by itself. Seconds for timings."""
+
+
+def checked_buckets(buckets: Sequence[float]) -> list[float]:
+    """Buckets as floats, without the infinite one that follows by itself."""
+    expected = "ascending finite bounds, at least one"
+    try:
+        bounds = [float(bound) for bound in buckets]
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"buckets={buckets!r}: expected {expected}, as a sequence of numbers") from error
+    if bounds and bounds[-1] == math.inf:
+        bounds.pop()
+    ascending = all(low < high for low, high in zip(bounds, bounds[1:], strict=False))
+    if not bounds or not ascending or not all(map(math.isfinite, bounds)):
+        raise ValueError(f"buckets={buckets!r}: expected {expected}, such as (0.1, 1.0, 10.0)")
+    return bounds
+
+
+def seconds(setting: str, value: float, *, zero: bool = False) -> float:
+    """A duration in seconds."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{setting}={value!r}: expected a number of seconds")
+    if not (value > 0 or (zero and value == 0)) or value > 1e10:
+        raise ValueError(f"{setting}={value!r}: expected a number of seconds greater than zero")
+    return float(value)
+
+
+def text(setting: str, value: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{setting}={value!r}: expected a str, got {type(value).__name__}")
+    return value
+
+
+def whole(setting: str, value: int, low: int, high: int, remedy: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{setting}={value!r}: expected a whole number from {low} to {high}; {remedy}")
+    if not low <= value <= high:
+        raise ValueError(f"{setting}={value!r}: expected a whole number from {low} to {high}; {remedy}")
+    return value
+
+
+def log_failure(message: str, *arguments: object) -> None:
+    """Mention something in the log ``gds_metrics``; what a handler raises goes no further."""
+    import logging
+    from contextlib import suppress
+
+    with suppress(Exception):
+        logging.getLogger("gds_metrics").warning(message, *arguments)

@@ -1,0 +1,232 @@
+"""`OpenTelemetryMetrics`: counts in Rust and exports OTLP, or reports to the program's own MeterProvider."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gds_metrics._exit import close_at_exit
+from gds_metrics._settings import DEFAULT_BUCKETS, checked_buckets, log_failure, seconds, text, whole
+from gds_native._lib import OtlpCore
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from opentelemetry.metrics import MeterProvider
+    from typing_extensions import Self
+
+__all__ = ["OpenTelemetryMetrics"]
+
+_DEFAULT_SERVICE_NAME = "gds_service"
+
+
+class OpenTelemetryMetrics(OtlpCore):
+    """Exports to an OpenTelemetry receiver over OTLP, from Rust, without the OpenTelemetry SDK.
+
+    Totals are kept in memory and exported periodically and when the collector is closed. While the receiver is away
+    nothing is queued: the next export that gets through carries the totals. Failed exports are retried with exponential
+    backoff and jitter. What is not given here is taken from the standard ``OTEL_*`` variables, then from the defaults of
+    the specification. A forked child counts from zero and exports by itself, as a service instance of its own.
+
+    With ``meter_provider`` the measurements go to that provider's instruments instead, whose readers export them; the
+    settings of OTLP then have no effect.
+
+    Args:
+        service_name: ``service.name`` of the resource. The default gives way to ``OTEL_SERVICE_NAME``.
+        service_version: ``service.version`` of the resource.
+        include_trace_context: Whether counters and distributions carry the active trace as exemplar.
+        endpoint: The receiver's URL, used as it is: ``http://host:4317`` for gRPC, ``http://host:4318/v1/metrics`` for
+            HTTP.
+        protocol: ``grpc`` or ``http/protobuf``.
+        headers: Sent with every export; for credentials.
+        cafile: PEM certificates to trust instead of the system's.
+        certfile: PEM certificate chain to present.
+        keyfile: PEM key of that certificate.
+        insecure: For a gRPC endpoint without a scheme: whether it is plain text.
+        interval_seconds: Time between two exports, 60 by default.
+        timeout_seconds: How long one request may take, 10 by default.
+        temporality: ``cumulative``, ``delta`` or ``lowmemory``.
+        resource_attributes: Further attributes of the resource.
+        compression: ``gzip`` or ``none``.
+        buckets: Upper bounds of distributions that `describe` gives none, ascending, without infinity.
+        max_series: Series of one name before the rest goes to the one labelled ``overflow="true"``.
+        meter_provider: What ``opentelemetry.metrics.get_meter_provider()`` gives, where the program has set one up.
+    """
+
+    __slots__ = ("_meter", "_service_name")
+
+    def __new__(cls, *args: Any, meter_provider: MeterProvider | None = None, **kwargs: Any) -> Self:  # noqa: ARG004
+        """A collector of its own, or one over the program's MeterProvider."""
+        if meter_provider is not None and cls is OpenTelemetryMetrics:
+            return super().__new__(_OverMeterProvider)  # type: ignore[return-value]
+        return super().__new__(cls)
+
+    def __init__(
+        self,
+        service_name: str = _DEFAULT_SERVICE_NAME,
+        service_version: str = "1.0.0",
+        include_trace_context: bool = True,
+        *,
+        endpoint: str | None = None,
+        protocol: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        cafile: str | os.PathLike[str] | None = None,
+        certfile: str | os.PathLike[str] | None = None,
+        keyfile: str | os.PathLike[str] | None = None,
+        insecure: bool | None = None,
+        interval_seconds: float | None = None,
+        timeout_seconds: float | None = None,
+        temporality: str | None = None,
+        resource_attributes: Mapping[str, object] | None = None,
+        compression: str | None = None,
+        buckets: Sequence[float] = DEFAULT_BUCKETS,
+        max_series: int = 10_000,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
+        self._service_name = text("service_name", service_name)
+        self._meter = None
+        if meter_provider is not None:
+            from gds_metrics._meter import MeterCollector
+
+            self._meter = MeterCollector(meter_provider, version=text("service_version", service_version))
+            return
+        explicit_name = None if service_name == _DEFAULT_SERVICE_NAME else service_name
+        self._open(
+            {
+                "endpoint": None if endpoint is None else text("endpoint", endpoint),
+                "protocol": None if protocol is None else text("protocol", protocol),
+                "headers": _pairs("headers", headers),
+                "cafile": cafile,
+                "certfile": certfile,
+                "keyfile": keyfile,
+                "insecure": insecure,
+                "interval_seconds": None if interval_seconds is None else seconds("interval_seconds", interval_seconds),
+                "timeout_seconds": None if timeout_seconds is None else seconds("timeout_seconds", timeout_seconds),
+                "temporality": None if temporality is None else text("temporality", temporality),
+                "resource_attributes": _pairs("resource_attributes", resource_attributes),
+                "compression": None if compression is None else text("compression", compression),
+                "service_name": explicit_name,
+                "service_version": text("service_version", service_version),
+                "buckets": checked_buckets(buckets),
+                "max_series": whole("max_series", max_series, 1, 100_000_000, "how many series one name may have"),
+                "exemplars": bool(include_trace_context),
+            }
+        )
+        close_at_exit(self)
+
+    def describe(
+        self,
+        name: str,
+        *,
+        help: str | None = None,
+        unit: str | None = None,
+        buckets: Sequence[float] | None = None,
+        max_series: int | None = None,
+        **_settings: object,
+    ) -> None:
+        """Tell about a metric, before it is first reported.
+
+        Args:
+            name: The name as it is reported.
+            help: One sentence about it.
+            unit: What its values are in: ``seconds``, ``bytes`` or a unit of UCUM. Timings are in seconds anyway.
+            buckets: Upper bounds of a distribution, ascending, without infinity; seconds for timings.
+            max_series: Series before the rest goes to the one labelled ``overflow="true"``.
+
+        Raises:
+            ValueError: A setting makes no sense, or comes after values that were counted another way.
+        """
+        self._describe(
+            text("name", name),
+            help=None if help is None else text("help", help),
+            unit=None if unit is None else text("unit", unit),
+            buckets=None if buckets is None else checked_buckets(buckets),
+            max_series=None
+            if max_series is None
+            else whole("max_series", max_series, 1, 100_000_000, "how many series the name may have"),
+        )
+
+    def stats(self) -> dict[str, Any]:
+        """What the exporter has done: ``exports``, ``failed_attempts``, ``rejected_points``, ``last_error``."""
+        return self._stats()
+
+    def flush(self, timeout_seconds: float = 5.0) -> bool:
+        """Export now.
+
+        Args:
+            timeout_seconds: How long to wait at most.
+
+        Returns:
+            Whether the receiver took it. If not, the next export carries the same totals; `stats` tells why.
+        """
+        try:
+            self._flush(seconds("timeout_seconds", timeout_seconds))
+        except OSError:
+            return False
+        return True
+
+    def close(self, timeout_seconds: float = 5.0) -> None:
+        """Export a last time and stop; may be called again. What is reported afterwards is not exported.
+
+        Args:
+            timeout_seconds: How long to wait at most. That the receiver did not take the export is mentioned in the log.
+        """
+        try:
+            self._close(seconds("timeout_seconds", timeout_seconds))
+        except OSError as error:
+            log_failure("the last metrics were not exported: %s", error)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"OpenTelemetryMetrics(service_name={self._service_name!r})"
+
+    def __str__(self) -> str:
+        return f"OpenTelemetry Metrics ({self._service_name})"
+
+
+class _OverMeterProvider(OpenTelemetryMetrics):
+    """The same to its user, but every measurement goes to the program's MeterProvider."""
+
+    __slots__ = ()
+
+    def increment(self, name: str, value: float = 1, labels: dict[str, str] | None = None) -> None:
+        self._meter.increment(name, value, labels)
+
+    def gauge(self, name: str, value: float, labels: dict[str, str] | None = None) -> None:
+        self._meter.gauge(name, value, labels)
+
+    def histogram(self, name: str, value: float, labels: dict[str, str] | None = None) -> None:
+        self._meter.histogram(name, value, labels)
+
+    def timing(self, name: str, value_ms: float, labels: dict[str, str] | None = None) -> None:
+        self._meter.timing(name, value_ms, labels)
+
+    def describe(self, name: str, **settings: Any) -> None:
+        self._meter.describe(name, **settings)
+
+    def stats(self) -> dict[str, Any]:
+        return {"dropped": self._meter.dropped}
+
+    def flush(self, timeout_seconds: float = 5.0) -> bool:
+        return self._meter.flush(timeout_seconds)
+
+    def close(self, timeout_seconds: float = 5.0) -> None:
+        self._meter.flush(timeout_seconds)
+
+
+def _pairs(setting: str, mapping: Mapping[str, object] | None) -> list[tuple[str, str]] | None:
+    return None if mapping is None else [(text(setting, name), str(value)) for name, value in mapping.items()]

@@ -1,0 +1,38 @@
+"""What every test can ask for."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.services.fixtures import (
+    otel_collector,
+    otel_collector_factory,
+    prometheus_factory,
+    promtool,
+    pushgateway,
+    statsd_exporter,
+)
+
+__all__ = [
+    "otel_collector",
+    "otel_collector_factory",
+    "prometheus_factory",
+    "promtool",
+    "pushgateway",
+    "statsd_exporter",
+]
+
+# Time limits for each example would fail on a busy machine and say nothing about the code.
+settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+# The same examples in each run, so that a failure belongs to the change that is tested.
+settings.register_profile("ci", settings.get_profile("project"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "project")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The event loop of asynchronous tests."""
+    return "asyncio"

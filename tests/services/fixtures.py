@@ -1,0 +1,122 @@
+"""Pytest fixtures of the services; ``from tests.services.fixtures import *`` in a conftest.
+
+On a machine that cannot have a service its tests are skipped with the reason. Where ``CI=true``
+they fail instead, so that a missing server is never mistaken for a passing run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Protocol
+
+import pytest
+
+from .install import ServiceUnavailable, install
+from .run import (
+    OtelCollector,
+    Prometheus,
+    Pushgateway,
+    ServerTls,
+    StatsdExporter,
+    promtool_check_metrics,
+)
+
+__all__ = [
+    "otel_collector",
+    "otel_collector_factory",
+    "prometheus_factory",
+    "promtool",
+    "pushgateway",
+    "require_service",
+    "statsd_exporter",
+]
+
+
+class PrometheusFactory(Protocol):
+    """Starts a server that is stopped when the test ends."""
+
+    def __call__(
+        self,
+        scrape_configs: Sequence[Mapping[str, object]] = (),
+        extra_flags: Sequence[str] = (),
+        *,
+        scrape_interval_ms: int = 500,
+    ) -> Prometheus: ...
+
+
+class OtelCollectorFactory(Protocol):
+    """Starts a collector that is stopped when the test ends."""
+
+    def __call__(self, *, tls: ServerTls | None = None) -> OtelCollector: ...
+
+
+def require_service(name: str) -> None:
+    """Go on when the service is there, skip the test when it cannot be, fail it in CI."""
+    try:
+        install(name)
+    except ServiceUnavailable as refusal:
+        if os.environ.get("CI") == "true":
+            pytest.fail(refusal.reason, pytrace=False)
+        pytest.skip(refusal.reason)
+
+
+@pytest.fixture
+def prometheus_factory() -> Iterator[PrometheusFactory]:
+    """Make Prometheus servers, each with its own scrape jobs."""
+    require_service("prometheus")
+    with ExitStack() as servers:
+
+        def start(
+            scrape_configs: Sequence[Mapping[str, object]] = (),
+            extra_flags: Sequence[str] = (),
+            *,
+            scrape_interval_ms: int = 500,
+        ) -> Prometheus:
+            return servers.enter_context(
+                Prometheus(scrape_configs, extra_flags, scrape_interval_ms=scrape_interval_ms)
+            )
+
+        yield start
+
+
+@pytest.fixture
+def promtool() -> Callable[[bytes], tuple[int, str]]:
+    """``promtool check metrics``: page -> exit code and output."""
+    require_service("prometheus")
+    return promtool_check_metrics
+
+
+@pytest.fixture
+def pushgateway() -> Iterator[Pushgateway]:
+    """An empty Pushgateway."""
+    require_service("pushgateway")
+    with Pushgateway() as server:
+        yield server
+
+
+@pytest.fixture
+def otel_collector_factory() -> Iterator[OtelCollectorFactory]:
+    """Make collectors, with or without TLS."""
+    require_service("otelcol")
+    with ExitStack() as servers:
+
+        def start(*, tls: ServerTls | None = None) -> OtelCollector:
+            return servers.enter_context(OtelCollector(tls=tls))
+
+        yield start
+
+
+@pytest.fixture
+def otel_collector(otel_collector_factory: OtelCollectorFactory) -> OtelCollector:
+    """A collector that has received nothing yet, without TLS."""
+    return otel_collector_factory()
+
+
+@pytest.fixture
+def statsd_exporter() -> Iterator[StatsdExporter]:
+    """A StatsD server that has received nothing yet."""
+    require_service("statsd_exporter")
+    with StatsdExporter() as server:
+        yield server

@@ -1,0 +1,312 @@
+"""Obtain a service once, without root: ``install(name)`` returns the path of each binary.
+
+A binary already on the path is used when it is new enough. Otherwise the service is put into
+``<cache>/<name>-<version>/bin``: built in a temporary folder beside it, checked by running every
+binary, then renamed, so that the folder is either absent or complete. A file lock keeps two test
+processes from building the same thing. ``ServiceUnavailable`` says why a machine cannot have it;
+the answer is remembered, so that a test run asks once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType
+
+from .catalog import (
+    SERVICES,
+    DebianPackage,
+    GoModule,
+    GoSource,
+    Service,
+    ServiceUnavailable,
+)
+from .locks import locked
+
+__all__ = [
+    "ServiceUnavailable",
+    "cache_folder",
+    "install",
+    "installed",
+    "service_folder",
+]
+
+_APT_TIMEOUT_SECONDS = 300
+# A cold collector takes about two minutes on two idle cores, several times that on busy ones.
+_GO_TIMEOUT_SECONDS = 1800
+
+_answers: dict[str, Mapping[str, Path] | ServiceUnavailable] = {}
+
+
+def cache_folder() -> Path:
+    """``$GDS_CACHE_DIR``, or ``~/.cache/gds-telemetry``."""
+    configured = os.environ.get("GDS_CACHE_DIR")
+    if configured:
+        return Path(configured).resolve()
+    return Path.home() / ".cache" / "gds-telemetry"
+
+
+def service_folder(service: Service) -> Path:
+    """Where the service is, or would be, installed."""
+    return cache_folder() / f"{service.name}-{service.version}{_digest(service)}"
+
+
+def install(name: str) -> Mapping[str, Path]:
+    """Return binary name -> path, obtaining the service when it is not there yet.
+
+    Raises ``ServiceUnavailable`` when it cannot be had, ``KeyError`` for a name not in the catalog.
+    """
+    service = SERVICES[name]
+    if name not in _answers:
+        try:
+            _answers[name] = installed(service) or _install(service)
+        except ServiceUnavailable as refusal:
+            _answers[name] = refusal
+    answer = _answers[name]
+    if isinstance(answer, ServiceUnavailable):
+        # A new object each time: raising the kept one again would grow its traceback.
+        raise ServiceUnavailable(answer.reason)
+    return answer
+
+
+def installed(service: Service) -> Mapping[str, Path] | None:
+    """Return binary name -> path when the service is on the path or in the cache."""
+    return _on_path(service) or _in_cache(service)
+
+
+def _on_path(service: Service) -> Mapping[str, Path] | None:
+    if not service.use_path:
+        return None
+    found: dict[str, Path] = {}
+    for binary in service.binaries:
+        for candidate in filter(None, map(shutil.which, binary.names)):
+            if _fault(Path(candidate), service) is None:
+                found[binary.name] = Path(candidate)
+                break
+        else:
+            return None
+    return MappingProxyType(found)
+
+
+def _in_cache(service: Service) -> Mapping[str, Path] | None:
+    folder = service_folder(service) / "bin"
+    if not folder.is_dir():
+        return None
+    return MappingProxyType({b.name: folder / b.name for b in service.binaries})
+
+
+def _install(service: Service) -> Mapping[str, Path]:
+    target = service_folder(service)
+    # Held between processes, so it lies beside the folder rather than in it.
+    with locked(target.with_name(f"{target.name}.lock")):
+        done = _in_cache(service)
+        if done:
+            return done
+        # What a build that was killed left behind; the lock says nobody is using it.
+        for leftover in target.parent.glob(f".{target.name}.*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        with tempfile.TemporaryDirectory(
+            prefix=f".{target.name}.", dir=target.parent, ignore_cleanup_errors=True
+        ) as room:
+            work, result = Path(room) / "work", Path(room) / "result"
+            work.mkdir()
+            (result / "bin").mkdir(parents=True)
+            match service.recipe:
+                case DebianPackage() as package:
+                    _unpack_debian(service, package, work, result / "bin")
+                case GoModule() | GoSource() as source:
+                    _build_go(service, source, result / "bin")
+            for binary in service.binaries:
+                fault = _fault(result / "bin" / binary.name, service)
+                if fault:
+                    raise ServiceUnavailable(f"{service.name}: {fault}")
+            result.rename(target)
+    done = _in_cache(service)
+    assert done is not None, f"{target} was just renamed into place"
+    return done
+
+
+def _digest(service: Service) -> str:
+    """A suffix that changes with the sources we own, so that an edit is not served stale."""
+    if not isinstance(service.recipe, GoSource):
+        return ""
+    digest = hashlib.sha256()
+    for file in ("main.go", "go.mod", "go.sum"):
+        digest.update((service.recipe.folder / file).read_bytes())
+    return f"-{digest.hexdigest()[:8]}"
+
+
+def _fault(binary: Path, service: Service) -> str | None:
+    """Say what is wrong with a binary, or ``None``: it must run, and be new enough."""
+    try:
+        answer = subprocess.run(
+            [binary, "--version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            # Some of these print their version to standard error.
+            stderr=subprocess.STDOUT,
+            timeout=30,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{binary} --version does not run: {error}"
+    text = answer.stdout.decode(errors="replace")
+    match = re.search(r"\bversion v?(\d+(?:\.\d+)+)", text)
+    if answer.returncode != 0 or match is None:
+        return f"{binary} --version exited with {answer.returncode} and printed {text!r}"
+    if _numbers(match[1]) < _numbers(service.version):
+        return f"{binary} is version {match[1]}, expected {service.version} or later"
+    return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def _unpack_debian(service: Service, recipe: DebianPackage, work: Path, bin_folder: Path) -> None:
+    apt = _tool(service, "apt-get", f"put {_wanted(service)} on the path")
+    dpkg = _tool(service, "dpkg-deb", f"put {_wanted(service)} on the path")
+    package = _download_debian(service, apt, recipe.package, work)
+    unpacked = work / "unpacked"
+    _run(
+        service,
+        [dpkg, "--extract", package, unpacked],
+        work,
+        timeout_seconds=_APT_TIMEOUT_SECONDS,
+    )
+    for binary in service.binaries:
+        for name in binary.names:
+            file = unpacked / "usr" / "bin" / name
+            if file.is_file():
+                file.rename(bin_folder / binary.name)
+                break
+        else:
+            raise ServiceUnavailable(
+                f"{service.name}: package {package.name} holds none of usr/bin/"
+                f"{{{','.join(binary.names)}}}; put {_wanted(service)} on the path"
+            )
+
+
+def _download_debian(service: Service, apt: str, package: str, work: Path) -> Path:
+    cache, state, download = work / "cache", work / "state", work / "download"
+    for folder in (cache / "archives" / "partial", state / "lists" / "partial", download):
+        folder.mkdir(parents=True)
+    # Everything apt would write goes into the work folder, which it keeps as the user we are.
+    private_cache = ["-o", f"Dir::Cache={cache}", "-o", "APT::Sandbox::User="]
+    # The lists of the machine first, which costs no network. They may be missing or name a
+    # version that is gone; then lists of our own, less the parts that only people read.
+    private_state = [
+        "-o",
+        f"Dir::State={state}",
+        # By name too: a configuration that sets it absolutely would win over the line above.
+        "-o",
+        f"Dir::State::lists={state / 'lists'}/",
+        "-o",
+        "Acquire::Languages=none",
+        "-o",
+        "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
+    ]
+    fetch = [apt, "--quiet", *private_cache, "download", package]
+    try:
+        _run(service, fetch, download, timeout_seconds=_APT_TIMEOUT_SECONDS)
+    except ServiceUnavailable:
+        update = [apt, "--quiet", *private_cache, *private_state, "update"]
+        _run(service, update, work, timeout_seconds=_APT_TIMEOUT_SECONDS)
+        fetch = [apt, "--quiet", *private_cache, *private_state, "download", package]
+        _run(service, fetch, download, timeout_seconds=_APT_TIMEOUT_SECONDS)
+    files = list(download.glob("*.deb"))
+    if len(files) != 1:
+        raise ServiceUnavailable(
+            f"{service.name}: apt-get download {package} left {len(files)} packages, expected 1"
+        )
+    return files[0]
+
+
+def _build_go(service: Service, recipe: GoModule | GoSource, bin_folder: Path) -> None:
+    go = _tool(service, "go", "install go 1.25 or later")
+    nice = shutil.which("nice")
+    link = f"-s -w -X {recipe.version_variable}={service.version}"
+    options = [
+        "-trimpath",
+        "-buildvcs=false",
+        # Leaves out golang.org/x/net/trace, which keeps the linker from dropping dead code.
+        "-tags=grpcnotrace",
+        # Unoptimised: a third less time to build, and nothing here is timed against them.
+        "-gcflags=all=-N -l",
+        f"-ldflags={link}",
+    ]
+    environment = {
+        **os.environ,
+        "CGO_ENABLED": "0",
+        "GOBIN": str(bin_folder),
+        # What the shell sets for other work must not change what is built here.
+        "GOFLAGS": "",
+        "GOWORK": "off",
+    }
+    if isinstance(recipe, GoModule):
+        what = ["install", *options, f"{recipe.module}@v{service.version}"]
+        # A folder without a go.mod of its own.
+        folder = bin_folder
+    else:
+        output = bin_folder / service.binaries[0].name
+        what = ["build", "-mod=readonly", *options, "-o", str(output), "."]
+        folder = recipe.folder
+    command = [*([nice, "-n", "10"] if nice else []), go, *what]
+    _run(service, command, folder, _GO_TIMEOUT_SECONDS, environment)
+
+
+def _tool(service: Service, name: str, remedy: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise ServiceUnavailable(f"{service.name}: no {name} on the path; {remedy}")
+    return path
+
+
+def _wanted(service: Service) -> str:
+    names = " and ".join(binary.name for binary in service.binaries)
+    return f"{names} {service.version} or later"
+
+
+def _run(
+    service: Service,
+    command: Sequence[str | Path],
+    folder: Path,
+    timeout_seconds: float,
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Run to the end, or raise ``ServiceUnavailable`` with the last lines of what it printed."""
+    words = " ".join(map(str, command))
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        # A group of its own, so that compilers are stopped together with the go command.
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=timeout_seconds)
+        except BaseException as error:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise ServiceUnavailable(
+                    f"{service.name}: {words} did not end in {timeout_seconds} seconds"
+                ) from None
+            raise
+    if process.returncode != 0:
+        lines = output.decode(errors="replace").strip().splitlines()
+        tail = "\n".join(lines[-15:])
+        raise ServiceUnavailable(
+            f"{service.name}: {words} exited with {process.returncode}:\n{tail}"
+        )
