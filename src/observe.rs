@@ -79,17 +79,18 @@ pub(crate) fn observe(
     let outcome = input::number(value).and_then(|value| {
         // Asked before text is borrowed, because asking may run Python code.
         let trace = if kind != Kind::Gauge && collector.wants_trace() { trace::current(py) } else { None };
-        let short_cut = collector.counted().and_then(|counted| Some((counted, Parts::of(kind, name, labels)?)));
-        if let Some((counted, parts)) = &short_cut
-            && let Some(series) = counted.sites.find(py, parts)
+        let mut parts = Parts::empty();
+        let counted = collector.counted().filter(|_| parts.fill(kind, name, labels));
+        if let Some(counted) = counted
+            && let Some(series) = counted.sites.find(py, kind, &parts)
             && counted.view.update_found(kind, series, value, trace.as_ref())
         {
             return Ok(Ok(()));
         }
         input::with_text(name, labels, |name, labels| {
             let outcome = collector.record(kind, name, value, labels, trace.as_ref());
-            if let (Some((counted, parts)), Ok(())) = (&short_cut, outcome) {
-                counted.sites.remember(py, parts, || counted.view.find(kind, name, labels));
+            if let (Some(counted), Ok(())) = (counted, outcome) {
+                counted.sites.remember(py, kind, &parts, || counted.view.find(kind, name, labels));
             }
             outcome
         })

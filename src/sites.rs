@@ -6,7 +6,7 @@
 //! Text made anew for every call (a path, a user) misses and goes the ordinary way through the core's index.
 #![allow(unsafe_code)]
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::sync::Arc;
 
 use gds_metrics::key::Kind;
@@ -15,7 +15,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-/// Call sites a collector remembers; a power of two. A page of them costs 4 KiB and is filled on demand.
+/// Call sites a collector remembers; a power of two. The table takes 76 KiB, from the first repeated call on.
 const SLOTS: usize = 512;
 /// Pairs of labels a remembered call site may have.
 const MAX_LABELS: usize = 4;
@@ -25,37 +25,51 @@ const MAX_PARTS: usize = 1 + 2 * MAX_LABELS;
 pub(crate) struct Parts {
     objects: [*mut ffi::PyObject; MAX_PARTS],
     len: usize,
-    kind: Kind,
     hash: usize,
 }
 
 impl Parts {
-    /// The objects of a call, unless it has too many labels or labels that are no `dict`. Costs no reference counting.
+    /// To be filled in place: this is the hot path, and a copy of it costs as much as filling it.
     #[inline]
-    pub(crate) fn of(kind: Kind, name: &Bound<'_, PyAny>, labels: Option<&Bound<'_, PyAny>>) -> Option<Self> {
-        let mut parts = Self { objects: [std::ptr::null_mut(); MAX_PARTS], len: 1, kind, hash: kind as usize };
-        parts.objects[0] = name.as_ptr();
+    pub(crate) const fn empty() -> Self {
+        Self { objects: [std::ptr::null_mut(); MAX_PARTS], len: 0, hash: 0 }
+    }
+
+    /// Takes the objects of a call; false if it has too many labels or labels that are no `dict`. Costs no reference
+    /// counting.
+    #[inline]
+    pub(crate) fn fill(&mut self, kind: Kind, name: &Bound<'_, PyAny>, labels: Option<&Bound<'_, PyAny>>) -> bool {
+        self.objects[0] = name.as_ptr();
+        self.len = 1;
         if let Some(labels) = labels {
-            let dict = labels.cast_exact::<PyDict>().ok()?;
-            let (mut position, mut key, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
-            // SAFETY: an exact dict, with the interpreter attached and no Python code run in between. The borrowed
-            // pointers are compared and, in `remember`, turned into references while the caller's dict still holds
-            // them; they are never read through.
-            while unsafe { ffi::PyDict_Next(dict.as_ptr(), &raw mut position, &raw mut key, &raw mut value) } != 0 {
-                let places = parts.objects.get_mut(parts.len..parts.len + 2)?;
-                places.copy_from_slice(&[key, value]);
-                parts.len += 2;
+            let Ok(dict) = labels.cast_exact::<PyDict>() else { return false };
+            let pairs = dict.len();
+            if pairs > MAX_LABELS {
+                return false;
             }
+            let (mut position, mut key, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
+            for pair in self.objects[1..].chunks_exact_mut(2).take(pairs) {
+                // SAFETY: an exact dict, with the interpreter attached and no Python code run in between, so it keeps
+                // its length. The borrowed pointers are compared and, in `remember`, turned into references while the
+                // caller's dict still holds them; they are never read through.
+                unsafe { ffi::PyDict_Next(dict.as_ptr(), &raw mut position, &raw mut key, &raw mut value) };
+                pair.copy_from_slice(&[key, value]);
+            }
+            self.len += 2 * pairs;
         }
-        for object in &parts.objects[..parts.len] {
-            // Objects lie 16 bytes apart; multiplying spreads what is above those bits.
-            parts.hash = (parts.hash.rotate_left(5) ^ (object.addr() >> 4)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        // Rotating by the place keeps the objects' order in the hash, and each step apart from the others.
+        let mut hash = kind as usize;
+        let mut turn = 0;
+        for object in self.get() {
+            hash ^= object.addr().rotate_left(turn);
+            turn += 7;
         }
-        Some(parts)
+        self.hash = hash.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        true
     }
 
     fn slot(&self) -> usize {
-        (self.hash >> 32) % SLOTS
+        (self.hash >> 48) % SLOTS
     }
 
     #[inline]
@@ -66,16 +80,27 @@ impl Parts {
 
 struct Site {
     kind: Kind,
+    len: usize,
+    /// The addresses of `kept`, here so that comparing them needs no other memory.
+    objects: [*mut ffi::PyObject; MAX_PARTS],
     /// Kept alive by this table, so that an address means this text and no other.
-    parts: Box<[Py<PyString>]>,
+    _kept: Box<[Py<PyString>]>,
     series: Arc<Series>,
+    /// Whether it was found again since it was remembered.
+    was_found: Cell<bool>,
 }
+
+/// Misses of a slot that are not worth a site after one was pushed out that nobody had found: text that is made anew for
+/// every call often gets the address of the text before.
+const PAUSE: u8 = u8::MAX;
 
 #[derive(Default)]
 struct Slot {
     site: Option<Site>,
     /// The call that missed here last: only what misses twice in a row is worth remembering.
     missed: usize,
+    /// Misses still to let pass.
+    pause: u8,
 }
 
 /// Call sites of one collector in one process.
@@ -99,26 +124,40 @@ impl Default for Sites {
 impl Sites {
     /// Calls `found` with the series of a call that was made with the very same objects before.
     #[inline]
-    pub(crate) fn find(&self, _attached: Python<'_>, parts: &Parts) -> Option<&Series> {
+    pub(crate) fn find(&self, _attached: Python<'_>, kind: Kind, parts: &Parts) -> Option<&Series> {
         // SAFETY: see `Sync`. The reference into the table ends here; the series is kept alive by the family that lists
         // it or, expired, by the slot, which changes only in `remember`, after the caller is done with it.
         let slots = unsafe { &*self.slots.get() };
         let site = slots.get(parts.slot())?.site.as_ref()?;
-        let same = site.kind == parts.kind
-            && site.parts.len() == parts.len
-            && site.parts.iter().zip(parts.get()).all(|(kept, given)| kept.as_ptr() == *given);
-        (same && !site.series.is_removed()).then_some(&*site.series)
+        // Places beyond the length are null on both sides.
+        let same = site.kind == kind && site.len == parts.len && site.objects == parts.objects;
+        if !same || site.series.is_removed() {
+            return None;
+        }
+        site.was_found.set(true);
+        Some(&site.series)
     }
 
     /// Remembers the series of a call, the second time it asks.
-    pub(crate) fn remember(&self, py: Python<'_>, parts: &Parts, series: impl FnOnce() -> Option<Arc<Series>>) {
+    pub(crate) fn remember(
+        &self,
+        py: Python<'_>,
+        kind: Kind,
+        parts: &Parts,
+        series: impl FnOnce() -> Option<Arc<Series>>,
+    ) {
         // SAFETY: see `Sync`; `series` is called while no reference into the table exists.
         let missed_before = unsafe {
             let slots = &mut *self.slots.get();
             if slots.is_empty() {
                 slots.resize_with(SLOTS, Slot::default);
             }
-            std::mem::replace(&mut slots[parts.slot()].missed, parts.hash) == parts.hash
+            let slot = &mut slots[parts.slot()];
+            if slot.pause > 0 {
+                slot.pause -= 1;
+                return;
+            }
+            std::mem::replace(&mut slot.missed, parts.hash) == parts.hash
         };
         if !missed_before {
             return;
@@ -130,9 +169,17 @@ impl Sites {
         });
         let Some(kept) = kept.collect::<Option<Box<[_]>>>() else { return };
         let Some(series) = series() else { return };
-        let site = Site { kind: parts.kind, parts: kept, series };
+        let was_found = Cell::new(false);
+        let site = Site { kind, len: parts.len, objects: parts.objects, _kept: kept, series, was_found };
         // SAFETY: see `Sync`. The site replaced is dropped after the table is left.
-        let replaced = unsafe { (&mut *self.slots.get())[parts.slot()].site.replace(site) };
+        let replaced = unsafe {
+            let slot = &mut (&mut *self.slots.get())[parts.slot()];
+            let replaced = slot.site.replace(site);
+            if replaced.as_ref().is_some_and(|site| !site.was_found.get()) {
+                slot.pause = PAUSE;
+            }
+            replaced
+        };
         drop(replaced);
     }
 }

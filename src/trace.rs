@@ -1,5 +1,7 @@
 //! The active OpenTelemetry span, where the program uses that library.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use gds_metrics::snapshot::TraceContext;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -7,17 +9,37 @@ use pyo3::types::PyDict;
 
 static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 
-/// Trace and span id of the active, sampled span. Costs one look-up in `sys.modules` where the library is not loaded.
+/// Number of loaded modules when OpenTelemetry was last looked for in vain.
+static MODULES_WITHOUT: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// Trace and span id of the active, sampled span.
+///
+/// Nobody can have an active span without having imported the library, so where it is not loaded this costs one
+/// comparison: as long as the number of loaded modules is what it was, it is not loaded yet.
 #[inline]
 pub(crate) fn current(py: Python<'_>) -> Option<TraceContext> {
-    let modules = MODULES.get_or_try_init(py, || {
-        py.import("sys")?.getattr("modules")?.cast_into().map(Bound::unbind).map_err(PyErr::from)
-    });
-    let module = modules.ok()?.bind(py).get_item(pyo3::intern!(py, "opentelemetry.trace")).ok()??;
-    active(&module).ok()?
+    let modules = match MODULES.get(py) {
+        Some(modules) => modules.bind(py),
+        None => modules(py)?,
+    };
+    let loaded = modules.len();
+    if loaded == MODULES_WITHOUT.load(Ordering::Relaxed) { None } else { look(modules, loaded) }
 }
 
 #[cold]
+fn modules(py: Python<'_>) -> Option<&Bound<'_, PyDict>> {
+    let find = || py.import("sys")?.getattr("modules")?.cast_into().map(Bound::unbind).map_err(PyErr::from);
+    MODULES.get_or_try_init(py, find).ok().map(|modules| modules.bind(py))
+}
+
+fn look(modules: &Bound<'_, PyDict>, loaded: usize) -> Option<TraceContext> {
+    let Some(module) = modules.get_item(pyo3::intern!(modules.py(), "opentelemetry.trace")).ok()? else {
+        MODULES_WITHOUT.store(loaded, Ordering::Relaxed);
+        return None;
+    };
+    active(&module).ok()?
+}
+
 fn active(module: &Bound<'_, PyAny>) -> PyResult<Option<TraceContext>> {
     let py = module.py();
     let span = module.call_method0(pyo3::intern!(py, "get_current_span"))?;

@@ -1,13 +1,14 @@
-"""What was counted and not handed over yet is handed over when the process ends: by itself, or as a forked worker.
+"""What was counted and not handed over yet is handed over when the process ends: by itself, or as a worker.
 
-`multiprocessing` ends a forked worker without running `atexit`; it runs finalizers of its own instead.
+A collector is kept until it is closed, so that one which only a function knew hands over its values as well.
+
+`multiprocessing` ends its forked workers without running `atexit`; it runs finalizers of its own instead.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import weakref
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,19 +21,30 @@ if TYPE_CHECKING:
             """Hand it over, within a bound."""
 
 
-__all__ = ["close_at_exit"]
+__all__ = ["close_at_exit", "is_closed"]
 
 TIMEOUT_SECONDS = 5.0
-"""How long the end of a process may wait for one receiver that does not answer."""
+"""How long the end of a process may wait for receivers that do not answer."""
 
-_open: weakref.WeakSet[Any] = weakref.WeakSet()
+LEAST_TIMEOUT_SECONDS = 0.5
+"""How long each collector gets, even where others before it took all of that time."""
+
+_open: dict[int, Closes] = {}
+_installed: list[bool] = []
+_told_multiprocessing: list[bool] = []
+_finalizing: list[int] = []
 
 
 def close_at_exit(collector: Closes) -> None:
-    """Close ``collector`` when the process ends, if it still exists then."""
+    """Close ``collector`` when the process ends, unless it says before that it is closed."""
     if not _open:
         _install()
-    _open.add(collector)
+    _open[id(collector)] = collector
+
+
+def is_closed(collector: Closes) -> None:
+    """Let go of a collector that has nothing more to hand over."""
+    _open.pop(id(collector), None)
 
 
 def _install() -> None:
@@ -43,10 +55,9 @@ def _install() -> None:
     if not _installed and hasattr(os, "register_at_fork"):
         _installed.append(True)
         os.register_at_fork(before=_before_fork)
-
-
-_installed: list[bool] = []
-_told_multiprocessing: list[bool] = []
+    process: Any = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        _finalize_worker()
 
 
 def _before_fork() -> None:
@@ -54,9 +65,25 @@ def _before_fork() -> None:
     if util is not None and not _told_multiprocessing:
         _told_multiprocessing.append(True)
         # Called in each worker, after multiprocessing has dropped what the parent had registered.
-        util.register_after_fork(_close_all, lambda _: util.Finalize(None, _close_all, exitpriority=0))
+        util.register_after_fork(_close_all, lambda _: _finalize_worker())
+
+
+def _finalize_worker() -> None:
+    process_id = os.getpid()
+    if process_id in _finalizing:
+        return
+    _finalizing[:] = [process_id]
+    from multiprocessing import util
+
+    util.Finalize(None, _close_all, exitpriority=0)
 
 
 def _close_all() -> None:
-    for collector in list(_open):
-        collector.close(TIMEOUT_SECONDS)
+    from contextlib import suppress
+    from time import monotonic
+
+    deadline = monotonic() + TIMEOUT_SECONDS
+    for collector in list(_open.values()):
+        # One that fails keeps no other from handing over.
+        with suppress(Exception):
+            collector.close(max(deadline - monotonic(), LEAST_TIMEOUT_SECONDS))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["DEFAULT_BUCKETS", "checked_buckets", "log_failure", "seconds", "text", "whole"]
+__all__ = ["DEFAULT_BUCKETS", "checked_buckets", "log_failure", "path", "seconds", "text", "whole"]
 
 DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Upper bounds of the buckets that nobody described; an infinite one follows by itself. Seconds for timings."""
@@ -23,10 +25,19 @@ def checked_buckets(buckets: Sequence[float]) -> list[float]:
         raise TypeError(f"buckets={buckets!r}: expected {expected}, as a sequence of numbers") from error
     if bounds and bounds[-1] == math.inf:
         bounds.pop()
-    ascending = all(low < high for low, high in zip(bounds, bounds[1:], strict=False))
+    ascending = all(low < high for low, high in pairwise(bounds))
     if not bounds or not ascending or not all(map(math.isfinite, bounds)):
         raise ValueError(f"buckets={buckets!r}: expected {expected}, such as (0.1, 1.0, 10.0)")
     return bounds
+
+
+def path(setting: str, value: str | os.PathLike[str]) -> str:
+    """A path as text."""
+    try:
+        return os.fsdecode(value)
+    except TypeError as error:
+        message = f"{setting}={value!r}: expected a path, as a str or os.PathLike, got {type(value).__name__}"
+        raise TypeError(message) from error
 
 
 def seconds(setting: str, value: float, *, zero: bool = False) -> float:

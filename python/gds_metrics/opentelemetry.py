@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gds_metrics._exit import close_at_exit
+from gds_metrics._exit import close_at_exit, is_closed
 from gds_metrics._settings import DEFAULT_BUCKETS, checked_buckets, log_failure, seconds, text, whole
 from gds_native._lib import OtlpCore
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from opentelemetry.metrics import MeterProvider
     from typing_extensions import Self
 
+    from gds_metrics._meter import MeterCollector
+
 __all__ = ["OpenTelemetryMetrics"]
 
 _DEFAULT_SERVICE_NAME = "gds_service"
+_DEFAULT_SERVICE_VERSION = "1.0.0"
 
 
 class OpenTelemetryMetrics(OtlpCore):
@@ -26,15 +29,15 @@ class OpenTelemetryMetrics(OtlpCore):
 
     Totals are kept in memory and exported periodically and when the collector is closed. While the receiver is away
     nothing is queued: the next export that gets through carries the totals. Failed exports are retried with exponential
-    backoff and jitter. What is not given here is taken from the standard ``OTEL_*`` variables, then from the defaults of
-    the specification. A forked child counts from zero and exports by itself, as a service instance of its own.
+    backoff and jitter. What is not given here is taken from the standard ``OTEL_*`` variables, then from the defaults
+    of the specification. A forked child counts from zero and exports by itself, as a service instance of its own.
 
     With ``meter_provider`` the measurements go to that provider's instruments instead, whose readers export them; the
     settings of OTLP then have no effect.
 
     Args:
         service_name: ``service.name`` of the resource. The default gives way to ``OTEL_SERVICE_NAME``.
-        service_version: ``service.version`` of the resource.
+        service_version: ``service.version`` of the resource. The default gives way to resource attributes.
         include_trace_context: Whether counters and distributions carry the active trace as exemplar.
         endpoint: The receiver's URL, used as it is: ``http://host:4317`` for gRPC, ``http://host:4318/v1/metrics`` for
             HTTP.
@@ -55,17 +58,13 @@ class OpenTelemetryMetrics(OtlpCore):
     """
 
     __slots__ = ("_meter", "_service_name")
-
-    def __new__(cls, *args: Any, meter_provider: MeterProvider | None = None, **kwargs: Any) -> Self:  # noqa: ARG004
-        """A collector of its own, or one over the program's MeterProvider."""
-        if meter_provider is not None and cls is OpenTelemetryMetrics:
-            return super().__new__(_OverMeterProvider)  # type: ignore[return-value]
-        return super().__new__(cls)
+    _meter: MeterCollector
+    _service_name: str
 
     def __init__(
         self,
         service_name: str = _DEFAULT_SERVICE_NAME,
-        service_version: str = "1.0.0",
+        service_version: str = _DEFAULT_SERVICE_VERSION,
         include_trace_context: bool = True,
         *,
         endpoint: str | None = None,
@@ -85,29 +84,29 @@ class OpenTelemetryMetrics(OtlpCore):
         meter_provider: MeterProvider | None = None,
     ) -> None:
         self._service_name = text("service_name", service_name)
-        self._meter = None
         if meter_provider is not None:
             from gds_metrics._meter import MeterCollector
 
             self._meter = MeterCollector(meter_provider, version=text("service_version", service_version))
+            self.__class__ = _over_meter_provider(type(self))
             return
-        explicit_name = None if service_name == _DEFAULT_SERVICE_NAME else service_name
+        text("service_version", service_version)
         self._open(
             {
-                "endpoint": None if endpoint is None else text("endpoint", endpoint),
+                "endpoint": None if endpoint is None else _secret_text("endpoint", endpoint),
                 "protocol": None if protocol is None else text("protocol", protocol),
                 "headers": _pairs("headers", headers),
-                "cafile": cafile,
-                "certfile": certfile,
-                "keyfile": keyfile,
-                "insecure": insecure,
+                "cafile": _path("cafile", cafile),
+                "certfile": _path("certfile", certfile),
+                "keyfile": _path("keyfile", keyfile),
+                "insecure": _flag("insecure", insecure),
                 "interval_seconds": None if interval_seconds is None else seconds("interval_seconds", interval_seconds),
                 "timeout_seconds": None if timeout_seconds is None else seconds("timeout_seconds", timeout_seconds),
                 "temporality": None if temporality is None else text("temporality", temporality),
                 "resource_attributes": _pairs("resource_attributes", resource_attributes),
                 "compression": None if compression is None else text("compression", compression),
-                "service_name": explicit_name,
-                "service_version": text("service_version", service_version),
+                "service_name": None if service_name == _DEFAULT_SERVICE_NAME else service_name,
+                "service_version": None if service_version == _DEFAULT_SERVICE_VERSION else service_version,
                 "buckets": checked_buckets(buckets),
                 "max_series": whole("max_series", max_series, 1, 100_000_000, "how many series one name may have"),
                 "exemplars": bool(include_trace_context),
@@ -170,12 +169,14 @@ class OpenTelemetryMetrics(OtlpCore):
         """Export a last time and stop; may be called again. What is reported afterwards is not exported.
 
         Args:
-            timeout_seconds: How long to wait at most. That the receiver did not take the export is mentioned in the log.
+            timeout_seconds: How long to wait at most. A failure of that export is mentioned in the log.
         """
         try:
             self._close(seconds("timeout_seconds", timeout_seconds))
         except OSError as error:
             log_failure("the last metrics were not exported: %s", error)
+        finally:
+            is_closed(self)
 
     def __bool__(self) -> bool:
         return True
@@ -228,5 +229,48 @@ class _OverMeterProvider(OpenTelemetryMetrics):
         self._meter.flush(timeout_seconds)
 
 
+def _over_meter_provider(kind: type[OpenTelemetryMetrics]) -> type[OpenTelemetryMetrics]:
+    if kind is OpenTelemetryMetrics:
+        return _OverMeterProvider
+    # A subclass keeps its own methods; what they leave to `super()` goes to the provider.
+    attributes = {"__slots__": (), "__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    return type(kind.__name__, (kind, _OverMeterProvider), attributes)
+
+
 def _pairs(setting: str, mapping: Mapping[str, object] | None) -> list[tuple[str, str]] | None:
-    return None if mapping is None else [(text(setting, name), str(value)) for name, value in mapping.items()]
+    if mapping is None:
+        return None
+    # Never the value: headers hold secrets, in whatever form they were passed.
+    items = getattr(mapping, "items", None)
+    if items is None:
+        raise TypeError(f"{setting}: expected a dict of str to str, got {type(mapping).__name__}")
+    found = []
+    for name, value in items():
+        if isinstance(value, (bytes, bytearray)):
+            raise TypeError(f"{setting}[{name!r}]: expected a str, got {type(value).__name__}; decode it first")
+        found.append((text(setting, name), str(value)))
+    return found
+
+
+def _path(setting: str, value: str | os.PathLike[str] | None) -> str | None:
+    import os
+
+    if value is None:
+        return None
+    try:
+        return os.fsdecode(value)
+    except TypeError:
+        raise TypeError(f"{setting}={value!r}: expected the path of a PEM file, as a str or os.PathLike") from None
+
+
+def _flag(setting: str, value: bool | None) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise TypeError(f"{setting}={value!r}: expected True or False; leave it out for the environment's")
+    return value
+
+
+def _secret_text(setting: str, value: str) -> str:
+    """Text that is not to be shown even where it is no text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{setting}: expected a str, got {type(value).__name__}")
+    return value

@@ -6,9 +6,11 @@ import os
 from typing import TYPE_CHECKING
 
 from gds_metrics._settings import DEFAULT_BUCKETS, checked_buckets, seconds, text, whole
+from gds_metrics._settings import path as _path
 from gds_native._lib import PrometheusCore
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -74,28 +76,33 @@ class PrometheusMetrics(PrometheusCore):
         self._prefix = text("prefix", prefix)
         self._port = whole("port", port, 0, 65_535, "0 picks a free port")
         self._addr = text("addr", addr)
+        files = {
+            "certfile": certfile,
+            "keyfile": keyfile,
+            "client_cafile": client_cafile,
+            "bearer_token_file": bearer_token_file,
+            "basic_auth_file": basic_auth_file,
+        }
+        paths = {setting: None if file is None else _path(setting, file) for setting, file in files.items()}
         if keyfile is not None and certfile is None:
-            raise ValueError(f"keyfile={os.fspath(keyfile)!r}: expected certfile= beside it; give the certificate too")
+            raise ValueError(f"keyfile={paths['keyfile']!r}: expected certfile= beside it; give the certificate too")
         if client_cafile is not None and certfile is None:
             raise ValueError(
-                f"client_cafile={os.fspath(client_cafile)!r}: expected certfile= beside it; clients can only be "
+                f"client_cafile={paths['client_cafile']!r}: expected certfile= beside it; clients can only be "
                 "asked for a certificate over TLS"
             )
         if bearer_token_file is not None and basic_auth_file is not None:
             raise ValueError("bearer_token_file and basic_auth_file: expected one of them; give one or neither")
         if multiprocess_dir is None:
             multiprocess_dir = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-        self._multiprocess_dir = os.fspath(multiprocess_dir) if multiprocess_dir else None
+        folder = "" if multiprocess_dir is None else _path("multiprocess_dir", multiprocess_dir)
+        self._multiprocess_dir = folder or None
         self._open(
             {
                 "prefix": self._prefix,
                 "port": self._port,
                 "addr": self._addr,
-                "certfile": certfile,
-                "keyfile": keyfile,
-                "client_cafile": client_cafile,
-                "bearer_token_file": bearer_token_file,
-                "basic_auth_file": basic_auth_file,
+                **paths,
                 "buckets": checked_buckets(buckets),
                 "max_series": whole("max_series", max_series, 1, 100_000_000, "how many series one name may have"),
                 "expire_after_seconds": None
@@ -176,7 +183,9 @@ class PrometheusMetrics(PrometheusCore):
             openmetrics: Which of the two.
             names: Only the families that show these names; all by default.
         """
-        return self._page(bool(openmetrics), list(names))
+        if isinstance(names, str):
+            raise TypeError(f"names={names!r}: expected a sequence of names; put it into a list")
+        return self._page(bool(openmetrics), [text("names", name) for name in names])
 
     def sample(self, name: str, labels: dict[str, str] | None = None) -> float | None:
         """One value as the page shows it, or None; for tests.
@@ -195,7 +204,7 @@ class PrometheusMetrics(PrometheusCore):
         return asgi_app(self._respond)
 
     def wsgi_app(self) -> WsgiApp:
-        """The page as a WSGI application, to mount in Flask or serve with gunicorn. Access is the application's business."""
+        """The page as a WSGI application, to mount in Flask. Access is the application's business."""
         from gds_metrics._web import wsgi_app
 
         return wsgi_app(self._respond)
@@ -225,14 +234,19 @@ class PrometheusMetrics(PrometheusCore):
             TimeoutError: It did not answer in time.
             OSError: It answered, and refused.
         """
-        key = [] if grouping_key is None else [(text("grouping_key", k), str(v)) for k, v in grouping_key.items()]
+        try:
+            items = [] if grouping_key is None else list(grouping_key.items())
+        except AttributeError as error:
+            message = f"grouping_key={grouping_key!r}: expected a dict of label names to values"
+            raise TypeError(message) from error
+        key = [(text("grouping_key", name), str(value)) for name, value in items]
         self._push(
             text("gateway_url", gateway_url),
             text("job", job),
             key,
             bool(replace),
             seconds("timeout_seconds", timeout_seconds),
-            cafile,
+            None if cafile is None else _path("cafile", cafile),
         )
 
     def write_to_textfile(self, path: str | os.PathLike[str]) -> None:
@@ -244,7 +258,7 @@ class PrometheusMetrics(PrometheusCore):
         Raises:
             OSError: The folder is missing or may not be written to.
         """
-        self._write_to_textfile(path)
+        self._write_to_textfile(_path("path", path))
 
     def flush(self, timeout_seconds: float = 5.0) -> bool:  # noqa: ARG002 - a page is read, nothing is on its way
         """Nothing to do: Prometheus fetches the page."""
@@ -269,6 +283,8 @@ class PrometheusMetrics(PrometheusCore):
         self.close()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_multiprocess_dir"):  # shown in the traceback of a constructor that failed
+            return f"<{type(self).__name__} without settings>"
         return f"{type(self).__name__}(prefix={self._prefix!r}, port={self.port})"
 
     def __str__(self) -> str:

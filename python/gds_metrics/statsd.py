@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from gds_metrics._exit import close_at_exit
+from gds_metrics._exit import close_at_exit, is_closed
 from gds_metrics._settings import log_failure, seconds, text, whole
 from gds_native._lib import StatsdCore
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
     from typing_extensions import Self
@@ -57,14 +57,14 @@ class StatsdMetrics(StatsdCore):
     ) -> None:
         self._host = None if host is None else text("host", host)
         self._port = whole("port", port, 1, 65_535, "StatsD servers listen on 8125 by default")
-        self._socket_path = None if socket_path is None else os.fspath(socket_path)
+        self._socket_path = None if socket_path is None else _path(socket_path)
         self._open(
             {
                 "host": self._host,
                 "port": self._port,
                 "socket_path": self._socket_path,
                 "prefix": text("prefix", prefix),
-                "constant_tags": [] if tags is None else [(text("tags", k), str(v)) for k, v in tags.items()],
+                "constant_tags": [] if tags is None else _tags(tags),
                 "max_packet_bytes": None
                 if max_packet_bytes is None
                 else whole("max_packet_bytes", max_packet_bytes, 64, 65_507, "the largest datagram"),
@@ -110,6 +110,8 @@ class StatsdMetrics(StatsdCore):
             self._close(seconds("timeout_seconds", timeout_seconds))
         except OSError as error:
             log_failure("the last metrics were not sent to StatsD: %s", error)
+        finally:
+            is_closed(self)
 
     def __bool__(self) -> bool:
         return True
@@ -134,3 +136,19 @@ class StatsdMetrics(StatsdCore):
         if self._socket_path is not None:
             return f"StatsD Metrics ({self._socket_path})"
         return f"StatsD Metrics ({self._host or '127.0.0.1'}:{self._port})"
+
+
+def _path(value: str | os.PathLike[str]) -> str:
+    try:
+        return os.fsdecode(value)
+    except TypeError:
+        raise TypeError(f"socket_path={value!r}: expected the path of a socket, as a str or os.PathLike") from None
+
+
+def _tags(given: Mapping[str, object]) -> list[tuple[str, str]]:
+    if not hasattr(given, "items"):
+        raise TypeError(f"tags={given!r}: expected a dict of str to str, such as {{'env': 'prod'}}")
+    tags = [(text("tags", name), str(value)) for name, value in given.items()]
+    if any(not name for name, _ in tags):
+        raise ValueError(f"tags={given!r}: expected a name for every tag; remove the one without")
+    return tags

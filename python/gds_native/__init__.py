@@ -2,3 +2,23 @@
 
 Import ``gds_metrics`` instead. Names in here change without notice.
 """
+
+
+def _refuse_sub_interpreters() -> None:
+    # The compiled module keeps state for the process. Asked here, because a first import of it from a sub-interpreter
+    # would tie it to that one and keep the main interpreter out.
+    try:
+        try:
+            import _interpreters as interpreters  # type: ignore[import-not-found]
+        except ImportError:  # its name before 3.13
+            import _xxsubinterpreters as interpreters  # type: ignore[import-not-found]
+    except ImportError:
+        return
+    if interpreters.get_current() != interpreters.get_main():
+        raise ImportError(
+            "gds_native: expected the main interpreter, got a sub-interpreter, which it does not support; "
+            "import it in the main interpreter (with mod_wsgi: WSGIApplicationGroup %{GLOBAL})"
+        )
+
+
+_refuse_sub_interpreters()

@@ -5,7 +5,9 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from typing_extensions import Self
+from typing_extensions import Self, disjoint_base
+
+__all__ = ["NoOpMetrics", "OtlpCore", "PrometheusCore", "StatsdCore", "empty_call"]
 
 _Path: TypeAlias = str | PathLike[str]
 _Labels: TypeAlias = dict[str, str] | None
@@ -30,6 +32,7 @@ class NoOpMetrics:
     ) -> None: ...
     def __bool__(self) -> bool: ...
 
+@disjoint_base
 class PrometheusCore:
     """Native side of `gds_metrics.PrometheusMetrics`."""
 
@@ -69,6 +72,7 @@ class PrometheusCore:
     def _write_to_textfile(self, path: _Path) -> None: ...
     def _stop(self) -> None: ...
 
+@disjoint_base
 class OtlpCore:
     """Native side of `gds_metrics.OpenTelemetryMetrics`."""
 
@@ -93,6 +97,7 @@ class OtlpCore:
     @property
     def _endpoint(self) -> str | None: ...
 
+@disjoint_base
 class StatsdCore:
     """Native side of `gds_metrics.StatsdMetrics`."""
 

@@ -117,10 +117,17 @@ impl Encoder {
             self.end(exemplar);
         }
         self.bucket_labels = labels;
+        let sum = f64::from_bits(raw[0]);
+        let only_rises = sum >= 0.0 && header.bounds.first().is_none_or(|lowest| *lowest >= 0.0);
+        // In OpenMetrics a sum is a counter, never negative or NaN, and the count stands beside a sum or not at all
+        // (OpenMetrics 1.0, "Histogram"); the last bucket still tells it.
+        if self.format == Format::OpenMetrics && !only_rises {
+            return;
+        }
         // The count comes from the buckets, so that it equals the last of them whatever writers do meanwhile.
         self.sample(header.name, "_count", text, "", count as f64);
         self.end(None);
-        self.sample(header.name, "_sum", text, "", f64::from_bits(raw[0]));
+        self.sample(header.name, "_sum", text, "", sum);
         self.end(None);
     }
 
@@ -257,6 +264,18 @@ mod tests {
         );
         assert_eq!(samples[2], r#"x_seconds_bucket{a="b",le="+Inf"} 3.0"#);
         assert_eq!(samples[3..], [r#"x_seconds_count{a="b"} 3.0"#, r#"x_seconds_sum{a="b"} 3.2"#]);
+    }
+
+    #[test]
+    fn openmetrics_has_a_sum_only_where_it_can_be_a_counter() {
+        for (sum, lines) in [(0.0, 5), (f64::INFINITY, 5), (-1.0, 3), (f64::NAN, 3)] {
+            let raw = [sum, 1.0, 2.0, 0.0];
+            let samples = |format| {
+                let page = page(format, Kind::Histogram, &raw, &[]);
+                page.lines().filter(|line| !line.starts_with('#')).count()
+            };
+            assert_eq!((samples(Format::OpenMetrics), samples(Format::Text)), (lines, 5), "{sum}");
+        }
     }
 
     #[test]

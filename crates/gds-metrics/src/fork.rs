@@ -9,7 +9,7 @@
 //! `multiprocessing` use it. Starting another program needs none of this, since sockets are close-on-exec.
 //! Where there is no fork, the generation is always 0.
 
-// The two foreign calls below, and the fork in the tests; each with its proof.
+// The list of `Generations`, the two foreign calls below, and the fork in the tests; each with its proof.
 #![allow(unsafe_code)]
 
 #[cfg(unix)]
@@ -18,55 +18,96 @@ pub use unix::{ChildClose, close_in_child, generation, watch};
 #[cfg(not(unix))]
 pub use elsewhere::{ChildClose, close_in_child, generation, watch};
 
+use std::marker::PhantomData;
+use std::ptr::null_mut;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// A value for each process: a forked child makes its own on first use, whatever state the parent's was in.
 ///
-/// The parent's value stays in the child's memory, untouched and unused: a lock in it may have been held by a thread
-/// that the child does not have. Only dropping the whole in a child drops it there, so values that own a descriptor or
-/// a thread must know their generation, as those of this crate do.
-#[derive(Debug, Default)]
+/// The parent's value stays in the child's memory, untouched and unused, and is not dropped there with the rest: a lock
+/// in it may have been held by a thread that the child does not have, a descriptor may be another file's by now.
+#[derive(Debug)]
 pub struct Generations<T> {
-    first: OnceLock<Generation<T>>,
+    // Not a `OnceLock`: one that another thread was just filling at the time of a fork stays so in the child for good.
+    first: AtomicPtr<Generation<T>>,
+    /// May be shared and sent as a `OnceLock` may, for the same reasons.
+    shared: PhantomData<OnceLock<T>>,
 }
 
 #[derive(Debug)]
 struct Generation<T> {
     number: u32,
     value: T,
-    next: OnceLock<Box<Generation<T>>>,
+    next: AtomicPtr<Generation<T>>,
+}
+
+impl<T> Default for Generations<T> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<T> Generations<T> {
     /// Nothing yet.
     pub const fn new() -> Self {
-        Self { first: OnceLock::new() }
+        Self { first: AtomicPtr::new(null_mut()), shared: PhantomData }
     }
 
     /// This process's value, if it has one.
     #[inline]
     pub fn get(&self) -> Option<&T> {
         let number = generation();
-        let mut node = self.first.get()?;
+        // SAFETY: a pointer in the list is null or was made from a box by `get_or_init`, which published it with
+        // release; nodes are freed in `drop` only, and only borrowed as shared until then.
+        let mut node = unsafe { self.first.load(Ordering::Acquire).as_ref() }?;
         while node.number != number {
-            node = node.next.get()?;
+            // SAFETY: as above.
+            node = unsafe { node.next.load(Ordering::Acquire).as_ref() }?;
         }
         Some(&node.value)
     }
 
-    /// This process's value, made by `make` if it has none.
+    /// This process's value, made by `make` if it has none. When several threads find none, each makes one and the
+    /// first one is kept: nobody waits for a thread that a fork may have taken away.
     pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
         watch();
-        let number = generation();
-        let made = || Generation { number, value: make(), next: OnceLock::new() };
-        let Some(mut node) = self.first.get() else { return &self.first.get_or_init(made).value };
-        while node.number != number {
-            node = match node.next.get() {
-                Some(next) => next,
-                None => return &node.next.get_or_init(|| Box::new(made())).value,
-            };
+        if let Some(value) = self.get() {
+            return value;
         }
-        &node.value
+        let number = generation();
+        let made = Box::into_raw(Box::new(Generation { number, value: make(), next: AtomicPtr::new(null_mut()) }));
+        let mut place = &self.first;
+        loop {
+            let put = place.compare_exchange(null_mut(), made, Ordering::AcqRel, Ordering::Acquire);
+            // SAFETY: as in `get`; `made` is in the list now.
+            let node = unsafe { &*put.map_or_else(|other| other, |_| made) };
+            if put.is_ok() {
+                return &node.value;
+            }
+            if node.number == number {
+                // SAFETY: made from a box above, and not put into the list.
+                drop(unsafe { Box::from_raw(made) });
+                return &node.value;
+            }
+            place = &node.next;
+        }
+    }
+}
+
+impl<T> Drop for Generations<T> {
+    fn drop(&mut self) {
+        let number = generation();
+        let mut next = *self.first.get_mut();
+        while !next.is_null() {
+            let node = next;
+            // SAFETY: as in `get`; nobody else has the list any more.
+            next = unsafe { *(*node).next.get_mut() };
+            // SAFETY: the same, and `next` was read before.
+            if unsafe { (*node).number } == number {
+                drop(unsafe { Box::from_raw(node) });
+            }
+        }
     }
 }
 
@@ -127,6 +168,7 @@ mod unix {
     /// How many forks lie between the process that called [`watch`] first and this one.
     ///
     /// Store it with whatever does not survive a fork, compare before use.
+    #[inline]
     pub fn generation() -> u32 {
         GENERATION.load(Ordering::Relaxed)
     }
@@ -270,6 +312,55 @@ pub(crate) mod tests {
             // SAFETY: waits for a child of this process that nobody else waits for; no status is asked for.
             unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), 0) };
         }
+    }
+
+    struct Counts<'a>(&'a std::cell::Cell<usize>);
+
+    impl Drop for Counts<'_> {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+
+    #[test]
+    fn a_value_is_made_once_and_dropped_with_the_whole() {
+        let _alone = FORKS.write(); // a fork of another test is not seen here, but its generation would be
+        let drops = std::cell::Cell::new(0);
+        let values = Generations::new();
+        assert!(values.get().is_none());
+        let first: *const Counts<'_> = values.get_or_init(|| Counts(&drops));
+        assert!(std::ptr::eq(values.get_or_init(|| unreachable!()), first));
+        assert!(values.get().is_some_and(|value| std::ptr::eq(value, first)));
+        drop(values);
+        assert_eq!(drops.get(), 1);
+    }
+
+    #[test]
+    fn a_child_sees_no_value_of_its_parent_and_drops_none() {
+        let _alone = FORKS.write();
+        let drops = std::cell::Cell::new(0);
+        let values = Generations::new();
+        values.get_or_init(|| Counts(&drops));
+        let child = Child::fork_running(|_| {
+            let hidden = values.get().is_none();
+            // SAFETY: the child is a copy of this process, and this frame is never returned to.
+            drop(unsafe { std::ptr::read(&raw const values) });
+            hidden && drops.get() == 0
+        });
+        assert!(child.answer);
+        assert!(values.get().is_some());
+    }
+
+    #[test]
+    fn threads_that_make_a_value_at_once_share_the_first() {
+        let _alone = FORKS.read();
+        let values = Generations::new();
+        let seen: Vec<usize> = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| std::ptr::from_ref(values.get_or_init(|| 0_u8)).addr())).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        assert!(seen.iter().all(|address| *address == seen[0]));
     }
 
     fn listen() -> (TcpListener, std::net::SocketAddr) {

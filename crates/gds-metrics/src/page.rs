@@ -11,7 +11,7 @@ use crate::format::Format;
 use crate::key::Kind;
 use crate::naming;
 use crate::registry::{Registry, SCRAPE_DURATION, SERIES, SHARED_SKIPPED, View};
-use crate::shared::{Folder, Merged};
+use crate::shared::{Folder, Merged, MergedFamily};
 
 /// A family that is made up at the time of the scrape.
 #[derive(Clone, Debug)]
@@ -62,21 +62,16 @@ impl RegistryPage {
         let merged = self.merged()?;
         self.registry.expire();
         let mut encoder = Encoder::new(format, 4096);
-        let series = match &merged {
+        match &merged {
             Some(merged) => write_merged(&mut encoder, merged, self.registry.oldest_shown(), names),
             None => self.write_own(&mut encoder, names),
-        };
+        }
         for collect in self.extras.read().iter() {
             for extra in collect() {
                 write_extra(&mut encoder, &extra, names);
             }
         }
-        let help = "Series on this page that were reported by the program.".to_owned();
-        write_extra(
-            &mut encoder,
-            &Extra { name: SERIES.to_owned(), kind: Kind::Gauge, help, samples: vec![(String::new(), series as f64)] },
-            names,
-        );
+        write_extra(&mut encoder, &self.series_kept(merged.as_ref()), names);
         self.registry.update_own(SCRAPE_DURATION, Kind::Gauge, &[], begun.elapsed().as_secs_f64());
         Ok(encoder.finish())
     }
@@ -90,8 +85,26 @@ impl RegistryPage {
         Ok(Some(merge.merged))
     }
 
-    fn write_own(&self, encoder: &mut Encoder, names: &[String]) -> usize {
-        let (mut raw, mut shown) = (Vec::new(), 0);
+    /// How many series there are, whichever of them a page was asked for.
+    fn series_kept(&self, merged: Option<&Merged>) -> Extra {
+        let series: usize = match merged {
+            Some(merged) => {
+                let oldest = self.registry.oldest_shown().unwrap_or(0);
+                let shown = |family: &MergedFamily| family.series.iter().filter(|one| one.updated >= oldest).count();
+                merged.families.iter().map(shown).sum()
+            }
+            None => self.registry.families().iter().map(|family| family.len()).sum(),
+        };
+        Extra {
+            name: SERIES.to_owned(),
+            kind: Kind::Gauge,
+            help: "Series kept for the page, those of the process and the interpreter aside.".to_owned(),
+            samples: vec![(String::new(), series as f64)],
+        }
+    }
+
+    fn write_own(&self, encoder: &mut Encoder, names: &[String]) {
+        let mut raw = Vec::new();
         for family in self.registry.families() {
             let meta = family.meta.read().clone();
             let (help, unit) = (&*meta.help, &*meta.unit);
@@ -104,10 +117,8 @@ impl RegistryPage {
             family.for_each(|series| {
                 series.read(&mut raw);
                 encoder.series(&header, &series.text, &raw, &series.exemplars());
-                shown += 1;
             });
         }
-        shown
     }
 
     /// One value as the page shows it: a counter's or gauge's, or with suffix `_count`, `_sum` or `_bucket` (and label
@@ -133,7 +144,19 @@ impl RegistryPage {
                 }
             }
         }
-        Ok(None)
+        Ok(self.extra_value(merged.as_ref(), name, labels))
+    }
+
+    fn extra_value(&self, merged: Option<&Merged>, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let canonical = naming::canonical_labels(naming::Naming::Prometheus, labels, None);
+        let wanted = naming::label_text(&canonical);
+        let is_named = |extra: &Extra| {
+            extra.name == name || extra.kind == Kind::Counter && name.strip_suffix("_total") == Some(&*extra.name)
+        };
+        let mut extras: Vec<_> = self.extras.read().iter().flat_map(|collect| collect()).collect();
+        extras.push(self.series_kept(merged));
+        let extra = extras.into_iter().find(is_named)?;
+        extra.samples.into_iter().find_map(|(text, value)| (text == wanted).then_some(value))
     }
 
     fn value_of(&self, merged: Option<&Merged>, family: &str, labels: &[(&str, &str)], part: Part) -> Option<f64> {
@@ -193,8 +216,8 @@ impl Part {
     }
 }
 
-fn write_merged(encoder: &mut Encoder, merged: &Merged, oldest: Option<u64>, names: &[String]) -> usize {
-    let (oldest, mut shown) = (oldest.unwrap_or(0), 0);
+fn write_merged(encoder: &mut Encoder, merged: &Merged, oldest: Option<u64>, names: &[String]) {
+    let oldest = oldest.unwrap_or(0);
     for family in &merged.families {
         let header = Header {
             name: &family.name,
@@ -209,10 +232,8 @@ fn write_merged(encoder: &mut Encoder, merged: &Merged, oldest: Option<u64>, nam
         encoder.family(&header);
         for series in family.series.iter().filter(|series| series.updated >= oldest) {
             encoder.series(&header, &series.text, &series.raw, &series.exemplars);
-            shown += 1;
         }
     }
-    shown
 }
 
 fn write_extra(encoder: &mut Encoder, extra: &Extra, names: &[String]) {
@@ -231,6 +252,9 @@ pub fn process_families() -> Vec<Extra> {
     use prometheus::core::Collector;
     use prometheus::proto::MetricType;
     let collector = prometheus::process_collector::ProcessCollector::for_self();
+    // The crate counts whole seconds, which makes steps of the rate that everybody looks at.
+    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let cpu_seconds = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
     let convert = |family: &prometheus::proto::MetricFamily| {
         let kind = if family.get_field_type() == MetricType::COUNTER { Kind::Counter } else { Kind::Gauge };
         let number = |metric: &prometheus::proto::Metric| match kind {
@@ -238,11 +262,12 @@ pub fn process_families() -> Vec<Extra> {
             _ => metric.get_gauge().get_value(),
         };
         let name = family.name();
+        let value = |metric| if name == "process_cpu_seconds_total" { cpu_seconds } else { number(metric) };
         Extra {
             name: if kind == Kind::Counter { name.trim_end_matches("_total").to_owned() } else { name.to_owned() },
             kind,
             help: family.help().to_owned(),
-            samples: family.get_metric().iter().map(|metric| (String::new(), number(metric))).collect(),
+            samples: family.get_metric().iter().map(|metric| (String::new(), value(metric))).collect(),
         }
     };
     collector.collect().iter().map(convert).collect()

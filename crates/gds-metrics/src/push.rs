@@ -42,7 +42,7 @@ impl PushTarget {
     /// The group of `job` and the labels `grouping_key` on the gateway at `gateway_url`, which may lack its scheme
     /// (then `http://`), hold `user:password@` in percent-encoding, and end in the path that the gateway sits at.
     ///
-    /// Fails with setting `gateway`, `job` or `grouping_key`.
+    /// Fails with setting `gateway_url`, `job` or `grouping_key`.
     pub fn new(gateway_url: &str, job: &str, grouping_key: &[(String, String)]) -> Result<Self> {
         if job.is_empty() {
             return Err(Error::setting("job", "", "a name; the gateway groups what it holds by it"));
@@ -187,7 +187,7 @@ pub async fn delete(target: &PushTarget) -> Result<()> {
 }
 
 fn parse(gateway_url: &str) -> Result<Url> {
-    let refused = |expected| Error::setting("gateway", &without_user(gateway_url), expected);
+    let refused = |expected| Error::setting("gateway_url", &without_user(gateway_url), expected);
     let with_scheme = if gateway_url.contains("://") { gateway_url.into() } else { format!("http://{gateway_url}") };
     let url = Url::parse(&with_scheme)
         .map_err(|_| refused("a URL such as http://user:password@host:9091, user and password percent-encoded"))?;
@@ -338,7 +338,7 @@ mod tests {
             "",
         ] {
             let error = PushTarget::new(gateway, "j", &[]).unwrap_err();
-            assert!(matches!(error, Error::Setting { setting: "gateway", .. }), "{gateway}: {error}");
+            assert!(matches!(error, Error::Setting { setting: "gateway_url", .. }), "{gateway}: {error}");
             assert!(!format!("{error} {error:?}").contains("ter2"), "{gateway}: {error}");
         }
         let error = PushTarget::new("gw", "", &[]).unwrap_err();

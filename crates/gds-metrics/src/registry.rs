@@ -41,6 +41,9 @@ pub(crate) const SERIES: &str = "gds_metrics_series";
 pub(crate) const SCRAPE_DURATION: &str = "gds_metrics_scrape_duration_seconds";
 pub(crate) const SHARED_SKIPPED: &str = "gds_metrics_multiprocess_skipped";
 
+/// The labels of overflow series.
+const OVERFLOW: &str = "overflow=\"true\"";
+
 /// The view of the registry's own families; their names are taken as they are.
 const OWN_VIEW: u16 = u16::MAX;
 
@@ -315,12 +318,14 @@ impl Registry {
     fn series(&self, family: &Family, labels: &[(&str, &str)]) -> std::result::Result<Arc<Series>, Refusal> {
         let labels = self.canonical(family, labels);
         let identity = identity_text(&labels);
+        // A caller's own labels of this text mean the same series: a page must not show it twice.
+        let is_overflow = |members: &Members| members.ordinary_len() >= family.max_series || identity == OVERFLOW;
         {
             let members = family.members.read();
             if let Some(series) = members.find(&identity).filter(|series| !series.is_removed()) {
                 return Ok(Arc::clone(series));
             }
-            if members.ordinary_len() >= family.max_series
+            if is_overflow(&members)
                 && let Some(overflow) = &members.overflow
             {
                 return Ok(Arc::clone(overflow));
@@ -333,7 +338,7 @@ impl Registry {
             }
             members.forget_removed();
         }
-        let is_overflow = members.ordinary_len() >= family.max_series;
+        let is_overflow = is_overflow(&members);
         if let Some(overflow) = members.overflow.as_ref().filter(|_| is_overflow) {
             return Ok(Arc::clone(overflow));
         }

@@ -67,13 +67,7 @@ pub(crate) struct Labels {
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl Series {
-    pub(crate) fn new(
-        labels: Labels,
-        shape: Arc<Shape>,
-        cells: Cells,
-        created_nanos: u64,
-        is_overflow: bool,
-    ) -> Self {
+    pub(crate) fn new(labels: Labels, shape: Arc<Shape>, cells: Cells, created_nanos: u64, is_overflow: bool) -> Self {
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             created_nanos,

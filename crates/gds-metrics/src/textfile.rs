@@ -1,5 +1,6 @@
 //! A page as a file, for the textfile collector of Prometheus' `node_exporter`.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -29,7 +30,9 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // The exporter reads every `*.prom` of the folder, so that the file must not end so before it is whole.
-    let mut file = tempfile::Builder::new().prefix(".gds-").suffix(".tmp").tempfile_in(folder)?;
+    let name = tempfile::Builder::new().prefix(".gds-").suffix(".tmp").to_owned();
+    // Opened here and not by `tempfile`, which hides the number of the system's error.
+    let mut file = name.make_in(folder, |path| File::options().write(true).create_new(true).open(path))?;
     file.write_all(bytes)?;
     #[cfg(unix)]
     file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
@@ -69,7 +72,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("missing").join("job.prom");
         let error = write_to_textfile(&path, b"").unwrap_err();
-        assert!(matches!(error, Error::File { setting: "path", .. }));
+        let Error::File { setting: "path", source, .. } = &error else { panic!("{error}") };
+        assert_eq!(source.raw_os_error(), Some(libc::ENOENT));
         assert!(error.to_string().contains("create its folder"), "{error}");
     }
 

@@ -328,7 +328,8 @@ fn resolve_headers<F: Fn(&str) -> Option<String>>(options: &OtlpOptions, env: &m
     if let Some(given) = &options.headers {
         for (name, value) in given {
             // The name alone: the value is a secret even where it is wrong.
-            add_header(&mut headers, name, value).map_err(|expected| Error::setting("headers", name, expected))?;
+            add_header(&mut headers, name, value)
+                .map_err(|expected| Error::setting("headers", shown_name(name), expected))?;
         }
         return Ok(headers);
     }
@@ -337,13 +338,20 @@ fn resolve_headers<F: Fn(&str) -> Option<String>>(options: &OtlpOptions, env: &m
         match pair {
             Ok((name, value)) => {
                 if let Err(expected) = add_header(&mut headers, &name, &value) {
-                    env.warn(variable, &name, expected);
+                    env.warn(variable, shown_name(&name), expected);
                 }
             }
             Err(number) => env.warn(variable, &format!("(entry {number})"), "name=value, percent-encoded"),
         }
     }
     Ok(headers)
+}
+
+/// What may be shown of text given as a header's name: up to what no name has. `Authorization: Basic eA==`, written as in
+/// HTTP, reads as a name that holds the secret.
+fn shown_name(name: &str) -> &str {
+    let in_no_name = |char: char| !char.is_ascii_alphanumeric() && !matches!(char, '-' | '_' | '.');
+    name.trim().split(in_no_name).next().unwrap_or_default()
 }
 
 fn add_header(headers: &mut HeaderMap, name: &str, value: &str) -> std::result::Result<(), &'static str> {

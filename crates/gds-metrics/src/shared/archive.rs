@@ -3,11 +3,10 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-use rustix::fs::{FlockOperation, flock};
+use std::time::Duration;
 
 use super::format::{self, FamilyText, HEADER_LEN, RECORD_LEN};
+use super::lock::{self, Lock};
 use super::merge::{Merged, Taking};
 use super::reader::{Item, Reader};
 use super::writer::{EXTENSION, TEMPORARY};
@@ -18,12 +17,17 @@ use crate::key::Kind;
 
 /// The file of everything the dead counted.
 const ARCHIVE: &str = "archive.gds-archive";
+/// What it is written to first. One name, so that scrapes killed at it leave one file and not many.
+const NEXT_ARCHIVE: &str = "archive.gds-archive-next";
 /// The lock that lets one process at a time fold and read.
 const LOCK: &str = "lock";
 /// What an unreadable file is renamed to, so that it is counted once and a person can look at it.
 const TORN: &str = "torn";
 /// A scrape gives up on a process that holds the folder for longer: it was stopped in the middle of its own.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// An incomplete file without a lock was left by a process that was killed while it made it, or its maker is between
+/// two calls and has not locked it yet: only age tells.
+const ABANDONED: Duration = Duration::from_secs(60);
 
 /// A folder shared by the processes of one program.
 #[derive(Clone, Debug)]
@@ -77,32 +81,35 @@ impl Folder {
     }
 
     fn merge_within(&self, patience: Duration) -> io::Result<Merge> {
-        // Dropping the file at the end lets the lock go, as does any death of this process.
-        let _lock = lock(self.lock_file()?, patience)?;
+        let _lock = Lock::within(self.lock_file()?, patience)?;
         let mut merge = Merge::default();
         let mut folded_before = Vec::new();
         if let Ok(file) = File::open(self.path.join(ARCHIVE)) {
             let archive = Reader::open(&file);
             match archive.as_ref().map(|archive| merge.merged.add(archive, Taking::Live)) {
                 Ok(Ok(())) => folded_before = archive.map(|archive| names(&archive)).unwrap_or_default(),
-                _ => self.set_aside(ARCHIVE, &mut merge)?,
+                _ => self.set_aside(ARCHIVE, &mut merge),
             }
         }
+        // Removed already, unless a scrape was killed before it could. What still stays must stay known.
+        folded_before.retain(|name| remove(&self.path.join(name)).is_err());
         let (living, dead) = self.files(&folded_before, &mut merge)?;
-        if !dead.is_empty() {
-            let mut folded = Vec::new();
-            for (name, _held, reader) in &dead {
-                if merge.merged.add(reader, Taking::Dead).is_ok() {
-                    folded.push(name.as_str());
-                } else {
-                    self.set_aside(name, &mut merge)?;
-                }
+        let (mut folded, mut found) = (folded_before, 0);
+        for (name, reader) in dead {
+            if merge.merged.add(&reader, Taking::Dead).is_ok() {
+                folded.push(name);
+                found += 1;
+            } else {
+                self.set_aside(&name, &mut merge);
             }
-            self.write_archive(&merge.merged, &folded)?;
+        }
+        // On a full disk the files of the dead stay as they are, on this page and until there is room.
+        if found > 0 && self.write_archive(&merge.merged, &folded).is_ok() {
+            merge.folded = found;
             for name in &folded {
-                remove(&self.path.join(name))?;
+                // Named in the archive, it is not counted again.
+                let _ = remove(&self.path.join(name));
             }
-            merge.folded = folded.len();
         }
         for reader in &living {
             // A living process's file is left where it is: its owner goes on writing to it.
@@ -112,13 +119,8 @@ impl Folder {
         Ok(merge)
     }
 
-    /// Opens every process's file; those of the dead come with their lock, so that nobody else folds them.
-    #[allow(clippy::type_complexity)]
-    fn files(
-        &self,
-        folded_before: &[String],
-        merge: &mut Merge,
-    ) -> io::Result<(Vec<Reader>, Vec<(String, File, Reader)>)> {
+    /// Opens the file of every process, alive and dead, but those that the archive contains.
+    fn files(&self, folded: &[String], merge: &mut Merge) -> io::Result<(Vec<Reader>, Vec<(String, Reader)>)> {
         let (mut living, mut dead) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&self.path)? {
             let path = entry?.path();
@@ -126,67 +128,60 @@ impl Folder {
             else {
                 continue;
             };
-            if extension != EXTENSION && extension != TEMPORARY {
+            if extension == TEMPORARY {
+                clear_abandoned(&path);
+            }
+            if extension != EXTENSION || folded.iter().any(|folded| folded == name) {
                 continue;
             }
             let file = match File::open(&path) {
                 Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // a newcomer just renamed it
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    merge.torn += 1;
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
-            let alive = flock(&file, FlockOperation::NonBlockingLockExclusive).is_err();
-            if extension == TEMPORARY {
-                // Without a lock it was left by a process killed while it made it, or its maker is between two calls
-                // and has not locked it yet: only age tells.
-                let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
-                if !alive && age > Duration::from_secs(60) {
-                    remove(&path)?;
-                }
-                continue;
-            }
-            if !alive && folded_before.iter().any(|folded| folded == name) {
-                remove(&path)?; // folded by a scrape that was killed before it could remove the file
-                continue;
-            }
+            let alive = lock::is_held(&file);
             match Reader::open(&file) {
                 Ok(reader) if alive => living.push(reader),
-                Ok(reader) => dead.push((name.to_owned(), file, reader)),
+                Ok(reader) => dead.push((name.to_owned(), reader)),
                 Err(_) if alive => merge.torn += 1,
-                Err(_) => self.set_aside(name, merge)?,
+                Err(_) => self.set_aside(name, merge),
             }
         }
         Ok((living, dead))
     }
 
-    fn set_aside(&self, name: &str, merge: &mut Merge) -> io::Result<()> {
+    /// Leaves a file out, of this page and, where the folder may be written to, of the next.
+    fn set_aside(&self, name: &str, merge: &mut Merge) {
         merge.torn += 1;
         let path = self.path.join(name);
-        match fs::rename(&path, path.with_extension(TORN)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        }
+        let _ = fs::rename(&path, path.with_extension(TORN));
     }
 
-    /// Replaces the archive in one step; `folded` are the files it now contains and that are about to be removed.
-    fn write_archive(&self, merged: &Merged, folded: &[&str]) -> io::Result<()> {
-        let mut temporary = tempfile::NamedTempFile::new_in(&self.path)?;
-        temporary.write_all(&archive_bytes(merged, folded))?;
-        temporary.as_file().sync_data()?;
-        temporary.persist(self.path.join(ARCHIVE)).map_err(|error| error.error)?;
+    /// Replaces the archive in one step; `folded` are the files it contains and that are there yet.
+    fn write_archive(&self, merged: &Merged, folded: &[String]) -> io::Result<()> {
+        let next = self.path.join(NEXT_ARCHIVE);
+        // Made anew, whatever a scrape that was killed left there; this one holds the lock.
+        remove(&next)?;
+        let mut file = File::options().write(true).create_new(true).open(&next)?;
+        let written = file.write_all(&archive_bytes(merged, folded)).and_then(|()| file.sync_data());
+        if let Err(error) = written.and_then(|()| fs::rename(&next, self.path.join(ARCHIVE))) {
+            let _ = remove(&next);
+            return Err(error);
+        }
         Ok(())
     }
 }
 
-fn lock(file: File, patience: Duration) -> io::Result<File> {
-    let deadline = Instant::now() + patience;
-    loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(file),
-            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) if Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            Err(error) => return Err(error.into()),
-        }
+/// Removes what a process left that was killed while it made its file.
+fn clear_abandoned(path: &Path) {
+    let age =
+        fs::metadata(path).and_then(|metadata| metadata.modified()).map(|time| time.elapsed().unwrap_or_default());
+    if age.is_ok_and(|age| age > ABANDONED) && File::open(path).is_ok_and(|file| !lock::is_held(&file)) {
+        let _ = remove(path);
     }
 }
 
@@ -208,7 +203,7 @@ fn names(archive: &Reader) -> Vec<String> {
     names
 }
 
-fn archive_bytes(merged: &Merged, folded: &[&str]) -> Vec<u8> {
+fn archive_bytes(merged: &Merged, folded: &[String]) -> Vec<u8> {
     let mut out = vec![0; HEADER_LEN];
     for name in folded {
         push_record(&mut out, format::FOLDED, 0, 0, name.as_bytes(), &[]);
@@ -227,6 +222,9 @@ fn archive_bytes(merged: &Merged, folded: &[&str]) -> Vec<u8> {
             }
             row.extend(&series.raw);
             push_record(&mut out, format::SERIES, number, row.len() as u64, series.text.as_bytes(), &row);
+            if series.low != 0.0 {
+                push_record(&mut out, format::CARRY, record, series.low.to_bits(), &[], &[]);
+            }
             if !series.exemplars.is_empty() {
                 let slots = if family.kind == Kind::Counter { 1 } else { family.bounds.len() + 1 };
                 let cells = cells::Cells::heap(exemplar::cells_len(slots));

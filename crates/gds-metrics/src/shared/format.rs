@@ -32,6 +32,8 @@ pub(super) const SERIES: u32 = 2;
 pub(super) const EXEMPLARS: u32 = 3;
 /// The text is the name of a file that this archive contains.
 pub(super) const FOLDED: u32 = 4;
+/// In an archive: `a` is the offset of the series' record, `b` the bits of what its sum is more than its `f64` can say.
+pub(super) const CARRY: u32 = 5;
 
 /// Rounds up to a multiple of eight.
 pub(super) const fn padded(len: usize) -> usize {

@@ -60,6 +60,9 @@ pub struct MergedSeries {
     pub raw: Vec<u64>,
     /// For each bucket the latest of all processes.
     pub exemplars: Vec<Exemplar>,
+    /// What the sum in `raw[0]` is more than an `f64` can say: sums of the same parts are then the same in any order, and
+    /// a counter of fractions does not go back by a rounding error, which a server would take for a restart.
+    pub(super) low: f64,
 }
 
 impl Merged {
@@ -92,6 +95,11 @@ impl Merged {
                     if let Some((family, member)) = series.get(&record) {
                         let kept = &mut self.families[*family].series[*member].exemplars;
                         read_exemplars(cells).for_each(|exemplar| keep_latest(kept, exemplar));
+                    }
+                }
+                Item::Carry { series: record, low } => {
+                    if let Some((family, member)) = series.get(&record) {
+                        self.families[*family].series[*member].sum_up(0.0, low);
                     }
                 }
                 Item::Folded(_) => {}
@@ -170,7 +178,8 @@ impl MergedFamily {
             return n as usize;
         }
         let place = self.series.len();
-        self.series.push(MergedSeries { text: Box::from(text), updated, raw: raw.to_vec(), exemplars: Vec::new() });
+        let (text, raw) = (Box::from(text), raw.to_vec());
+        self.series.push(MergedSeries { text, updated, raw, exemplars: Vec::new(), low: 0.0 });
         if let Ok(n) = u32::try_from(place) {
             self.by_text.insert_unique(wanted, n, |&n| hash_of(&self.series, n));
         }
@@ -189,22 +198,44 @@ fn validate(file: &Reader) -> Result<(), Torn> {
                 let (kind, bounds) = shapes.get(&family).ok_or(Torn)?;
                 read_value(*kind, *bounds, cells, &mut raw)?;
             }
-            Item::Exemplars { .. } | Item::Folded(_) => {}
+            Item::Exemplars { .. } | Item::Carry { .. } | Item::Folded(_) => {}
         }
         Ok(())
     })
 }
 
+impl MergedSeries {
+    /// Adds to the sum in `raw[0]` without losing what does not fit it: `raw[0] + low` is kept to twice the digits.
+    fn sum_up(&mut self, value: f64, low: f64) {
+        let old = f64::from_bits(self.raw[0]);
+        let (sum, lost) = two_sum(old, value);
+        let (sum, rest) = two_sum(sum, self.low + low + lost);
+        // Of infinities and NaN nothing is lost.
+        let (sum, rest) = if sum.is_finite() { (sum, rest) } else { (old + value, 0.0) };
+        self.raw[0] = sum.to_bits();
+        self.low = rest;
+    }
+}
+
+/// The rounded sum, and what rounding took from it (Knuth, The Art of Computer Programming 2, 4.2.2 theorem B).
+fn two_sum(a: f64, b: f64) -> (f64, f64) {
+    let sum = a + b;
+    let b_in_sum = sum - a;
+    (sum, (a - (sum - b_in_sum)) + (b - b_in_sum))
+}
+
 fn combine(kind: Kind, aggregation: Aggregation, series: &mut MergedSeries, updated: u64, raw: &[u64]) {
     let (old, new) = (f64::from_bits(series.raw[0]), f64::from_bits(raw[0]));
-    let first = match (kind, aggregation) {
-        (Kind::Gauge, Aggregation::Min) => old.min(new),
-        (Kind::Gauge, Aggregation::Max) => old.max(new),
-        (Kind::Gauge, Aggregation::Last | Aggregation::Pid) if updated >= series.updated => new,
-        (Kind::Gauge, Aggregation::Last | Aggregation::Pid) => old,
-        _ => old + new,
-    };
-    series.raw[0] = first.to_bits();
+    match (kind, aggregation) {
+        (Kind::Gauge, Aggregation::Min) => series.raw[0] = old.min(new).to_bits(),
+        (Kind::Gauge, Aggregation::Max) => series.raw[0] = old.max(new).to_bits(),
+        (Kind::Gauge, Aggregation::Last | Aggregation::Pid) => {
+            if updated >= series.updated {
+                series.raw[0] = raw[0];
+            }
+        }
+        _ => series.sum_up(new, 0.0),
+    }
     for (bucket, more) in series.raw[1..].iter_mut().zip(&raw[1..]) {
         *bucket = bucket.wrapping_add(*more);
     }

@@ -11,10 +11,14 @@
 
 mod archive;
 mod format;
+mod lock;
 mod mapped;
 mod merge;
 mod reader;
 mod writer;
+
+#[cfg(test)]
+mod tests;
 
 pub use archive::{Folder, Merge};
 pub use mapped::MappedCells;

@@ -21,6 +21,7 @@ pub(super) enum Item<'a> {
     Series { family: u64, record: u64, text: &'a str, updated: u64, cells: &'a [AtomicU64] },
     Exemplars { series: u64, cells: &'a [AtomicU64] },
     Folded(&'a str),
+    Carry { series: u64, low: f64 },
 }
 
 /// One process's file.
@@ -99,6 +100,7 @@ impl Reader {
                 Ok(Item::Series { family: a, record: at as u64, text, updated, cells })
             }
             format::EXEMPLARS => Ok(Item::Exemplars { series: a, cells: cells()? }),
+            format::CARRY => Ok(Item::Carry { series: a, low: f64::from_bits(b) }),
             format::FOLDED => Ok(Item::Folded(std::str::from_utf8(text).map_err(|_| Torn)?)),
             _ => Err(Torn),
         }

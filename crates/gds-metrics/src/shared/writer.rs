@@ -3,24 +3,28 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::fs::{FallocateFlags, fallocate};
 
 use super::format::{self, FamilyText, HEADER_LEN, RECORD_LEN};
+use super::lock::Lock;
 use super::mapped::{MappedCells, Segment};
 use crate::cells::Cells;
 use crate::family::Family;
-use crate::fork;
 
 /// The first mapping; each further one doubles the file up to a step of [`MAX_STEP`].
 const FIRST_STEP: usize = 64 * 1024;
 const MAX_STEP: usize = 4 * 1024 * 1024;
+
+/// The end of each mapping, kept for what the registry says about itself: where the file grows no more, there is still
+/// room to count what is dropped.
+const SPARE: usize = 2 * 1024;
+const OWN_PREFIX: &str = "gds_metrics_";
 
 /// This process's file in a shared folder.
 #[derive(Debug)]
@@ -28,10 +32,8 @@ pub struct Writer {
     path: PathBuf,
     file: File,
     /// Held open only for its lock: the lock ends when the last descriptor of *this* opening goes, and a mapping would
-    /// count as one, so it must not be the opening that is mapped. A forked child closes it at once.
-    lock: ManuallyDrop<File>,
-    close_in_child: Option<fork::ChildClose>,
-    generation: u32,
+    /// count as one, so it must not be the opening that is mapped.
+    _lock: Lock,
     header: Arc<Segment>,
     state: Mutex<State>,
 }
@@ -56,7 +58,6 @@ pub(super) const TEMPORARY: &str = "tmp";
 impl Writer {
     /// Makes this process's file in `folder`.
     pub fn create(folder: &Path) -> io::Result<Self> {
-        fork::watch();
         let nanos = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos())
             .unwrap_or(u64::MAX);
         let pid = std::process::id();
@@ -68,20 +69,11 @@ impl Writer {
         let made = Self::prepare(&temporary, &path, &file, u64::from(pid), nanos);
         let (lock, header) = made.inspect_err(|_| drop(std::fs::remove_file(&temporary)))?;
         let state = State { segment: Arc::clone(&header), start: 0, free: HEADER_LEN, families: HashMap::new() };
-        Ok(Self {
-            path,
-            file,
-            close_in_child: Some(fork::close_in_child(&lock)),
-            lock: ManuallyDrop::new(lock),
-            generation: fork::generation(),
-            header,
-            state: Mutex::new(state),
-        })
+        Ok(Self { path, file, _lock: lock, header, state: Mutex::new(state) })
     }
 
-    fn prepare(temporary: &Path, path: &Path, file: &File, pid: u64, nanos: u64) -> io::Result<(File, Arc<Segment>)> {
-        let lock = File::open(temporary)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+    fn prepare(temporary: &Path, path: &Path, file: &File, pid: u64, nanos: u64) -> io::Result<(Lock, Arc<Segment>)> {
+        let lock = Lock::wait(File::open(temporary)?)?;
         reserve(file, 0, FIRST_STEP)?;
         let header = Segment::map(file, 0, FIRST_STEP)?;
         header.write(0, &format::MAGIC.to_ne_bytes());
@@ -100,6 +92,7 @@ impl Writer {
     /// Adds a series of `family`; the family too if it is new here.
     pub(crate) fn series(&self, family: &Family, text: &str) -> io::Result<Cells> {
         let mut state = self.state.lock();
+        let spare = if family.name.starts_with(OWN_PREFIX) { 0 } else { SPARE };
         let number = if let Some(number) = state.families.get(&family.name) {
             *number
         } else {
@@ -112,23 +105,26 @@ impl Writer {
                 bounds: family.shape.bounds.to_vec(),
             };
             let way = u64::from(family.shape.kind as u8) | u64::from(family.aggregation as u8) << 8;
-            self.append(&mut state, format::FAMILY, number, way, &described.encode(), 0)?;
+            self.append(&mut state, spare, format::FAMILY, number, way, &described.encode(), 0)?;
             state.families.insert(Arc::clone(&family.name), number);
             number
         };
         let len = family.shape.cells_len();
-        self.append(&mut state, format::SERIES, number, len as u64, text.as_bytes(), len).map(Cells::Mapped)
+        self.append(&mut state, spare, format::SERIES, number, len as u64, text.as_bytes(), len).map(Cells::Mapped)
     }
 
     /// Adds room for the exemplars of a series.
     pub(crate) fn exemplars(&self, series: &MappedCells, len: usize) -> io::Result<Cells> {
         let mut state = self.state.lock();
-        self.append(&mut state, format::EXEMPLARS, series.record, len as u64, &[], len).map(Cells::Mapped)
+        self.append(&mut state, SPARE, format::EXEMPLARS, series.record, len as u64, &[], len).map(Cells::Mapped)
     }
 
+    /// Appends a record, leaving `spare` bytes of the mapping free.
+    #[allow(clippy::too_many_arguments)] // the parts of a record
     fn append(
         &self,
         state: &mut State,
+        spare: usize,
         kind: u32,
         a: u64,
         b: u64,
@@ -140,8 +136,8 @@ impl Writer {
         let (Ok(length_word), Ok(text_len)) = (u32::try_from(length), u32::try_from(text.len())) else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a series of more than 4 GiB"));
         };
-        if state.free + length > state.segment.len() {
-            self.grow(state, length)?;
+        if state.free + length + spare > state.segment.len() {
+            self.grow(state, length + spare)?;
         }
         let (segment, at) = (&state.segment, state.free);
         segment.write(at, &length_word.to_ne_bytes());
@@ -177,18 +173,6 @@ impl Writer {
 
     fn publish(&self, used: usize) {
         self.header.words(format::USED_AT, 1)[0].store(used as u64, Ordering::Release);
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        drop(self.close_in_child.take()); // first, so that no child closes a number that means another file by then
-        // In a forked child the descriptor was closed by the fork handler, and its number may be another file's by now.
-        if self.generation == fork::generation() {
-            #[allow(unsafe_code)]
-            // SAFETY: taken once, in drop; nobody uses the field afterwards.
-            drop(unsafe { ManuallyDrop::take(&mut self.lock) });
-        }
     }
 }
 

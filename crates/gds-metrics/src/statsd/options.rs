@@ -162,9 +162,11 @@ impl StatsdOptions {
             return Err(Error::setting("host", given, "a host name or address; leave it out for 127.0.0.1"));
         }
         if !is_address && host.contains(|c: char| matches!(c, ':' | '/' | '@') || c.is_whitespace() || c.is_control()) {
+            // Not what may be a password of a URL.
+            let shown = given.rsplit_once('@').map_or(given, |(_, host)| host);
             return Err(Error::setting(
                 "host",
-                given,
+                shown,
                 "a host name or address alone; put the port into port and a unix socket into socket_path",
             ));
         }
@@ -234,6 +236,8 @@ mod tests {
             let text = message(&StatsdOptions { host: Some(host.into()), ..StatsdOptions::default() });
             assert!(text.starts_with(&format!("host={host}: expected")), "{text}");
         }
+        let text = message(&StatsdOptions { host: Some("udp://me:secret@agent".into()), ..StatsdOptions::default() });
+        assert!(text.starts_with("host=agent: expected"), "{text}");
         for host in ["::1", "[::1]"] {
             let options = StatsdOptions { host: Some(host.into()), ..StatsdOptions::default() };
             assert_eq!(options.check().unwrap().target.url(), "udp://[::1]:8125");

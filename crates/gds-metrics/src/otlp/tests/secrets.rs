@@ -29,9 +29,16 @@ fn no_error_and_no_warning_shows_a_secret() {
     let error = resolve(&OtlpOptions { headers, ..OtlpOptions::default() }, none).unwrap_err().to_string();
     assert!(!error.contains("hunter2") && error.contains("api-key"), "{error}");
 
+    // As a header is written in HTTP, which is not how it is passed.
+    let headers = Some(vec![("authorization: Basic hunter2=".to_owned(), String::new())]);
+    let error = resolve(&OtlpOptions { headers, ..OtlpOptions::default() }, none).unwrap_err().to_string();
+    assert!(!error.contains("hunter2") && error.contains("headers=authorization: expected"), "{error}");
+
     let config = resolve(&OtlpOptions::default(), |name| {
         let value = match name {
-            "OTEL_EXPORTER_OTLP_HEADERS" => "api-key=hunter2%0A,hunter2,ok=hunter2,content-type=hunter2",
+            "OTEL_EXPORTER_OTLP_HEADERS" => {
+                "api-key=hunter2%0A,hunter2,ok=hunter2,content-type=hunter2,authorization: Basic hunter2==,Bearer hunter2="
+            }
             "OTEL_EXPORTER_OTLP_ENDPOINT" => "ftp://user:hunter2@host",
             _ => return None,
         };
@@ -40,6 +47,6 @@ fn no_error_and_no_warning_shows_a_secret() {
     .unwrap();
     // A line break at either end is trimmed rather than refused.
     assert_eq!(config.headers.len(), 2);
-    assert_eq!(config.warnings.len(), 3);
+    assert_eq!(config.warnings.len(), 5);
     assert!(!config.warnings.iter().any(|warning| warning.contains("hunter2")), "{:?}", config.warnings);
 }

@@ -1,0 +1,81 @@
+//! Locks that end with the process that took them, and never pass to its forked children.
+//!
+//! `flock` belongs to an opening of a file, which a forked child shares: a child's copy would keep the lock of a parent
+//! that died. So children close their copy at once, and whoever lets go does so by name and not just by closing.
+
+use std::fs::File;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use crate::fork;
+
+/// An exclusive lock on a file, held until this is dropped or the process ends.
+#[derive(Debug)]
+pub(super) struct Lock {
+    file: ManuallyDrop<File>,
+    close_in_child: Option<fork::ChildClose>,
+    generation: u32,
+}
+
+impl Lock {
+    /// Waits for whoever has it, which must be for moments only.
+    pub(super) fn wait(file: File) -> io::Result<Self> {
+        let lock = Self::over(file);
+        loop {
+            match flock(&*lock.file, FlockOperation::LockExclusive) {
+                Ok(()) => return Ok(lock),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Gives up on a holder that keeps it for longer than `patience`.
+    pub(super) fn within(file: File, patience: Duration) -> io::Result<Self> {
+        let lock = Self::over(file);
+        let deadline = Instant::now() + patience;
+        loop {
+            match flock(&*lock.file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(lock),
+                Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Named to the fork handler before it is locked, so that no child is ever born with a locked copy.
+    fn over(file: File) -> Self {
+        fork::watch();
+        let close_in_child = Some(fork::close_in_child(&file));
+        Self { file: ManuallyDrop::new(file), close_in_child, generation: fork::generation() }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        drop(self.close_in_child.take()); // first, so that no child closes a number that means another file by then
+        // In a forked child the descriptor was closed by the fork handler, and its number may be another file's by now.
+        if self.generation == fork::generation() {
+            let _ = flock(&*self.file, FlockOperation::Unlock); // closing does it too, unless a child has a copy
+            #[allow(unsafe_code)]
+            // SAFETY: taken once, in drop; nobody uses the field afterwards.
+            drop(unsafe { ManuallyDrop::take(&mut self.file) });
+        }
+    }
+}
+
+/// Whether some process has `file` locked.
+pub(super) fn is_held(file: &File) -> bool {
+    let held = flock(file, FlockOperation::NonBlockingLockExclusive).is_err();
+    if !held {
+        // By name: a child forked at this moment must not keep it.
+        let _ = flock(file, FlockOperation::Unlock);
+    }
+    held
+}

@@ -1,0 +1,164 @@
+#![allow(clippy::float_cmp)] // counts are exact
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tempfile::TempDir;
+
+use super::{Folder, Writer, lock};
+use crate::fork::tests::{Child, FORKS};
+use crate::page::RegistryPage;
+use crate::registry::{Registry, RegistryOptions, View, ViewOptions};
+
+struct Process {
+    page: RegistryPage,
+    view: View,
+    path: std::path::PathBuf,
+}
+
+fn process(folder: &Path) -> Process {
+    let writer = Arc::new(Writer::create(folder).expect("a file"));
+    let path = writer.path().to_owned();
+    let registry = Registry::new(RegistryOptions { shared: Some(writer), ..RegistryOptions::default() });
+    let view = registry.view(ViewOptions::default());
+    Process { page: RegistryPage::new(registry, Some(Folder::open(folder).expect("a folder"))), view, path }
+}
+
+impl Process {
+    fn increment(&self, value: f64) {
+        self.view.increment("requests", value, &[], None).expect("counted");
+    }
+
+    fn sample(&self, name: &str) -> f64 {
+        self.page.sample(&self.view, name, &[]).expect("read").unwrap_or(0.0)
+    }
+}
+
+#[test]
+fn sums_of_fractions_never_go_back_when_the_dead_are_folded() {
+    let _no_children = FORKS.read();
+    let folder = TempDir::new().expect("a folder");
+    let survivor = process(folder.path());
+    let mut living: Vec<Process> = Vec::new();
+    let (mut counted, mut summed) = (0.0, 0.0);
+    for round in 0..400_u32 {
+        living.push(process(folder.path()));
+        for (n, process) in (1_u32..).zip(&living) {
+            let value = f64::from((round * 31 + n * 17) % 1009) / 997.0;
+            process.increment(value);
+            process.view.timing("took", value, &[], None).expect("counted");
+        }
+        for death in [false, true] {
+            if death && living.len() > 4 {
+                living.remove((round as usize * 7) % living.len());
+            }
+            let (now, sum) = (survivor.sample("requests"), survivor.sample("took_sum"));
+            assert!(now >= counted && sum >= summed, "{now} after {counted}, {sum} after {summed} in round {round}");
+            (counted, summed) = (now, sum);
+        }
+    }
+}
+
+#[test]
+fn infinite_counts_are_added_up_too() {
+    let _no_children = FORKS.read();
+    let folder = TempDir::new().expect("a folder");
+    let survivor = process(folder.path());
+    for value in [1.0, f64::INFINITY, 2.0] {
+        process(folder.path()).increment(value);
+        survivor.increment(1.0);
+    }
+    assert_eq!(survivor.sample("requests").to_bits(), f64::INFINITY.to_bits());
+}
+
+#[test]
+fn processes_come_and_go_while_others_scrape() {
+    let _no_children = FORKS.read();
+    let folder = TempDir::new().expect("a folder");
+    let survivor = process(folder.path());
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    Folder::open(folder.path()).expect("a folder").merge().expect("a merge");
+                }
+            });
+        }
+        let coming: Vec<_> =
+            (0..2).map(|_| scope.spawn(|| (0..200).for_each(|_| process(folder.path()).increment(1.0)))).collect();
+        let all_well = coming.into_iter().all(|thread| thread.join().is_ok());
+        stop.store(true, Ordering::Relaxed);
+        assert!(all_well);
+    });
+    assert_eq!(survivor.sample("requests").to_bits(), 400_f64.to_bits());
+}
+
+#[test]
+fn a_child_keeps_no_lock_of_its_parent() {
+    let _alone = FORKS.write();
+    let folder = TempDir::new().expect("a folder");
+    let parent = process(folder.path());
+    let path = parent.path.clone();
+    let held = || lock::is_held(&fs::File::open(&path).expect("a file"));
+    let opened = || Folder::open(folder.path()).and_then(|folder| folder.merge());
+    let scraping = lock::Lock::wait(fs::File::open(folder.path().join("lock")).expect("the lock")).expect("locked");
+    let child = Child::fork();
+    assert!(held());
+    drop((parent, scraping));
+    assert!(!held(), "a child that lives keeps the file of its parent alive");
+    opened().expect("a child that lives keeps others from scraping");
+    drop(child);
+}
+
+#[test]
+fn what_is_in_the_archive_is_not_counted_again_even_if_it_seems_alive() {
+    let _no_children = FORKS.read();
+    let folder = TempDir::new().expect("a folder");
+    let survivor = process(folder.path());
+    let dead = process(folder.path());
+    dead.increment(2.0);
+    let (path, bytes) = (dead.path.clone(), fs::read(&dead.path).expect("read"));
+    drop(dead);
+    assert_eq!(survivor.sample("requests").to_bits(), 2_f64.to_bits());
+    // As if the fold had been killed before it could remove the file, while another process just looked at its lock.
+    fs::write(&path, bytes).expect("written");
+    let held = lock::Lock::wait(fs::File::open(&path).expect("a file")).expect("locked");
+    assert_eq!(survivor.sample("requests").to_bits(), 2_f64.to_bits());
+    drop(held);
+    assert_eq!(survivor.sample("requests").to_bits(), 2_f64.to_bits());
+}
+
+#[test]
+fn a_folder_that_takes_no_archive_still_shows_all() {
+    let _no_children = FORKS.read();
+    let folder = TempDir::new().expect("a folder");
+    let survivor = process(folder.path());
+    // A folder in the place of the next archive: it can neither be removed nor written.
+    let blocked = folder.path().join("archive.gds-archive-next");
+    fs::create_dir(&blocked).expect("made");
+    for total in [1.0, 2.0] {
+        process(folder.path()).increment(1.0);
+        for _ in 0..2 {
+            assert_eq!(survivor.sample("requests"), total);
+        }
+    }
+    fs::remove_dir(&blocked).expect("removed");
+    for _ in 0..2 {
+        assert_eq!(survivor.sample("requests"), 2.0);
+    }
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 3, "lock, archive and the survivor's file");
+}
+
+#[test]
+fn what_a_killed_scrape_left_is_replaced() {
+    let _no_children = FORKS.read();
+    let folder = TempDir::new().expect("a folder");
+    let survivor = process(folder.path());
+    fs::write(folder.path().join("archive.gds-archive-next"), "half of it").expect("written");
+    process(folder.path()).increment(1.0);
+    assert_eq!(survivor.sample("requests").to_bits(), 1_f64.to_bits());
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 3, "lock, archive and the survivor's file");
+}
