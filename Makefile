@@ -35,6 +35,7 @@ help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(WHEEL_INSTALLED) ## Run a sample program under load and show what Prometheus sees of it
+	@$(PY) -m tests.services install prometheus || echo "    the demo goes on without a Prometheus"
 	$(say) "demo"
 	@$(PY) examples/demo.py
 

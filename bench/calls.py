@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.harness import AT_LEAST, AT_MOST, Bar, Call, Effort, Row, compare, expect, row
 from gds_metrics import NoOpMetrics, PrometheusMetrics
-from gds_native._lib import empty_call
+from gds_metrics.noop import empty_call
 
 __all__ = ["distributions", "increment_bare", "increment_labels", "increment_tracing", "noop", "set_gauge"]
 

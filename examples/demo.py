@@ -203,8 +203,8 @@ class PrometheusServer:
         return self.ask(f"sum({name}{{{labels}}})")
 
     def rate(self, name: str, at_seconds: float) -> float | None:
-        """How fast a counter grew, per second, in the four seconds before a time."""
-        return self.ask(f"sum(rate({name}[4s]))", at_seconds)
+        """How fast a counter grew, per second, in the two seconds before a time."""
+        return self.ask(f"sum(rate({name}[2s]))", at_seconds)
 
     def quantile(self, name: str, quantile: float) -> float | None:
         """A quantile of a histogram, in its unit."""
@@ -290,11 +290,12 @@ QUANTILES = (0.5, 0.9, 0.99)
 
 def run_load(screen: Screen, program: Program, scraper: PrometheusServer | OwnScrapes, seconds: float) -> float:
     """Keep the program busy until the time is up and it was scraped; returns how long it was."""
-    begin, least_scrapes = time.monotonic(), 10
+    begin, least_scrapes = time.monotonic(), 12
     threads = program.threads()
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
+        screen.line(f"Under load for {seconds:g} s; Ctrl-C ends it early.")
         while True:
             elapsed = time.monotonic() - begin
             is_late = elapsed > seconds + PATIENCE_SECONDS
@@ -311,7 +312,8 @@ def run_load(screen: Screen, program: Program, scraper: PrometheusServer | OwnSc
         screen.line("  interrupted: here is what there is so far")
     program.stop.set()
     for thread in threads:
-        thread.join()
+        if thread.ident is not None:
+            thread.join()
     screen.moving("")
     return time.monotonic() - begin
 

@@ -15,7 +15,7 @@ metrics = PrometheusMetrics(prefix="shop", start_server=False)
 metrics.describe("order.time", help="Time to take an order.", buckets=(0.001, 0.01, 0.1, 1.0))
 
 app = FastAPI()
-app.mount("/metrics", metrics.asgi_app())  # type: ignore[arg-type]
+app.mount("/metrics", metrics.asgi_app())
 
 
 @app.get("/orders/{number}")

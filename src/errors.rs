@@ -17,7 +17,7 @@ pub(crate) fn to_python(error: &Error) -> PyErr {
             None => PyOSError::new_err(message),
         },
         Error::Unreachable { timed_out: true, .. } => PyTimeoutError::new_err(message),
-        Error::Unreachable { .. } => PyConnectionError::new_err(message),
+        Error::Unreachable { .. } | Error::Closed { .. } => PyConnectionError::new_err(message),
         Error::Refused { .. } => PyOSError::new_err(message),
         _ => PyValueError::new_err(message),
     }

@@ -13,8 +13,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyMapping, PyString};
 use smallvec::SmallVec;
 
+use crate::exit;
+
 /// Label names and values; more than eight of them go to the heap.
 pub(crate) type Labels<'a> = SmallVec<[(&'a str, &'a str); 8]>;
+
+/// A name and labels that had to be copied or converted.
+type OwnedText = (String, Vec<(String, String)>);
 
 /// What is passed on when arguments cannot be used: a reason to count, or an exception that is no `Exception`
 /// (Ctrl-C while user code ran), which belongs to the program.
@@ -76,7 +81,11 @@ pub(crate) fn number(value: Option<&Bound<'_, PyAny>>) -> Result<f64, Unusable> 
     {
         return Ok(whole as f64);
     }
-    value.extract::<f64>().map_err(|error| Unusable::from(value.py(), error, Refusal::InvalidValue))
+    let py = value.py();
+    match exit::calling_python(py, || value.extract::<f64>()) {
+        Some(number) => number.map_err(|error| Unusable::from(py, error, Refusal::InvalidValue)),
+        None => Err(Unusable::Refused(Refusal::Unavailable)),
+    }
 }
 
 /// Calls `then` with name and labels as text.
@@ -94,7 +103,13 @@ pub(crate) fn with_text<R>(
         return Ok(then(name, &borrowed));
     }
     drop(borrowed);
-    with_owned_text(name, labels, then)
+    match exit::calling_python(name.py(), || owned_text(name, labels)) {
+        Some(owned) => owned.map(|(name, labels)| {
+            let labels: Labels<'_> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            then(&name, &labels)
+        }),
+        None => Err(Unusable::Refused(Refusal::Unavailable)),
+    }
 }
 
 /// Borrows the text of every label; false if something is no `str` with UTF-8 text in an exact `dict`.
@@ -138,15 +153,10 @@ unsafe fn borrow_text<'a>(object: *mut ffi::PyObject) -> Option<&'a str> {
 }
 
 #[cold]
-fn with_owned_text<R>(
-    name: &Bound<'_, PyAny>,
-    labels: Option<&Bound<'_, PyAny>>,
-    then: impl FnOnce(&str, &[(&str, &str)]) -> R,
-) -> Result<R, Unusable> {
+fn owned_text(name: &Bound<'_, PyAny>, labels: Option<&Bound<'_, PyAny>>) -> Result<OwnedText, Unusable> {
     let py = name.py();
     let Ok(name) = name.cast::<PyString>() else { return Err(Unusable::Refused(Refusal::InvalidName)) };
-    let name = lossy(name);
-    let mut owned: Vec<(String, String)> = Vec::new();
+    let mut owned = Vec::new();
     if let Some(labels) = labels.filter(|labels| !labels.is_none()) {
         let refused = |error| Unusable::from(py, error, Refusal::InvalidLabels);
         let invalid = || Unusable::Refused(Refusal::InvalidLabels);
@@ -157,8 +167,7 @@ fn with_owned_text<R>(
             owned.push((lossy(key).into_owned(), label_value(&value).map_err(refused)?));
         }
     }
-    let labels: Labels<'_> = owned.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    Ok(then(&name, &labels))
+    Ok((lossy(name).into_owned(), owned))
 }
 
 /// `None` is the empty string, booleans are lower-case as everywhere outside Python, the rest is `str(value)`.
@@ -176,7 +185,7 @@ fn label_value(value: &Bound<'_, PyAny>) -> PyResult<String> {
     }
 }
 
-/// Text with each lone surrogate as U+FFFD: no format on the other side can carry one.
+/// Text with U+FFFD in the place of lone surrogates, which no format on the other side can carry.
 fn lossy<'a>(text: &'a Bound<'_, PyString>) -> Cow<'a, str> {
     text.to_string_lossy()
 }

@@ -1,6 +1,7 @@
 //! `gds_native._lib`: what the Python packages of this wheel call. A table of contents; every room says what it binds.
 
 mod errors;
+mod exit;
 mod input;
 mod noop;
 mod observe;

@@ -2,11 +2,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use gds_metrics::Error;
+use gds_metrics::family::Description;
 use gds_metrics::key::Kind;
 use gds_metrics::registry::{Refusal, View};
 use gds_metrics::snapshot::TraceContext;
+use parking_lot::Mutex;
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
+use crate::exit;
 use crate::input::{self, Given, Unusable, type_name};
 use crate::sites::{Parts, Sites};
 use crate::trace;
@@ -62,6 +67,28 @@ impl Counted {
     }
 }
 
+/// What a collector was told about its metrics, to be told again to its successor in a forked child.
+///
+/// Its lock is only taken with the interpreter's lock held and never while waiting, so no fork finds it taken.
+#[derive(Default)]
+pub(crate) struct Descriptions(Mutex<Vec<(String, Description)>>);
+
+impl Descriptions {
+    /// Tells `view`, and remembers what it took.
+    pub(crate) fn add(&self, view: &View, name: &str, description: Description) -> Result<(), Error> {
+        view.describe(name, description.clone())?;
+        self.0.lock().push((name.to_owned(), description));
+        Ok(())
+    }
+
+    /// Tells a view that has no values yet, which takes whatever another took.
+    pub(crate) fn replay(&self, view: &View) {
+        for (name, description) in self.0.lock().iter() {
+            let _ = view.describe(name, description.clone());
+        }
+    }
+}
+
 /// One bit for each method and reason.
 #[derive(Default)]
 pub(crate) struct Warned(AtomicU64);
@@ -107,25 +134,28 @@ pub(crate) fn observe(
 }
 
 #[cold]
-#[allow(clippy::unnecessary_wraps)] // so that the caller's match reads as one table
 fn warn_once(
     collector: &impl Collector,
     kind: Kind,
     refusal: Refusal,
-    name: &Bound<'_, PyAny>,
+    name_given: &Bound<'_, PyAny>,
     value: Option<&Bound<'_, PyAny>>,
     labels: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
+    let py = name_given.py();
     let bit = 1_u64 << ((kind as u32) * 8 + refusal as u32);
     if collector.warned().0.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
         // Types only: a value or a label may be the secret that somebody passed by mistake.
-        let name = name.extract::<String>().unwrap_or_else(|_| format!("of type {}", type_name(Some(name))));
+        let name = name_given.extract::<String>();
+        let name = name.unwrap_or_else(|_| format!("of type {}", type_name(Some(name_given))));
         let expected = match refusal {
             Refusal::InvalidName => "a name that is a str and not empty",
             Refusal::InvalidValue => "a number",
             Refusal::InvalidLabels => "labels that are a dict of str to str, or None",
             Refusal::NegativeIncrement => "an increment of zero or more",
-            Refusal::StorageFull | Refusal::Unavailable => "storage for it",
+            Refusal::StorageFull => "storage for it",
+            Refusal::Unavailable => "a collector that is set up: a subclass calls super().__init__() first",
+            Refusal::Closed => "a collector that is not closed",
         };
         let text = format!(
             "{}({name:?}) was dropped ({}): expected {expected}, got value {} and labels {}; this is said once, and counted",
@@ -134,16 +164,22 @@ fn warn_once(
             type_name(value),
             type_name(labels),
         );
-        log_warning(&text);
+        match exit::calling_python(py, || log(py, &text)).unwrap_or(Ok(())) {
+            // Ctrl-C that comes while a handler runs belongs to the program; anything else a handler raises does not.
+            Err(error) if !error.is_instance_of::<PyException>(py) => return Err(error),
+            _ => {}
+        }
     }
     Ok(())
 }
 
-/// Says something in the logger `gds_metrics`; whatever a handler raises is not the observed program's business.
+/// Says something in the logger `gds_metrics` from where nothing can be raised.
 pub(crate) fn log_warning(text: &str) {
     // Nothing to attach to while the interpreter ends.
-    let _ = Python::try_attach(|py| {
-        let logger = py.import("logging")?.call_method1("getLogger", ("gds_metrics",))?;
-        logger.call_method1("warning", ("%s", text)).map(drop)
-    });
+    let _ = Python::try_attach(|py| exit::calling_python(py, || log(py, text)));
+}
+
+fn log(py: Python<'_>, text: &str) -> PyResult<()> {
+    let logger = py.import("logging")?.call_method1("getLogger", ("gds_metrics",))?;
+    logger.call_method1("warning", ("%s", text)).map(drop)
 }

@@ -1,6 +1,7 @@
 //! `OpenTelemetryMetrics` without a provider of the program's: a registry and an OTLP exporter.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::errors::to_python;
 use crate::input::Given;
-use crate::observe::{Collector, Counted, Warned, log_warning, observe};
-use crate::runtime;
+use crate::observe::{Collector, Counted, Descriptions, Warned, log_warning, observe};
+use crate::{exit, runtime};
 
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
@@ -65,7 +66,11 @@ impl Source for RegistrySource {
 #[pyclass(frozen, subclass, weakref, module = "gds_native._lib")]
 pub(crate) struct OtlpCore {
     resolved: OnceLock<Resolved>,
+    closed: AtomicBool,
+    /// Observations not kept; the exported ones say by reason.
+    dropped: AtomicU64,
     live: Generations<Live>,
+    described: Descriptions,
     warned: Warned,
 }
 
@@ -95,13 +100,18 @@ impl OtlpCore {
     /// A forked child counts from zero and exports by itself, as a service instance of its own.
     #[cold]
     fn after_fork(&self) -> Option<&Live> {
-        let live = Live::new(self.resolved.get()?).ok()?;
+        let resolved = self.resolved.get().filter(|_| !self.closed.load(Ordering::Relaxed))?;
+        let live = Live::new(resolved).ok()?;
+        self.described.replay(&live.counted.view);
         Some(self.live.get_or_init(move || live))
     }
 
     fn opened(&self) -> PyResult<&Live> {
-        let closed =
-            || PyRuntimeError::new_err("OpenTelemetryMetrics.__init__ was not called; call super().__init__() first");
+        let closed = || {
+            PyRuntimeError::new_err(
+                "OpenTelemetryMetrics is closed, or its __init__ was not called: call super().__init__() first",
+            )
+        };
         self.live().ok_or_else(closed)
     }
 }
@@ -109,7 +119,7 @@ impl OtlpCore {
 impl Collector for OtlpCore {
     #[inline]
     fn counted(&self) -> Option<&Counted> {
-        self.live().map(|live| &live.counted)
+        if self.closed.load(Ordering::Relaxed) { None } else { self.live().map(|live| &live.counted) }
     }
 
     #[inline]
@@ -121,10 +131,18 @@ impl Collector for OtlpCore {
         labels: &[(&str, &str)],
         trace: Option<&TraceContext>,
     ) -> Result<(), Refusal> {
-        self.live().map_or(Err(Refusal::Unavailable), |live| live.counted.record(kind, name, value, labels, trace))
+        if self.closed.load(Ordering::Relaxed) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return Err(Refusal::Closed);
+        }
+        let Some(live) = self.live() else { return Err(Refusal::Unavailable) };
+        let outcome = live.counted.record(kind, name, value, labels, trace);
+        self.dropped.fetch_add(u64::from(outcome.is_err()), Ordering::Relaxed);
+        outcome
     }
 
     fn refuse(&self, refusal: Refusal) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
         if let Some(live) = self.live() {
             live.counted.view.registry().count_refusal(refusal);
         }
@@ -145,13 +163,21 @@ impl OtlpCore {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { resolved: OnceLock::new(), live: Generations::new(), warned: Warned::default() }
+        Self {
+            resolved: OnceLock::new(),
+            closed: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+            live: Generations::new(),
+            described: Descriptions::default(),
+            warned: Warned::default(),
+        }
     }
 
     /// Settles the settings with the environment's and starts to export.
     #[pyo3(name = "_open")]
-    fn open(&self, settings: Settings) -> PyResult<()> {
+    fn open(&self, py: Python<'_>, settings: Settings) -> PyResult<()> {
         fork::watch();
+        exit::watch(py)?;
         let options = OtlpOptions {
             endpoint: settings.endpoint,
             protocol: settings.protocol,
@@ -233,7 +259,8 @@ impl OtlpCore {
         max_series: Option<usize>,
     ) -> PyResult<()> {
         let description = Description { help, unit, buckets: buckets.map(Arc::from), aggregation: None, max_series };
-        self.opened()?.counted.view.describe(name, description).map_err(|error| to_python(&error))
+        let live = self.opened()?;
+        self.described.add(&live.counted.view, name, description).map_err(|error| to_python(&error))
     }
 
     /// Exports now; an exception tells why the receiver did not take it.
@@ -247,7 +274,10 @@ impl OtlpCore {
     /// Exports a last time and stops.
     #[pyo3(name = "_close")]
     fn close(&self, py: Python<'_>, timeout_seconds: f64) -> PyResult<()> {
-        let exporter = Arc::clone(&self.opened()?.exporter);
+        self.closed.store(true, Ordering::Relaxed);
+        // A forked child that reported nothing has nothing to close.
+        let Some(live) = self.live.get() else { return Ok(()) };
+        let exporter = Arc::clone(&live.exporter);
         let timeout = Duration::from_secs_f64(timeout_seconds);
         runtime::wait_blocking(py, move || exporter.close(timeout))?.map_err(|error| to_python(&error))
     }
@@ -260,6 +290,7 @@ impl OtlpCore {
         dict.set_item("exports", stats.exports)?;
         dict.set_item("failed_attempts", stats.failed_attempts)?;
         dict.set_item("rejected_points", stats.rejected_points)?;
+        dict.set_item("dropped", self.dropped.load(Ordering::Relaxed))?;
         dict.set_item("last_error", stats.last_error)?;
         Ok(dict)
     }

@@ -15,14 +15,14 @@ use gds_metrics::push::{self, PushTarget};
 use gds_metrics::registry::{Refusal, Registry, RegistryOptions, ViewOptions};
 use gds_metrics::shared::{Folder, Writer};
 use gds_metrics::snapshot::TraceContext;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use crate::errors::to_python;
-use crate::observe::{Collector, Counted, Warned, log_warning, observe};
-use crate::{input, python_metrics, runtime};
+use crate::observe::{Collector, Counted, Descriptions, Warned, log_warning, observe};
+use crate::{exit, input, python_metrics, runtime};
 
 /// Everything a collector was constructed with, so that a forked child can make its own from it.
 #[derive(Clone, FromPyObject)]
@@ -64,17 +64,21 @@ struct Live {
 pub(crate) struct PrometheusCore {
     settings: OnceLock<Settings>,
     live: Generations<Live>,
+    described: Descriptions,
     warned: Warned,
 }
 
 /// Ports with what is served there.
-type Ports = Mutex<Vec<(u16, Weak<Shown>)>>;
+type Ports = Vec<(u16, Weak<Shown>)>;
 
-/// What is served on which port by this process.
-static SERVED: Generations<Ports> = Generations::new();
+/// What is served on which port by this process. Held while a server starts, so that two collectors made at the same
+/// time share one.
+static SERVED: Generations<Mutex<Ports>> = Generations::new();
 
-fn served() -> &'static Ports {
-    SERVED.get_or_init(Mutex::default)
+fn served() -> MutexGuard<'static, Ports> {
+    let mut ports = SERVED.get_or_init(Mutex::default).lock();
+    ports.retain(|(_, shown)| shown.strong_count() > 0);
+    ports
 }
 
 impl Settings {
@@ -150,11 +154,9 @@ impl Shown {
     }
 
     /// What this process shows on `port` already, if `settings` fit it.
-    fn served(settings: &Settings, port: u16) -> Result<Option<Arc<Self>>, Error> {
-        let mut served = served().lock();
-        served.retain(|(_, shown)| shown.strong_count() > 0);
-        let shown =
-            served.iter().filter(|(other, _)| *other == port && port != 0).find_map(|(_, shown)| shown.upgrade());
+    fn served(ports: &Ports, settings: &Settings, port: u16) -> Result<Option<Arc<Self>>, Error> {
+        let on_port = ports.iter().filter(|(other, _)| *other == port && port != 0);
+        let shown = on_port.filter_map(|(_, shown)| shown.upgrade()).next();
         match shown.as_ref().and_then(|shown| settings.conflict(&shown.settings)) {
             None => Ok(shown),
             Some(name) => Err(Error::setting(
@@ -167,15 +169,25 @@ impl Shown {
         }
     }
 
-    fn serve(self: &Arc<Self>, options: ServerOptions, runtime: &tokio::runtime::Handle) -> Result<u16, Error> {
+    fn serve(
+        self: &Arc<Self>,
+        ports: &mut Ports,
+        options: ServerOptions,
+        runtime: &tokio::runtime::Handle,
+    ) -> Result<u16, Error> {
         let mut server = self.server.lock();
         if let Some(server) = &*server {
             return Ok(server.local_addr().port());
         }
+        if options.port != 0 && ports.iter().any(|(port, _)| *port == options.port) {
+            let expected = "a port that no other collector of this process serves; collectors share one if both are \
+                            constructed with start_server=True";
+            return Err(Error::setting("port", &options.port, expected));
+        }
         let started = Server::start(options, Arc::clone(&self.page) as Arc<dyn Page>, runtime)?;
         let port = started.local_addr().port();
         *server = Some(started);
-        served().lock().push((port, Arc::downgrade(self)));
+        ports.push((port, Arc::downgrade(self)));
         Ok(port)
     }
 }
@@ -208,7 +220,7 @@ impl PrometheusCore {
                 log_warning(&format!("metrics of process {} stay out of the shared page: {error}", std::process::id()));
                 Shown::new(&Settings { multiprocess_dir: None, ..settings.clone() })
             });
-            shown.ok().map(|shown| Live::new(shown, settings))
+            shown.ok().map(|shown| Live::new(shown, settings)).inspect(|live| self.described.replay(&live.counted.view))
         };
         // Without a folder there is nothing that can fail.
         let mut made = make();
@@ -263,13 +275,19 @@ impl PrometheusCore {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { settings: OnceLock::new(), live: Generations::new(), warned: Warned::default() }
+        Self {
+            settings: OnceLock::new(),
+            live: Generations::new(),
+            described: Descriptions::default(),
+            warned: Warned::default(),
+        }
     }
 
     /// Settles the settings (checked by the Python side) and starts to count; with `serve`, to serve.
     #[pyo3(name = "_open")]
     fn open(&self, py: Python<'_>, settings: Settings, serve: bool) -> PyResult<()> {
         fork::watch();
+        exit::watch(py)?;
         if settings.process_metrics {
             python_metrics::watch(py)?;
         }
@@ -278,11 +296,12 @@ impl PrometheusCore {
             // Bad files are an error now, also when the server starts only later.
             let options = settings.server_options(settings.port)?;
             let Some(runtime) = runtime else { return Shown::new(&settings) };
-            if let Some(shown) = Shown::served(&settings, settings.port)? {
+            let mut ports = served();
+            if let Some(shown) = Shown::served(&ports, &settings, settings.port)? {
                 return Ok(shown);
             }
             let shown = Shown::new(&settings)?;
-            shown.serve(options, &runtime).map(|_| shown)
+            shown.serve(&mut ports, options, &runtime).map(|_| shown)
         });
         let live = Live::new(made.map_err(|error| to_python(&error))?, &settings);
         if self.settings.set(settings).is_err() {
@@ -345,7 +364,7 @@ impl PrometheusCore {
         let (_, live) = self.opened()?;
         let aggregation = aggregation.map(parse_aggregation).transpose()?;
         let description = Description { help, unit, buckets: buckets.map(Arc::from), aggregation, max_series };
-        live.counted.view.describe(name, description).map_err(|error| to_python(&error))
+        self.described.add(&live.counted.view, name, description).map_err(|error| to_python(&error))
     }
 
     /// The port of the server, if this process serves the page.
@@ -360,7 +379,7 @@ impl PrometheusCore {
     fn serve(&self, py: Python<'_>, port: u16) -> PyResult<u16> {
         let (settings, live) = self.opened()?;
         let runtime = runtime::handle()?;
-        let served = py.detach(|| live.shown.lock().serve(settings.server_options(port)?, &runtime));
+        let served = py.detach(|| live.shown.lock().serve(&mut served(), settings.server_options(port)?, &runtime));
         served.map_err(|error| to_python(&error))
     }
 

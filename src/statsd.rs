@@ -1,7 +1,7 @@
 //! `StatsdMetrics`: settings in, a StatsD client that adds up in memory.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::errors::to_python;
 use crate::input::Given;
 use crate::observe::{Collector, Warned, observe};
-use crate::runtime;
+use crate::{exit, runtime};
 
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
@@ -38,6 +38,7 @@ struct Settings {
 #[pyclass(frozen, subclass, weakref, module = "gds_native._lib")]
 pub(crate) struct StatsdCore {
     options: OnceLock<StatsdOptions>,
+    closed: AtomicBool,
     live: Generations<Arc<Statsd>>,
     warned: Warned,
     unreadable: AtomicU64,
@@ -58,12 +59,22 @@ impl StatsdCore {
     /// A forked child adds up from zero: what the parent had not sent yet, the parent sends.
     #[cold]
     fn after_fork(&self) -> Option<&Arc<Statsd>> {
-        let statsd = start(self.options.get()?.clone()).ok()?;
+        let options = self.options.get().filter(|_| !self.closed.load(Ordering::Relaxed))?;
+        let statsd = start(options.clone()).ok()?;
         Some(self.live.get_or_init(move || statsd))
     }
 
+    /// Why there is no client to report to.
+    fn absent(&self) -> Refusal {
+        if self.closed.load(Ordering::Relaxed) { Refusal::Closed } else { Refusal::Unavailable }
+    }
+
     fn opened(&self) -> PyResult<&Arc<Statsd>> {
-        let closed = || PyRuntimeError::new_err("StatsdMetrics.__init__ was not called; call super().__init__() first");
+        let closed = || {
+            PyRuntimeError::new_err(
+                "StatsdMetrics is closed, or its __init__ was not called: call super().__init__() first",
+            )
+        };
         self.live().ok_or_else(closed)
     }
 }
@@ -78,7 +89,7 @@ impl Collector for StatsdCore {
         labels: &[(&str, &str)],
         _trace: Option<&TraceContext>,
     ) -> Result<(), Refusal> {
-        let Some(statsd) = self.live() else { return Err(Refusal::Unavailable) };
+        let Some(statsd) = self.live() else { return Err(self.absent()) };
         let key = Key { scope: Scope { view: 0, kind }, name, labels };
         let outcome = match kind {
             Kind::Counter => statsd.increment(&key, value),
@@ -92,6 +103,7 @@ impl Collector for StatsdCore {
                 Reason::NegativeIncrement => Refusal::NegativeIncrement,
                 Reason::InvalidName | Reason::TooLong => Refusal::InvalidName,
                 Reason::NotFinite | Reason::SumNotFinite => Refusal::InvalidValue,
+                Reason::Closed => Refusal::Closed,
                 _ => Refusal::StorageFull,
             }),
         }
@@ -118,6 +130,7 @@ impl StatsdCore {
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
             options: OnceLock::new(),
+            closed: AtomicBool::new(false),
             live: Generations::new(),
             warned: Warned::default(),
             unreadable: AtomicU64::new(0),
@@ -126,8 +139,9 @@ impl StatsdCore {
 
     /// Settles the settings and starts to send.
     #[pyo3(name = "_open")]
-    fn open(&self, settings: Settings) -> PyResult<()> {
+    fn open(&self, py: Python<'_>, settings: Settings) -> PyResult<()> {
         fork::watch();
+        exit::watch(py)?;
         let options = StatsdOptions {
             host: settings.host,
             port: settings.port,
@@ -195,7 +209,10 @@ impl StatsdCore {
     /// Sends a last time and stops.
     #[pyo3(name = "_close")]
     fn close(&self, py: Python<'_>, timeout_seconds: f64) -> PyResult<()> {
-        let statsd = Arc::clone(self.opened()?);
+        self.closed.store(true, Ordering::Relaxed);
+        // A forked child that reported nothing has nothing to close.
+        let Some(live) = self.live.get() else { return Ok(()) };
+        let statsd = Arc::clone(live);
         let timeout = Duration::from_secs_f64(timeout_seconds);
         runtime::wait_blocking(py, move || statsd.close(timeout))?.map_err(|error| to_python(&error))
     }

@@ -7,6 +7,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
+use crate::exit;
+
 static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 
 /// Number of loaded modules when OpenTelemetry was last looked for in vain.
@@ -37,7 +39,7 @@ fn look(modules: &Bound<'_, PyDict>, loaded: usize) -> Option<TraceContext> {
         MODULES_WITHOUT.store(loaded, Ordering::Relaxed);
         return None;
     };
-    active(&module).ok()?
+    exit::calling_python(module.py(), || active(&module).ok())?.flatten()
 }
 
 fn active(module: &Bound<'_, PyAny>) -> PyResult<Option<TraceContext>> {

@@ -23,6 +23,8 @@ def checked_buckets(buckets: Sequence[float]) -> list[float]:
         bounds = [float(bound) for bound in buckets]
     except (TypeError, ValueError) as error:
         raise TypeError(f"buckets={buckets!r}: expected {expected}, as a sequence of numbers") from error
+    except OverflowError as error:
+        raise ValueError(f"buckets={buckets!r}: expected {expected}, none beyond the range of a float") from error
     if bounds and bounds[-1] == math.inf:
         bounds.pop()
     ascending = all(low < high for low, high in pairwise(bounds))
@@ -40,18 +42,22 @@ def path(setting: str, value: str | os.PathLike[str]) -> str:
         raise TypeError(message) from error
 
 
-def seconds(setting: str, value: float, *, zero: bool = False) -> float:
+def seconds(setting: str, value: float) -> float:
     """A duration in seconds."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{setting}={value!r}: expected a number of seconds")
-    if not (value > 0 or (zero and value == 0)) or value > 1e10:
-        raise ValueError(f"{setting}={value!r}: expected a number of seconds greater than zero")
+    if not 0.001 <= value <= 1e9:
+        raise ValueError(f"{setting}={value!r}: expected a number of seconds from 0.001 to 1e9")
     return float(value)
 
 
 def text(setting: str, value: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{setting}={value!r}: expected a str, got {type(value).__name__}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{setting}={value!r}: expected text that UTF-8 can hold, without lone surrogates") from error
     return value
 
 

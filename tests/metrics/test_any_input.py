@@ -6,7 +6,7 @@ import contextlib
 import io
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -34,38 +34,42 @@ def quiet() -> Iterator[None]:
         yield
 
 
+class Deaf(NamedTuple):
+    tcp_port: int
+    udp_port: int
+
+
 @pytest.fixture(scope="module")
-def deaf_port() -> Iterator[int]:
-    """A port that is taken, for TCP and UDP, and where nobody answers."""
+def deaf() -> Iterator[Deaf]:
+    """Ports that are taken and where nobody answers."""
     with (
         socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
     ):
         stream.bind(("127.0.0.1", 0))
-        port: int = stream.getsockname()[1]
-        # Taken by somebody else: then they receive what nobody reads in this one either.
-        with contextlib.suppress(OSError):
-            datagrams.bind(("127.0.0.1", port))
-        yield port
+        datagrams.bind(("127.0.0.1", 0))
+        yield Deaf(stream.getsockname()[1], datagrams.getsockname()[1])
 
 
-MAKERS: dict[str, Callable[[int], MetricsCollector]] = {
+MAKERS: dict[str, Callable[[Deaf], MetricsCollector]] = {
     "noop": lambda _: NoOpMetrics(),
     "console": lambda _: ConsoleMetrics(),
     "prometheus": lambda _: PrometheusMetrics(start_server=False, process_metrics=False),
     "prometheus with expiry": lambda _: PrometheusMetrics(start_server=False, expire_after_seconds=3600, max_series=3),
     "composite": lambda _: CompositeMetrics([Broken(), PrometheusMetrics(start_server=False), NoOpMetrics()]),
-    "opentelemetry": lambda port: OpenTelemetryMetrics(endpoint=f"http://127.0.0.1:{port}", interval_seconds=3600),
+    "opentelemetry": lambda deaf: OpenTelemetryMetrics(
+        endpoint=f"http://127.0.0.1:{deaf.tcp_port}", interval_seconds=3600
+    ),
     "opentelemetry provider": lambda _: OpenTelemetryMetrics(
         meter_provider=MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
     ),
-    "statsd": lambda port: StatsdMetrics("127.0.0.1", port, flush_interval_seconds=3600),
+    "statsd": lambda deaf: StatsdMetrics("127.0.0.1", deaf.udp_port, flush_interval_seconds=3600),
 }
 
 
 @pytest.fixture(scope="module", params=MAKERS)
-def collector(request: pytest.FixtureRequest, quiet: None, deaf_port: int) -> Iterator[MetricsCollector]:
-    collector = MAKERS[request.param](deaf_port)
+def collector(request: pytest.FixtureRequest, quiet: None, deaf: Deaf) -> Iterator[MetricsCollector]:
+    collector = MAKERS[request.param](deaf)
     yield collector
     if hasattr(collector, "close"):
         collector.close(timeout_seconds=0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -173,7 +174,11 @@ def test_half_an_identity_is_an_error(files: Files) -> None:
 
 @pytest.mark.parametrize("setting", ["cafile", "certfile", "keyfile"])
 def test_a_file_that_is_missing_or_no_pem_is_an_error(setting: str, files: Files, tmp_path: Path) -> None:
-    good = {"cafile": files.authority, "certfile": files.client_certificate, "keyfile": files.client_key}
+    good: dict[str, Any] = {
+        "cafile": files.authority,
+        "certfile": files.client_certificate,
+        "keyfile": files.client_key,
+    }
     missing, garbage = tmp_path / "missing.pem", tmp_path / "garbage.pem"
     garbage.write_text("no PEM: hunter2")
     with pytest.raises(FileNotFoundError, match=rf"{setting}={missing}: .*; name a PEM file"):

@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
+from prometheus_client import Metric
+from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from gds_metrics import PrometheusMetrics
@@ -41,6 +42,10 @@ def metrics(folder: Path) -> PrometheusMetrics:
 def start(folder: Path) -> Iterator[Callable[[], Program]]:
     with ExitStack() as stack:
         yield lambda: stack.enter_context(Program(setup(folder)))
+
+
+def openmetrics_families(page: str) -> list[Metric]:
+    return list(openmetrics_parser.text_string_to_metric_families(page))  # type: ignore[no-untyped-call]
 
 
 def members(folder: Path, ending: str = "gds") -> list[Path]:
@@ -165,9 +170,7 @@ metrics.gauge("held", 4)
         assert [sample.value for sample in counts] == [2.0] * 50
         assert {sample.labels["quoted"] for sample in counts} == {'a"b\\c\n'}
         buckets = {
-            sample.labels["le"]: sample.value
-            for sample in families["size"].samples
-            if sample.name == "size_bucket"
+            sample.labels["le"]: sample.value for sample in families["size"].samples if sample.name == "size_bucket"
         }
         assert list(buckets.values()) == [4, 22, 100]
         assert [sample.value for sample in families["held"].samples] == [4]
@@ -237,7 +240,11 @@ if __name__ == "__main__":
             assert all(pool.map(work, [100] * 6, chunksize=1))
     print(metrics.sample("requests"), metrics.sample("size"))
 """)
-    source = f"import runpy, sys; sys.path.insert(0, {str(tmp_path)!r}); runpy.run_path({str(module)!r}, None, '__main__')"
+    source = f"""
+import runpy, sys
+sys.path.insert(0, {str(tmp_path)!r})
+runpy.run_path({str(module)!r}, None, "__main__")
+"""
     assert run(source, "fork", "spawn", "forkserver") == "1801.0 1800.0\n"
 
 
@@ -421,7 +428,7 @@ for _ in range(10):
             scraper.process.stdin.flush()
         for scraper in scrapers:
             scraper.line()
-        assert [scraper.ask("set(seen) == {%d}" % expected) for scraper in scrapers] == [True, True]
+        assert [scraper.ask(f"set(seen) == {{{expected}}}") for scraper in scrapers] == [True, True]
     assert metrics.sample("requests") == 50
 
 
@@ -443,7 +450,8 @@ for n in range(20):
 def test_torn_files_are_left_out_counted_and_set_aside(tmp_path: Path, folder: Path) -> None:
     whole = whole_file(tmp_path / "elsewhere")
     used = int.from_bytes(whole[16:24], "little")
-    torn = [b"", b"garbage", os.urandom(4096), whole[:10], whole[:63], whole[:64], whole[: used // 2], whole[: used - 1]]
+    torn = [b"", b"garbage", os.urandom(4096)]
+    torn += [whole[:length] for length in (10, 63, 64, used // 2, used - 1)]
     # A bit of the layout: magic, end, and of the first record length, checksum, kind, length of text and text.
     for at in (0, 7, 18, 23, 64, 68, 72, 76, 80, 96, 100):
         flipped = bytearray(whole)

@@ -357,20 +357,19 @@ def test_many_clients_at_once_all_get_the_page(metrics: PrometheusMetrics) -> No
 
 
 def test_clients_beyond_the_limit_are_turned_away_until_others_leave(metrics: PrometheusMetrics) -> None:
+    def status() -> int:
+        try:
+            return fetch(metrics.port, "/healthz").status
+        except ConnectionError:  # turned away before the request was written
+            return 0
+
     idle = [socket.create_connection(("127.0.0.1", metrics.port), timeout=10) for _ in range(64)]
     try:
-        wait_until(lambda: fetch(metrics.port, "/healthz").status == 503, what="the limit of connections")
+        wait_until(lambda: status() == 503, what="the limit of connections")
     finally:
         for client in idle:
             client.close()
-
-    def admitted() -> bool:
-        try:
-            return fetch(metrics.port, "/healthz").status == 200
-        except ConnectionError:
-            return False
-
-    wait_until(admitted, what="a connection to be taken again")
+    wait_until(lambda: status() == 200, what="a connection to be taken again")
 
 
 def test_reporting_does_not_wait_for_a_client_that_does_not_read(metrics: PrometheusMetrics) -> None:

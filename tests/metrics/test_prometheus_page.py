@@ -397,7 +397,9 @@ def test_a_description_that_makes_no_sense_is_told(
         metrics.describe("n", **settings)
 
 
-@pytest.mark.parametrize(("name", "error"), [("", ValueError), (None, TypeError), (3, TypeError)])
+@pytest.mark.parametrize(
+    ("name", "error"), [("", ValueError), ("\ud800", ValueError), (None, TypeError), (3, TypeError)]
+)
 def test_a_description_needs_a_name(metrics: PrometheusMetrics, name: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="name="):
         metrics.describe(name, help="x")

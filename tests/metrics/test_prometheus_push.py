@@ -157,7 +157,12 @@ def test_a_gateway_that_is_not_there_is_a_connection_error(
         metrics.push(f"http://user:{SECRET}@{url}", "j")
 
 
-def test_a_name_that_nobody_has_is_a_connection_error(metrics: PrometheusMetrics) -> None:
+def test_a_name_that_nobody_has_is_a_connection_error(
+    metrics: PrometheusMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for scheme in ("http", "all"):
+        monkeypatch.delenv(f"{scheme}_proxy", raising=False)
+        monkeypatch.delenv(f"{scheme}_proxy".upper(), raising=False)
     with pytest.raises(ConnectionError, match=r"cannot reach http://no.such.host.invalid"):
         metrics.push("http://no.such.host.invalid:9091", "j")
 

@@ -53,6 +53,12 @@ pub enum Error {
         /// Whether it was a time-out.
         timed_out: bool,
     },
+    /// What sends there was closed by the program.
+    #[error("cannot send to {url}: it was closed")]
+    Closed {
+        /// Where, without user information.
+        url: String,
+    },
     /// Another server answered, and refused.
     #[error("{url} answered {status}: {body}")]
     Refused {

@@ -105,6 +105,12 @@ pub fn label_text(labels: &[(Cow<'_, str>, Cow<'_, str>)]) -> String {
     text
 }
 
+/// As [`label_text`], without labels that are empty.
+pub fn shown_text(labels: &[(Cow<'_, str>, Cow<'_, str>)]) -> String {
+    let shown: Vec<_> = labels.iter().filter(|(_, value)| !value.is_empty()).cloned().collect();
+    label_text(&shown)
+}
+
 /// Appends `name="value"` with the value escaped.
 pub fn push_label(text: &mut String, name: &str, value: &str) {
     text.push_str(name);

@@ -82,6 +82,10 @@ impl RegistryPage {
         if merge.torn > 0 {
             self.registry.update_own(SHARED_SKIPPED, Kind::Counter, &[("reason", "torn")], merge.torn as f64);
         }
+        if merge.merged.other_buckets > 0 {
+            let families = merge.merged.other_buckets as f64;
+            self.registry.update_own(SHARED_SKIPPED, Kind::Counter, &[("reason", "other_buckets")], families);
+        }
         Ok(Some(merge.merged))
     }
 
@@ -162,8 +166,7 @@ impl RegistryPage {
     fn value_of(&self, merged: Option<&Merged>, family: &str, labels: &[(&str, &str)], part: Part) -> Option<f64> {
         // Per-process gauges carry `pid`, which is then not the user's own label; everything else has it exported.
         let canonical = naming::canonical_labels(naming::Naming::Prometheus, labels, None);
-        let shown: Vec<_> = canonical.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-        let identity = naming::label_text(&shown);
+        let identity = naming::shown_text(&canonical);
         if let Some(merged) = merged {
             let family = merged.families.iter().find(|other| *other.name == *family)?;
             let oldest = self.registry.oldest_shown().unwrap_or(0);
@@ -226,11 +229,12 @@ fn write_merged(encoder: &mut Encoder, merged: &Merged, oldest: Option<u64>, nam
             unit: &family.unit,
             bounds: &family.bounds,
         };
-        if !header.is_asked_for(names) || family.series.is_empty() {
+        let mut shown = family.series.iter().filter(|series| series.updated >= oldest).peekable();
+        if !header.is_asked_for(names) || shown.peek().is_none() {
             continue;
         }
         encoder.family(&header);
-        for series in family.series.iter().filter(|series| series.updated >= oldest) {
+        for series in shown {
             encoder.series(&header, &series.text, &series.raw, &series.exemplars);
         }
     }

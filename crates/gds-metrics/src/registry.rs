@@ -60,8 +60,10 @@ pub enum Refusal {
     NegativeIncrement,
     /// The folder shared with other processes takes no more (disk full, file removed).
     StorageFull,
-    /// The collector was used in an interpreter state in which it cannot work.
+    /// The collector was never set up, or the interpreter is ending around the caller.
     Unavailable,
+    /// The collector was closed: nothing would send it any more.
+    Closed,
 }
 
 impl Refusal {
@@ -74,6 +76,7 @@ impl Refusal {
             Self::NegativeIncrement => "negative_increment",
             Self::StorageFull => "storage_full",
             Self::Unavailable => "unavailable",
+            Self::Closed => "closed",
         }
     }
 }
@@ -317,7 +320,7 @@ impl Registry {
 
     fn series(&self, family: &Family, labels: &[(&str, &str)]) -> std::result::Result<Arc<Series>, Refusal> {
         let labels = self.canonical(family, labels);
-        let identity = identity_text(&labels);
+        let identity = self.identity(&labels);
         // A caller's own labels of this text mean the same series: a page must not show it twice.
         let is_overflow = |members: &Members| members.ordinary_len() >= family.max_series || identity == OVERFLOW;
         {
@@ -354,7 +357,7 @@ impl Registry {
         labels: &[(Cow<'_, str>, Cow<'_, str>)],
         is_overflow: bool,
     ) -> std::result::Result<Series, Refusal> {
-        let identity = identity_text(labels);
+        let identity = self.identity(labels);
         // Other processes know a series by its text alone, so there the text is the identity.
         let text = if self.shared.is_some() { identity.clone() } else { naming::label_text(labels) };
         let pairs = (self.naming == Naming::AsGiven).then(|| {
@@ -387,6 +390,14 @@ impl Registry {
     fn canonical<'a>(&self, family: &Family, labels: &[(&'a str, &'a str)]) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
         let per_pid = family.aggregation == Aggregation::Pid && family.shape.kind == Kind::Gauge;
         naming::canonical_labels(self.naming, labels, per_pid.then_some("pid"))
+    }
+
+    /// The text by which a series is recognised: to Prometheus an empty label is an absent one, to others it is not.
+    fn identity(&self, labels: &[(Cow<'_, str>, Cow<'_, str>)]) -> String {
+        match self.naming {
+            Naming::AsGiven => naming::label_text(labels),
+            Naming::Prometheus => naming::shown_text(labels),
+        }
     }
 
     /// Forgets series that nobody updated for `expire_after`. In a shared folder they are only left off the page, so
@@ -460,11 +471,6 @@ fn oldest_kept(clock: &Clock, limit: Duration) -> u64 {
     clock.coarse_millis().saturating_sub(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn identity_text(labels: &[(Cow<'_, str>, Cow<'_, str>)]) -> String {
-    let shown: Vec<_> = labels.iter().filter(|(_, value)| !value.is_empty()).cloned().collect();
-    naming::label_text(&shown)
-}
-
 fn default_help(naming: Naming, name: &str, kind: Kind) -> Arc<str> {
     match (naming, kind) {
         (Naming::AsGiven, _) => Arc::from(""),
@@ -484,7 +490,13 @@ fn own_descriptions() -> HashMap<String, Description> {
             OVERFLOWED.to_owned(),
             described("Updates that went to an overflow series because max_series was reached.", None),
         ),
-        (SHARED_SKIPPED.to_owned(), described("Files of other processes left out of the page, by reason.", None)),
+        (
+            SHARED_SKIPPED.to_owned(),
+            described(
+                "What other processes counted and the page leaves out, by reason: files (torn), families (other_buckets).",
+                None,
+            ),
+        ),
         (SCRAPE_DURATION.to_owned(), described("Duration of the scrape before this one.", Some(Aggregation::Max))),
     ])
 }

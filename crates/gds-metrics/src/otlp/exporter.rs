@@ -123,8 +123,8 @@ impl Exporter {
     ///
     /// # Errors
     ///
-    /// [`Error::Unreachable`] if the receiver was not reached, may take the export later or did not answer in time, or
-    /// if the exporter is closed; [`Error::Refused`] if it refused.
+    /// [`Error::Unreachable`] if the receiver was not reached, may take the export later or did not answer in time;
+    /// [`Error::Closed`] if the exporter is closed; [`Error::Refused`] if the receiver refused.
     pub fn flush(&self, timeout: Duration) -> Result<()> {
         let flushes = match &*self.state.lock() {
             State::Disabled => return Ok(()),
@@ -186,7 +186,7 @@ impl Exporter {
     }
 
     fn gone(&self) -> Error {
-        self.unreachable("the exporter is closed".to_owned(), false)
+        Error::Closed { url: self.url.clone() }
     }
 
     fn unreachable(&self, reason: String, timed_out: bool) -> Error {

@@ -120,6 +120,7 @@ impl Folder {
     }
 
     /// Opens the file of every process, alive and dead, but those that the archive contains.
+    #[allow(clippy::type_complexity)] // the living, and the dead with their names
     fn files(&self, folded: &[String], merge: &mut Merge) -> io::Result<(Vec<Reader>, Vec<(String, Reader)>)> {
         let (mut living, mut dead) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&self.path)? {

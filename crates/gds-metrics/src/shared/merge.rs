@@ -27,6 +27,8 @@ pub struct Merged {
     by_name: HashMap<(Box<str>, Kind), usize>,
     /// In the order they were met.
     pub families: Vec<MergedFamily>,
+    /// Families of one process left out because another has the name with other buckets.
+    pub other_buckets: usize,
 }
 
 /// A family of several processes.
@@ -112,7 +114,9 @@ impl Merged {
     fn family(&mut self, kind: Kind, aggregation: Aggregation, text: &FamilyText<'_>) -> Option<usize> {
         let key = (Box::from(text.name), kind);
         if let Some(place) = self.by_name.get(&key) {
-            return (*self.families[*place].bounds == *text.bounds).then_some(*place);
+            let same = *self.families[*place].bounds == *text.bounds;
+            self.other_buckets += usize::from(!same);
+            return same.then_some(*place);
         }
         self.families.push(MergedFamily {
             name: Arc::from(text.name),

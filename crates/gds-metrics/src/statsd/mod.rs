@@ -27,8 +27,8 @@
 //! # On the wire
 //!
 //! `prefix.name:value|type|@rate|#tag:value` with the types `c`, `g`, `h` and `ms`, several lines to a datagram.
-//! Characters that have a meaning (`:|@#,`, white space, control characters) become `_` in names and tag names, all
-//! but `:` and `@` in tag values; names that are the same then share a series. A gauge below zero is sent as `0` and
+//! Characters that have a meaning (`:|@#,`, in names of other dialects `;[]`, white space, control characters) become
+//! `_` in names and tag names, all but `:@;[]` in tag values; names that are the same then share a series. A gauge below zero is sent as `0` and
 //! then as its value, both lines in one datagram: `-5` alone is "five less" to every server but Datadog's.
 //!
 //! # Example

@@ -13,8 +13,10 @@ fn breaks_anything(c: char) -> bool {
     c.is_control() || c.is_whitespace() || matches!(c, '|' | ',' | '#')
 }
 
+/// With those that Graphite (`name;tag=value`) and SignalFx (`name[tag=value]`) write tags into names with: servers that
+/// read several dialects would read tags that nobody gave.
 fn breaks_a_name(c: char) -> bool {
-    breaks_anything(c) || matches!(c, ':' | '@')
+    breaks_anything(c) || matches!(c, ':' | '@' | ';' | '[' | ']')
 }
 
 fn replaced(text: &str, breaks: fn(char) -> bool) -> Cow<'_, str> {
@@ -102,6 +104,7 @@ mod tests {
     fn names_keep_dots_and_lose_what_has_a_meaning() {
         assert_eq!(name("", "vault.secret.fetch").unwrap(), "vault.secret.fetch:");
         assert_eq!(name("app.", "a:b|c@d#e,f\ng\0h i").unwrap(), "app.a_b_c_d_e_f_g_h_i:");
+        assert_eq!(name("", "cpu[0];a").unwrap(), "cpu_0__a:");
         assert_eq!(name("", "größe").unwrap(), "größe:");
         assert_eq!(name("app.", ""), None);
     }

@@ -253,7 +253,7 @@ fn options_that_cannot_be_used_are_errors_that_name_setting_value_and_expectatio
         (|options| options.temporality = Some("x".into()), "temporality", "x", "cumulative or delta or lowmemory"),
         (|options| options.interval = Some(Duration::ZERO), "interval", "0", "more than 0"),
         (|options| options.timeout = Some(Duration::ZERO), "timeout", "0", "more than 0"),
-        (|options| options.headers = Some(vec![("a b".into(), "secret".into())]), "headers", "a b", "name"),
+        (|options| options.headers = Some(vec![("a b".into(), "secret".into())]), "headers", "a", "name"),
         (|options| options.headers = Some(vec![("a".into(), "sec\nret".into())]), "headers", "a", "line breaks"),
         (
             |options| options.headers = Some(vec![("Content-Type".into(), "x".into())]),

@@ -1,0 +1,72 @@
+//! The end of the interpreter, as seen by threads that are still counting.
+//!
+//! When the interpreter ends, CPython before 3.14 ends each daemon thread at the moment it wants the lock again, by
+//! unwinding its stack (`pthread_exit`). A thread that got there from Python code which Rust had called would unwind
+//! through Rust, which aborts the process. So Rust calls Python code only in here, counted; at exit new calls of threads
+//! other than the one that ends the interpreter are refused, and those under way are waited for.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+
+/// How long the end waits for Python code that an observing call runs, such as the `__str__` of a label.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+static WATCHED: AtomicBool = AtomicBool::new(false);
+static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+/// The thread that ends the interpreter, once it does; 0 before.
+static ENDING: AtomicU64 = AtomicU64::new(0);
+
+/// Has the interpreter tell of its end.
+pub(crate) fn watch(py: Python<'_>) -> PyResult<()> {
+    if !WATCHED.swap(true, Ordering::Relaxed) {
+        py.import("atexit")?.call_method1("register", (wrap_pyfunction!(interpreter_ends, py)?,))?;
+    }
+    Ok(())
+}
+
+/// Runs `call`, which may run Python code; none if the interpreter is ending around this thread.
+///
+/// Called with the interpreter's lock held, as is [`interpreter_ends`], so one cannot slip past the other.
+pub(crate) fn calling_python<R>(_attached: Python<'_>, call: impl FnOnce() -> R) -> Option<R> {
+    let ending = ENDING.load(Ordering::Relaxed);
+    if ending != 0 && ending != this_thread() {
+        return None;
+    }
+    let _counted = Counted::new();
+    Some(call())
+}
+
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        UNDER_WAY.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Waits until no observing call of another thread is in Python code, and lets no further one get there.
+#[pyfunction]
+pub(crate) fn interpreter_ends(py: Python<'_>) {
+    ENDING.store(this_thread(), Ordering::Relaxed);
+    let deadline = Instant::now() + PATIENCE;
+    while UNDER_WAY.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+        py.detach(|| std::thread::sleep(Duration::from_millis(1)));
+    }
+}
+
+/// A number for this thread, never 0.
+fn this_thread() -> u64 {
+    use std::hash::{Hash, Hasher};
+    let mut hasher = std::hash::DefaultHasher::new();
+    std::thread::current().id().hash(&mut hasher);
+    hasher.finish() | 1
+}

@@ -1,0 +1,274 @@
+"""Every file in examples/ runs, and does what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.project.documents import EXAMPLES, TIMEOUT_SECONDS, datagrams, receiver
+
+
+def environment(**settings: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "PROMETHEUS_"))}
+    return kept | {"PYTHONWARNINGS": "error"} | settings
+
+
+def run(name: str, *arguments: str, cwd: Path, **settings: str) -> str:
+    """What an example prints; it must end well."""
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / name, *arguments],
+        cwd=cwd,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def first_metric(folder: Path) -> None:
+    assert 'gds_requests_total{path="/"} 1.0' in run("first_metric.py", cwd=folder)
+
+
+def vault_client(folder: Path) -> None:
+    printed = run("vault_client.py", cwd=folder)
+    assert "[COUNTER] app.vault.cache: +1 {'result': 'hit'}" in printed
+    assert re.search(r"\[TIMING\] app\.vault\.secret\.fetch: .*'error_type': 'UnknownSecretError'", printed)
+    assert "stands in for a secret" not in printed
+
+
+def composite(folder: Path) -> None:
+    printed = run("composite.py", cwd=folder)
+    assert "on the page: 3.0" in printed
+    assert "'Broken': 2" in printed
+
+
+def timed_functions(folder: Path) -> None:
+    printed = run("timed_functions.py", cwd=folder)
+    for line in ("parse failed: 1.0", "parse worked: 1.0", "query: 1.0", "read: ['ann', 'bob']", "all: 1.0"):
+        assert line in printed
+
+
+def own_collector(folder: Path) -> None:
+    printed = run("own_collector.py", cwd=folder).splitlines()
+    assert printed == [
+        "is a collector: True",
+        "increment orders {'kind': 'book'}",
+        "gauge stock {}",
+        "timing order.time {}",
+    ]
+
+
+def cron_push(folder: Path) -> None:
+    assert run("cron_push.py", "--textfile", "backup.prom", cwd=folder) == "metrics were handed over\n"
+    families = {family.name for family in text_string_to_metric_families((folder / "backup.prom").read_text())}
+    assert families >= {"backup_duration", "backup_rows", "backup_last_success_timestamp_seconds"}
+    with receiver() as gateway:
+        run("cron_push.py", "--gateway", gateway.url, cwd=folder)
+        unreachable = gateway.url
+    [(method, path, page)] = gateway.requests
+    assert (method, path) == ("PUT", "/metrics/job/backup/instance/db-1")
+    assert b"backup_rows 499500" in page
+    assert run("cron_push.py", "--gateway", unreachable, cwd=folder).startswith("metrics were not handed over")
+
+
+def otlp(folder: Path) -> None:
+    with receiver() as collector:
+        printed = run(
+            "otlp.py",
+            cwd=folder,
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+            OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
+        )
+    assert printed == "taken\n"
+    assert {(method, path) for method, path, _ in collector.requests} == {("POST", "/v1/metrics")}
+    assert b"orders.taken" in collector.requests[0][2]
+
+
+def statsd(folder: Path) -> None:
+    with datagrams() as udp:
+        run("statsd.py", "127.0.0.1", str(udp.getsockname()[1]), cwd=folder)
+        lines = udp.recv(65_536).decode().splitlines()
+    assert {line.partition("|#")[0] for line in lines} == {
+        "shop.orders:5|c",
+        "shop.stock:42|g",
+        "shop.order.time:12.5|ms",
+    }
+    assert all("env:test" in line for line in lines)
+
+
+def fastapi_app(folder: Path) -> None:
+    program = """
+import asyncio, runpy, sys, httpx
+async def main():
+    app = runpy.run_path(sys.argv[1])["app"]
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop", follow_redirects=True) as client:
+        for number in range(3):
+            assert (await client.get(f"/orders/{number}")).json() == {"number": number}
+        print((await client.get("/metrics")).text)
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, EXAMPLES / "fastapi_app.py"],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'shop_requests_total{route="/orders/{number}"} 3.0' in done.stdout
+    assert "shop_order_time_count 3.0" in done.stdout
+
+
+def flask_under_gunicorn(folder: Path) -> None:
+    """Two workers, one page: the sum is right whichever of them answers."""
+    pytest.importorskip("gunicorn")
+    command = [sys.executable, "-m", "gunicorn", "--config", str(EXAMPLES / "gunicorn.conf.py"), "flask_app:app"]
+    settings = environment(
+        BIND="127.0.0.1:0", PYTHONDONTWRITEBYTECODE="1", PROMETHEUS_MULTIPROC_DIR=str(folder), PYTHONWARNINGS="default"
+    )
+    process = subprocess.Popen(command, cwd=EXAMPLES, env=settings, stderr=subprocess.PIPE, text=True)
+    watchdog = threading.Timer(TIMEOUT_SECONDS, process.kill)
+    watchdog.start()
+    try:
+        assert process.stderr is not None
+        log: list[str] = []
+        for line in process.stderr:
+            log.append(line)
+            if sum("Booting worker" in seen for seen in log) == 2:
+                break
+        listening = re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", "".join(log))
+        assert listening, log
+        port = int(listening[1])
+        drain = threading.Thread(target=process.stderr.read)
+        drain.start()
+        pids: set[int] = set()
+        asked = 0
+        while len(pids) < 2 and asked < 2000:
+            pids.add(json.loads(get(port, f"/orders/{asked}"))["pid"])
+            asked += 1
+        assert len(pids) == 2, f"one worker answered {asked} requests"
+        for _ in range(5):
+            page = get(port, "/metrics/").decode()
+            assert f'shop_requests_total{{route="/orders/<number>"}} {asked}.0' in page
+            assert "shop_workers 2.0" in page
+    finally:
+        watchdog.cancel()
+        process.terminate()
+        process.wait(TIMEOUT_SECONDS)
+    drain.join(TIMEOUT_SECONDS)
+    process.stderr.close()
+
+
+def get(port: int, path: str) -> bytes:
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", path)
+        with connection.getresponse() as response:
+            assert response.status == 200, response.read()
+            return response.read()
+    finally:
+        connection.close()
+
+
+def demo(folder: Path) -> None:
+    printed = run("demo.py", "--seconds", "2", cwd=folder)
+    assert "\033" not in printed  # plain where nobody looks
+    assert "\r" not in printed
+    assert max(map(len, printed.splitlines())) <= 100
+    assert len(re.findall(r"\bsame$", printed, re.MULTILINE)) == 4
+    assert re.search(r"dropped 0\.$", printed, re.MULTILINE)
+    assert re.search(r"increment with a label +[\d,]+ ns", printed)
+
+
+CASES: dict[str, Callable[[Path], None]] = {
+    "first_metric.py": first_metric,
+    "vault_client.py": vault_client,
+    "composite.py": composite,
+    "timed_functions.py": timed_functions,
+    "own_collector.py": own_collector,
+    "cron_push.py": cron_push,
+    "otlp.py": otlp,
+    "statsd.py": statsd,
+    "fastapi_app.py": fastapi_app,
+    "flask_app.py": flask_under_gunicorn,
+    "gunicorn.conf.py": flask_under_gunicorn,
+    "demo.py": demo,
+}
+BY_CASE = {case: name for name, case in CASES.items()}
+
+
+@pytest.mark.parametrize("case", BY_CASE, ids=lambda case: case.__name__)
+def test_the_example_does_what_it_says(case: Callable[[Path], None], tmp_path: Path) -> None:
+    case(tmp_path)
+
+
+def test_every_example_has_a_case() -> None:
+    assert {path.name for path in EXAMPLES.iterdir() if not path.name.startswith((".", "__"))} == set(CASES)
+
+
+def test_the_demo_scrapes_by_itself_without_a_prometheus(tmp_path: Path) -> None:
+    printed = run("demo.py", "--seconds", "1", cwd=tmp_path, PATH=str(tmp_path), GDS_CACHE_DIR=str(tmp_path))
+    assert "There is no Prometheus" in printed
+    assert len(re.findall(r"\bsame$", printed, re.MULTILINE)) == 4
+
+
+def test_a_prometheus_that_does_not_start_does_not_stop_the_demo(tmp_path: Path) -> None:
+    program = tmp_path / "prometheus"
+    program.write_text("#!/bin/sh\necho no\n")
+    program.chmod(0o755)
+    printed = run("demo.py", "--seconds", "1", cwd=tmp_path, PATH=str(tmp_path), GDS_CACHE_DIR=str(tmp_path))
+    assert "The demo scrapes by itself, because Prometheus cannot be started" in printed
+
+
+# A test run in the background ignores Ctrl-C, and what it starts inherits that.
+WITH_CTRL_C = """
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def interrupted(command: Sequence[str], after: str, **settings: str) -> tuple[int, str]:
+    """Exit code and output of a program that gets Ctrl-C when it has printed a line with ``after``."""
+    process = subprocess.Popen(command, env=environment(**settings), stdout=subprocess.PIPE, text=True)
+    watchdog = threading.Timer(TIMEOUT_SECONDS, process.kill)
+    watchdog.start()
+    try:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if after in line:
+                process.send_signal(signal.SIGINT)
+        return process.wait(), "".join(lines)
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def test_ctrl_c_ends_the_demo_with_its_summary(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITH_CTRL_C, str(EXAMPLES / "demo.py"), "--seconds", "3600"]
+    code, printed = interrupted(command, "Ctrl-C ends it", PATH=str(tmp_path), GDS_CACHE_DIR=str(tmp_path))
+    assert code == 0, printed
+    assert "In short" in printed
