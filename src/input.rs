@@ -14,6 +14,7 @@ use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyMapping, PyString};
 use smallvec::SmallVec;
 
 use crate::exit;
+use crate::sites::Parts;
 
 /// Label names and values; more than eight of them go to the heap.
 pub(crate) type Labels<'a> = SmallVec<[(&'a str, &'a str); 8]>;
@@ -88,17 +89,21 @@ pub(crate) fn number(value: Option<&Bound<'_, PyAny>>) -> Result<f64, Unusable> 
     }
 }
 
-/// Calls `then` with name and labels as text.
+/// Calls `then` with name and labels as text. `parts` are the objects of the call where they were collected already.
 #[inline]
 pub(crate) fn with_text<R>(
     name: &Bound<'_, PyAny>,
     labels: Option<&Bound<'_, PyAny>>,
+    parts: Option<&Parts>,
     then: impl FnOnce(&str, &[(&str, &str)]) -> R,
 ) -> Result<R, Unusable> {
     let mut borrowed = Labels::new();
     if let Ok(name) = name.cast_exact::<PyString>()
         && let Ok(name) = name.to_str()
-        && borrow_labels(labels, &mut borrowed)
+        && match parts {
+            Some(parts) => borrow_parts(parts, &mut borrowed),
+            None => borrow_labels(labels, &mut borrowed),
+        }
     {
         return Ok(then(name, &borrowed));
     }
@@ -128,6 +133,17 @@ fn borrow_labels<'a>(labels: Option<&'a Bound<'_, PyAny>>, into: &mut Labels<'a>
         }
     }
     true
+}
+
+/// As [`borrow_labels`], for objects that were taken from the `dict` already.
+#[inline]
+fn borrow_parts<'a>(parts: &'a Parts, into: &mut Labels<'a>) -> bool {
+    parts.get()[1..].chunks_exact(2).all(|pair| {
+        // SAFETY: as in `borrow_labels`: the caller's dict still holds these objects, since no Python code ran since
+        // they were taken from it.
+        let (name, value) = unsafe { (borrow_text(pair[0]), borrow_text(pair[1])) };
+        name.zip(value).map(|pair| into.push(pair)).is_some()
+    })
 }
 
 /// The text of an exact `str` that is valid UTF-8 (no lone surrogates).

@@ -1,5 +1,6 @@
 //! The four observing methods, the same for every native collector: read the arguments, record, swallow what fails.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gds_metrics::Error;
@@ -71,13 +72,15 @@ impl Counted {
 ///
 /// Its lock is only taken with the interpreter's lock held and never while waiting, so no fork finds it taken.
 #[derive(Default)]
-pub(crate) struct Descriptions(Mutex<Vec<(String, Description)>>);
+pub(crate) struct Descriptions(Mutex<HashMap<String, Description>>);
 
 impl Descriptions {
     /// Tells `view`, and remembers what it took.
     pub(crate) fn add(&self, view: &View, name: &str, description: Description) -> Result<(), Error> {
         view.describe(name, description.clone())?;
-        self.0.lock().push((name.to_owned(), description));
+        let mut all = self.0.lock();
+        let kept = all.entry(name.to_owned()).or_default();
+        *kept = description.or(std::mem::take(kept));
         Ok(())
     }
 
@@ -114,7 +117,7 @@ pub(crate) fn observe(
         {
             return Ok(Ok(()));
         }
-        input::with_text(name, labels, |name, labels| {
+        input::with_text(name, labels, counted.map(|_| &parts), |name, labels| {
             let outcome = collector.record(kind, name, value, labels, trace.as_ref());
             if let (Some(counted), Ok(())) = (counted, outcome) {
                 counted.sites.remember(py, kind, &parts, || counted.view.find(kind, name, labels));

@@ -155,8 +155,8 @@ impl Shown {
 
     /// What this process shows on `port` already, if `settings` fit it.
     fn served(ports: &Ports, settings: &Settings, port: u16) -> Result<Option<Arc<Self>>, Error> {
-        let on_port = ports.iter().filter(|(other, _)| *other == port && port != 0);
-        let shown = on_port.filter_map(|(_, shown)| shown.upgrade()).next();
+        let mut on_port = ports.iter().filter(|(other, _)| *other == port && port != 0);
+        let shown = on_port.find_map(|(_, shown)| shown.upgrade());
         match shown.as_ref().and_then(|shown| settings.conflict(&shown.settings)) {
             None => Ok(shown),
             Some(name) => Err(Error::setting(
@@ -409,7 +409,8 @@ impl PrometheusCore {
                 live.page.sample(&live.counted.view, &name, &labels)
             })
         };
-        let value = input::with_text(name, labels, read).map_err(|error| error.into_argument_error(name, labels))?;
+        let value =
+            input::with_text(name, labels, None, read).map_err(|error| error.into_argument_error(name, labels))?;
         value.map_err(|error| to_python(&error))
     }
 

@@ -72,8 +72,9 @@ impl Parts {
         (self.hash >> 48) % SLOTS
     }
 
+    /// The objects, which live as long as the caller's arguments do unchanged.
     #[inline]
-    fn get(&self) -> &[*mut ffi::PyObject] {
+    pub(crate) fn get(&self) -> &[*mut ffi::PyObject] {
         &self.objects[..self.len]
     }
 }

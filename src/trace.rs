@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gds_metrics::snapshot::TraceContext;
+use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
@@ -39,7 +40,33 @@ fn look(modules: &Bound<'_, PyDict>, loaded: usize) -> Option<TraceContext> {
         MODULES_WITHOUT.store(loaded, Ordering::Relaxed);
         return None;
     };
-    exit::calling_python(module.py(), || active(&module).ok())?.flatten()
+    exit::calling_python(module.py(), || of_context(&module).ok())?.flatten()
+}
+
+/// `opentelemetry.context.get_current`.
+static GET_CURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// The context asked about last, kept alive so that its address means this one, and the span that was active in it.
+///
+/// The lock is taken with the interpreter's lock held and never around Python code, so it is never waited for and no
+/// fork finds it taken.
+static LAST: Mutex<Option<(Py<PyAny>, Option<TraceContext>)>> = Mutex::new(None);
+
+/// A context never changes (specification, "Context"), so the same object has the same active span: only the first
+/// report within a span asks for its ids.
+fn of_context(module: &Bound<'_, PyAny>) -> PyResult<Option<TraceContext>> {
+    let py = module.py();
+    let find = || py.import("opentelemetry.context")?.getattr("get_current").map(Bound::unbind);
+    let context = GET_CURRENT.get_or_try_init(py, find)?.bind(py).call0()?;
+    if let Some((last, trace)) = &*LAST.lock()
+        && last.as_ptr() == context.as_ptr()
+    {
+        return Ok(*trace);
+    }
+    let trace = active(module)?;
+    let replaced = LAST.lock().replace((context.unbind(), trace));
+    drop(replaced); // after the lock is let go: this may run Python code
+    Ok(trace)
 }
 
 fn active(module: &Bound<'_, PyAny>) -> PyResult<Option<TraceContext>> {

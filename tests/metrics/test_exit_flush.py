@@ -310,7 +310,8 @@ metrics.increment("jobs")
 """
     with refusing_port() as url:
         program = run_program(code, url)
-    assert len(program.stderr.splitlines()) == 1
+    lines = program.stderr.splitlines()
+    assert [("not exported" in line, "(closed)" in line) for line in lines] == [(True, False), (False, True)]
 
 
 def test_a_collector_that_was_closed_is_let_go_of() -> None:

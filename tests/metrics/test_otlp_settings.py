@@ -288,7 +288,7 @@ def test_certificates_of_the_environment_that_are_missing_are_an_error() -> None
         ({"protocol": 5}, TypeError, r"^protocol=5: expected a str"),
         ({"temporality": "often"}, ValueError, r"^temporality=often: expected cumulative or delta or lowmemory$"),
         ({"compression": "zip"}, ValueError, r"^compression=zip: expected gzip or none$"),
-        ({"interval_seconds": 0}, ValueError, r"^interval_seconds=0: expected a number of seconds greater than zero"),
+        ({"interval_seconds": 0}, ValueError, r"^interval_seconds=0: expected a number of seconds from 0.001 to 1e9"),
         ({"interval_seconds": -1.5}, ValueError, r"^interval_seconds=-1.5: expected"),
         ({"interval_seconds": float("nan")}, ValueError, r"^interval_seconds=nan: expected"),
         ({"interval_seconds": "60"}, TypeError, r"^interval_seconds='60': expected a number of seconds"),

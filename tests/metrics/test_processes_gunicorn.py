@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 
@@ -60,9 +60,12 @@ class Gunicorn:
         wait_until(lambda: len(self.workers()) == WORKERS, what=self.log.read_text)
 
     def workers(self) -> set[int]:
-        return {
-            child.pid for child in psutil.Process(self.process.pid).children() if child.status() != psutil.STATUS_ZOMBIE
-        }
+        alive = set()
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):  # it ended while it was asked
+                if child.status() != psutil.STATUS_ZOMBIE:
+                    alive.add(child.pid)
+        return alive
 
     def request(self, path: str = "/") -> tuple[int, int]:
         """The worker that answered, and the process that made its collector."""

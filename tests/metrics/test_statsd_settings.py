@@ -34,7 +34,7 @@ from gds_metrics import StatsdMetrics
         ({"max_packet_bytes": 10}, ValueError, r"^max_packet_bytes=10: expected a whole number from 64 to 65507"),
         ({"max_packet_bytes": 65_508}, ValueError, r"^max_packet_bytes=65508: expected .*; the largest datagram$"),
         ({"max_packet_bytes": "1k"}, TypeError, r"^max_packet_bytes='1k': expected a whole number"),
-        ({"flush_interval_seconds": 0}, ValueError, r"^flush_interval_seconds=0: expected .* greater than zero$"),
+        ({"flush_interval_seconds": 0}, ValueError, r"^flush_interval_seconds=0: expected .* from 0.001 to 1e9$"),
         ({"flush_interval_seconds": -1}, ValueError, r"^flush_interval_seconds=-1: expected"),
         ({"flush_interval_seconds": float("inf")}, ValueError, r"^flush_interval_seconds=inf: expected"),
         ({"flush_interval_seconds": "1"}, TypeError, r"^flush_interval_seconds='1': expected a number of seconds$"),

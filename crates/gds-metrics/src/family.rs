@@ -65,6 +65,20 @@ pub struct Description {
     pub max_series: Option<usize>,
 }
 
+impl Description {
+    /// This, and what was said before where this says nothing.
+    #[must_use]
+    pub fn or(self, before: Self) -> Self {
+        Self {
+            help: self.help.or(before.help),
+            unit: self.unit.or(before.unit),
+            buckets: self.buckets.or(before.buckets),
+            aggregation: self.aggregation.or(before.aggregation),
+            max_series: self.max_series.or(before.max_series),
+        }
+    }
+}
+
 /// What a page says about a family.
 #[derive(Clone, Debug)]
 pub struct Meta {

@@ -625,13 +625,7 @@ impl View {
         }
         let mut descriptions = self.data.descriptions.write();
         let kept = descriptions.entry(name.to_owned()).or_default();
-        *kept = Description {
-            help: description.help.or(kept.help.take()),
-            unit: description.unit.or(kept.unit.take()),
-            buckets: description.buckets.or(kept.buckets.take()),
-            aggregation: description.aggregation.or(kept.aggregation),
-            max_series: description.max_series.or(kept.max_series),
-        };
+        *kept = description.or(std::mem::take(kept));
         Ok(())
     }
 

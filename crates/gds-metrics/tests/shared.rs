@@ -109,27 +109,6 @@ fn the_dead_are_folded_once_and_their_gauges_go() {
 }
 
 #[test]
-fn a_fold_that_was_killed_half_way_counts_nothing_twice() {
-    let folder = TempDir::new().expect("a folder");
-    let survivor = process(folder.path());
-    let dead = process(folder.path());
-    dead.view.increment("requests", 2.0, &[], None).expect("counted");
-    drop(dead);
-    let entries = fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("an entry").path());
-    let before: Vec<_> = entries
-        .filter(|path| path.extension().is_some_and(|other| other == "gds"))
-        .map(|path| (fs::read(&path).expect("read"), path))
-        .collect();
-    assert_eq!(survivor.sample("requests", &[]), Some(2.0));
-    // As if the fold had been killed after it replaced the archive and before it removed the file.
-    for (bytes, path) in before.iter().filter(|(_, path)| !path.exists()) {
-        fs::write(path, bytes).expect("written");
-    }
-    assert_eq!(survivor.sample("requests", &[]), Some(2.0));
-    assert_eq!(files(folder.path(), "gds"), 1);
-}
-
-#[test]
 fn torn_files_are_skipped_counted_and_set_aside() {
     let folder = TempDir::new().expect("a folder");
     let survivor = process(folder.path());

@@ -91,7 +91,8 @@ impl Folder {
                 _ => self.set_aside(ARCHIVE, &mut merge),
             }
         }
-        // Removed already, unless a scrape was killed before it could. What still stays must stay known.
+        // Gone already, unless a scrape was killed before it could remove them. What still stays must stay known.
+        let mut named = folded_before.len();
         folded_before.retain(|name| remove(&self.path.join(name)).is_err());
         let (living, dead) = self.files(&folded_before, &mut merge)?;
         let (mut folded, mut found) = (folded_before, 0);
@@ -106,10 +107,14 @@ impl Folder {
         // On a full disk the files of the dead stay as they are, on this page and until there is room.
         if found > 0 && self.write_archive(&merge.merged, &folded).is_ok() {
             merge.folded = found;
-            for name in &folded {
-                // Named in the archive, it is not counted again.
-                let _ = remove(&self.path.join(name));
-            }
+            named = folded.len();
+            found = 0;
+            // Named in the archive, none of them is counted again.
+            folded.retain(|name| remove(&self.path.join(name)).is_err());
+        }
+        // Names of files that are gone would be read, and looked for, by every scrape from now on.
+        if found == 0 && folded.len() < named {
+            let _ = self.write_archive(&merge.merged, &folded);
         }
         for reader in &living {
             // A living process's file is left where it is: its owner goes on writing to it.
@@ -163,7 +168,7 @@ impl Folder {
     }
 
     /// Replaces the archive in one step; `folded` are the files it contains and that are there yet.
-    fn write_archive(&self, merged: &Merged, folded: &[String]) -> io::Result<()> {
+    pub(super) fn write_archive(&self, merged: &Merged, folded: &[String]) -> io::Result<()> {
         let next = self.path.join(NEXT_ARCHIVE);
         // Made anew, whatever a scrape that was killed left there; this one holds the lock.
         remove(&next)?;

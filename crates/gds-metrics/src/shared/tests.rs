@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
 
+use super::merge::{Merged, Taking};
+use super::reader::Reader;
 use super::{Folder, Writer, lock};
 use crate::fork::tests::{Child, FORKS};
 use crate::page::RegistryPage;
@@ -161,4 +163,25 @@ fn what_a_killed_scrape_left_is_replaced() {
     process(folder.path()).increment(1.0);
     assert_eq!(survivor.sample("requests").to_bits(), 1_f64.to_bits());
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 3, "lock, archive and the survivor's file");
+}
+
+#[test]
+fn a_fold_that_was_killed_half_way_counts_nothing_twice() {
+    let _no_children = FORKS.read();
+    let path = TempDir::new().expect("a folder");
+    let survivor = process(path.path());
+    let dead = process(path.path());
+    dead.increment(2.0);
+    let file = dead.path.clone();
+    drop(dead);
+    // What a fold has done when it is killed before it removes the file.
+    let mut merged = Merged::default();
+    let reader = Reader::open(&fs::File::open(&file).expect("a file")).expect("whole");
+    merged.add(&reader, Taking::Dead).expect("whole");
+    let name = file.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+    Folder::open(path.path()).expect("a folder").write_archive(&merged, &[name]).expect("written");
+    for _ in 0..3 {
+        assert_eq!(survivor.sample("requests"), 2.0);
+        assert!(!file.exists());
+    }
 }
