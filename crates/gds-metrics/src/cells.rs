@@ -26,22 +26,29 @@ const SNAPSHOT_ATTEMPTS: usize = 1_000;
 /// The row of cells of one series.
 #[derive(Debug)]
 pub enum Cells {
-    /// Private to this process.
+    /// A counter's or gauge's, private to this process: right here, since most series are such.
+    Number([AtomicU64; NUMBER_LEN]),
+    /// A distribution's, private to this process.
     Heap(Box<[AtomicU64]>),
     /// In this process's file of a shared folder.
-    Mapped(MappedCells),
+    Mapped(Box<MappedCells>),
 }
 
 impl Cells {
-    /// `len` zeroed cells on the heap.
-    pub fn heap(len: usize) -> Self {
-        Self::Heap((0..len).map(|_| AtomicU64::new(0)).collect())
+    /// `len` zeroed cells of this process.
+    pub fn private(len: usize) -> Self {
+        if len == NUMBER_LEN {
+            Self::Number(Default::default())
+        } else {
+            Self::Heap((0..len).map(|_| AtomicU64::new(0)).collect())
+        }
     }
 
     /// The cells.
     #[inline]
     pub fn get(&self) -> &[AtomicU64] {
         match self {
+            Self::Number(cells) => cells,
             Self::Heap(cells) => cells,
             Self::Mapped(cells) => cells.get(),
         }
@@ -114,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_holds_whole_observations() {
-        let cells = Cells::heap(distribution_len(1));
+        let cells = Cells::private(distribution_len(1));
         let stop = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -137,7 +144,7 @@ mod tests {
 
     #[test]
     fn values_fall_into_their_bucket() {
-        let cells = Cells::heap(distribution_len(2));
+        let cells = Cells::private(distribution_len(2));
         for (value, bucket) in [(0.5, 0), (1.0, 0), (1.5, 1), (3.0, 2), (f64::NAN, 2), (f64::NEG_INFINITY, 0)] {
             assert_eq!(observe(cells.get(), &[1.0, 2.0], value), bucket);
         }

@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_slot_returns_what_was_stored_last() {
-        let cells = Cells::heap(cells_len(2));
+        let cells = Cells::private(cells_len(2));
         assert_eq!(load(cells.get(), 1), None);
         for fill in [1, 2] {
             store(cells.get(), &exemplar(1, fill));
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn readers_never_see_a_mixture() {
-        let cells = Cells::heap(cells_len(1));
+        let cells = Cells::private(cells_len(1));
         let stop = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
             for base in [1_u8, 100] {

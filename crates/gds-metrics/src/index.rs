@@ -13,10 +13,45 @@ use crate::key::{Key, StoredKey};
 /// Enough that eight threads rarely meet on one lock word, few enough that an empty registry stays small.
 const SHARDS: usize = 16;
 
-struct Entry<T> {
-    hash: u64,
-    key: StoredKey,
-    target: Arc<T>,
+/// A target that may know a key by itself, which then need not be kept beside it.
+pub trait Spelling {
+    /// Whether `key` is the target's own spelling.
+    fn has_spelling(&self, key: &Key<'_>) -> bool;
+    /// [`Key::hash`] of that spelling; only asked of targets that were inserted by it.
+    fn hash(&self) -> u64;
+}
+
+/// Two words: there is one for every series.
+enum Entry<T> {
+    /// Known by its own spelling.
+    Own(Arc<T>),
+    /// Known by a key that is kept.
+    Kept(Box<(StoredKey, Arc<T>)>),
+}
+
+impl<T: Spelling> Entry<T> {
+    #[inline]
+    fn is(&self, key: &Key<'_>) -> bool {
+        match self {
+            Self::Own(target) => target.has_spelling(key),
+            Self::Kept(kept) => kept.0.matches(key),
+        }
+    }
+
+    fn hash(&self) -> u64 {
+        match self {
+            Self::Own(target) => target.hash(),
+            Self::Kept(kept) => kept.0.hash(),
+        }
+    }
+
+    #[inline]
+    fn target(&self) -> &Arc<T> {
+        match self {
+            Self::Own(target) => target,
+            Self::Kept(kept) => &kept.1,
+        }
+    }
 }
 
 /// Keys as given -> shared targets (series).
@@ -34,7 +69,7 @@ impl<T> Default for Index<T> {
     }
 }
 
-impl<T> Index<T> {
+impl<T: Spelling> Index<T> {
     // The table below uses the low bits for the slot and the top seven as tag, so the shard comes from the middle.
     fn shard(&self, hash: u64) -> &RwLock<HashTable<Entry<T>>> {
         &self.shards[(hash >> 40) as usize % SHARDS].0
@@ -44,21 +79,25 @@ impl<T> Index<T> {
     #[inline]
     pub fn with<R>(&self, hash: u64, key: &Key<'_>, found: impl FnOnce(&Arc<T>) -> R) -> Option<R> {
         let table = self.shard(hash).read();
-        table.find(hash, |entry| entry.hash == hash && entry.key.matches(key)).map(|entry| found(&entry.target))
+        table.find(hash, |entry| entry.is(key)).map(|entry| found(entry.target()))
     }
 
-    /// Makes `key` lead to `target`; an entry that another thread made first stays.
-    pub fn insert(&self, hash: u64, key: &Key<'_>, target: Arc<T>) {
+    /// Makes `key` lead to `target`; an entry that another thread made first stays. With `own`, the key is the target's
+    /// own spelling. Returns whether there is a new entry.
+    pub fn insert(&self, hash: u64, key: &Key<'_>, target: Arc<T>, own: bool) -> bool {
         let mut table = self.shard(hash).write();
-        if table.find(hash, |entry| entry.hash == hash && entry.key.matches(key)).is_none() {
-            table.insert_unique(hash, Entry { hash, key: key.to_stored(), target }, |entry| entry.hash);
+        if table.find(hash, |entry| entry.is(key)).is_some() {
+            return false;
         }
+        let entry = if own { Entry::Own(target) } else { Entry::Kept(Box::new((key.to_stored(), target))) };
+        table.insert_unique(hash, entry, Entry::hash);
+        true
     }
 
     /// Forgets every entry whose target does not satisfy `keep`.
     pub fn retain(&self, keep: impl Fn(&T) -> bool) {
         for Shard(shard) in &self.shards {
-            shard.write().retain(|entry| keep(&entry.target));
+            shard.write().retain(|entry| keep(entry.target()));
         }
     }
 
@@ -66,7 +105,7 @@ impl<T> Index<T> {
     pub fn for_each(&self, mut each: impl FnMut(&Arc<T>)) {
         for Shard(shard) in &self.shards {
             for entry in shard.read().iter() {
-                each(&entry.target);
+                each(entry.target());
             }
         }
     }
@@ -87,14 +126,24 @@ mod tests {
     use super::*;
     use crate::key::{Kind, Scope};
 
+    impl Spelling for u32 {
+        fn has_spelling(&self, _: &Key<'_>) -> bool {
+            false
+        }
+
+        fn hash(&self) -> u64 {
+            0
+        }
+    }
+
     const SCOPE: Scope = Scope { view: 0, kind: Kind::Counter };
 
     #[test]
     fn a_key_finds_what_was_put_there_first() {
-        let index = Index::default();
+        let index: Index<u32> = Index::default();
         let key = Key { scope: SCOPE, name: "x", labels: &[("a", "b")] };
-        index.insert(key.hash(), &key, Arc::new(1));
-        index.insert(key.hash(), &key, Arc::new(2));
+        index.insert(key.hash(), &key, Arc::new(1), false);
+        index.insert(key.hash(), &key, Arc::new(2), false);
         assert_eq!(index.with(key.hash(), &key, |target| **target), Some(1));
         assert_eq!(index.len(), 1);
     }
@@ -105,7 +154,7 @@ mod tests {
         for n in 0..1000_u32 {
             let name = n.to_string();
             let key = Key { scope: SCOPE, name: &name, labels: &[] };
-            index.insert(key.hash(), &key, Arc::new(n));
+            index.insert(key.hash(), &key, Arc::new(n), false);
         }
         index.retain(|n| n % 10 == 0);
         assert_eq!(index.len(), 100);

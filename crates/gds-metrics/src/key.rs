@@ -86,9 +86,7 @@ impl Key<'_> {
     /// Hash of the key; the same for every process run, since nothing outside the process chooses names
     /// faster than `max_series` stops them.
     pub fn hash(&self) -> u64 {
-        let [low, high, kind] = self.scope.bytes();
-        let seed = u64::from(u32::from_le_bytes([low, high, kind, 0]));
-        let mut hasher = FixedState::with_seed(seed).build_hasher();
+        let mut hasher = hasher(self.scope.bytes());
         hasher.write(self.name.as_bytes());
         for (name, value) in self.labels {
             hasher.write(name.as_bytes());
@@ -117,6 +115,11 @@ impl Key<'_> {
     }
 }
 
+fn hasher([low, high, kind]: [u8; 3]) -> impl Hasher {
+    let seed = u64::from(u32::from_le_bytes([low, high, kind, 0]));
+    FixedState::with_seed(seed).build_hasher()
+}
+
 /// A key kept by an index: scope, then each part followed by a byte that no text contains.
 #[derive(Debug)]
 pub struct StoredKey(Box<[u8]>);
@@ -136,9 +139,15 @@ impl StoredKey {
         rest.is_empty()
     }
 
-    /// Bytes on the heap.
-    pub fn heap_bytes(&self) -> usize {
-        self.0.len()
+    /// [`Key::hash`] of the key it was made from.
+    pub fn hash(&self) -> u64 {
+        let (scope, parts) = self.0.split_at(3);
+        let mut hasher = hasher([scope[0], scope[1], scope[2]]);
+        // Every part ends with the byte, so what follows the last is not one more.
+        for part in parts.strip_suffix(&[END]).unwrap_or(parts).split(|byte| *byte == END) {
+            hasher.write(part);
+        }
+        hasher.finish()
     }
 }
 
@@ -160,7 +169,9 @@ mod tests {
             ("abcd", &[]),
             ("ab", &[("c", "d"), ("", "")]),
         ] {
-            assert!(!stored.matches(&Key { scope: SCOPE, name, labels }), "{name} {labels:?}");
+            let other = Key { scope: SCOPE, name, labels };
+            assert!(!stored.matches(&other), "{name} {labels:?}");
+            assert_eq!(other.to_stored().hash(), other.hash(), "{name} {labels:?}");
         }
     }
 

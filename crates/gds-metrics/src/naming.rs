@@ -93,6 +93,15 @@ pub fn canonical_labels<'a>(
     clean
 }
 
+/// Whether the labels were given as [`label_text`] shows them: same names, same order, nothing to escape, none empty.
+pub fn is_plain(given: &[(&str, &str)], shown: &[(Cow<'_, str>, Cow<'_, str>)]) -> bool {
+    let clean = |value: &str| !value.is_empty() && !value.contains(['\\', '"', '\n']);
+    given.len() == shown.len()
+        && given.iter().zip(shown).all(|((name, value), (shown_name, shown_value))| {
+            name == shown_name && value == shown_value && clean(value) && !name.contains('"')
+        })
+}
+
 /// `a="b",c="d"`, escaped as both text formats want it.
 pub fn label_text(labels: &[(Cow<'_, str>, Cow<'_, str>)]) -> String {
     let mut text = String::new();

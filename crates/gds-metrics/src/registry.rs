@@ -20,7 +20,7 @@ use crate::family::{Aggregation, Description, Family, Members, Meta};
 use crate::index::Index;
 use crate::key::{Key, Kind, Scope};
 use crate::naming::{self, Naming, TakenNames};
-use crate::series::{Labels, Series, Shape, value_of};
+use crate::series::{Export, Labels, Rare, Series, Shape, value_of};
 use crate::shared::Writer;
 use crate::snapshot::{self, Exemplar, TraceContext};
 
@@ -32,7 +32,7 @@ pub const DEFAULT_BUCKETS: [f64; 14] =
 pub const DEFAULT_MAX_SERIES: usize = 10_000;
 
 /// Spellings (orders of labels) of one series that get a fast look-up of their own.
-const MAX_ALIASES: u32 = 8;
+const MAX_ALIASES: u16 = 8;
 
 /// Families the registry shows about itself.
 pub(crate) const DROPPED: &str = "gds_metrics_dropped";
@@ -273,8 +273,12 @@ impl Registry {
         }
         let series = series?;
         if !series.is_overflow && series.aliases.load(Ordering::Relaxed) < MAX_ALIASES {
+            // Counted first, so that an expiry at this moment does not take the series for one without entries.
             series.aliases.fetch_add(1, Ordering::Relaxed);
-            self.index.insert(hash, key, Arc::clone(&series));
+            let own = series.is_spelled(key);
+            if !self.index.insert(hash, key, Arc::clone(&series), own) {
+                series.aliases.fetch_sub(1, Ordering::Relaxed);
+            }
         }
         Ok(series)
     }
@@ -307,7 +311,7 @@ impl Registry {
         let unit = described.unit.as_deref().unwrap_or(if kind == Kind::Timing { "seconds" } else { "" });
         let family = Arc::new(Family {
             name: Arc::from(shown),
-            shape: Arc::new(Shape { kind, bounds }),
+            shape: Arc::new(Shape { kind, view: view.number, name: Box::from(name), bounds }),
             aggregation: described.aggregation.unwrap_or_default(),
             meta: RwLock::new(Meta { help, unit: Arc::from(unit) }),
             max_series: described.max_series.unwrap_or(view.options.max_series),
@@ -318,8 +322,8 @@ impl Registry {
         family
     }
 
-    fn series(&self, family: &Family, labels: &[(&str, &str)]) -> std::result::Result<Arc<Series>, Refusal> {
-        let labels = self.canonical(family, labels);
+    fn series(&self, family: &Family, given: &[(&str, &str)]) -> std::result::Result<Arc<Series>, Refusal> {
+        let labels = self.canonical(family, given);
         let identity = self.identity(&labels);
         // A caller's own labels of this text mean the same series: a page must not show it twice.
         let is_overflow = |members: &Members| members.ordinary_len() >= family.max_series || identity == OVERFLOW;
@@ -346,7 +350,7 @@ impl Registry {
             return Ok(Arc::clone(overflow));
         }
         let labels = if is_overflow { vec![(Cow::Borrowed("overflow"), Cow::Borrowed("true"))] } else { labels };
-        let series = Arc::new(self.new_series(family, &labels, is_overflow)?);
+        let series = Arc::new(self.new_series(family, given, &labels, is_overflow)?);
         members.add(&series);
         Ok(series)
     }
@@ -354,24 +358,29 @@ impl Registry {
     fn new_series(
         &self,
         family: &Family,
+        given: &[(&str, &str)],
         labels: &[(Cow<'_, str>, Cow<'_, str>)],
         is_overflow: bool,
     ) -> std::result::Result<Series, Refusal> {
         let identity = self.identity(labels);
         // Other processes know a series by its text alone, so there the text is the identity.
         let text = if self.shared.is_some() { identity.clone() } else { naming::label_text(labels) };
-        let pairs = (self.naming == Naming::AsGiven).then(|| {
+        let export = (self.naming == Naming::AsGiven).then(|| {
             let parts = labels.iter().flat_map(|(name, value)| [name, value]);
-            parts.map(|part| Box::from(&**part)).collect()
+            Export::new(self.clock.now_nanos(), parts.map(|part| Box::from(&**part)).collect())
         });
         let cells = match &self.shared {
-            None => Cells::heap(family.shape.cells_len()),
+            None => Cells::private(family.shape.cells_len()),
             Some(writer) => writer.series(family, &text).map_err(|error| self.storage_error(&error))?,
         };
-        let identity = (identity != text).then(|| identity.into_boxed_str());
-        let created = self.clock.now_nanos();
-        let labels = Labels { text: text.into_boxed_str(), identity, pairs };
-        let series = Series::new(labels, Arc::clone(&family.shape), cells, created, is_overflow);
+        let labels = Labels {
+            len: labels.len(),
+            is_plain: naming::is_plain(given, labels),
+            is_overflow,
+            rare: Rare { identity: (identity != text).then(|| identity.into_boxed_str()), export },
+            text: text.into_boxed_str(),
+        };
+        let series = Series::new(labels, Arc::clone(&family.shape), cells);
         if self.track_updates {
             series.touch(self.clock.coarse_millis());
         }
@@ -448,11 +457,12 @@ fn snapshot_family(family: &Family, raw: &mut Vec<u64>) -> snapshot::Family {
     let meta = family.meta.read().clone();
     let mut series = Vec::with_capacity(family.len());
     family.for_each(|one| {
+        let Some(export) = one.export() else { return };
         one.read(raw);
         series.push(snapshot::Series {
-            id: one.id,
-            labels: one.pairs.clone().unwrap_or_default(),
-            created_nanos: one.created_nanos,
+            id: export.id,
+            labels: Arc::clone(&export.pairs),
+            created_nanos: export.created_nanos,
             value: value_of(family.shape.kind, raw),
             exemplars: one.exemplars(),
         });

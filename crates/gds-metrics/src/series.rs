@@ -1,11 +1,15 @@
 //! One series: its label text, made once, and its cells.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+
+use once_cell::race::OnceBox;
+use smallvec::SmallVec;
 
 use crate::cells::{self, Cells};
 use crate::exemplar;
-use crate::key::Kind;
+use crate::index::Spelling;
+use crate::key::{Key, Kind, Scope};
 use crate::shared::Writer;
 use crate::snapshot::{Exemplar, Value};
 
@@ -14,6 +18,10 @@ use crate::snapshot::{Exemplar, Value};
 pub struct Shape {
     /// The kind.
     pub kind: Kind,
+    /// View and name by which the family was first reported.
+    pub view: u16,
+    /// See `view`.
+    pub name: Box<str>,
     /// Finite upper bounds of the buckets; empty unless a distribution.
     pub bounds: Arc<[f64]>,
 }
@@ -37,55 +45,92 @@ impl Shape {
 /// One series.
 #[derive(Debug)]
 pub struct Series {
+    /// `a="b",c="d"` as on the page; empty without labels.
+    pub text: Box<str>,
+    /// What few series have.
+    rare: Option<Box<Rare>>,
+    shape: Arc<Shape>,
+    cells: Cells,
+    exemplars: OnceBox<Cells>,
+    /// Entries of the index that lead here.
+    pub(crate) aliases: AtomicU16,
+    /// Labels in `text`.
+    labels: u8,
+    /// Whether `text` is how the labels were given: in this order, with nothing changed or escaped.
+    is_plain: bool,
+    /// Whether it takes what `max_series` kept out.
+    pub is_overflow: bool,
+    removed: AtomicBool,
+}
+
+/// What only series of some registries have: there are many series, so each word of them counts.
+#[derive(Debug)]
+pub(crate) struct Rare {
+    /// The text without empty labels where that differs: to Prometheus an empty label is an absent one.
+    pub(crate) identity: Option<Box<str>>,
+    /// For providers that do not show text.
+    pub(crate) export: Option<Export>,
+}
+
+/// What a provider needs of a series that it exports instead of showing its text.
+#[derive(Debug)]
+pub struct Export {
     /// A number that no other series of this process ever has.
     pub id: u64,
     /// When it was made, nanoseconds since the Unix epoch.
     pub created_nanos: u64,
-    /// `a="b",c="d"` as on the page; empty without labels.
-    pub text: Box<str>,
-    /// The text without empty labels where that differs: to Prometheus an empty label is an absent one.
-    identity: Option<Box<str>>,
-    /// Label names and values in turn, for providers that do not show text.
-    pub pairs: Option<Arc<[Box<str>]>>,
-    /// Whether it takes what `max_series` kept out.
-    pub is_overflow: bool,
-    shape: Arc<Shape>,
-    cells: Cells,
-    exemplars: OnceLock<Box<Cells>>,
-    /// Entries of the index that lead here.
-    pub(crate) aliases: AtomicU32,
-    removed: AtomicBool,
+    /// Label names and values in turn.
+    pub pairs: Arc<[Box<str>]>,
+}
+
+impl Export {
+    pub(crate) fn new(created_nanos: u64, pairs: Arc<[Box<str>]>) -> Self {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), created_nanos, pairs }
+    }
 }
 
 /// What makes a series one and not another.
 pub(crate) struct Labels {
     pub(crate) text: Box<str>,
-    pub(crate) identity: Option<Box<str>>,
-    pub(crate) pairs: Option<Arc<[Box<str>]>>,
+    /// Number of labels; more than a byte holds are never plain.
+    pub(crate) len: usize,
+    pub(crate) is_plain: bool,
+    pub(crate) is_overflow: bool,
+    pub(crate) rare: Rare,
 }
 
-static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-
 impl Series {
-    pub(crate) fn new(labels: Labels, shape: Arc<Shape>, cells: Cells, created_nanos: u64, is_overflow: bool) -> Self {
+    pub(crate) fn new(labels: Labels, shape: Arc<Shape>, cells: Cells) -> Self {
+        let len = u8::try_from(labels.len);
+        let has_rare = labels.rare.identity.is_some() || labels.rare.export.is_some();
         Self {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            created_nanos,
             text: labels.text,
-            identity: labels.identity,
-            pairs: labels.pairs,
-            is_overflow,
+            rare: has_rare.then(|| Box::new(labels.rare)),
             shape,
             cells,
-            exemplars: OnceLock::new(),
-            aliases: AtomicU32::new(0),
+            exemplars: OnceBox::new(),
+            aliases: AtomicU16::new(0),
+            labels: len.unwrap_or(0),
+            is_plain: labels.is_plain && len.is_ok(),
+            is_overflow: labels.is_overflow,
             removed: AtomicBool::new(false),
         }
     }
 
+    /// What a provider needs that exports it; only in registries with names as given.
+    pub fn export(&self) -> Option<&Export> {
+        self.rare.as_ref()?.export.as_ref()
+    }
+
+    /// Whether `key` is this series by the spelling that its text tells.
+    pub(crate) fn is_spelled(&self, key: &Key<'_>) -> bool {
+        self.is_plain && self.has_spelling(key)
+    }
+
     /// The text by which two spellings of this series are recognised.
     pub fn identity(&self) -> &str {
-        self.identity.as_deref().unwrap_or(&self.text)
+        self.rare.as_ref().and_then(|rare| rare.identity.as_deref()).unwrap_or(&self.text)
     }
 
     /// Reports one value: an increment, a level, an observation; returns its exemplar slot.
@@ -127,7 +172,7 @@ impl Series {
                 (Some(writer), Cells::Mapped(cells)) => writer.exemplars(cells, exemplar::cells_len(slots)).ok(),
                 _ => None,
             };
-            Box::new(mapped.unwrap_or_else(|| Cells::heap(exemplar::cells_len(slots))))
+            Box::new(mapped.unwrap_or_else(|| Cells::private(exemplar::cells_len(slots))))
         });
         exemplar::store(cells.get(), seen);
     }
@@ -164,6 +209,39 @@ impl Series {
 
     pub(crate) fn remove(&self) {
         self.removed.store(true, Ordering::Release);
+    }
+}
+
+impl Spelling for Series {
+    // With as many labels on both sides, equal text means equal labels: a plain text has four quotes for every two
+    // labels, so a given value with a quote in it would make it longer than it can be.
+    fn has_spelling(&self, key: &Key<'_>) -> bool {
+        let shape = &self.shape;
+        if usize::from(self.labels) != key.labels.len()
+            || (shape.view, shape.kind) != (key.scope.view, key.scope.kind)
+            || *shape.name != *key.name
+        {
+            return false;
+        }
+        let mut rest = &*self.text;
+        for (name, value) in key.labels {
+            let label = rest.strip_prefix(name).and_then(|rest| rest.strip_prefix("=\""));
+            let Some(after) = label.and_then(|rest| rest.strip_prefix(value)?.strip_prefix('"')) else { return false };
+            rest = after.strip_prefix(',').unwrap_or(after);
+        }
+        rest.is_empty()
+    }
+
+    fn hash(&self) -> u64 {
+        let mut labels: SmallVec<[(&str, &str); 8]> = SmallVec::new();
+        let mut rest = &*self.text;
+        while let Some((name, after)) = rest.split_once("=\"") {
+            let (value, after) = after.split_once('"').unwrap_or((after, ""));
+            labels.push((name, value));
+            rest = after.strip_prefix(',').unwrap_or(after);
+        }
+        let scope = Scope { view: self.shape.view, kind: self.shape.kind };
+        Key { scope, name: &self.shape.name, labels: &labels }.hash()
     }
 }
 

@@ -201,7 +201,7 @@ proptest! {
 
     #[test]
     fn totals_equal_a_model(
-        updates in prop::collection::vec(("[a-c.]{1,2}", prop::collection::btree_map("[a-b]", "[x\"\\\\\n]{0,2}", 0..3), 0_u32..1000), 0..200),
+        updates in prop::collection::vec(("[a-c.]{1,2}", prop::collection::btree_map("[a-b]", "[ab=,\"\\\\\n]{0,5}", 0..3), 0_u32..1000), 0..200),
     ) {
         let (page, view) = setup(RegistryOptions::default());
         let mut model: HashMap<_, f64> = HashMap::new();

@@ -233,7 +233,7 @@ fn archive_bytes(merged: &Merged, folded: &[String]) -> Vec<u8> {
             }
             if !series.exemplars.is_empty() {
                 let slots = if family.kind == Kind::Counter { 1 } else { family.bounds.len() + 1 };
-                let cells = cells::Cells::heap(exemplar::cells_len(slots));
+                let cells = cells::Cells::private(exemplar::cells_len(slots));
                 series.exemplars.iter().for_each(|one| exemplar::store(cells.get(), one));
                 let row: Vec<u64> =
                     cells.get().iter().map(|cell| cell.load(std::sync::atomic::Ordering::Relaxed)).collect();

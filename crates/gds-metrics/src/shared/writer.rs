@@ -110,13 +110,15 @@ impl Writer {
             number
         };
         let len = family.shape.cells_len();
-        self.append(&mut state, spare, format::SERIES, number, len as u64, text.as_bytes(), len).map(Cells::Mapped)
+        self.append(&mut state, spare, format::SERIES, number, len as u64, text.as_bytes(), len)
+            .map(|cells| Cells::Mapped(Box::new(cells)))
     }
 
     /// Adds room for the exemplars of a series.
     pub(crate) fn exemplars(&self, series: &MappedCells, len: usize) -> io::Result<Cells> {
         let mut state = self.state.lock();
-        self.append(&mut state, SPARE, format::EXEMPLARS, series.record, len as u64, &[], len).map(Cells::Mapped)
+        self.append(&mut state, SPARE, format::EXEMPLARS, series.record, len as u64, &[], len)
+            .map(|cells| Cells::Mapped(Box::new(cells)))
     }
 
     /// Appends a record, leaving `spare` bytes of the mapping free.

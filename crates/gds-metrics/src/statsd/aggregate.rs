@@ -106,7 +106,7 @@ impl Aggregate {
         let series = self.series_of(family, key.scope.kind, &name, tags);
         if series.aliases.load(Ordering::Relaxed) < MAX_ALIASES {
             series.aliases.fetch_add(1, Ordering::Relaxed);
-            self.index.insert(hash, key, Arc::clone(&series));
+            self.index.insert(hash, key, Arc::clone(&series), false);
         }
         Ok(series)
     }

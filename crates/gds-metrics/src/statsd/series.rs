@@ -9,6 +9,19 @@ use rand::Rng;
 use crate::key::Kind;
 
 use super::{Outcome, Reason};
+use crate::index::Spelling;
+use crate::key::Key;
+
+impl Spelling for Series {
+    // Its text is made for the wire: every key is kept.
+    fn has_spelling(&self, _: &Key<'_>) -> bool {
+        false
+    }
+
+    fn hash(&self) -> u64 {
+        0
+    }
+}
 
 /// A name with tags, rendered once, and what was reported since the last flush.
 pub(super) struct Series {
