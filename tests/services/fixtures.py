@@ -74,9 +74,7 @@ def prometheus_factory() -> Iterator[PrometheusFactory]:
             *,
             scrape_interval_ms: int = 500,
         ) -> Prometheus:
-            return servers.enter_context(
-                Prometheus(scrape_configs, extra_flags, scrape_interval_ms=scrape_interval_ms)
-            )
+            return servers.enter_context(Prometheus(scrape_configs, extra_flags, scrape_interval_ms=scrape_interval_ms))
 
         yield start
 

@@ -224,9 +224,7 @@ def _download_debian(service: Service, apt: str, package: str, work: Path) -> Pa
         _run(service, fetch, download, timeout_seconds=_APT_TIMEOUT_SECONDS)
     files = list(download.glob("*.deb"))
     if len(files) != 1:
-        raise ServiceUnavailable(
-            f"{service.name}: apt-get download {package} left {len(files)} packages, expected 1"
-        )
+        raise ServiceUnavailable(f"{service.name}: apt-get download {package} left {len(files)} packages, expected 1")
     return files[0]
 
 
@@ -300,13 +298,9 @@ def _run(
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             if isinstance(error, subprocess.TimeoutExpired):
-                raise ServiceUnavailable(
-                    f"{service.name}: {words} did not end in {timeout_seconds} seconds"
-                ) from None
+                raise ServiceUnavailable(f"{service.name}: {words} did not end in {timeout_seconds} seconds") from None
             raise
     if process.returncode != 0:
         lines = output.decode(errors="replace").strip().splitlines()
         tail = "\n".join(lines[-15:])
-        raise ServiceUnavailable(
-            f"{service.name}: {words} exited with {process.returncode}:\n{tail}"
-        )
+        raise ServiceUnavailable(f"{service.name}: {words} exited with {process.returncode}:\n{tail}")

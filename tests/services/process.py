@@ -242,9 +242,7 @@ class Server:
         assert process is not None, "called by start only"
         code = process.poll()
         if code is not None:
-            raise ServerFailed(
-                f"{self.name} exited with {code} before it was ready; {self._log_tail()}"
-            )
+            raise ServerFailed(f"{self.name} exited with {code} before it was ready; {self._log_tail()}")
         return self._is_ready()
 
     @property
@@ -276,9 +274,7 @@ class Server:
                     continue
             self._leases.enter_context(lease)
             return port
-        raise ServerFailed(
-            f"{self.name}: 200 ports tried in {_PORTS.start}-{_PORTS.stop}, all taken"
-        )
+        raise ServerFailed(f"{self.name}: 200 ports tried in {_PORTS.start}-{_PORTS.stop}, all taken")
 
     def _unix_path(self, name: str) -> Path:
         """A path in the folder that is short enough for a unix socket."""

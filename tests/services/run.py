@@ -182,9 +182,7 @@ class Prometheus(Server):
         if data["resultType"] == "scalar":
             return [_sample({"metric": {}, "value": data["result"]})]
         if data["resultType"] != "vector":
-            raise ServerFailed(
-                f"{expression!r} gives a {data['resultType']}, expected a vector or a scalar"
-            )
+            raise ServerFailed(f"{expression!r} gives a {data['resultType']}, expected a vector or a scalar")
         return [_sample(element) for element in data["result"]]
 
     def query_exemplars(
@@ -382,9 +380,7 @@ class OtelCollector(Server):
             if metric["name"] == name
         ]
 
-    def wait_for(
-        self, name: str, timeout_seconds: float = WAIT_TIMEOUT_SECONDS
-    ) -> list[ReceivedMetric]:
+    def wait_for(self, name: str, timeout_seconds: float = WAIT_TIMEOUT_SECONDS) -> list[ReceivedMetric]:
         """``metrics_named``, once there is one; raises ``TimeoutError`` with the names received."""
 
         def state() -> str:
@@ -397,9 +393,7 @@ class OtelCollector(Server):
             }
             return f"metric {name!r}, received {sorted(names)}"
 
-        return wait_until(
-            lambda: self.metrics_named(name), timeout_seconds=timeout_seconds, what=state
-        )
+        return wait_until(lambda: self.metrics_named(name), timeout_seconds=timeout_seconds, what=state)
 
     @property
     def _scheme(self) -> str:
@@ -450,11 +444,7 @@ class OtelCollector(Server):
     def _is_ready(self) -> bool:
         # It has no page that says so without a further extension; the line follows the start of
         # every component, and the ports show that the receivers are among them.
-        return (
-            "Everything is ready" in self.log()
-            and accepts_tcp(self._grpc_port)
-            and accepts_tcp(self._http_port)
-        )
+        return "Everything is ready" in self.log() and accepts_tcp(self._grpc_port) and accepts_tcp(self._http_port)
 
 
 class StatsdExporter(Server):

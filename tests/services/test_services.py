@@ -116,9 +116,7 @@ def client_tls(files: ServerTls) -> ssl.SSLContext:
 def post(url: str, body: bytes, content_type: str, tls: ssl.SSLContext | None = None) -> int:
     """POST and return the status."""
     parts = urlsplit(url)
-    connection = (
-        HTTPConnection(parts.netloc) if tls is None else HTTPSConnection(parts.netloc, context=tls)
-    )
+    connection = HTTPConnection(parts.netloc) if tls is None else HTTPSConnection(parts.netloc, context=tls)
     try:
         connection.request("POST", parts.path, body, {"Content-Type": content_type})
         with connection.getresponse() as response:
@@ -410,12 +408,8 @@ def test_machine_without_apt_gets_a_reason() -> None:
         install_module.install("missing")
 
 
-@pytest.mark.parametrize(
-    ("version", "accepted"), [("0.9", False), ("1.0", True), ("1.0.1", True), ("1.10", True)]
-)
-def test_binary_on_the_path_is_used_when_new_enough(
-    missing_service: Path, version: str, accepted: bool
-) -> None:
+@pytest.mark.parametrize(("version", "accepted"), [("0.9", False), ("1.0", True), ("1.0.1", True), ("1.10", True)])
+def test_binary_on_the_path_is_used_when_new_enough(missing_service: Path, version: str, accepted: bool) -> None:
     binary = missing_service / "gds-no-such-binary"
     script(binary, f"print('missing, version {version}+ds')")
     found = install_module.installed(MISSING)
@@ -445,9 +439,7 @@ def test_unavailable_service_skips_but_fails_in_ci(monkeypatch: pytest.MonkeyPat
         require_service("missing")
 
 
-def test_cache_folder_follows_the_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GDS_CACHE_DIR", str(tmp_path))
     assert install_module.cache_folder() == tmp_path
     monkeypatch.delenv("GDS_CACHE_DIR")
