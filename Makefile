@@ -93,7 +93,7 @@ $(VENV_MADE): $(LOCK)
 $(WHEEL_BUILT): $(WHEEL_SOURCES) | $(VENV_MADE)
 	$(say) "building the release wheel (some minutes the first time)"
 	@rm -f dist/*.whl
-	@$(VENV)/bin/maturin build --quiet --release --locked --interpreter $(PY) --out dist
+	@CARGO_TERM_QUIET=true $(VENV)/bin/maturin build --quiet --release --locked --interpreter $(PY) --out dist
 	@touch $@
 
 $(WHEEL_INSTALLED): $(WHEEL_BUILT) $(VENV_MADE)

@@ -10,18 +10,38 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["DEFAULT_TIMEOUT_SECONDS", "Collector"]
+__all__ = ["DEFAULT_TIMEOUT_SECONDS", "Collector", "Managed"]
 
 DEFAULT_TIMEOUT_SECONDS = 5.0
 """How long `flush` and `close` wait unless they are told."""
 
 
-class Collector:
-    """A collector that keeps nothing back: descriptions are ignored, nothing needs closing.
+class Managed:
+    """True, whatever it holds, so that ``metrics or NoOpMetrics()`` keeps it; a context manager that closes itself."""
 
-    Every collector is true, whatever it holds, so that ``metrics or NoOpMetrics()`` keeps it, and
-    is a context manager that closes it.
-    """
+    __slots__ = ()
+
+    def close(self, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> None:
+        """Let go of what is held; may be called again."""
+        raise NotImplementedError
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Collector(Managed):
+    """A collector that keeps nothing back: descriptions are ignored, nothing needs closing."""
 
     __slots__ = ("__weakref__",)
 
@@ -65,17 +85,3 @@ class Collector:
             timeout_seconds: How long to wait at most.
         """
         self.flush(timeout_seconds)
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gds_metrics._collector import Managed
 from gds_metrics._exit import close_at_exit, is_closed
 from gds_metrics._settings import DEFAULT_BUCKETS, checked_buckets, log_failure, seconds, text, whole
 from gds_native._lib import OtlpCore
@@ -11,10 +12,8 @@ from gds_native._lib import OtlpCore
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
 
     from opentelemetry.metrics import MeterProvider
-    from typing_extensions import Self
 
     from gds_metrics._meter import MeterCollector
 
@@ -24,7 +23,7 @@ _DEFAULT_SERVICE_NAME = "gds_service"
 _DEFAULT_SERVICE_VERSION = "1.0.0"
 
 
-class OpenTelemetryMetrics(OtlpCore):
+class OpenTelemetryMetrics(Managed, OtlpCore):
     """Exports to an OpenTelemetry receiver over OTLP, from Rust, without the OpenTelemetry SDK.
 
     Totals are kept in memory and exported periodically and when the collector is closed. While the receiver is away
@@ -177,20 +176,6 @@ class OpenTelemetryMetrics(OtlpCore):
             log_failure("the last metrics were not exported: %s", error)
         finally:
             is_closed(self)
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"OpenTelemetryMetrics(service_name={self._service_name!r})"

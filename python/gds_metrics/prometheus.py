@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from gds_metrics._collector import Managed
 from gds_metrics._settings import DEFAULT_BUCKETS, checked_buckets, seconds, text, whole
 from gds_metrics._settings import path as _path
 from gds_native._lib import PrometheusCore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
-
-    from typing_extensions import Self
 
     from gds_metrics._web import AsgiApp, WsgiApp
 
 __all__ = ["DEFAULT_BUCKETS", "PrometheusMetrics"]
 
 
-class PrometheusMetrics(PrometheusCore):
+class PrometheusMetrics(Managed, PrometheusCore):
     """Counts in memory and shows the page that Prometheus scrapes.
 
     Reporting costs a look-up and an atomic addition, never waits for a scrape and never raises; what it cannot take is
@@ -267,20 +265,6 @@ class PrometheusMetrics(PrometheusCore):
     def close(self, timeout_seconds: float = 5.0) -> None:  # noqa: ARG002 - stopping does not wait
         """Stop serving, unless another collector of this process shares the port. Reporting afterwards still counts."""
         self._stop()
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         if not hasattr(self, "_multiprocess_dir"):  # shown in the traceback of a constructor that failed

@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from gds_metrics._collector import Managed
 from gds_metrics._exit import close_at_exit, is_closed
 from gds_metrics._settings import log_failure, seconds, text, whole
 from gds_native._lib import StatsdCore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
-    from typing_extensions import Self
 
 __all__ = ["StatsdMetrics"]
 
 
-class StatsdMetrics(StatsdCore):
+class StatsdMetrics(Managed, StatsdCore):
     """Sends to a StatsD server, with DogStatsD tags, over UDP or a Unix datagram socket.
 
     Counters and gauges are added up here and sent once an interval; samples of histograms and timings are kept and sent
@@ -112,20 +111,6 @@ class StatsdMetrics(StatsdCore):
             log_failure("the last metrics were not sent to StatsD: %s", error)
         finally:
             is_closed(self)
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         if self._socket_path is not None:
