@@ -13,7 +13,7 @@ use gds_metrics::key::Kind;
 use gds_metrics::page::{self, RegistryPage};
 use gds_metrics::push::{self, PushTarget};
 use gds_metrics::registry::{Refusal, Registry, RegistryOptions, ViewOptions};
-use gds_metrics::shared::{Folder, Writer};
+use gds_metrics::shared::{Folder, PortClaim, Writer};
 use gds_metrics::snapshot::TraceContext;
 use parking_lot::{Mutex, MutexGuard};
 use pyo3::exceptions::PyRuntimeError;
@@ -48,8 +48,14 @@ struct Settings {
 struct Shown {
     registry: Arc<Registry>,
     page: Arc<RegistryPage>,
-    server: Mutex<Option<Server>>,
+    server: Mutex<Option<Serving>>,
     settings: Settings,
+}
+
+/// A server, and where processes share its port, the claim to it.
+struct Serving {
+    server: Server,
+    _claim: Option<PortClaim>,
 }
 
 /// A collector in one process: the parent's, or a forked child's.
@@ -176,17 +182,24 @@ impl Shown {
         runtime: &tokio::runtime::Handle,
     ) -> Result<u16, Error> {
         let mut server = self.server.lock();
-        if let Some(server) = &*server {
-            return Ok(server.local_addr().port());
+        if let Some(serving) = &*server {
+            return Ok(serving.server.local_addr().port());
         }
         if options.port != 0 && ports.iter().any(|(port, _)| *port == options.port) {
             let expected = "a port that no other collector of this process serves; collectors share one if both are \
                             constructed with start_server=True";
             return Err(Error::setting("port", &options.port, expected));
         }
+        let folder = self.settings.folder()?;
+        let wanted = folder.as_ref().filter(|_| options.port != 0);
+        let claim = wanted.map(|folder| folder.claim_port(&options.addr, options.port)).transpose()?;
         let started = Server::start(options, Arc::clone(&self.page) as Arc<dyn Page>, runtime)?;
         let port = started.local_addr().port();
-        *server = Some(started);
+        let claim = match (claim, folder) {
+            (None, Some(folder)) => Some(folder.join_port(port)?),
+            (claim, _) => claim,
+        };
+        *server = Some(Serving { server: started, _claim: claim });
         ports.push((port, Arc::downgrade(self)));
         Ok(port)
     }
@@ -201,7 +214,7 @@ impl Live {
     fn port(&self) -> Option<u16> {
         let shown = self.shown.lock();
         let server = shown.server.lock();
-        server.as_ref().map(|server| server.local_addr().port())
+        server.as_ref().map(|serving| serving.server.local_addr().port())
     }
 }
 

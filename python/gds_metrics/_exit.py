@@ -11,6 +11,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from gds_native._lib import interpreter_ends
+
 if TYPE_CHECKING:
     from typing import Protocol
 
@@ -79,6 +81,8 @@ def _finalize_worker() -> None:
 
 
 def _close_all() -> None:
+    # Threads that go on reporting are not told that their collector is closed: it is not news at the end.
+    interpreter_ends()
     from contextlib import suppress
     from time import monotonic
 

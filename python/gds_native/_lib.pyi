@@ -7,13 +7,16 @@ from typing import Any, TypeAlias
 
 from typing_extensions import Self, disjoint_base
 
-__all__ = ["NoOpMetrics", "OtlpCore", "PrometheusCore", "StatsdCore", "empty_call"]
+__all__ = ["NoOpMetrics", "OtlpCore", "PrometheusCore", "StatsdCore", "empty_call", "interpreter_ends"]
 
 _Path: TypeAlias = str | PathLike[str]
 _Labels: TypeAlias = dict[str, str] | None
 
 def empty_call(name: object, value: object = None, labels: object = None) -> None:
     """Takes the arguments of an observing method and does nothing: what benchmarks compare a collector with."""
+
+def interpreter_ends() -> None:
+    """Waits, for 2 seconds at most, until no observing call of another thread is in Python code, and lets none in."""
 
 class NoOpMetrics:
     """Does nothing, as cheaply as a call can."""

@@ -178,13 +178,10 @@ metrics.gauge("held", 4)
 
 def test_a_scrape_of_the_port_that_workers_share_shows_the_sum(folder: Path) -> None:
     with ExitStack() as stack:
-        # Keeps a free port for the workers, without listening on it.
-        keeper = stack.enter_context(socket.socket())
-        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        keeper.bind(("127.0.0.1", 0))
-        port = keeper.getsockname()[1]
+        programs = [stack.enter_context(Program(setup(folder, "port=0, addr='127.0.0.1'")))]
+        port = programs[0].ask("metrics.port")
         serving = setup(folder, f"port={port}, addr='127.0.0.1'")
-        programs = [stack.enter_context(Program(serving)) for _ in range(3)]
+        programs += [stack.enter_context(Program(serving)) for _ in range(2)]
         for program in programs:
             program.do("metrics.describe('who', aggregation='pid'); metrics.gauge('who', 1)")
         for total in range(1, 21):
@@ -196,6 +193,16 @@ def test_a_scrape_of_the_port_that_workers_share_shows_the_sum(folder: Path) -> 
         for program in programs[:2]:
             program.kill()
         assert "\nrequests_total 20.0\n" in http_text(port, "/metrics")
+
+
+def test_a_port_of_another_program_is_taken_also_where_that_one_shares_it(folder: Path, tmp_path: Path) -> None:
+    with Program(setup(tmp_path / "other")) as other:
+        # A port that is not 0 is what programs share; one that was free a moment ago is as good as any.
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            number = free.getsockname()[1]
+        assert other.ask(f"metrics.start_server({number})") == number
+        with pytest.raises(OSError, match=f"port {number}"):
+            PrometheusMetrics(port=number, multiprocess_dir=folder)
 
 
 def test_files_of_others_in_the_folder_are_left_alone(folder: Path, start: Callable[[], Program]) -> None:

@@ -222,3 +222,23 @@ fn living_processes_are_read_while_they_write() {
     assert_eq!(reader.sample("all", &[]), Some(20_000.0));
     assert_eq!(reader.sample("gds_metrics_multiprocess_skipped_total", &[("reason", "torn")]), None);
 }
+
+#[test]
+fn a_port_is_for_the_processes_of_one_folder() {
+    let (ours, others) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    let ours = Folder::open(ours.path()).expect("a folder");
+    let error = ours.claim_port("127.0.0.1", port).expect_err("taken").to_string();
+    assert!(error.contains(&port.to_string()) && error.contains("port="), "{error}");
+    drop(taken);
+    let first = ours.claim_port("127.0.0.1", port).expect("free");
+    let second = ours.claim_port("127.0.0.1", port).expect("shared");
+    let listening = std::net::TcpListener::bind(("127.0.0.1", port)).expect("still free for its owner");
+    drop(first);
+    ours.claim_port("127.0.0.1", port).expect("shared with the second");
+    Folder::open(others.path()).expect("a folder").claim_port("127.0.0.1", port).expect_err("taken by another program");
+    drop(second);
+    ours.claim_port("127.0.0.1", port).expect_err("listened on, and claimed by nobody of this folder");
+    drop(listening);
+}

@@ -300,6 +300,11 @@ impl Drop for Open {
     }
 }
 
+/// Whether the port could be listened on by this process alone; what it opens it closes again.
+pub(crate) fn probe(addr: &str, port: u16) -> Result<()> {
+    listen(addr, port, false).map(drop)
+}
+
 /// A listening socket on the first address that `addr` stands for and this machine has.
 fn listen(addr: &str, port: u16, reuse_port: bool) -> Result<Socket> {
     let mut failure = None;

@@ -49,16 +49,19 @@ pub struct Merge {
 impl Folder {
     /// Uses `path`, making it if needed.
     pub fn open(path: &Path) -> Result<Self> {
-        let unusable = |source| Error::File {
+        let folder = Self { path: path.to_owned() };
+        let made = fs::create_dir_all(path).and_then(|()| folder.lock_file());
+        made.map_err(|source| folder.unusable(source))?;
+        Ok(folder)
+    }
+
+    pub(super) fn unusable(&self, source: io::Error) -> Error {
+        Error::File {
             setting: "multiprocess_dir",
-            path: path.to_owned(),
+            path: self.path.clone(),
             remedy: "name a folder on a local disk that this program may write to",
             source,
-        };
-        fs::create_dir_all(path).map_err(unusable)?;
-        let folder = Self { path: path.to_owned() };
-        folder.lock_file().map_err(unusable)?;
-        Ok(folder)
+        }
     }
 
     /// The folder.

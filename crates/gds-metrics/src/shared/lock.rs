@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::fork;
 
-/// An exclusive lock on a file, held until this is dropped or the process ends.
+/// A lock on a file, exclusive unless it says otherwise, held until this is dropped or the process ends.
 #[derive(Debug)]
 pub(super) struct Lock {
     file: ManuallyDrop<File>,
@@ -47,6 +47,22 @@ impl Lock {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Lets others share it, now and from now on.
+    pub(super) fn shared(self) -> io::Result<Self> {
+        loop {
+            match flock(&*self.file, FlockOperation::LockShared) {
+                Ok(()) => return Ok(self),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Shares it with others, waiting for one who has it for himself, for moments only.
+    pub(super) fn share(file: File) -> io::Result<Self> {
+        Self::over(file).shared()
     }
 
     /// Named to the fork handler before it is locked, so that no child is ever born with a locked copy.

@@ -14,6 +14,7 @@ mod format;
 mod lock;
 mod mapped;
 mod merge;
+mod port;
 mod reader;
 mod writer;
 
@@ -23,4 +24,5 @@ mod tests;
 pub use archive::{Folder, Merge};
 pub use mapped::MappedCells;
 pub use merge::{Merged, MergedFamily, MergedSeries};
+pub use port::PortClaim;
 pub use writer::Writer;

@@ -1,0 +1,41 @@
+//! One port for the processes of one program, and for nobody else.
+//!
+//! Processes that share a folder listen on one port together (`SO_REUSEPORT`), and the kernel would let any other program
+//! of the same user join them. So the first of them makes sure that the port is free, and the others see by a lock in
+//! the folder that one of theirs has it.
+
+use std::fs::File;
+use std::io;
+use std::time::Duration;
+
+use super::archive::Folder;
+use super::lock::Lock;
+use crate::error::Result;
+use crate::http::server;
+
+/// The right to listen on a port with the other processes of the folder, for as long as it is kept.
+#[derive(Debug)]
+pub struct PortClaim(#[allow(dead_code)] Lock);
+
+impl Folder {
+    /// Claims `port`, to listen on it afterwards; fails with [`crate::Error::Listen`] if another program listens there.
+    pub fn claim_port(&self, addr: &str, port: u16) -> Result<PortClaim> {
+        match self.port_file(port).and_then(|file| Lock::within(file, Duration::ZERO)) {
+            Ok(first) => {
+                server::probe(addr, port)?;
+                first.shared().map(PortClaim).map_err(|source| self.unusable(source))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.join_port(port),
+            Err(error) => Err(self.unusable(error)),
+        }
+    }
+
+    /// Claims a port on which this process listens already, so that others of the folder may join it.
+    pub fn join_port(&self, port: u16) -> Result<PortClaim> {
+        self.port_file(port).and_then(Lock::share).map(PortClaim).map_err(|source| self.unusable(source))
+    }
+
+    fn port_file(&self, port: u16) -> io::Result<File> {
+        File::options().create(true).truncate(false).write(true).open(self.path().join(format!("port-{port}")))
+    }
+}
