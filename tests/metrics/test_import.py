@@ -8,9 +8,8 @@ import sys
 import zipfile
 from pathlib import Path
 
-import pytest
-
 from tests.metrics.programs import environment, run
+from tests.services.fixtures import missing
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,7 +55,7 @@ assert not logging.getLogger().handlers
 def wheel() -> Path:
     found = sorted((ROOT / "dist").glob("gds_telemetry-*.whl"))
     if not found:
-        pytest.skip("dist/ has no wheel; `make wheel` builds it")
+        missing("dist/ has no wheel; `make wheel` builds it")
     assert len(found) == 1
     return found[0]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import pytest
 
@@ -24,6 +24,7 @@ from .run import (
 )
 
 __all__ = [
+    "missing",
     "otel_collector",
     "otel_collector_factory",
     "prometheus_factory",
@@ -52,14 +53,19 @@ class OtelCollectorFactory(Protocol):
     def __call__(self, *, tls: ServerTls | None = None) -> OtelCollector: ...
 
 
+def missing(reason: str) -> NoReturn:
+    """Skip the test for want of something this machine does not have; in CI, where nothing is skipped, fail it."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
 def require_service(name: str) -> None:
     """Go on when the service is there, skip the test when it cannot be, fail it in CI."""
     try:
         install(name)
     except ServiceUnavailable as refusal:
-        if os.environ.get("CI") == "true":
-            pytest.fail(refusal.reason, pytrace=False)
-        pytest.skip(refusal.reason)
+        missing(refusal.reason)
 
 
 @pytest.fixture

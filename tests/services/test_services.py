@@ -23,7 +23,7 @@ import pytest
 from tests.services import install as install_module
 from tests.services import process as process_module
 from tests.services.catalog import Binary, DebianPackage, Service, ServiceUnavailable
-from tests.services.fixtures import OtelCollectorFactory, PrometheusFactory, require_service
+from tests.services.fixtures import OtelCollectorFactory, PrometheusFactory, missing, require_service
 from tests.services.process import LOOPBACK, Server
 from tests.services.run import (
     OtelCollector,
@@ -87,7 +87,7 @@ def make_certificate(folder: Path) -> ServerTls:
     """Make a self-signed certificate for the loopback address, which is its own authority."""
     openssl = shutil.which("openssl")
     if openssl is None:
-        pytest.skip("no openssl on the path to make a certificate with; install openssl")
+        missing("no openssl on the path to make a certificate with; install openssl")
     cert, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(
         [

@@ -101,15 +101,6 @@ impl<T: Spelling> Index<T> {
         }
     }
 
-    /// Calls `each` with every target, one shard at a time; a target with several keys comes several times.
-    pub fn for_each(&self, mut each: impl FnMut(&Arc<T>)) {
-        for Shard(shard) in &self.shards {
-            for entry in shard.read().iter() {
-                each(entry.target());
-            }
-        }
-    }
-
     /// Number of keys.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|Shard(shard)| shard.read().len()).sum()
