@@ -6,12 +6,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gds_metrics::family::Description;
-use gds_metrics::fork::{self, Generations};
 use gds_metrics::key::Kind;
 use gds_metrics::naming::Naming;
 use gds_metrics::otlp::{self, Exporter, OtlpConfig, OtlpOptions, Source};
 use gds_metrics::registry::{Refusal, Registry, RegistryOptions, ViewOptions};
 use gds_metrics::snapshot::{Family, TraceContext};
+use gds_process::fork::{self, Generations};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};

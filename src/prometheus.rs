@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use gds_metrics::Error;
 use gds_metrics::family::{Aggregation, Description};
-use gds_metrics::fork::{self, Generations};
 use gds_metrics::format::Format;
 use gds_metrics::http::{Auth, Page, RequestHead, Server, ServerOptions, respond, tls};
 use gds_metrics::key::Kind;
@@ -15,6 +14,7 @@ use gds_metrics::push::{self, PushTarget};
 use gds_metrics::registry::{Refusal, Registry, RegistryOptions, ViewOptions};
 use gds_metrics::shared::{Folder, PortClaim, Writer};
 use gds_metrics::snapshot::TraceContext;
+use gds_process::fork::{self, Generations};
 use parking_lot::{Mutex, MutexGuard};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;

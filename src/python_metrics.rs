@@ -6,9 +6,9 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gds_metrics::fork::Generations;
 use gds_metrics::key::Kind;
 use gds_metrics::page::Extra;
+use gds_process::fork::Generations;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use gds_metrics::fork::{self, Generations};
 use gds_metrics::key::{Key, Kind, Scope};
 use gds_metrics::registry::Refusal;
 use gds_metrics::snapshot::TraceContext;
 use gds_metrics::statsd::{Outcome, Reason, Statsd, StatsdOptions};
+use gds_process::fork::{self, Generations};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};

@@ -10,7 +10,6 @@ pub mod error;
 pub mod exemplar;
 pub mod exposition;
 pub mod family;
-pub mod fork;
 pub mod format;
 pub mod http;
 pub mod index;

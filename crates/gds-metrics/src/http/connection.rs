@@ -29,7 +29,7 @@ use tokio::time::{Sleep, sleep, timeout};
 
 use super::respond::{RequestHead, Response, respond};
 use super::server::{Limits, Shared};
-use crate::fork;
+use gds_process::fork;
 
 /// Hyper refuses to work with less.
 const SMALLEST_BUFFER: usize = 8192;

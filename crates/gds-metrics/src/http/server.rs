@@ -2,7 +2,7 @@
 //!
 //! It listens when [`Server::start`] returns and does not when [`Server::stop`] returns. It runs on a runtime that
 //! the caller keeps; pages are rendered on that runtime's threads for blocking work. In a forked child the server is
-//! not there: its sockets were closed ([`crate::fork`]), stopping or dropping it does nothing.
+//! not there: its sockets were closed ([`gds_process::fork`]), stopping or dropping it does nothing.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use super::connection::{serve, stopped};
 use super::{Auth, Page};
 use crate::error::{Error, Result};
-use crate::fork::{self, ChildClose};
+use gds_process::fork::{self, ChildClose};
 
 /// Connections that the kernel may hold for us between two rounds of the accepting task.
 const BACKLOG: i32 = 1024;

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::format::{self, FamilyText, HEADER_LEN, RECORD_LEN};
-use super::lock::{self, Lock};
 use super::merge::{Merged, Taking};
 use super::reader::{Item, Reader};
 use super::writer::{EXTENSION, TEMPORARY};
@@ -14,6 +13,7 @@ use crate::cells;
 use crate::error::{Error, Result};
 use crate::exemplar;
 use crate::key::Kind;
+use gds_process::lock::{self, Lock};
 
 /// The file of everything the dead counted.
 const ARCHIVE: &str = "archive.gds-archive";

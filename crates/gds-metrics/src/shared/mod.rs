@@ -11,7 +11,6 @@
 
 mod archive;
 mod format;
-mod lock;
 mod mapped;
 mod merge;
 mod port;

@@ -9,9 +9,9 @@ use std::io;
 use std::time::Duration;
 
 use super::archive::Folder;
-use super::lock::Lock;
 use crate::error::Result;
 use crate::http::server;
+use gds_process::lock::Lock;
 
 /// The right to listen on a port with the other processes of the folder, for as long as it is kept.
 #[derive(Debug)]

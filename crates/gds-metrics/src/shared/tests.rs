@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use gds_process::fork::testing::{Child, FORKS};
+use gds_process::lock;
 use tempfile::TempDir;
 
 use super::merge::{Merged, Taking};
 use super::reader::Reader;
-use super::{Folder, Writer, lock};
-use crate::fork::tests::{Child, FORKS};
+use super::{Folder, Writer};
 use crate::page::RegistryPage;
 use crate::registry::{Registry, RegistryOptions, View, ViewOptions};
 

@@ -12,10 +12,10 @@ use parking_lot::Mutex;
 use rustix::fs::{FallocateFlags, fallocate};
 
 use super::format::{self, FamilyText, HEADER_LEN, RECORD_LEN};
-use super::lock::Lock;
 use super::mapped::{MappedCells, Segment};
 use crate::cells::Cells;
 use crate::family::Family;
+use gds_process::lock::Lock;
 
 /// The first mapping; each further one doubles the file up to a step of [`MAX_STEP`].
 const FIRST_STEP: usize = 64 * 1024;

@@ -13,11 +13,11 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_rustls::TlsConnector;
 
 use super::*;
-#[cfg(unix)]
-use crate::fork::tests::{Child, FORKS};
 use crate::format::Format;
 use crate::http::tls::tests::Pki;
 use crate::http::tls::{client_config, server_config};
+#[cfg(unix)]
+use gds_process::fork::testing::{Child, FORKS};
 
 /// Far beyond what any of this takes; only a failure waits for it.
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -15,7 +15,7 @@ use crate::fork;
 
 /// A lock on a file, exclusive unless it says otherwise, held until this is dropped or the process ends.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub struct Lock {
     file: ManuallyDrop<File>,
     close_in_child: Option<fork::ChildClose>,
     generation: u32,
@@ -23,7 +23,7 @@ pub(super) struct Lock {
 
 impl Lock {
     /// Waits for whoever has it, which must be for moments only.
-    pub(super) fn wait(file: File) -> io::Result<Self> {
+    pub fn wait(file: File) -> io::Result<Self> {
         let lock = Self::over(file);
         loop {
             match flock(&*lock.file, FlockOperation::LockExclusive) {
@@ -35,7 +35,7 @@ impl Lock {
     }
 
     /// Gives up on a holder that keeps it for longer than `patience`.
-    pub(super) fn within(file: File, patience: Duration) -> io::Result<Self> {
+    pub fn within(file: File, patience: Duration) -> io::Result<Self> {
         let lock = Self::over(file);
         let deadline = Instant::now() + patience;
         loop {
@@ -50,7 +50,7 @@ impl Lock {
     }
 
     /// Lets others share it, now and from now on.
-    pub(super) fn shared(self) -> io::Result<Self> {
+    pub fn shared(self) -> io::Result<Self> {
         loop {
             match flock(&*self.file, FlockOperation::LockShared) {
                 Ok(()) => return Ok(self),
@@ -61,7 +61,7 @@ impl Lock {
     }
 
     /// Shares it with others, waiting for one who has it for himself, for moments only.
-    pub(super) fn share(file: File) -> io::Result<Self> {
+    pub fn share(file: File) -> io::Result<Self> {
         Self::over(file).shared()
     }
 
@@ -87,7 +87,7 @@ impl Drop for Lock {
 }
 
 /// Whether some process has `file` locked.
-pub(super) fn is_held(file: &File) -> bool {
+pub fn is_held(file: &File) -> bool {
     let held = flock(file, FlockOperation::NonBlockingLockExclusive).is_err();
     if !held {
         // By name: a child forked at this moment must not keep it.

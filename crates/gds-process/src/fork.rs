@@ -233,37 +233,38 @@ mod elsewhere {
     }
 }
 
-#[cfg(all(test, unix))]
-pub(crate) mod tests {
+/// Forked children for tests.
+#[cfg(all(feature = "testing", unix))]
+pub mod testing {
     use std::io::{PipeReader, PipeWriter, Read, pipe};
-    use std::net::TcpListener;
     use std::os::fd::{AsRawFd, RawFd};
 
     use parking_lot::RwLock;
 
-    use super::*;
+    use super::{generation, watch};
 
     /// Held for writing by tests that fork, for reading by those that want a port free again: a child of another test
     /// inherits every listener that happens to be off the list at that moment, which then stays for as long as it.
-    pub(crate) static FORKS: RwLock<()> = RwLock::new(());
+    pub static FORKS: RwLock<()> = RwLock::new(());
 
     /// A forked child that lives until this is dropped.
-    pub(crate) struct Child {
+    pub struct Child {
         pid: libc::pid_t,
         keep: Option<PipeWriter>,
         /// The child's generation minus the parent's at the fork.
-        generations: u8,
+        pub generations: u8,
         /// What the function that ran in it returned.
-        answer: bool,
+        pub answer: bool,
     }
 
     impl Child {
-        pub(crate) fn fork() -> Self {
+        /// One that does nothing else.
+        pub fn fork() -> Self {
             Self::fork_running(|_| true)
         }
 
         /// Drops a copy of `owner` in a child, where `fd` means another file by now; whether that stayed open.
-        pub(crate) fn keeps_open<T>(fd: RawFd, owner: &T) -> bool {
+        pub fn keeps_open<T>(fd: RawFd, owner: &T) -> bool {
             let child = Self::fork_running(|other| {
                 // SAFETY: the child is a copy of this process of which nothing else uses `owner`: its threads are
                 // not there, and the caller's frame is never returned to. The calls are async-signal-safe.
@@ -277,7 +278,10 @@ pub(crate) mod tests {
         }
 
         /// Runs `in_child`, which must do async-signal-safe things only, with a descriptor that is open there.
-        fn fork_running(in_child: impl FnOnce(RawFd) -> bool) -> Self {
+        ///
+        /// # Panics
+        /// Where the system has no further process, or the child does not answer.
+        pub fn fork_running(in_child: impl FnOnce(RawFd) -> bool) -> Self {
             watch();
             let before = generation();
             let (wait, keep): (PipeReader, PipeWriter) = pipe().unwrap();
@@ -313,6 +317,15 @@ pub(crate) mod tests {
             unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), 0) };
         }
     }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+
+    use super::testing::{Child, FORKS};
+    use super::*;
 
     struct Counts<'a>(&'a std::cell::Cell<usize>);
 

@@ -1,0 +1,146 @@
+//! Records as bytes: one form for the queue in memory, the spool and the embedded log.
+//!
+//! ```text
+//! record   i64 timestamp, i32 partition or -1, u16 topic length, u16 headers, key, value, topic, headers
+//! key      u32 length + 1, or 0 for none; bytes (value the same)
+//! header   u16 length and name, u32 length + 1 or 0 for none; bytes
+//! ```
+//!
+//! All numbers are little-endian. A record does not say where it ends; it does not know of checksums: what stores
+//! it frames it.
+
+use crate::record::{Headers, Record, Source};
+
+/// Bytes that are no record; what they were read from is damaged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Malformed;
+
+/// Longest topic name; Kafka's is 249.
+pub const MAX_TOPIC: usize = u16::MAX as usize;
+/// Most headers of a record, and the longest name of one.
+pub const MAX_HEADERS: usize = u16::MAX as usize;
+
+const HEAD: usize = 16;
+
+/// Appends `record`. Longer names and more headers than fit are the caller's to refuse: they are cut off here.
+#[allow(clippy::cast_possible_truncation)] // lengths are cut to what fits just before
+pub fn write(out: &mut Vec<u8>, record: &Record<'_>) {
+    let topic = &record.topic.as_bytes()[..record.topic.len().min(MAX_TOPIC)];
+    let headers = record.headers.len().min(MAX_HEADERS);
+    let mut head = [0; HEAD];
+    head[..8].copy_from_slice(&record.timestamp.to_le_bytes());
+    head[8..12].copy_from_slice(&record.partition.unwrap_or(-1).to_le_bytes());
+    head[12..14].copy_from_slice(&(topic.len() as u16).to_le_bytes());
+    head[14..].copy_from_slice(&(headers as u16).to_le_bytes());
+    out.extend_from_slice(&head);
+    write_optional(out, record.key);
+    write_optional(out, record.value);
+    out.extend_from_slice(topic);
+    match record.headers.0 {
+        Source::Written(_, bytes) => out.extend_from_slice(bytes),
+        Source::Given(given) => {
+            for (name, value) in &given[..headers] {
+                let name = &name.as_bytes()[..name.len().min(usize::from(u16::MAX))];
+                out.extend_from_slice(&(name.len() as u16).to_le_bytes());
+                out.extend_from_slice(name);
+                write_optional(out, value.as_deref());
+            }
+        }
+    }
+}
+
+/// The record at the start of `bytes`, and the number of bytes it takes.
+pub fn read(bytes: &[u8]) -> Result<(Record<'_>, usize), Malformed> {
+    let mut rest = bytes;
+    let head: &[u8; HEAD] = take(&mut rest, HEAD)?.try_into().map_err(|_| Malformed)?;
+    let number = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
+    let timestamp = i64::from_le_bytes([head[0], head[1], head[2], head[3], head[4], head[5], head[6], head[7]]);
+    let partition = i32::from_le_bytes([head[8], head[9], head[10], head[11]]);
+    let key = take_optional(&mut rest)?;
+    let value = take_optional(&mut rest)?;
+    let topic = std::str::from_utf8(take(&mut rest, usize::from(number(12)))?).map_err(|_| Malformed)?;
+    let count = number(14);
+    let start = rest;
+    for _ in 0..count {
+        read_header(&mut rest).ok_or(Malformed)?;
+    }
+    let headers = Headers(Source::Written(count, &start[..start.len() - rest.len()]));
+    let record = Record { topic, partition: (partition >= 0).then_some(partition), timestamp, key, value, headers };
+    Ok((record, bytes.len() - rest.len()))
+}
+
+/// The header at the start of `bytes`, which is moved past it.
+pub(crate) fn read_header<'a>(bytes: &mut &'a [u8]) -> Option<(&'a str, Option<&'a [u8]>)> {
+    let length = take(bytes, 2).ok()?;
+    let name = take(bytes, usize::from(u16::from_le_bytes([length[0], length[1]]))).ok()?;
+    Some((std::str::from_utf8(name).ok()?, take_optional(bytes).ok()?))
+}
+
+#[allow(clippy::cast_possible_truncation)] // a value of 4 GiB is refused by every hub long before
+fn write_optional(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes {
+        None => out.extend_from_slice(&0_u32.to_le_bytes()),
+        Some(bytes) => {
+            out.extend_from_slice(&(bytes.len() as u32 + 1).to_le_bytes());
+            out.extend_from_slice(bytes);
+        }
+    }
+}
+
+fn take_optional<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>, Malformed> {
+    let length = take(bytes, 4)?;
+    match u32::from_le_bytes([length[0], length[1], length[2], length[3]]) {
+        0 => Ok(None),
+        length => Ok(Some(take(bytes, length as usize - 1)?)),
+    }
+}
+
+fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8], Malformed> {
+    let (taken, rest) = bytes.split_at_checked(length).ok_or(Malformed)?;
+    *bytes = rest;
+    Ok(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::option::of;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            topic in ".{0,20}", partition in of(0..1000_i32), timestamp: i64, key in of(vec(any::<u8>(), 0..20)),
+            value in of(vec(any::<u8>(), 0..200)), headers in vec((".{0,10}", of(vec(any::<u8>(), 0..20))), 0..5),
+            tail in vec(any::<u8>(), 0..20),
+        ) {
+            let record = Record {
+                topic: &topic, partition, timestamp, key: key.as_deref(), value: value.as_deref(),
+                headers: Headers::new(&headers),
+            };
+            let mut bytes = Vec::new();
+            write(&mut bytes, &record);
+            let length = bytes.len();
+            bytes.extend(tail);
+            let (back, taken) = read(&bytes).expect("a record");
+            prop_assert_eq!(taken, length);
+            prop_assert_eq!((back.topic, back.partition, back.timestamp), (&*topic, partition, timestamp));
+            prop_assert_eq!((back.key, back.value), (key.as_deref(), value.as_deref()));
+            let given: Vec<_> = headers.iter().map(|(name, value)| (&**name, value.as_deref())).collect();
+            prop_assert_eq!(back.headers.iter().collect::<Vec<_>>(), given);
+            let mut again = Vec::new();
+            write(&mut again, &back);
+            prop_assert_eq!(&again[..], &bytes[..length]);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..200)) {
+            if let Ok((record, taken)) = read(&bytes) {
+                prop_assert!(taken <= bytes.len());
+                prop_assert_eq!(record.headers.iter().count(), record.headers.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The message hub: topics of keyed records that many write and many read.
+//!
+//! One contract, [`Hub`], and two hubs that keep it: Kafka ([`kafka`]) and a durable log on one machine
+//! ([`embedded`]). In front of either stands the [`producer`]: it takes records without waiting, holds them in memory
+//! or in a spool on disk until the hub has them, and tells what became of each. Nothing here knows Python or metrics.
+
+pub mod codec;
+mod error;
+mod hub;
+mod partition;
+mod record;
+
+pub use error::{Error, Kind, Result};
+pub use hub::{
+    Admin, Deliveries, Delivery, Hub, Lag, NewTopic, Partition, Position, Publisher, Start, Subscriber, Subscription,
+    Topic,
+};
+pub use partition::{murmur2, partition_for};
+pub use record::{Batch, Headers, HeadersIter, Message, OwnedHeader, Record};

@@ -1,0 +1,189 @@
+//! Records on their way in and messages on their way out; both borrow their bytes.
+
+use std::sync::Arc;
+
+use crate::codec;
+
+/// A header that owns its parts; a header may be without a value.
+pub type OwnedHeader = (String, Option<Vec<u8>>);
+
+/// The headers of a record, as a caller gives them or as they stand in a buffer. Order and duplicates are kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Headers<'a>(pub(crate) Source<'a>);
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source<'a> {
+    Given(&'a [OwnedHeader]),
+    /// Written by [`codec`]; the number of headers and their bytes.
+    Written(u16, &'a [u8]),
+}
+
+impl Default for Source<'_> {
+    fn default() -> Self {
+        Self::Given(&[])
+    }
+}
+
+impl<'a> Headers<'a> {
+    /// Those of a slice.
+    pub fn new(headers: &'a [OwnedHeader]) -> Self {
+        Self(Source::Given(headers))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self.0 {
+            Source::Given(headers) => headers.len(),
+            Source::Written(count, _) => usize::from(count),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Name and value of each.
+    pub fn iter(&self) -> HeadersIter<'a> {
+        HeadersIter(self.0)
+    }
+}
+
+impl<'a> IntoIterator for &Headers<'a> {
+    type Item = (&'a str, Option<&'a [u8]>);
+    type IntoIter = HeadersIter<'a>;
+
+    fn into_iter(self) -> HeadersIter<'a> {
+        self.iter()
+    }
+}
+
+/// Walks over [`Headers`].
+#[derive(Clone, Debug)]
+pub struct HeadersIter<'a>(Source<'a>);
+
+impl<'a> Iterator for HeadersIter<'a> {
+    type Item = (&'a str, Option<&'a [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Source::Given(headers) => {
+                let ((name, value), rest) = headers.split_first()?;
+                *headers = rest;
+                Some((name, value.as_deref()))
+            }
+            Source::Written(count, bytes) => {
+                *count = count.checked_sub(1)?;
+                codec::read_header(bytes)
+            }
+        }
+    }
+}
+
+/// A record to be published.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Record<'a> {
+    /// The topic's name.
+    pub topic: &'a str,
+    /// The partition, where the caller chose one; else the key decides.
+    pub partition: Option<i32>,
+    /// Milliseconds since the epoch.
+    pub timestamp: i64,
+    /// Records of one key keep their order.
+    pub key: Option<&'a [u8]>,
+    /// None deletes the key in a compacted topic.
+    pub value: Option<&'a [u8]>,
+    /// Name and value pairs.
+    pub headers: Headers<'a>,
+}
+
+/// A record as it was read from a hub.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// The topic's name.
+    pub topic: &'a Arc<str>,
+    /// The partition it is in.
+    pub partition: i32,
+    /// Its place in the partition.
+    pub offset: i64,
+    /// Milliseconds since the epoch; none if the hub has none.
+    pub timestamp: Option<i64>,
+    /// The key, if it has one.
+    pub key: Option<&'a [u8]>,
+    /// The value, if it has one.
+    pub value: Option<&'a [u8]>,
+    /// Name and value pairs.
+    pub headers: Headers<'a>,
+}
+
+/// Messages of one poll, in the order to be handled; their bytes stand in one buffer that is used again.
+#[derive(Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+    topics: Vec<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    topic: usize,
+    partition: i32,
+    offset: i64,
+    timestamp: Option<i64>,
+    start: usize,
+}
+
+impl Batch {
+    /// Takes a copy of a message; the topic's name is shared when it is that of a message before.
+    pub fn push(&mut self, topic: &str, partition: i32, offset: i64, timestamp: Option<i64>, record: &Record<'_>) {
+        let known = self.topics.iter().rposition(|known| &**known == topic);
+        let topic = known.unwrap_or_else(|| {
+            self.topics.push(Arc::from(topic));
+            self.topics.len() - 1
+        });
+        let start = self.bytes.len();
+        codec::write(&mut self.bytes, &Record { topic: "", ..*record });
+        self.entries.push(Entry { topic, partition, offset, timestamp, start });
+    }
+
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of all messages.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Forgets the messages, keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+    }
+
+    /// One message.
+    pub fn get(&self, index: usize) -> Option<Message<'_>> {
+        let entry = self.entries.get(index)?;
+        let (record, _) = codec::read(&self.bytes[entry.start..]).ok()?;
+        Some(Message {
+            topic: &self.topics[entry.topic],
+            partition: entry.partition,
+            offset: entry.offset,
+            timestamp: entry.timestamp,
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
+        })
+    }
+
+    /// All messages in order.
+    pub fn iter(&self) -> impl Iterator<Item = Message<'_>> {
+        (0..self.len()).filter_map(|index| self.get(index))
+    }
+}
