@@ -3,6 +3,7 @@
 mod errors;
 mod exit;
 mod input;
+mod json;
 mod noop;
 mod observe;
 mod otlp;
@@ -23,5 +24,6 @@ fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<statsd::StatsdCore>()?;
     module.add_function(wrap_pyfunction!(exit::interpreter_ends, module)?)?;
     module.add_function(wrap_pyfunction!(noop::empty_call, module)?)?;
+    module.add_function(wrap_pyfunction!(json::json_dumps, module)?)?;
     Ok(())
 }
