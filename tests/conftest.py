@@ -16,6 +16,8 @@ from tests.services.fixtures import (
     prometheus_factory,
     promtool,
     pushgateway,
+    secure_kafka,
+    secure_kafka_factory,
     statsd_exporter,
     toxiproxy,
 )
@@ -29,6 +31,8 @@ __all__ = [
     "prometheus_factory",
     "promtool",
     "pushgateway",
+    "secure_kafka",
+    "secure_kafka_factory",
     "statsd_exporter",
     "toxiproxy",
 ]

@@ -14,7 +14,8 @@ from typing import NoReturn, Protocol
 import pytest
 
 from .install import ServiceUnavailable, install
-from .kafka import KafkaBroker, KafkaCluster
+from .kafka import KafkaBroker, KafkaCluster, SecureKafka
+from .kafka.secure import Certificate
 from .run import (
     OtelCollector,
     Prometheus,
@@ -36,6 +37,8 @@ __all__ = [
     "promtool",
     "pushgateway",
     "require_service",
+    "secure_kafka",
+    "secure_kafka_factory",
     "statsd_exporter",
     "toxiproxy",
 ]
@@ -69,6 +72,12 @@ class KafkaFactory(Protocol):
         *,
         auto_create_topics: bool = True,
     ) -> KafkaCluster: ...
+
+
+class SecureKafkaFactory(Protocol):
+    """Starts brokers that are stopped when the test ends."""
+
+    def __call__(self, *, server_certificate: Certificate = "valid") -> SecureKafka: ...
 
 
 def missing(reason: str) -> NoReturn:
@@ -181,6 +190,26 @@ def kafka_cluster() -> Iterator[KafkaCluster]:
     require_service("kafka")
     with KafkaCluster(nodes=3) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def secure_kafka() -> Iterator[SecureKafka]:
+    """One broker for the whole run that asks who is there; tests share it as they do ``kafka``."""
+    require_service("kafka")
+    with SecureKafka() as broker:
+        yield broker
+
+
+@pytest.fixture
+def secure_kafka_factory() -> Iterator[SecureKafkaFactory]:
+    """Make brokers with a server certificate of one's choice."""
+    require_service("kafka")
+    with ExitStack() as brokers:
+
+        def start(*, server_certificate: Certificate = "valid") -> SecureKafka:
+            return brokers.enter_context(SecureKafka(server_certificate=server_certificate))
+
+        yield start
 
 
 @pytest.fixture

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, Producer
 
-from tests.services.fixtures import KafkaFactory
-from tests.services.kafka import KafkaBroker, KafkaCluster, Record
-from tests.services.process import ServerFailed, accepts_tcp
+from tests.services.fixtures import KafkaFactory, SecureKafkaFactory
+from tests.services.kafka import KafkaBroker, KafkaCluster, Record, SecureKafka
+from tests.services.kafka.secure import Certificate, Mechanism
+from tests.services.process import ServerFailed, accepts_tcp, http_get, wait_until
 from tests.services.toxiproxy import Toxiproxy
 
 
@@ -139,3 +141,71 @@ def test_proxy_cuts_and_restores(kafka: KafkaBroker, toxiproxy: Toxiproxy, topic
     proxy.restore()
     assert produce_to(proxy.address, topic, b"after") is None
     assert values(kafka.read(topic)) == [b"before", b"after"]
+
+
+def test_half_open_proxy_loses_what_is_sent(kafka: KafkaBroker, toxiproxy: Toxiproxy, topic: str) -> None:
+    kafka.create_topic(topic)
+    [proxy] = kafka.through(toxiproxy)
+    proxy.half_open()
+    assert accepts_tcp(proxy.port)
+    settings = {"bootstrap.servers": proxy.address, "delivery.timeout.ms": 500}
+    assert produce(settings, topic, b"lost") == "_MSG_TIMED_OUT"
+    proxy.reset()
+    proxy.bandwidth(1000)
+    proxy.latency(1, jitter_ms=1)
+    assert produce_to(proxy.address, topic, b"value") is None
+    assert values(kafka.read(topic)) == [b"value"]
+    proxy.reset_connections()
+    assert produce(settings, topic, b"lost") == "_MSG_TIMED_OUT"
+
+
+def test_proxy_delays_answers(toxiproxy: Toxiproxy) -> None:
+    # Of its own interface, as of any other server.
+    proxy = toxiproxy.proxy(toxiproxy.port)
+    proxy.latency(200)
+    begin = time.monotonic()
+    assert http_get(proxy.port, "/version")[0] == 200
+    assert time.monotonic() - begin >= 0.2
+    with pytest.raises(ServerFailed, match="answered 409"):
+        toxiproxy.proxy(toxiproxy.port, listen=proxy.port)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"])
+def test_user_may_do_what_is_allowed(secure_kafka: SecureKafka, topic: str, mechanism: Mechanism) -> None:
+    secure_kafka.create_topic(topic)
+    client = secure_kafka.sasl_client(mechanism)
+    assert produce(client, topic, b"refused") == "TOPIC_AUTHORIZATION_FAILED"
+    secure_kafka.allow("alice", "WRITE", topic)
+    assert produce(client, topic, b"allowed") is None
+    assert produce(secure_kafka.sasl_client(mechanism, "admin"), topic, b"admin") is None
+    assert values(secure_kafka.read(topic)) == [b"allowed", b"admin"]
+
+
+def test_certificate_says_who_the_user_is(secure_kafka: SecureKafka, topic: str) -> None:
+    secure_kafka.create_topic(topic)
+    client = secure_kafka.ssl_client()
+    assert produce(client, topic, b"refused") == "TOPIC_AUTHORIZATION_FAILED"
+    secure_kafka.allow("alice", "WRITE", topic)
+    assert produce(client, topic, b"allowed") is None
+    stranger = secure_kafka.ssl_client(secure_kafka.certificates.stranger)
+    # Under TLS 1.3 the refusal comes after the handshake, as an alert or a closed connection.
+    assert connection_error(stranger) in ("_SSL", "_TRANSPORT")
+
+
+def test_wrong_password_is_refused(secure_kafka: SecureKafka) -> None:
+    for mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
+        assert connection_error(secure_kafka.sasl_client(mechanism, password="wrong")) == "_AUTHENTICATION"
+
+
+@pytest.mark.parametrize("certificate", ["expired", "other_host"])
+def test_client_refuses_the_certificate(secure_kafka_factory: SecureKafkaFactory, certificate: Certificate) -> None:
+    kafka = secure_kafka_factory(server_certificate=certificate)
+    assert connection_error(kafka.sasl_client()) == "_SSL"
+
+
+def connection_error(settings: dict[str, str]) -> str:
+    """The name of the first thing that goes wrong."""
+    errors: list[KafkaError] = []
+    with Producer({"log_level": 0, **settings, "error_cb": errors.append}) as producer:
+        wait_until(lambda: producer.poll(0.01) or errors, what="an error")
+    return errors[0].name()

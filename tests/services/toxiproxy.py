@@ -32,6 +32,11 @@ class Toxiproxy(Server):
         self._binary = install("toxiproxy")["toxiproxy-server"]
         self._port = 0
 
+    @property
+    def port(self) -> int:
+        """The loopback port of its HTTP API."""
+        return self._port
+
     def proxy(self, upstream: int, *, listen: int | None = None) -> Proxy:
         """A proxy to a loopback port, which listens on a free port, or on one the caller has leased."""
         port = self._lease_port() if listen is None else listen

@@ -13,5 +13,15 @@ from __future__ import annotations
 
 from .cluster import KafkaBroker, KafkaCluster, KafkaNode
 from .inspection import Partition, Record
+from .secure import Certificates, Pem, SecureKafka
 
-__all__ = ["KafkaBroker", "KafkaCluster", "KafkaNode", "Partition", "Record"]
+__all__ = [
+    "Certificates",
+    "KafkaBroker",
+    "KafkaCluster",
+    "KafkaNode",
+    "Partition",
+    "Pem",
+    "Record",
+    "SecureKafka",
+]

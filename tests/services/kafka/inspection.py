@@ -63,7 +63,7 @@ class Inspection:
 
         Without ``replication`` it is what the cluster does by default: a copy on each node.
         """
-        from confluent_kafka.cimpl import NewTopic
+        from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # public, but not marked so
 
         topic = NewTopic(
             name,
