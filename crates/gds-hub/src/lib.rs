@@ -7,6 +7,7 @@
 pub mod codec;
 mod error;
 mod hub;
+pub mod log;
 mod partition;
 mod record;
 
