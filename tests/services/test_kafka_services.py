@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, Producer
 
+from tests.services import install as install_module
+from tests.services.catalog import ServiceUnavailable
 from tests.services.fixtures import KafkaFactory, SecureKafkaFactory
 from tests.services.kafka import KafkaBroker, KafkaCluster, Record, SecureKafka
 from tests.services.kafka.secure import Certificate, Mechanism
@@ -209,3 +212,21 @@ def connection_error(settings: dict[str, str]) -> str:
     with Producer({"log_level": 0, **settings, "error_cb": errors.append}) as producer:
         wait_until(lambda: producer.poll(0.01) or errors, what="an error")
     return errors[0].name()
+
+
+def test_machine_without_java_gets_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(install_module, "_answers", {})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ServiceUnavailable, match="kafka: no java on the path; install a java runtime"):
+        install_module.install("kafka")
+
+
+def test_machine_without_maven_gets_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(install_module, "_answers", {})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("GDS_CACHE_DIR", str(tmp_path / "cache"))
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\n")
+    java.chmod(0o755)
+    with pytest.raises(ServiceUnavailable, match="kafka: no mvn on the path; install maven"):
+        install_module.install("kafka")
