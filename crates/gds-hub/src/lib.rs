@@ -9,6 +9,7 @@ mod error;
 mod hub;
 mod partition;
 mod record;
+pub mod settings;
 
 pub use error::{Error, Kind, Result};
 pub use hub::{
