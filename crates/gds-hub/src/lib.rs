@@ -11,6 +11,7 @@ pub mod log;
 mod partition;
 pub mod producer;
 mod record;
+pub mod settings;
 
 pub use error::{Error, Kind, Result};
 pub use hub::{
