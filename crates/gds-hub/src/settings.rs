@@ -22,6 +22,8 @@ pub use value::Value;
 
 use crate::error::{Error, Kind, Result};
 use crate::hub::Start;
+pub use crate::producer::{Durability, OnFull};
+use crate::producer::{ProducerOptions, SpoolOptions};
 use librdkafka::{Refusal, Trial};
 use table::{Entry, Meaning};
 
@@ -69,32 +71,6 @@ pub struct Settings {
     pub embedded: EmbeddedSettings,
 }
 
-/// What to do with a record for which there is no room.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum OnFull {
-    /// Wait for room, for at most [`max_block`](ProducerSettings::max_block).
-    #[default]
-    Block,
-    /// Drop the record, and count it.
-    DropNewest,
-    /// Drop the oldest that waits, and count it.
-    DropOldest,
-    /// Refuse at once.
-    Raise,
-}
-
-/// What an accepted record survives.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Durability {
-    /// Nothing: it is in memory only.
-    #[default]
-    Memory,
-    /// The end of the process, kill -9 too.
-    Process,
-    /// The loss of power too.
-    Disk,
-}
-
 /// Where records wait on disk.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Spool {
@@ -125,6 +101,26 @@ pub struct ProducerSettings {
     pub durability: Durability,
     /// Records that are refused for good go to `{topic}.dlq`.
     pub dead_letter: bool,
+}
+
+impl ProducerSettings {
+    /// What the producer is to know of them.
+    pub fn options(&self) -> ProducerOptions {
+        let spool = self.spool.as_ref().map(|spool| SpoolOptions {
+            dir: spool.dir.clone(),
+            durability: self.durability,
+            max_bytes: spool.max_bytes,
+        });
+        ProducerOptions {
+            // The other half is what librdkafka may hold of it.
+            buffer_bytes: usize::try_from(self.buffer_memory / 2).unwrap_or(usize::MAX),
+            on_full: self.on_full,
+            linger: self.linger,
+            delivery_timeout: if spool.is_some() { None } else { self.delivery_timeout },
+            dead_letter: self.dead_letter,
+            spool,
+        }
+    }
 }
 
 /// How to read.

@@ -61,7 +61,7 @@ pub enum OnFull {
 }
 
 /// What an accepted record survives.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Durability {
     /// Nothing but a hub that is away: it is in memory. What does not fit, and what is left at the end, is spooled.
     #[default]
@@ -176,6 +176,11 @@ impl<T: Send + 'static> Producer<T> {
     /// Waits until there may be room again; for callers to whom `send` said [`Sent::Full`].
     pub fn wait_for_room(&self, patience: Duration) {
         self.shared.room.wait(patience);
+    }
+
+    /// Counts a record as dropped for which [`Sent::Full`] was answered for too long.
+    pub fn give_up(&self) {
+        self.shared.gave_up_waiting();
     }
 
     /// As [`send`](Self::send) for any record, waiting for room for at most `patience`.

@@ -198,7 +198,7 @@ mod tests {
         ) {
             let mut memory = Memory::default();
             let mut model: VecDeque<(u64, Vec<u8>)> = VecDeque::new();
-            for (id, step) in (0..).zip(steps) {
+            for (id, step) in (0_u64..).zip(steps) {
                 match step {
                     Step::Push(length) => {
                         let frame = vec![id.to_le_bytes()[0]; length];

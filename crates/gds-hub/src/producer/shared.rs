@@ -511,7 +511,9 @@ impl<T: Send + 'static> Shared<T> {
         self.count_dropped("closed", silent);
         self.settled.ring();
         self.room.ring();
-        Left { spooled, dropped: dropped.len() as u64 + silent }
+        // Those that the hub gave up on are among them.
+        let dropped = self.counts.dropped.lock().get("closed").copied().unwrap_or_default();
+        Left { spooled, dropped }
     }
 }
 

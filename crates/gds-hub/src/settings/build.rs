@@ -230,7 +230,11 @@ impl Given {
         self.default("partitioner", "murmur2_random"); // where the Java client and kafka-python put a key
         self.default("linger.ms", "0"); // the queue before librdkafka does the waiting
         self.default("queue.buffering.max.messages", "100000");
-        self.default("queue.buffering.max.kbytes", &(producer.buffer_memory / 1024).clamp(1, 2_097_151).to_string());
+        // The other half is the queue before it.
+        self.default(
+            "queue.buffering.max.kbytes",
+            &(producer.buffer_memory / 2 / 1024).clamp(1, 2_097_151).to_string(),
+        );
         self.mapped("message.max.bytes", producer.max_request_size.to_string(), "max_request_size");
         // What is spooled waits as long as it takes.
         let timeout = producer.delivery_timeout.filter(|_| producer.spool.is_none()).unwrap_or_default();

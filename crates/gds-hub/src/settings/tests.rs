@@ -66,7 +66,7 @@ fn defaults_are_those_that_lose_nothing() {
         ("linger.ms", "0"),
         ("message.timeout.ms", "120000"),
         ("message.max.bytes", "1048576"),
-        ("queue.buffering.max.kbytes", "32768"),
+        ("queue.buffering.max.kbytes", "16384"),
         ("log.connection.close", "false"),
     ] {
         assert_eq!(settings.client.get(key).map(String::as_str), Some(value), "{key}");
@@ -93,7 +93,7 @@ fn keywords_become_librdkafkas_keys() {
         (Producer, "request_timeout_ms", int(40_000), "request.timeout.ms", "40000"),
         (Producer, "request_timeout_ms", int(40_000), "socket.timeout.ms", "40000"),
         (Producer, "max_request_size", int(5_000_000), "message.max.bytes", "5000000"),
-        (Producer, "buffer_memory", int(1 << 20), "queue.buffering.max.kbytes", "1024"),
+        (Producer, "buffer_memory", int(1 << 20), "queue.buffering.max.kbytes", "512"),
         (Consumer, "fetch_max_bytes", int(200_000_000), "receive.message.max.bytes", "200000512"),
         (Consumer, "session_timeout_ms", int(10_000), "session.timeout.ms", "10000"),
         (
@@ -132,7 +132,11 @@ fn mistakes_name_the_key_and_what_was_expected() {
     for (role, given, parts) in [
         (Producer, &[("ack", int(1))][..], &["\"ack\"", "\"acks\""][..]),
         (Producer, &[("lingerms", int(1))], &["\"lingerms\"", "\"linger_ms\""]),
-        (Producer, &[("sasl_plain_passwort", text("hunter2"))], &["\"sasl_plain_passwort\"", "\"sasl_plain_password\""]),
+        (
+            Producer,
+            &[("sasl_plain_passwort", text("hunter2"))],
+            &["\"sasl_plain_passwort\"", "\"sasl_plain_password\""],
+        ),
         (Producer, &[("linger.ms", int(1))], &["linger.ms", "librdkafka={\"linger.ms\""]),
         (Producer, &[("linger.mss", int(1))], &["linger.mss", "\"linger.ms\""]),
         (Producer, &[("acks", int(2))], &["acks: 2", "0, 1, -1 or \"all\""]),
