@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use gds_hub::kafka::Callbacks;
 use gds_hub::producer::{Left, Producer, Sent, Stats};
 use gds_hub::settings::{Role, Settings};
 use gds_hub::{Error, Headers, Hub, Kind, OwnedHeader, Record, codec};
@@ -66,7 +67,7 @@ struct Live {
 /// What was given once, and is used again in a forked child.
 struct Opened {
     settings: Settings,
-    callbacks: hub::Callbacks,
+    callbacks: Callbacks,
     value_serializer: Option<Py<PyAny>>,
     key_serializer: Option<Py<PyAny>>,
     report: Option<Py<PyAny>>,
@@ -233,7 +234,7 @@ fn topic_name<'a>(topic: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
 fn start(py: Python<'_>, opened: &Opened) -> PyResult<Live> {
     let (settings, callbacks) = (&opened.settings, &opened.callbacks);
     let made = py.detach(|| {
-        let hub = hub::open(settings, callbacks)?;
+        let hub = gds_hub::open(settings, callbacks)?;
         let producer = Producer::new(&*hub, settings.producer.options(), Arc::new(Tell))?;
         Ok(Live { producer, _hub: hub })
     });
@@ -449,7 +450,7 @@ impl ProducerCore {
         fork::watch();
         exit::watch(py)?;
         let settings = settings::parse(py, Role::Producer, &servers, config, librdkafka)?;
-        let callbacks = hub::Callbacks::new(log, token);
+        let callbacks = hub::callbacks(log, token);
         let opened = Opened { settings, callbacks, value_serializer, key_serializer, report };
         let live = start(py, &opened)?;
         if !opened.settings.lazy && opened.settings.producer.spool.is_none() {
