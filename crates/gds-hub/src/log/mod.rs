@@ -114,7 +114,7 @@ struct Active {
     segment: Arc<Segment>,
     file: File,
     end: End,
-    /// When the last entry was appended; when the segment was made, if it has none.
+    /// No entry up to here is younger.
     youngest_ms: i64,
     /// The file has bytes behind the end, of a write that failed.
     torn: bool,
@@ -129,7 +129,7 @@ impl Log {
         self.append_at(now_ms(), payloads)
     }
 
-    /// The same, with a time of the caller's: milliseconds since the epoch, never less than those before.
+    /// The same, with a time of the caller's: milliseconds since the epoch.
     pub fn append_at<'a>(&mut self, time_ms: i64, payloads: impl IntoIterator<Item = &'a [u8]>) -> Result<Range<u64>> {
         let first = self.next_offset();
         let mut next = first;
@@ -165,7 +165,7 @@ impl Log {
         let segment_bytes = self.segment_bytes();
         let rolls = |active: &Active| active.end.position > HEADER && active.end.position + length > segment_bytes;
         if self.active.as_ref().is_none_or(rolls) {
-            self.roll(self.next_offset(), time_ms)?;
+            self.roll(self.next_offset())?;
         }
         let Some(active) = &mut self.active else { unreachable!("made just before") };
         let written = active.write(&self.buffer);
@@ -173,7 +173,7 @@ impl Log {
         let start = active.end.position;
         self.marks.iter_mut().for_each(|(_, position)| *position += start);
         active.end = End { offset: next, position: start + length };
-        active.youngest_ms = time_ms;
+        active.youngest_ms = active.youngest_ms.max(time_ms);
         active.segment.extend(active.end, &self.marks);
         self.bytes += length;
         self.dirty = true;
@@ -198,11 +198,12 @@ impl Log {
     }
 
     /// Goes on in a new segment.
-    fn roll(&mut self, base: u64, time_ms: i64) -> Result<()> {
+    fn roll(&mut self, base: u64) -> Result<()> {
+        let before_ms = self.active.as_ref().map_or(i64::MIN, |active| active.youngest_ms);
         let path = segment::path_of(&self.dir, base);
         let made = File::options().create(true).truncate(true).read(true).write(true).open(&path);
         let made = made.and_then(|file| {
-            let header = segment::write_header(&file, base, time_ms);
+            let header = segment::write_header(&file, base, before_ms);
             if header.is_err() {
                 let _ = std::fs::remove_file(&path);
             }
@@ -211,9 +212,9 @@ impl Log {
         let file = made.map_err(|error| storage("make", &path, &error))?;
         // Rubbish that could not be taken away behind the end of the one before does no harm: a segment is not read
         // beyond the first offset of the next.
-        let segment = Arc::new(Segment::new(path, base, time_ms, Segment::start(base)));
+        let segment = Arc::new(Segment::new(path, base, before_ms, Segment::start(base)));
         self.shared.segments.lock().push_back(segment.clone());
-        self.active = Some(Active { segment, file, end: Segment::start(base), youngest_ms: time_ms, torn: false });
+        self.active = Some(Active { segment, file, end: Segment::start(base), youngest_ms: before_ms, torn: false });
         self.bytes += HEADER;
         self.dirty = true;
         if !self.unsynced_dirs.contains(&self.dir) {
@@ -284,7 +285,7 @@ impl Log {
             && offset >= active.end.offset
             && active.end.position > HEADER.max(worth)
         {
-            self.roll(active.end.offset, now_ms())?;
+            self.roll(active.end.offset)?;
         }
         self.remove_while(|_, following| following.base <= offset)
     }
@@ -297,9 +298,9 @@ impl Log {
             && active.youngest_ms < limit
             && active.end.position > HEADER
         {
-            self.roll(active.end.offset, now_ms())?;
+            self.roll(active.end.offset)?;
         }
-        let removed = self.remove_while(|_, following| following.made_ms < limit)?;
+        let removed = self.remove_while(|_, following| following.before_ms < limit)?;
         let Some(most) = max_bytes else { return Ok(removed) };
         let mut bytes = self.bytes;
         let rest = self.remove_while(|segment, _| {
@@ -336,7 +337,7 @@ impl Log {
     /// For whoever remembers an offset that a power cut took from the log, and must not see it given to another entry.
     pub fn skip_to(&mut self, offset: u64) -> Result<()> {
         if offset > self.next_offset() {
-            self.roll(offset, now_ms())?;
+            self.roll(offset)?;
             self.shared.next.store(offset, Ordering::Release);
         }
         Ok(())

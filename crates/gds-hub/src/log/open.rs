@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use parking_lot::Mutex;
 
 use super::segment::{self, End, Header, Segment};
-use super::{Active, Log, LogOptions, Shared, now_ms, storage};
+use super::{Active, Log, LogOptions, Shared, storage};
 use crate::error::{Error, Kind, Result};
 
 /// What was found when a log was opened.
@@ -33,12 +33,12 @@ impl Log {
         let mut recovered = Recovered::default();
         let mut segments = VecDeque::new();
         let mut active = None;
-        let (mut bytes, mut made_ms) = (0, i64::MIN);
+        let (mut bytes, mut before_ms) = (0, i64::MIN);
         for (place, base) in bases.iter().enumerate() {
             let following = bases.get(place + 1).copied();
             let path = segment::path_of(dir, *base);
-            let found = find(&path, *base, following, made_ms, options.verify, &mut recovered)?;
-            made_ms = found.segment.made_ms;
+            let found = find(&path, *base, following, before_ms, options.verify, &mut recovered)?;
+            before_ms = found.segment.before_ms;
             bytes += found.end.position;
             segments.push_back(found.segment.clone());
             active = Some(found); // the last one stays
@@ -93,7 +93,7 @@ fn find(
     path: &Path,
     base: u64,
     following: Option<u64>,
-    made_before_ms: i64,
+    known_ms: i64,
     verify: bool,
     recovered: &mut Recovered,
 ) -> Result<Active> {
@@ -101,9 +101,9 @@ fn find(
     let file = File::options().read(true).write(following.is_none()).open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
     let header = segment::read_header(&file, base).map_err(failed)?;
-    let (made_ms, sound) = match header {
-        Header::Sound(made_ms) => (made_ms, true),
-        Header::Damaged => (if made_before_ms == i64::MIN { now_ms() } else { made_before_ms }, false),
+    let (before_ms, sound) = match header {
+        Header::Sound(before_ms) => (before_ms, true),
+        Header::Damaged => (known_ms, false),
         Header::Unknown(version) => {
             let path = path.display();
             let message = format!("{path} was written by a later version, in format {version}; use that version");
@@ -112,12 +112,12 @@ fn find(
     };
     let whole = End { offset: following.unwrap_or(base), position: length };
     let segment =
-        Segment::new(path.to_owned(), base, made_ms, if sound { whole } else { End { offset: base, ..whole } });
-    let mut youngest_ms = made_ms;
+        Segment::new(path.to_owned(), base, before_ms, if sound { whole } else { End { offset: base, ..whole } });
+    let mut youngest_ms = before_ms;
     let end = match following {
         None => {
             if !sound {
-                file.set_len(0).and_then(|()| segment::write_header(&file, base, made_ms)).map_err(failed)?;
+                file.set_len(0).and_then(|()| segment::write_header(&file, base, before_ms)).map_err(failed)?;
                 recovered.torn_bytes += length;
             }
             let scanned = file.try_clone().and_then(|file| segment.scan(file, length, u64::MAX)).map_err(failed)?;

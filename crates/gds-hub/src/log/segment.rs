@@ -1,8 +1,10 @@
 //! One file of a log: a header, then frames.
 //!
 //! ```text
-//! header   8 bytes "GDSLOG" 0 and the version, u64 offset of the first entry, i64 time of making, u32 checksum, u32 0
+//! header   8 bytes "GDSLOG" 0 and the version, u64 offset of the first entry, i64 time, u32 checksum, u32 0
 //! ```
+//!
+//! The time is that of the youngest entry before, so that old segments are known without reading them.
 
 use std::fs::File;
 use std::io;
@@ -14,7 +16,8 @@ use parking_lot::Mutex;
 use super::frame::Cursor;
 
 /// Bytes of the header.
-pub(super) const HEADER: u64 = 32;
+pub(super) const HEADER: u64 = HEADER_LEN as u64;
+const HEADER_LEN: usize = 32;
 const VERSION: u8 = 1;
 const MAGIC: [u8; 7] = *b"GDSLOG\0";
 const EXTENSION: &str = "log";
@@ -26,8 +29,8 @@ const INDEX_BYTES: u64 = 16 * 1024;
 pub(super) struct Segment {
     /// The offset of its first entry, which is also its name.
     pub(super) base: u64,
-    /// When it was made, in milliseconds since the epoch: no entry of the segment before is younger.
-    pub(super) made_ms: i64,
+    /// No entry of the segments before is younger; milliseconds since the epoch.
+    pub(super) before_ms: i64,
     pub(super) path: PathBuf,
     state: Mutex<State>,
 }
@@ -50,7 +53,7 @@ pub(super) struct End {
 
 /// What the header of a file says.
 pub(super) enum Header {
-    /// Made at this time.
+    /// With this time.
     Sound(i64),
     /// By a version that this one does not know.
     Unknown(u8),
@@ -69,42 +72,45 @@ pub(super) fn base_of(path: &Path) -> Option<u64> {
     (name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit())).then(|| name.parse().ok())?
 }
 
-fn header_bytes(base: u64, made_ms: i64) -> [u8; HEADER as usize] {
-    let mut bytes = [0; HEADER as usize];
+fn header_bytes(base: u64, before_ms: i64) -> [u8; HEADER_LEN] {
+    let mut bytes = [0; HEADER_LEN];
     bytes[..7].copy_from_slice(&MAGIC);
     bytes[7] = VERSION;
     bytes[8..16].copy_from_slice(&base.to_le_bytes());
-    bytes[16..24].copy_from_slice(&made_ms.to_le_bytes());
+    bytes[16..24].copy_from_slice(&before_ms.to_le_bytes());
     let sum = crc32fast::hash(&bytes[..24]);
     bytes[24..28].copy_from_slice(&sum.to_le_bytes());
     bytes
 }
 
 /// Writes the header into a file that holds nothing yet.
-pub(super) fn write_header(file: &File, base: u64, made_ms: i64) -> io::Result<()> {
-    file.write_all_at(&header_bytes(base, made_ms), 0)
+pub(super) fn write_header(file: &File, base: u64, before_ms: i64) -> io::Result<()> {
+    #[cfg(not(test))]
+    return file.write_all_at(&header_bytes(base, before_ms), 0);
+    #[cfg(test)]
+    super::tests::faults::write_all_at(file, &header_bytes(base, before_ms), 0)
 }
 
 /// Reads the header of a file that is named after `base`.
 pub(super) fn read_header(file: &File, base: u64) -> io::Result<Header> {
-    let mut bytes = [0; HEADER as usize];
+    let mut bytes = [0; HEADER_LEN];
     match file.read_exact_at(&mut bytes, 0) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Header::Damaged),
         Err(error) => return Err(error),
     }
     let time: [u8; 8] = std::array::from_fn(|place| bytes[16 + place]);
-    let made_ms = i64::from_le_bytes(time);
+    let before_ms = i64::from_le_bytes(time);
     if bytes[..7] == MAGIC && bytes[7] != VERSION && bytes[24..28] == crc32fast::hash(&bytes[..24]).to_le_bytes() {
         return Ok(Header::Unknown(bytes[7]));
     }
-    Ok(if bytes == header_bytes(base, made_ms) { Header::Sound(made_ms) } else { Header::Damaged })
+    Ok(if bytes == header_bytes(base, before_ms) { Header::Sound(before_ms) } else { Header::Damaged })
 }
 
 impl Segment {
     /// A segment that goes as far as `end`.
-    pub(super) fn new(path: PathBuf, base: u64, made_ms: i64, end: End) -> Self {
-        Self { base, made_ms, path, state: Mutex::new(State { end, index: Vec::new() }) }
+    pub(super) fn new(path: PathBuf, base: u64, before_ms: i64, end: End) -> Self {
+        Self { base, before_ms, path, state: Mutex::new(State { end, index: Vec::new() }) }
     }
 
     /// The end of one without entries.
@@ -139,14 +145,14 @@ impl Segment {
     }
 
     /// Reads from the start to the first bad frame, before the offset `limit`; what is sound is the segment from then
-    /// on. Also tells when the last sound entry was appended.
+    /// on. Also tells the time of the youngest entry.
     pub(super) fn scan(&self, file: File, bytes: u64, limit: u64) -> io::Result<(End, i64)> {
         let mut cursor = Cursor::new(file, self.base, HEADER, Vec::new());
-        let (mut marked, mut youngest_ms) = (0, self.made_ms);
+        let (mut marked, mut youngest_ms) = (0, self.before_ms);
         while cursor.offset() < limit
             && let Some(entry) = cursor.next(bytes)?
         {
-            youngest_ms = entry.time_ms;
+            youngest_ms = youngest_ms.max(entry.time_ms);
             if is_mark(marked, cursor.position()) {
                 marked = cursor.position();
                 self.note(cursor.offset(), cursor.position());
