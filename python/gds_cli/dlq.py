@@ -61,10 +61,11 @@ def replay(
 ) -> int:
     """Send dead letters to the topic they came from, with their keys and headers.
 
-    What was sent is remembered in the group gds-dlq-replay-TOPIC, so that a second run goes on where this one ended. The
-    header dlq.attempts counts how often a message was tried.
+    What was sent is remembered in the group gds-dlq-replay-TOPIC, so that a second run goes on where this one ended.
+    The header dlq.attempts counts how often a message was tried.
     """
     from gds_kafka import KafkaProducerClient
+    from gds_kafka.consumer import places
 
     letters = dead_letters_of(topic)
     sent = 0
@@ -80,7 +81,7 @@ def replay(
                 if failed:
                     print(f"gds: {failed}; run again to go on with it", file=sys.stderr)
                     return 1
-                consumer.commit(_places(batch))
+                consumer.commit(places(batch))
                 sent += len(batch)
     if not as_json:
         print(f"sent {sent} messages again")
@@ -90,7 +91,7 @@ def replay(
 def _consumer(topic: str, servers: str, group: str | None, given: list[str] | None) -> KafkaConsumerClient:
     from gds_kafka import KafkaConsumerClient
 
-    config = {"auto_offset_reset": "earliest", "enable_auto_commit": False} | settings(given)
+    config: dict[str, Any] = {"auto_offset_reset": "earliest", "enable_auto_commit": False} | settings(given)
     letters = dead_letters_of(topic)
     return KafkaConsumerClient([letters], servers, group, value_deserializer=raw, key_deserializer=raw, **config)
 
@@ -136,11 +137,6 @@ def _send_again(producer: KafkaProducerClient, batch: list[Message], letters: st
         for message in batch:
             _tell(message, _target(message, letters), as_json)
     return errors[0] if errors else ""
-
-
-def _places(batch: list[Message]) -> dict[tuple[str, int], int]:
-    """Where to go on after a batch, in each partition."""
-    return {(message["topic"], message["partition"]): message["offset"] + 1 for message in batch}
 
 
 def _target(message: Message, letters: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from gds_cli._options import Json, Servers, Settings, line, settings, shown, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gds_native._lib import HubAdmin
 
@@ -43,17 +44,15 @@ def produce(
     as_json: Json = False,
 ) -> int:
     """Send a message, or each line of standard input; waits until all of them are delivered."""
-    from gds_kafka import GdsKafkaError, KafkaProducerClient
+    from gds_kafka import KafkaProducerClient
 
     outcomes = _Outcomes(as_json)
     headers = [_header(each) for each in header or ()]
     values: Iterable[bytes] = (row.rstrip(b"\r\n") for row in sys.stdin.buffer) if value == "-" else [value.encode()]
     with KafkaProducerClient(servers, **settings(given)) as producer:
         for each in values:
-            try:
+            with outcomes.refusals():
                 producer.send(topic, each, key, headers=headers, partition=partition, on_delivery=outcomes.told)
-            except GdsKafkaError as error:
-                outcomes.told(error, None)
     outcomes.show()
     return 1 if outcomes.failed else 0
 
@@ -75,6 +74,16 @@ class _Outcomes:
             line({"topic": topic, "partition": partition, "offset": offset, "timestamp": timestamp})
         else:
             self._delivered.append(tuple(delivered))
+
+    @contextmanager
+    def refusals(self) -> Iterator[None]:
+        """What is not even taken is an outcome as well."""
+        from gds_kafka import GdsKafkaError
+
+        try:
+            yield
+        except GdsKafkaError as error:
+            self.told(error, None)
 
     def show(self) -> None:
         if self._as_json:
@@ -99,19 +108,24 @@ def tail(
     servers: Servers,
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Begin with the oldest message.")] = False,
     maximum: Annotated[int | None, typer.Option("--max", min=1, help="End after this many messages.")] = None,
-    group: Annotated[str | None, typer.Option(help="Read as a member of this group, which remembers the place.")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Read as a member of this group, which remembers the place.")
+    ] = None,
     given: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Show messages as they come, until Ctrl-C."""
     from gds_kafka import KafkaConsumerClient
 
-    config = {"auto_offset_reset": "earliest" if from_beginning else "latest"} | settings(given)
-    with KafkaConsumerClient(topics, servers, group, value_deserializer=raw, key_deserializer=raw, **config) as consumer:
+    config: dict[str, Any] = {"auto_offset_reset": "earliest" if from_beginning else "latest"} | settings(given)
+    with KafkaConsumerClient(
+        topics, servers, group, value_deserializer=raw, key_deserializer=raw, **config
+    ) as consumer:
         for count, message in enumerate(consumer.messages(), 1):
             show(message, as_json)
             if count == maximum:
-                consumer.commit() if group else None
+                if group:
+                    consumer.commit()
                 break
 
 
@@ -176,16 +190,17 @@ def list_topics(
         for topic in found:
             line(topic)
     elif name is None:
-        columns = ("topic", "partitions", "messages")
-        table(columns, [(topic["name"], len(topic["partitions"]), _messages(topic)) for topic in found])
+        table(
+            ("topic", "partitions", "messages"),
+            [(topic["name"], len(topic["partitions"]), _messages(topic)) for topic in found],
+        )
     else:
-        columns = ("partition", "leader", "replicas", "in sync", "start", "end")
         rows = [
             [part[field] for field in ("id", "leader", "replicas", "in_sync", "start", "end")]
             for topic in found
             for part in topic["partitions"]
         ]
-        table(columns, rows)
+        table(("partition", "leader", "replicas", "in sync", "start", "end"), rows)
 
 
 def _messages(topic: dict[str, Any]) -> int:

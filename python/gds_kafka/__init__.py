@@ -5,8 +5,8 @@
     with KafkaProducerClient("localhost:9092") as producer:
         producer.send("orders", {"id": 7, "paid": True}, key="7")
 
-``embedded:PATH`` instead of the servers is a durable hub on one machine, with the same topics, keys and groups. Importing
-this package starts nothing: no thread, no socket, no logger.
+``embedded:PATH`` instead of the servers is a durable hub on one machine, with the same topics, keys and groups.
+Importing this package starts nothing: no thread, no socket, no logger.
 """
 
 from __future__ import annotations

@@ -1,19 +1,18 @@
 """What the clients have in common: how they are told where to go, what is a Python object in their settings, their log.
 
-Settings are checked in Rust, by one table for every client; an unknown one is a `KafkaConfigurationError` that names the
+Settings are checked in Rust, by one table for all clients; an unknown one is a `KafkaConfigurationError` that names the
 nearest known one. Here only those are taken out that are functions, which Rust calls back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gds_kafka.errors import KafkaConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
     from typing import TypeAlias
 
@@ -21,10 +20,7 @@ if TYPE_CHECKING:
 
     Token: TypeAlias = tuple[str, float, str, dict[str, str]]
 
-__all__ = ["EMBEDDED", "Client", "Opening", "log", "opening", "shown_servers"]
-
-EMBEDDED = "embedded:"
-"""What the address of a hub on this machine begins with; the rest is its folder."""
+__all__ = ["Client", "Opening", "log", "opening", "shown_servers"]
 
 TOKEN_SECONDS = 300.0
 """How long a token is used whose provider does not say how long it is good for."""
@@ -83,22 +79,21 @@ def opening(bootstrap_servers: str | Sequence[str], config: Mapping[str, object]
 
 
 def _servers(given: str | Sequence[str]) -> list[str]:
-    expected = "expected 'host:port', several with commas or as a list, or 'embedded:PATH'"
+    # What stands in them is checked in Rust.
     if isinstance(given, str):
-        servers = [given] if given.startswith(EMBEDDED) else [server.strip() for server in given.split(",")]
-    elif isinstance(given, Sequence) and all(isinstance(server, str) for server in given):
-        servers = list(given)
-    else:
-        raise KafkaConfigurationError(f"bootstrap_servers is of type {type(given).__name__}: {expected}")
-    servers = [server for server in servers if server]
-    if not servers:
-        raise KafkaConfigurationError(f"bootstrap_servers={given!r}: {expected}")
-    return servers
+        return [given]
+    servers: list[Any] = list(given) if isinstance(given, (list, tuple)) else []
+    if servers and all(isinstance(server, str) for server in servers):
+        return servers
+    raise KafkaConfigurationError(
+        f"bootstrap_servers is of type {type(given).__name__}: expected 'host:port', several with commas or as a list, "
+        "or 'embedded:PATH'"
+    )
 
 
 def shown_servers(servers: Sequence[str]) -> str:
-    """Servers for people, without a password that somebody put there."""
-    return ",".join(server if server.startswith(EMBEDDED) else server.rpartition("@")[2] for server in servers)
+    """Servers for people."""
+    return ",".join(servers)
 
 
 def _provider(given: object) -> Callable[[], Token]:
@@ -125,4 +120,6 @@ def log(level: int, facility: str, message: str) -> None:
     from contextlib import suppress
 
     with suppress(Exception):
-        logging.getLogger("gds_kafka").log(_LEVELS[level] if 0 <= level < len(_LEVELS) else 20, "%s: %s", facility, message)
+        logging.getLogger("gds_kafka").log(
+            _LEVELS[level] if 0 <= level < len(_LEVELS) else 20, "%s: %s", facility, message
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gds_metrics._guard import guard
 
@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 __all__ = ["Report", "reporter"]
 
 COUNTER_SUFFIX = "_total"
+LAG = "lag"
 
 
 class Report:
     """Reports ``stats()`` to a collector; called by the client's own thread, once an interval, and when it is flushed.
 
     What ends in ``_total`` is a counter, reported by how much it grew; the rest are gauges. A dict is one metric with a
-    label ``reason``. Names begin with ``kafka.producer.`` or ``kafka.consumer.``.
+    label ``reason``, the lag one with labels ``topic`` and ``partition``. Names begin with ``kafka.producer.`` or
+    ``kafka.consumer.``.
 
     Args:
         metrics: Any collector.
@@ -41,11 +43,18 @@ class Report:
     def __call__(self, stats: Mapping[str, object]) -> None:
         """Report them; never raises, where the collector keeps its word."""
         for name, value in stats.items():
-            if isinstance(value, dict):
+            if name == LAG:
+                self._lag(value)
+            elif isinstance(value, dict):
                 for reason, part in value.items():
                     self._one(name, part, str(reason))
             else:
                 self._one(name, value, "")
+
+    def _lag(self, partitions: Any) -> None:
+        for each in partitions:
+            place = {"topic": each["topic"], "partition": str(each["partition"])}
+            self._metrics.gauge(self._prefix + LAG, each["lag"], self._labels | place)
 
     def _one(self, name: str, value: object, reason: str) -> None:
         if not isinstance(value, (int, float)):
@@ -66,7 +75,9 @@ class Report:
             self._metrics.increment(self._prefix + name.removesuffix(COUNTER_SUFFIX), grown, labels or None)
 
 
-def reporter(metrics: MetricsCollector | None, client: str, client_id: object) -> Callable[[dict[str, object]], None] | None:
+def reporter(
+    metrics: MetricsCollector | None, client: str, client_id: object
+) -> Callable[[dict[str, object]], None] | None:
     """What the client calls with its stats; none without a collector."""
     if metrics is None:
         return None

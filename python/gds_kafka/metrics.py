@@ -29,11 +29,14 @@ if TYPE_CHECKING:
     class Sends(Protocol):
         """What `KafkaMetrics` needs of a producer; `gds_kafka.KafkaProducerClient` and kafka-python's have it."""
 
-        send: Callable[..., object]
+        @property
+        def send(self) -> Callable[..., object]: ...
 
     Key: TypeAlias = str | bytes | None
 
 __all__ = ["KafkaMetrics"]
+
+_SMALL = 1 << 53
 
 
 class KafkaMetrics(Collector):
@@ -213,6 +216,8 @@ class KafkaMetrics(Collector):
 
 
 def _number(kind: Kind, value: object) -> float:
+    if type(value) is int and 0 <= value <= _SMALL:
+        return float(value)  # as nearly all are
     return valid_increment(value) if kind == "counter" else valid_number(value)
 
 

@@ -25,8 +25,8 @@ class KafkaProducerClient(Client, ProducerCore):
     mentioned in the log ``gds_kafka``. A forked child has a client of its own, with an empty buffer.
 
     Args:
-        bootstrap_servers: ``"host:port"``, several with commas or as a list; ``"embedded:PATH"`` is a hub in a folder of
-            this machine.
+        bootstrap_servers: ``"host:port"``, several with commas or as a list; ``"embedded:PATH"`` is a hub in a folder
+            of this machine.
         metrics: A collector that is told the figures of `stats`, once an interval and at `flush` and `close`.
         value_serializer: A function that makes bytes of a value, instead of JSON written in Rust.
         key_serializer: A function that makes bytes of a key.

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gds_kafka._client import Client
+from gds_metrics._settings import whole
 from gds_native._lib import MockCluster
 
 if TYPE_CHECKING:
@@ -87,9 +88,7 @@ class MockKafkaCluster(Client):
     __slots__ = ("_brokers", "_cluster")
 
     def __init__(self, brokers: int = 1) -> None:
-        if isinstance(brokers, bool) or not isinstance(brokers, int) or not 1 <= brokers <= 100:
-            raise ValueError(f"brokers={brokers!r}: expected a whole number from 1 to 100")
-        self._brokers = brokers
+        self._brokers = whole("brokers", brokers, 1, 100, "each is a thread of this process")
         self._cluster = MockCluster(brokers)
 
     @property
@@ -109,8 +108,7 @@ class MockKafkaCluster(Client):
             error: A name of `ERRORS`, or its number. ``TRANSPORT`` closes the connection instead.
             times: How many of them. Called again, further ones fail after those.
         """
-        if isinstance(times, bool) or not isinstance(times, int) or times < 1:
-            raise ValueError(f"times={times!r}: expected a whole number from 1")
+        whole("times", times, 1, 1_000_000, "requests that fail")
         number = _number("request", request, REQUESTS)
         self._cluster.request_errors(number, [_number("error", error, ERRORS)] * times)
 
@@ -148,9 +146,7 @@ class MockKafkaCluster(Client):
         self._cluster.close()
 
     def _broker(self, broker: int) -> int:
-        if isinstance(broker, bool) or not isinstance(broker, int) or not 1 <= broker <= self._brokers:
-            raise ValueError(f"broker={broker!r}: expected a number from 1 to {self._brokers}")
-        return broker
+        return whole("broker", broker, 1, self._brokers, "brokers are numbered from 1")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(brokers={self._brokers})"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     class Closes(Protocol):
         """A collector or client with something to hand over."""
 
-        def close(self, timeout_seconds: float = ...) -> None:
+        def close(self, timeout_seconds: float, /) -> object:
             """Hand it over, within a bound."""
 
 

@@ -130,6 +130,8 @@ _KEYWORDS: dict[str, Callable[[Any, Any, Any, Any, str], list[str]]] = {
         [f"{at}: fewer than {least}"] if isinstance(value, dict) and len(value) < least else []
     ),
     "pattern": lambda _root, _rule, pattern, value, at: (
-        [f"{at}: {value!r} does not match {pattern}"] if isinstance(value, str) and not re.search(pattern, value) else []
+        [f"{at}: {value!r} does not match {pattern}"]
+        if isinstance(value, str) and not re.search(pattern, value)
+        else []
     ),
 }

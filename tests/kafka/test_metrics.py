@@ -41,7 +41,7 @@ def test_each_measurement_is_a_message_of_the_contract(metrics: KafkaMetrics, pr
     metrics.increment("a")
     metrics.gauge("b", 42, {"host": "x"})
     metrics.histogram("c", 0.5, {})
-    metrics.timing("d", 12.5, {"n": 1, "none": None, "yes": True})  # type: ignore[dict-item]
+    metrics.timing("d", 12.5, {"n": 1, "none": None, "yes": True})
     after = time()
     timestamps = [value.pop("timestamp") for value in producer.values]
     assert timestamps == sorted(timestamps)
@@ -51,7 +51,11 @@ def test_each_measurement_is_a_message_of_the_contract(metrics: KafkaMetrics, pr
         ("metrics", {"type": "counter", "name": "a", "value": 1.0, "labels": {}}, "a"),
         ("metrics", {"type": "gauge", "name": "b", "value": 42.0, "labels": {"host": "x"}}, "b"),
         ("metrics", {"type": "histogram", "name": "c", "value": 0.5, "labels": {}}, "c"),
-        ("metrics", {"type": "timing", "name": "d", "value": 12.5, "labels": {"n": "1", "none": "", "yes": "true"}}, "d"),
+        (
+            "metrics",
+            {"type": "timing", "name": "d", "value": 12.5, "labels": {"n": "1", "none": "", "yes": "true"}},
+            "d",
+        ),
     ]
     assert all(type(value["value"]) is float for value in producer.values)
 

@@ -100,7 +100,12 @@ def test_a_sum_beyond_the_range_of_a_float_is_flagged(producer: RecordingProduce
             metrics.histogram("b", -1.7e308)
     [counter, histogram] = producer.values
     assert (counter["value"], counter["non_finite"]) == (None, "+Inf")
-    assert (histogram["value"], histogram["sum"], histogram["non_finite"], histogram["count"]) == (None, None, "-Inf", 3)
+    assert (histogram["value"], histogram["sum"], histogram["non_finite"], histogram["count"]) == (
+        None,
+        None,
+        "-Inf",
+        3,
+    )
     assert [problems("metric.json", each) for each in producer.values] == [[], []]
 
 
@@ -132,7 +137,7 @@ def test_intervals_follow_each_other_without_a_gap(producer: RecordingProducer) 
 def test_many_label_sets_cost_messages_and_not_memory(producer: RecordingProducer) -> None:
     with KafkaMetrics(producer, aggregate_seconds=NEVER_SECONDS) as metrics:
         for number in range(MAX_SERIES + 10):
-            metrics.increment("a", labels={"n": number})  # type: ignore[dict-item]
+            metrics.increment("a", labels={"n": number})
         assert len(producer.sent) == MAX_SERIES + 1
     assert len(producer.sent) == MAX_SERIES + 10
     assert sum(value["value"] for value in producer.values) == MAX_SERIES + 10
