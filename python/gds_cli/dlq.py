@@ -24,6 +24,7 @@ app = typer.Typer(no_args_is_help=True, help="Dead letters: messages that were r
 
 SUFFIX = ".dlq"
 PREFIX = "dlq."
+ATTEMPTS = "dlq.attempts"
 BATCH = 500
 PATIENCE_SECONDS = 1.0
 QUIET_SECONDS = 10.0
@@ -152,11 +153,9 @@ def _header(message: Message, wanted: str) -> str:
 
 
 def _headers(message: Message) -> list[tuple[str, Any]]:
-    """The message's own, and how often it was tried."""
-    attempts = _header(message, "dlq.attempts")
-    count = int(attempts) + 1 if attempts.isdecimal() else 1
+    """The message's own, and how often it was tried: who refuses it again adds one."""
     kept = [(name, value) for name, value in message["headers"] if not name.startswith(PREFIX)]
-    return [*kept, ("dlq.attempts", str(count).encode())]
+    return [*kept, (ATTEMPTS, (_header(message, ATTEMPTS) or "1").encode())]
 
 
 def _tell(message: Message, target: str, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from gds_cli._options import Json, Servers, Settings, line, settings, shown, tab
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from gds_kafka import DeliveredMessage
     from gds_native._lib import HubAdmin
 
 __all__ = ["admin", "app", "message_fields", "text"]
@@ -62,18 +63,19 @@ class _Outcomes:
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
-        self._delivered: list[tuple[Any, ...]] = []
+        self._delivered = 0
+        self._last: DeliveredMessage | None = None
         self.failed = 0
 
-    def told(self, error: Exception | None, delivered: Any) -> None:
+    def told(self, error: Exception | None, delivered: DeliveredMessage | None) -> None:
         if error is not None:
             self.failed += 1
             print(f"gds: {' '.join(str(error).split())}", file=sys.stderr)
-        elif self._as_json:
-            topic, partition, offset, timestamp = delivered
-            line({"topic": topic, "partition": partition, "offset": offset, "timestamp": timestamp})
-        else:
-            self._delivered.append(tuple(delivered))
+        elif delivered is not None:
+            self._delivered += 1
+            self._last = delivered
+            if self._as_json:
+                line({name: getattr(delivered, name) for name in ("topic", "partition", "offset", "timestamp")})
 
     @contextmanager
     def refusals(self) -> Iterator[None]:
@@ -88,11 +90,10 @@ class _Outcomes:
     def show(self) -> None:
         if self._as_json:
             return
-        if len(self._delivered) == 1:
-            topic, partition, offset, _ = self._delivered[0]
-            print(f"delivered to {topic}[{partition}] at offset {offset}")
+        if self._delivered == 1 and self._last is not None:
+            print(f"delivered to {self._last.topic}[{self._last.partition}] at offset {self._last.offset}")
         else:
-            print(f"delivered {len(self._delivered)} messages")
+            print(f"delivered {self._delivered} messages")
 
 
 def _header(given: str) -> tuple[str, bytes]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # `typing` is not imported for this: it would be most of the time this package takes to import
 
 if TYPE_CHECKING:
-    from gds_kafka.aio import AsyncKafkaConsumerClient, AsyncKafkaProducerClient, DeliveredMessage
+    from gds_kafka.aio import AsyncKafkaConsumerClient, AsyncKafkaProducerClient
     from gds_kafka.consumer import KafkaConsumerClient
     from gds_kafka.errors import (
         GdsKafkaError,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from gds_kafka.logging import KafkaLoggingHandler
     from gds_kafka.metrics import KafkaMetrics
-    from gds_kafka.producer import KafkaProducerClient
+    from gds_kafka.producer import DeliveredMessage, KafkaProducerClient, OutgoingMessage
 
 __all__ = [
     "AsyncKafkaConsumerClient",
@@ -42,12 +42,13 @@ __all__ = [
     "KafkaProducerClient",
     "KafkaSerializationError",
     "KafkaTimeoutError",
+    "OutgoingMessage",
 ]
 
 _HOME = {
     "AsyncKafkaConsumerClient": "aio",
     "AsyncKafkaProducerClient": "aio",
-    "DeliveredMessage": "aio",
+    "DeliveredMessage": "producer",
     "GdsKafkaError": "errors",
     "KafkaConfigurationError": "errors",
     "KafkaConnectionError": "errors",
@@ -58,6 +59,7 @@ _HOME = {
     "KafkaProducerClient": "producer",
     "KafkaSerializationError": "errors",
     "KafkaTimeoutError": "errors",
+    "OutgoingMessage": "producer",
 }
 
 

@@ -14,15 +14,17 @@ import asyncio
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gds_kafka.consumer import KafkaConsumerClient, places
-from gds_kafka.errors import GdsKafkaError
+from gds_kafka.errors import GdsKafkaError, KafkaTimeoutError
 from gds_kafka.producer import KafkaProducerClient
 from gds_metrics._settings import seconds, whole
+from gds_native._lib import DeliveredMessage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
     from types import TracebackType
 
     from typing_extensions import Self
@@ -34,22 +36,12 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncKafkaConsumerClient", "AsyncKafkaProducerClient", "DeliveredMessage"]
 
-FIRST_PAUSE_SECONDS = 0.001
-LONGEST_PAUSE_SECONDS = 0.05
+ROOM_SECONDS = 0.5
+PAUSE_SECONDS = 0.001
 
 POLL_MESSAGES = 500
 POLL_SECONDS = 0.5
 """How long a fetch in the background waits; also how long the end of a program may wait for one."""
-
-
-class DeliveredMessage(NamedTuple):
-    """Where a message landed."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    """Milliseconds since the epoch, as the hub keeps it."""
 
 
 class AsyncKafkaProducerClient:
@@ -64,18 +56,14 @@ class AsyncKafkaProducerClient:
             for ``max_block_ms`` at most, while the event loop goes on.
     """
 
-    __slots__ = ("__weakref__", "_blocks_for", "_config", "_opening", "_producer", "_servers")
+    __slots__ = ("__weakref__", "_config", "_opening", "_producer", "_room", "_servers")
 
     def __init__(self, bootstrap_servers: str | Sequence[str], **config: Any) -> None:
         self._servers = bootstrap_servers
-        self._blocks_for = 0.0
-        if config.get("on_full", "block") == "block":
-            # The native client would hold up the event loop; the waiting is done here instead.
-            config |= {"on_full": "raise"}
-            self._blocks_for = _block_seconds(config.get("max_block_ms"))
         self._config = config
         self._producer: KafkaProducerClient | None = None
         self._opening: asyncio.Future[KafkaProducerClient] | None = None
+        self._room: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
         """Connect; may be called again.
@@ -94,7 +82,7 @@ class AsyncKafkaProducerClient:
         *,
         headers: Headers = None,
         partition: int | None = None,
-        timestamp: float | None = None,
+        timestamp: int | datetime | None = None,
     ) -> DeliveredMessage:
         """Send a message and wait until it is delivered.
 
@@ -106,7 +94,7 @@ class AsyncKafkaProducerClient:
             key: Messages of one key keep their order.
             headers: Names and values.
             partition: Which one; by default the key decides.
-            timestamp: Milliseconds since the epoch; now by default.
+            timestamp: Milliseconds since the epoch, or a datetime; now by default.
 
         Raises:
             KafkaTimeoutError: There was no room for ``max_block_ms``, or no answer for ``delivery_timeout_ms``.
@@ -114,16 +102,42 @@ class AsyncKafkaProducerClient:
         """
         producer = self._producer or await self._opened()
         loop = asyncio.get_running_loop()
-        settings: dict[str, Any] = {"headers": headers, "partition": partition, "timestamp": timestamp}
-        try:
-            outcome = producer.send_future(loop, topic, value, key, **settings)
-        except GdsKafkaError as error:
-            # What can be retried before it was even taken is a full buffer.
-            if not error.retriable:
-                raise
-            attempt = partial(producer.send_future, loop, topic, value, key, **settings)
-            outcome = await _when_there_is_room(attempt, loop.time() + self._blocks_for)
-        return DeliveredMessage._make(await outcome)
+        outcome = producer.send_future(
+            loop, topic, value, key, headers=headers, partition=partition, timestamp=timestamp
+        )
+        if outcome is None:
+            attempt = partial(
+                producer.send_future,
+                *(loop, topic, value, key),
+                headers=headers,
+                partition=partition,
+                timestamp=timestamp,
+            )
+            outcome = await self._when_there_is_room(producer, attempt)
+        return await outcome
+
+    async def _when_there_is_room(
+        self, producer: KafkaProducerClient, attempt: Callable[[], asyncio.Future[DeliveredMessage] | None]
+    ) -> asyncio.Future[DeliveredMessage]:
+        loop = asyncio.get_running_loop()
+        patience = _block_seconds(self._config.get("max_block_ms"))
+        deadline = loop.time() + patience
+        while loop.time() < deadline:
+            # One thread waits for all tasks.
+            room = self._room
+            if room is None or room.done():
+                room = self._room = _aside(partial(producer.wait_for_room, ROOM_SECONDS))
+            await asyncio.wait([room], timeout=deadline - loop.time())
+            if (outcome := attempt()) is not None:
+                return outcome
+            # There may be room, and too little for this message.
+            await asyncio.sleep(PAUSE_SECONDS)
+        error = KafkaTimeoutError(
+            f"no room for the message within max_block_ms={patience * 1000:.0f}: the hub is slow or away; raise "
+            "buffer_memory, or choose another on_full or a spool_dir"
+        )
+        error.retriable = True
+        raise error
 
     async def flush(self, timeout: float | None = None) -> int:
         """Wait until everything is delivered; the number of messages that are not, after ``timeout`` seconds."""
@@ -348,19 +362,6 @@ class AsyncKafkaConsumerClient:
     def __repr__(self) -> str:
         topics, servers, group_id = self._make.args
         return f"{type(self).__name__}(topics={topics!r}, bootstrap_servers={servers!r}, group_id={group_id!r})"
-
-
-async def _when_there_is_room(attempt: Callable[[], T], deadline: float) -> T:
-    pause = FIRST_PAUSE_SECONDS
-    while True:
-        late = asyncio.get_running_loop().time() >= deadline
-        try:
-            return attempt()
-        except GdsKafkaError as error:
-            if late or not error.retriable:
-                raise
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
 def _commit(consumer: KafkaConsumerClient, offsets: Mapping[tuple[str, int], int]) -> None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from gds_kafka._client import Client, log, opening, shown_servers
 from gds_kafka._report import reporter
 from gds_metrics._exit import close_at_exit, is_closed
-from gds_native._lib import ProducerCore
+from gds_native._lib import DeliveredMessage, OutgoingMessage, ProducerCore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gds_metrics import MetricsCollector
 
-__all__ = ["KafkaProducerClient"]
+__all__ = ["DeliveredMessage", "KafkaProducerClient", "OutgoingMessage"]
 
 
 class KafkaProducerClient(Client, ProducerCore):
@@ -70,11 +70,11 @@ class KafkaProducerClient(Client, ProducerCore):
         """Deliver what is queued and stop; may be called again.
 
         Args:
-            timeout: Seconds to wait at most. By default as long as each message may take, ``delivery_timeout_ms``.
+            timeout: Seconds to wait at most; ``close_timeout_seconds`` by default.
 
         Returns:
             How many messages were not delivered. With a spool they are there, and the next process sends them; without,
-            they are counted as dropped and told to their ``on_delivery``.
+            they are counted as dropped, told to their ``on_delivery`` and mentioned in the log.
         """
         try:
             return ProducerCore.close(self, timeout)

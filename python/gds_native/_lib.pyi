@@ -2,14 +2,16 @@
 
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from os import PathLike
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, final
 
 from typing_extensions import Self, disjoint_base
 
 __all__ = [
     "ConsumerCore",
+    "DeliveredMessage",
     "GdsKafkaError",
     "HubAdmin",
     "KafkaConfigurationError",
@@ -20,6 +22,7 @@ __all__ = [
     "MockCluster",
     "NoOpMetrics",
     "OtlpCore",
+    "OutgoingMessage",
     "ProducerCore",
     "PrometheusCore",
     "StatsdCore",
@@ -135,9 +138,9 @@ class StatsdCore:
 # ------------------------------------------------------------------ gds_kafka
 _Key: TypeAlias = str | bytes | None
 _Headers: TypeAlias = Mapping[str, Any] | Iterable[tuple[str, Any]] | None
+_Timestamp: TypeAlias = int | datetime | None
 _Log: TypeAlias = Callable[[int, str, str], None]
 _Token: TypeAlias = Callable[[], tuple[str, float, str, dict[str, str]]]
-_Delivered: TypeAlias = tuple[str, int, int, int]
 
 class GdsKafkaError(Exception):
     """What the clients of ``gds_kafka`` raise."""
@@ -160,6 +163,46 @@ class KafkaSerializationError(GdsKafkaError):
 
 class KafkaTimeoutError(GdsKafkaError, TimeoutError):
     """No answer, or no room, in time."""
+
+@final
+class DeliveredMessage:
+    """Where a message landed."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int:
+        """Its place in the partition; -1 if the hub did not say (``acks=0``)."""
+
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since the epoch, as the hub keeps it."""
+
+@final
+class OutgoingMessage:
+    """A message for `KafkaProducerClient.send_many` that is more than its value."""
+
+    def __new__(
+        cls,
+        value: object,
+        key: _Key = None,
+        *,
+        headers: _Headers = None,
+        partition: int | None = None,
+        timestamp: _Timestamp = None,
+    ) -> Self: ...
+    @property
+    def value(self) -> Any: ...
+    @property
+    def key(self) -> Any: ...
+    @property
+    def headers(self) -> Any: ...
+    @property
+    def partition(self) -> int | None: ...
+    @property
+    def timestamp(self) -> Any: ...
 
 @disjoint_base
 class ProducerCore:
@@ -186,24 +229,29 @@ class ProducerCore:
         *,
         headers: _Headers = None,
         partition: int | None = None,
-        timestamp: float | None = None,
-        on_delivery: Callable[[GdsKafkaError | None, _Delivered | None], object] | None = None,
+        timestamp: _Timestamp = None,
+        on_delivery: Callable[[GdsKafkaError | None, DeliveredMessage | None], object] | None = None,
     ) -> None: ...
-    def send_many(self, topic: str, values: Iterable[object]) -> list[Any]: ...
+    def send_many(
+        self, topic: str, values: Iterable[object], *, timeout: float | None = None
+    ) -> list[DeliveredMessage | GdsKafkaError]: ...
     def send_future(
         self,
-        loop: AbstractEventLoop,
+        event_loop: AbstractEventLoop,
         topic: str,
         value: object,
         key: _Key = None,
         *,
         headers: _Headers = None,
         partition: int | None = None,
-        timestamp: float | None = None,
-    ) -> Future[_Delivered]: ...
+        timestamp: _Timestamp = None,
+    ) -> Future[DeliveredMessage] | None: ...
+    def wait_for_room(self, seconds: float) -> None: ...
     def flush(self, timeout: float | None = None) -> int: ...
     def close(self, timeout: float | None = None) -> int: ...
     def stats(self) -> dict[str, Any]: ...
+    @property
+    def closed(self) -> bool: ...
 
 class HubAdmin:
     """Looks after the topics and groups of a hub."""
