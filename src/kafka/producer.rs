@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gds_hub::kafka::Callbacks;
@@ -17,7 +17,7 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
 use super::errors::to_python;
 use super::outcomes::{Many, Tell, Token, outcome_object};
 use super::{hub, settings};
-use crate::exit;
+use crate::{exit, runtime};
 use crate::json::write::{self as json, Options};
 
 /// How long a wait may keep Ctrl-C from being seen.
@@ -60,8 +60,8 @@ impl OutgoingMessage {
 
 /// What a process has of its own.
 struct Live {
-    producer: Producer<Token>,
-    _hub: Arc<dyn Hub>,
+    producer: Arc<Producer<Token>>,
+    hub: Arc<dyn Hub>,
 }
 
 /// What was given once, and is used again in a forked child.
@@ -236,9 +236,33 @@ fn start(py: Python<'_>, opened: &Opened) -> PyResult<Live> {
     let made = py.detach(|| {
         let hub = gds_hub::open(settings, callbacks)?;
         let producer = Producer::new(&*hub, settings.producer.options(), Arc::new(Tell))?;
-        Ok(Live { producer, _hub: hub })
+        Ok(Live { producer: Arc::new(producer), hub })
     });
-    made.map_err(|error| to_python(py, &error))
+    let live = made.map_err(|error| to_python(py, &error))?;
+    if let Some(report) = &opened.report {
+        let report = report.clone_ref(py);
+        runtime::handle()?.spawn(report_regularly(Arc::downgrade(&live.producer), report, settings.statistics_interval()));
+    }
+    Ok(live)
+}
+
+/// Tells the figures once an interval, until the producer is gone.
+async fn report_regularly(producer: Weak<Producer<Token>>, report: Py<PyAny>, interval: Duration) {
+    let report = Arc::new(report);
+    loop {
+        tokio::time::sleep(interval).await;
+        let Some(producer) = producer.upgrade() else { break };
+        let report = Arc::clone(&report);
+        // Beside the runtime's own thread, which must not wait for the interpreter.
+        let told = tokio::task::spawn_blocking(move || {
+            let stats = producer.stats();
+            let call = |py| stats_dict(py, &stats).and_then(|stats| report.call1(py, (stats,))).map(drop);
+            Python::try_attach(|py| exit::calling_python(py, || call(py))).is_some()
+        });
+        if !told.await.unwrap_or(false) {
+            break; // the interpreter is ending
+        }
+    }
 }
 
 /// Outcomes known at once are told on the caller's thread.
@@ -454,7 +478,7 @@ impl ProducerCore {
         let opened = Opened { settings, callbacks, value_serializer, key_serializer, report };
         let live = start(py, &opened)?;
         if !opened.settings.lazy && opened.settings.producer.spool.is_none() {
-            hub::reach(py, &live._hub, opened.settings.connect_timeout)?;
+            hub::reach(py, &live.hub, opened.settings.connect_timeout)?;
         }
         if self.opened.set(opened).is_err() {
             return Err(PyTypeError::new_err("__init__ was called twice; make a new client"));

@@ -152,6 +152,12 @@ pub struct EmbeddedSettings {
 }
 
 impl Settings {
+    /// How often a client has new figures: librdkafka's `statistics.interval.ms`.
+    pub fn statistics_interval(&self) -> Duration {
+        let given = self.client.get("statistics.interval.ms").and_then(|ms| ms.parse().ok()).filter(|ms| *ms > 0);
+        Duration::from_millis(given.unwrap_or(5_000))
+    }
+
     /// Checks what a program gave: the servers, keywords, and librdkafka's own keys.
     pub fn parse(
         role: Role,
