@@ -368,6 +368,7 @@ impl<'py> Writer<'_, 'py> {
                     let key = Bound::from_borrowed_ptr(self.py, key);
                     let value = Bound::from_borrowed_ptr(self.py, value);
                     self.held(&value, depth).map_err(|error| error.at_key(&key).within(dict))?;
+                    self.out.push(b',');
                 } else {
                     let key = Bound::from_borrowed_ptr(self.py, key);
                     let value = Bound::from_borrowed_ptr(self.py, value);
