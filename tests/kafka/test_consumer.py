@@ -25,8 +25,8 @@ def publish(hub: str, *values: Any, topic: str = "orders", **parts: Any) -> None
 
 
 def reader(hub: str, group_id: str | None = "g", **settings: Any) -> KafkaConsumerClient:
-    settings = {"auto_offset_reset": "earliest", "consumer_timeout_ms": IDLE_MS} | settings
-    return KafkaConsumerClient("orders", hub, group_id, **settings)
+    given: dict[str, Any] = {"auto_offset_reset": "earliest", "consumer_timeout_ms": IDLE_MS}
+    return KafkaConsumerClient("orders", hub, group_id, **given | settings)
 
 
 def numbers(consumer: KafkaConsumerClient) -> list[int]:
@@ -55,10 +55,15 @@ def test_what_the_loop_finished_with_is_committed(hub: str) -> None:
 
 def test_a_message_whose_body_raised_comes_again(hub: str) -> None:
     publish(hub, *({"n": n} for n in range(5)))
-    with pytest.raises(RuntimeError, match="on purpose"), reader(hub) as consumer:
-        for message in consumer:
-            if message["value"]["n"] == 2:
-                raise RuntimeError("on purpose")
+
+    def fail() -> None:
+        with reader(hub) as consumer:
+            for message in consumer:
+                if message["value"]["n"] == 2:
+                    raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        fail()
     with reader(hub) as consumer:
         assert numbers(consumer) == [2, 3, 4]
 
@@ -80,7 +85,8 @@ def test_without_auto_commit_only_commit_does(hub: str) -> None:
         with reader(hub, enable_auto_commit=False) as consumer:
             assert numbers(consumer) == [0, 1, 2]
     with reader(hub, enable_auto_commit=False) as consumer:
-        consumer.commit({("orders", 0): 2}) if next(consumer) else None
+        assert next(consumer)["value"] == {"n": 0}
+        consumer.commit({("orders", 0): 2})
     with reader(hub) as consumer:
         assert numbers(consumer) == [2]
 
