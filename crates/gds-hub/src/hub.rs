@@ -52,6 +52,9 @@ pub trait Publisher: Send + Sync + Debug {
     /// A retriable error of kind [`Full`](crate::Kind::Full) asks to come again with the same record later.
     fn publish(&self, id: u64, record: &Record<'_>) -> Result<()>;
 
+    /// No more for the moment: the time to write what was collected.
+    fn handed_over(&self) {}
+
     /// Records handed over whose outcome was not told yet.
     fn in_flight(&self) -> usize;
 

@@ -1,0 +1,247 @@
+//! The corpora, and what holds for any text.
+
+use std::borrow::Cow;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SECRETS: &str = include_str!("../../../tests/kafka/corpus/secrets.txt");
+const INNOCENT: &str = include_str!("../../../tests/kafka/corpus/innocent.txt");
+
+/// More of a secret than this must not be left.
+const LONGEST_LEFT: usize = 4;
+
+fn plain() -> Redactor {
+    Redactor::new(&[]).expect("no patterns")
+}
+
+fn lines(corpus: &str) -> impl Iterator<Item = String> {
+    corpus.lines().filter(|line| !line.starts_with("# ")).map(|line| line.replace('␤', "\n"))
+}
+
+/// A line without its marks, and what stood between them.
+fn unmarked(line: &str) -> (String, Vec<String>) {
+    let mut secrets = Vec::new();
+    let mut rest = line;
+    while let Some((_, from)) = rest.split_once('«') {
+        let (secret, after) = from.split_once('»').expect("a closing mark");
+        secrets.push(secret.to_owned());
+        rest = after;
+    }
+    assert!(!secrets.is_empty(), "no secret is marked in {line:?}");
+    (line.replace(['«', '»'], ""), secrets)
+}
+
+/// A piece of the secret that is left.
+fn left(secret: &str, clean: &str) -> Option<String> {
+    let letters: Vec<char> = secret.chars().collect();
+    let pieces = letters.windows(LONGEST_LEFT + 1).map(|piece| piece.iter().collect::<String>());
+    // What the mark itself says, or blank lines of a key, are no pieces.
+    pieces.into_iter().find(|piece| clean.contains(piece.as_str()) && !piece.trim().is_empty())
+}
+
+#[test]
+fn of_every_secret_nothing_is_left() {
+    let redactor = plain();
+    let mut failures = Vec::new();
+    let mut count = 0;
+    for line in lines(SECRETS) {
+        let (line, secrets) = unmarked(&line);
+        let clean = redactor.redact(&line);
+        count += 1;
+        for secret in &secrets {
+            if let Some(piece) = left(secret, &clean) {
+                failures.push(format!("{piece:?} in {clean}"));
+            }
+        }
+        if !clean.contains(MARK) {
+            failures.push(format!("unchanged: {clean}"));
+        }
+    }
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+    assert!(count >= 80, "{count}");
+}
+
+#[test]
+fn of_every_line_with_a_secret_the_rest_is_left() {
+    let redactor = plain();
+    let mut failures = Vec::new();
+    for line in lines(SECRETS) {
+        let (text, secrets) = unmarked(&line);
+        let clean = redactor.redact(&text);
+        let mut expected = line.replace(['«', '»'], "\u{1}");
+        for secret in &secrets {
+            expected = expected.replacen(&format!("\u{1}{secret}\u{1}"), MARK, 1);
+        }
+        if clean != expected {
+            failures.push(format!("{clean}\n    {expected}"));
+        }
+    }
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+#[test]
+fn innocent_text_stays_and_is_borrowed() {
+    let redactor = plain();
+    let changed: Vec<_> = lines(INNOCENT).filter(|line| matches!(redactor.redact(line), Cow::Owned(_))).collect();
+    let changed: Vec<_> = changed.iter().map(|line| format!("{line}\n    {}", redactor.redact(line))).collect();
+    assert!(changed.is_empty(), "\n{}", changed.join("\n"));
+    assert!(lines(INNOCENT).count() >= 120);
+}
+
+#[test]
+fn a_corpus_as_one_text_is_as_clean_as_its_lines() {
+    let redactor = plain();
+    // Cut-off keys take the rest of a text with them, which is what they should do.
+    let lines: Vec<_> =
+        lines(SECRETS).map(|line| unmarked(&line)).filter(|(line, _)| !line.contains("PRIVATE KEY")).collect();
+    let text = lines.iter().map(|(line, _)| line.as_str()).collect::<Vec<_>>().join("\n");
+    let each: Vec<_> = lines.iter().map(|(line, _)| redactor.redact(line).into_owned()).collect();
+    assert_eq!(redactor.redact(&text), each.join("\n"));
+}
+
+#[test]
+fn a_pattern_without_groups_takes_all_one_with_groups_the_groups() {
+    let redactor = Redactor::new(&[r"EMP\d{4}".to_owned(), r"card (\d+)-(\d+)|void \w+".to_owned()]).unwrap();
+    assert_eq!(redactor.redact("EMP1234 has card 12-34"), "[REDACTED] has card [REDACTED]-[REDACTED]");
+    assert_eq!(redactor.redact("void cheque"), "[REDACTED]");
+    assert!(matches!(redactor.redact("EMP12"), Cow::Borrowed(_)));
+}
+
+#[test]
+fn what_several_rules_find_is_taken_out_once() {
+    let redactor = Redactor::new(&["hunter2@db".to_owned(), "[a-z]+2".to_owned(), "x*".to_owned()]).unwrap();
+    assert_eq!(redactor.redact("postgres://u:hunter2@db/x"), "postgres://u:[REDACTED]/[REDACTED]");
+    assert_eq!(Redactor::new(&["RED".to_owned()]).unwrap().redact("[REDACTED] RED"), "[REDACTED] [REDACTED]");
+}
+
+#[test]
+fn a_bad_pattern_is_named_by_its_number_and_not_by_its_text() {
+    let error = Redactor::new(&["fine".to_owned(), "hunter2(".to_owned()]).unwrap_err().to_string();
+    assert!(error.starts_with("redact pattern 2 of 2: unclosed group"), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
+    let error = Redactor::new(&[r"(?:\w{1000}){1000}".to_owned()]).unwrap_err().to_string();
+    assert!(error.contains("1048576 bytes once compiled"), "{error}");
+    assert!(Redactor::new(&[r"(?=look)".to_owned()]).unwrap_err().to_string().contains("look-around"));
+}
+
+#[test]
+fn patterns_are_not_in_its_debug_text() {
+    let text = format!("{:?}", Redactor::new(&["hunter2".to_owned()]).unwrap());
+    assert!(!text.contains("hunter2") && text.contains('1'), "{text}");
+}
+
+#[test]
+fn the_worst_texts_take_no_longer_for_being_long() {
+    // Each of them makes a rule look far ahead or back again and again, if it is one that does.
+    let redactor = Redactor::new(&[r"(a+)+$".to_owned()]).unwrap();
+    for piece in [
+        "://",
+        "://a:b",
+        "://a:b/c",
+        "password=",
+        "password=\"",
+        "token: {",
+        "eyJ",
+        "-eyJ",
+        "xoxb-",
+        "-----BEGIN PRIVATE KEY",
+        "-----END PRIVATE KEY-----",
+        "AKIA",
+        "token",
+        "secret ",
+        "Cookie: a=b; ",
+        "Authorization: Digest a=b, ",
+        "bearer ",
+        "\\",
+        "[[[[",
+        "\"token\":[",
+        "hvs.",
+        "s.",
+        "a",
+        "'password': '",
+        "AKIAIOSFODNN7EXAMPLE ",
+        "%3D",
+    ] {
+        // A quadratic rule would be at it for hours.
+        let text = piece.repeat(4_000_000 / piece.len());
+        let clean = redactor.redact(&text);
+        assert!(clean.len() <= text.len() * 4, "{piece}");
+    }
+}
+
+/// Pieces of what the rules look for, in any order.
+fn nasty() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("password".to_owned()),
+        Just("=".to_owned()),
+        Just(": ".to_owned()),
+        Just("\"".to_owned()),
+        Just("'".to_owned()),
+        Just("\\".to_owned()),
+        Just("://".to_owned()),
+        Just("@".to_owned()),
+        Just(":".to_owned()),
+        Just("Bearer ".to_owned()),
+        Just("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==".to_owned()),
+        Just("hvs.CAESIJlWh2VGkPZ0YqkF0".to_owned()),
+        Just("s.9xKd3LmQ7vTzRw2YbHcNpJ4f".to_owned()),
+        Just("AKIAIOSFODNN7EXAMPLE".to_owned()),
+        Just("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned()),
+        Just("-----BEGIN PRIVATE KEY-----".to_owned()),
+        Just("-----END PRIVATE KEY-----".to_owned()),
+        Just("token".to_owned()),
+        Just("Authorization: ".to_owned()),
+        Just("Digest ".to_owned()),
+        Just("Cookie: ".to_owned()),
+        Just("; a=".to_owned()),
+        Just(", b=".to_owned()),
+        Just("{".to_owned()),
+        Just("[".to_owned()),
+        Just("(".to_owned()),
+        Just("]".to_owned()),
+        Just("}".to_owned()),
+        Just(")".to_owned()),
+        Just("<secret>".to_owned()),
+        Just("--".to_owned()),
+        Just("%3D".to_owned()),
+        Just("%26".to_owned()),
+        Just(MARK.to_owned()),
+        Just("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ9.".to_owned()),
+        Just(" is ".to_owned()),
+        Just("\n".to_owned()),
+        Just("sig=".to_owned()),
+        Just("?".to_owned()),
+        Just("ghp_16C7e42F292c6912E7710c83".to_owned()),
+        "[a-zA-Z0-9]{1,24}",
+        "\\PC{0,4}",
+        " {1,3}",
+    ];
+    prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn clean_text_is_clean(text in nasty()) {
+        let redactor = plain();
+        let once = redactor.redact(&text).into_owned();
+        prop_assert_eq!(redactor.redact(&once), once.as_str());
+    }
+
+    #[test]
+    fn any_text_is_taken(text in any::<String>(), patterns in prop::collection::vec("[a-z]{0,3}|\\w+(\\d)?", 0..3)) {
+        let redactor = Redactor::new(&patterns).unwrap();
+        let _ = redactor.redact(&text);
+        let _ = is_secret_key(&text);
+    }
+
+    #[test]
+    fn a_secret_is_found_wherever_it_stands(before in "[ -~]{0,20}", after in "[ -~]{0,20}") {
+        let text = format!("{before}\nX-Vault-Token: hvs.CAESIJlWh2VGkPZ0YqkF0 {after}");
+        let clean = plain().redact(&text).into_owned();
+        prop_assert!(!clean.contains("JlWh2VGkPZ0YqkF0"), "{}", clean);
+    }
+}

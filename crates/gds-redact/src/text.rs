@@ -1,0 +1,90 @@
+//! Small questions about bytes and words.
+
+/// Whether a sorted list has the word.
+pub(crate) fn is_one_of(word: &str, sorted: &[&str]) -> bool {
+    sorted.binary_search(&word).is_ok()
+}
+
+/// Part of an identifier: `db_password`, `x-api-key`.
+pub(crate) fn is_identifier(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+/// In the alphabet of base64 for URLs (RFC 4648, section 5), of which tokens are made.
+pub(crate) fn is_base64url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+/// In the alphabet of base64, without its filling.
+pub(crate) fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')
+}
+
+/// Where the run of bytes that pass ends.
+pub(crate) fn run(bytes: &[u8], from: usize, pass: impl Fn(u8) -> bool) -> usize {
+    bytes[from..].iter().position(|&byte| !pass(byte)).map_or(bytes.len(), |len| from + len)
+}
+
+/// What a word is made of.
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Made {
+    pub(crate) digits: usize,
+    pub(crate) upper: usize,
+    pub(crate) lower: usize,
+    /// Upper after lower case.
+    pub(crate) turns: usize,
+    pub(crate) other: usize,
+}
+
+impl Made {
+    pub(crate) fn of(word: &[u8]) -> Self {
+        let mut made = Self::default();
+        let mut before = 0_u8;
+        for &byte in word {
+            match byte {
+                b'0'..=b'9' => made.digits += 1,
+                b'A'..=b'Z' => {
+                    made.upper += 1;
+                    made.turns += usize::from(before.is_ascii_lowercase());
+                }
+                b'a'..=b'z' => made.lower += 1,
+                _ => made.other += 1,
+            }
+            before = byte;
+        }
+        made
+    }
+
+    pub(crate) fn letters(self) -> usize {
+        self.upper + self.lower
+    }
+}
+
+/// Whether this is the base64 of `user:password` (RFC 7617), perhaps cut off.
+pub(crate) fn is_basic(word: &[u8]) -> bool {
+    let mut decoded = Vec::with_capacity(word.len() / 4 * 3);
+    let (mut bits, mut have) = (0_u32, 0);
+    for &byte in word {
+        let six = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => break,
+        };
+        bits = bits << 6 | u32::from(six);
+        have += 6;
+        if have >= 8 {
+            have -= 8;
+            decoded.push((bits >> have) as u8);
+        }
+    }
+    let readable = match std::str::from_utf8(&decoded) {
+        Ok(text) => text,
+        // Only what was cut off at the end is forgiven.
+        Err(error) if error.error_len().is_none() => std::str::from_utf8(&decoded[..error.valid_up_to()]).unwrap_or(""),
+        Err(_) => return false,
+    };
+    readable.contains(':') && !readable.contains(char::is_control)
+}

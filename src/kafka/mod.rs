@@ -1,0 +1,7 @@
+//! The clients of `gds_kafka`: settings and values in, the hub's crate called, outcomes and messages out.
+
+pub(crate) mod errors;
+pub(crate) mod hub;
+pub(crate) mod outcomes;
+pub(crate) mod producer;
+pub(crate) mod settings;
