@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import click
 import typer
 
 from gds_cli import dlq, kafka
@@ -15,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["app", "run"]
+
+# Typer has a copy of click of its own, and had the package before: neither can be named for both.
+USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
@@ -30,26 +32,31 @@ def _gds() -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
-    from gds_kafka.errors import GdsKafkaError, KafkaConfigurationError
-
     try:
         code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
-    except click.ClickException as error:
+    except USAGE_ERROR as error:
         error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+        return WRONG
+    except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read has seen enough, as `head` has. Nothing more can be said, also not by the interpreter's end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
-    except KafkaConfigurationError as error:
-        return _failed(error, WRONG)
-    except (GdsKafkaError, OSError) as error:
-        return _failed(error, FAILED)
+    except Exception as error:
+        known = _code_of(error)
+        if known is None:
+            raise
+        print(f"gds: {' '.join(str(error).split())}", file=sys.stderr)
+        return known
     return code if isinstance(code, int) else OK
 
 
-def _failed(error: Exception, code: int) -> int:
-    print(f"gds: {' '.join(str(error).split())}", file=sys.stderr)
-    return code
+def _code_of(error: Exception) -> int | None:
+    """The exit code for what a command may well meet; none for a defect, whose traceback is of use."""
+    # Here, so that --help does not load the clients.
+    from gds_kafka.errors import GdsKafkaError, KafkaConfigurationError
+
+    if isinstance(error, KafkaConfigurationError):
+        return WRONG
+    return FAILED if isinstance(error, (GdsKafkaError, OSError)) else None

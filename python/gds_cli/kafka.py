@@ -26,10 +26,11 @@ TIMEOUT_SECONDS = 30.0
 
 def admin(servers: str, given: Sequence[str] | None) -> HubAdmin:
     """The hub, to look after its topics."""
+    config = settings(given)
     from gds_kafka._client import log, opening
     from gds_native._lib import HubAdmin
 
-    opened = opening(servers, settings(given))
+    opened = opening(servers, config)
     return HubAdmin(opened.servers, opened.config, opened.librdkafka, log=log, token=opened.token)
 
 
@@ -45,12 +46,13 @@ def produce(
     as_json: Json = False,
 ) -> int:
     """Send a message, or each line of standard input; waits until all of them are delivered."""
+    headers = [_header(each) for each in header or ()]
+    config = settings(given)
     from gds_kafka import KafkaProducerClient
 
     outcomes = _Outcomes(as_json)
-    headers = [_header(each) for each in header or ()]
     values: Iterable[bytes] = (row.rstrip(b"\r\n") for row in sys.stdin.buffer) if value == "-" else [value.encode()]
-    with KafkaProducerClient(servers, **settings(given)) as producer:
+    with KafkaProducerClient(servers, **config) as producer:
         for each in values:
             with outcomes.refusals():
                 producer.send(topic, each, key, headers=headers, partition=partition, on_delivery=outcomes.told)
@@ -181,10 +183,10 @@ def list_topics(
     as_json: Json = False,
 ) -> None:
     """List topics, describe one, or make one."""
+    if create is not None and name is None:
+        raise typer.BadParameter("--create: expected the NAME of the topic before it")
     hub = admin(servers, given)
-    if create is not None:
-        if name is None:
-            raise typer.BadParameter("--create: expected the NAME of the topic before it")
+    if create is not None and name is not None:
         hub.create_topic(name, create, replication, timeout=TIMEOUT_SECONDS)
     found = hub.topics(name, timeout=TIMEOUT_SECONDS)
     if as_json:

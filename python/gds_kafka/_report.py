@@ -16,6 +16,8 @@ __all__ = ["Report", "reporter"]
 
 COUNTER_SUFFIX = "_total"
 LAG = "lag"
+LAG_PREFIX = "consumer_lag."
+"""As librdkafka's statistics have it: the topic and the partition follow."""
 
 
 class Report:
@@ -43,7 +45,10 @@ class Report:
     def __call__(self, stats: Mapping[str, object]) -> None:
         """Report them; never raises, where the collector keeps its word."""
         for name, value in stats.items():
-            if name == LAG:
+            if name.startswith(LAG_PREFIX):
+                topic, _, partition = name.removeprefix(LAG_PREFIX).rpartition(".")
+                self._lag([{"topic": topic, "partition": partition, "lag": value}])
+            elif name == LAG:
                 self._lag(value)
             elif isinstance(value, dict):
                 for reason, part in value.items():

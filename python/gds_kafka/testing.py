@@ -25,26 +25,22 @@ if TYPE_CHECKING:
 
 __all__ = ["ERRORS", "REQUESTS", "MockKafkaCluster"]
 
-REQUESTS = {
-    "Produce": 0,
-    "Fetch": 1,
-    "ListOffsets": 2,
-    "Metadata": 3,
-    "OffsetCommit": 8,
-    "OffsetFetch": 9,
-    "FindCoordinator": 10,
-    "JoinGroup": 11,
-    "Heartbeat": 12,
-    "LeaveGroup": 13,
-    "SyncGroup": 14,
-    "SaslHandshake": 17,
-    "ApiVersions": 18,
-    "InitProducerId": 22,
-    "AddPartitionsToTxn": 24,
-    "EndTxn": 26,
-    "TxnOffsetCommit": 28,
-}
-"""The requests that can fail, with their numbers in Kafka's protocol."""
+REQUESTS = (
+    "Produce",
+    "Fetch",
+    "ListOffsets",
+    "Metadata",
+    "OffsetCommit",
+    "OffsetFetch",
+    "FindCoordinator",
+    "JoinGroup",
+    "Heartbeat",
+    "LeaveGroup",
+    "SyncGroup",
+    "ApiVersions",
+    "InitProducerId",
+)
+"""The requests that can fail, by their names in Kafka's protocol."""
 
 ERRORS = {
     "TRANSPORT": -195,  # the broker closes the connection; librdkafka's number
@@ -100,21 +96,20 @@ class MockKafkaCluster(Client):
         """Make a topic. Those that are not made come into being when they are first used, with 4 partitions."""
         self._cluster.create_topic(name, partitions, replication)
 
-    def fail(self, request: str | int, error: str | int, *, times: int = 1) -> None:
+    def fail(self, request: str, error: str | int, *, times: int = 1) -> None:
         """Answer the next requests of a kind with an error, whichever client sends them.
 
         Args:
-            request: A name of `REQUESTS`, or its number.
+            request: A name of `REQUESTS`.
             error: A name of `ERRORS`, or its number. ``TRANSPORT`` closes the connection instead.
             times: How many of them. Called again, further ones fail after those.
         """
-        whole("times", times, 1, 1_000_000, "requests that fail")
-        number = _number("request", request, REQUESTS)
-        self._cluster.request_errors(number, [_number("error", error, ERRORS)] * times)
+        count = whole("times", times, 1, 1_000_000, "requests that fail")
+        self._cluster.push_request_errors(request, [_number(error)] * count)
 
-    def recover(self, request: str | int) -> None:
+    def recover(self, request: str) -> None:
         """Let requests of a kind succeed again."""
-        self._cluster.clear_request_errors(_number("request", request, REQUESTS))
+        self._cluster.clear_request_errors(request)
 
     def fail_topic(self, topic: str, error: str | int | None) -> None:
         """Have the brokers tell of a topic that it has an error, until told None.
@@ -123,7 +118,7 @@ class MockKafkaCluster(Client):
             topic: Its name.
             error: A name of `ERRORS`, or its number; None for none.
         """
-        self._cluster.topic_error(topic, 0 if error is None else _number("error", error, ERRORS))
+        self._cluster.topic_error(topic, 0 if error is None else _number(error))
 
     def broker_down(self, broker: int) -> None:
         """Close the connections of a broker and refuse further ones."""
@@ -135,11 +130,11 @@ class MockKafkaCluster(Client):
 
     def delay(self, broker: int, milliseconds: int) -> None:
         """Have a broker answer late; 0 is at once."""
-        self._cluster.round_trip_time(self._broker(broker), milliseconds)
+        self._cluster.broker_rtt(self._broker(broker), whole("milliseconds", milliseconds, 0, 3_600_000, "a delay"))
 
-    def lead(self, topic: str, partition: int, broker: int | None) -> None:
-        """Make a broker the leader of a partition; None leaves it without."""
-        self._cluster.partition_leader(topic, partition, None if broker is None else self._broker(broker))
+    def lead(self, topic: str, partition: int, broker: int) -> None:
+        """Make a broker the leader of a partition."""
+        self._cluster.set_leader(topic, partition, self._broker(broker))
 
     def close(self, timeout: float | None = None) -> None:  # noqa: ARG002 - stopping does not wait
         """Stop the brokers and forget what they hold; may be called again. Close the clients first."""
@@ -152,15 +147,15 @@ class MockKafkaCluster(Client):
         return f"{type(self).__name__}(brokers={self._brokers})"
 
 
-def _number(setting: str, given: str | int, known: dict[str, int]) -> int:
-    if isinstance(given, int) and not isinstance(given, bool):
-        return given
-    if given in known:
-        return known[given]
+def _number(error: str | int) -> int:
+    if isinstance(error, int) and not isinstance(error, bool):
+        return error
+    if error in ERRORS:
+        return ERRORS[error]
     import difflib
 
-    near = difflib.get_close_matches(str(given), known, n=1, cutoff=0.0)
-    raise ValueError(f"{setting}={given!r}: expected a number or a known name, such as {near[0]!r}")
+    [near] = difflib.get_close_matches(str(error), ERRORS, n=1, cutoff=0.0)
+    raise ValueError(f"error={error!r}: expected a number or a known name, such as {near!r}")
 
 
 try:

@@ -260,7 +260,7 @@ async fn report_regularly(producer: Weak<Producer<Token>>, report: Py<PyAny>, in
         // Beside the runtime's own thread, which must not wait for the interpreter.
         let told = tokio::task::spawn_blocking(move || {
             let stats = producer.stats();
-            let call = |py| stats_dict(py, &stats).and_then(|stats| report.call1(py, (stats,))).map(drop);
+            let call = |py: Python<'_>| stats_dict(py, &stats).and_then(|stats| report.call1(py, (stats,))).map(drop);
             Python::try_attach(|py| exit::calling_python(py, || call(py))).is_some()
         });
         if !told.await.unwrap_or(false) {

@@ -37,9 +37,10 @@ def test_other_figures_are_gauges_with_the_clients_label(recorder: Recorder) -> 
 
 def test_lag_is_a_gauge_for_each_partition(recorder: Recorder) -> None:
     lag = [{"topic": "orders", "partition": 1, "position": 5, "end": 9, "lag": 4}]
-    Report(recorder, "consumer", {"client_id": "a"})({"lag": lag})
+    Report(recorder, "consumer", {"client_id": "a"})({"lag": lag, "consumer_lag.shop.orders.2": 5.0})
     assert recorder.calls == [
-        Call("gauge", "kafka.consumer.lag", 4, {"client_id": "a", "topic": "orders", "partition": "1"})
+        Call("gauge", "kafka.consumer.lag", 4, {"client_id": "a", "topic": "orders", "partition": "1"}),
+        Call("gauge", "kafka.consumer.lag", 5, {"client_id": "a", "topic": "shop.orders", "partition": "2"}),
     ]
 
 

@@ -5,6 +5,7 @@
 //! them, and tells what became of each. Nothing here knows Python or metrics.
 
 pub mod codec;
+pub mod embedded;
 mod error;
 mod hub;
 pub mod log;

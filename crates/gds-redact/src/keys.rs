@@ -67,8 +67,8 @@ const SECRET: &[&str] = &[
     "passcode",
     "passphrases",
     "passwds",
-    "passwort",
     "passwords",
+    "passwort",
     "psw",
     "pswd",
     "pw",
@@ -81,20 +81,20 @@ const SECRET: &[&str] = &[
 
 /// Ends of words written without a separator: `dbpassword`, `PGPASSWORD`, `authtoken`, `clientsecret`.
 const SECRET_END: &[&str] = &[
-    "password",
-    "passwd",
-    "pwd",
-    "passphrase",
-    "secret",
-    "token",
-    "apikey",
     "accesskey",
-    "secretkey",
-    "privatekey",
-    "signingkey",
     "accountkey",
-    "encryptionkey",
+    "apikey",
     "credentials",
+    "encryptionkey",
+    "passphrase",
+    "passwd",
+    "password",
+    "privatekey",
+    "pwd",
+    "secret",
+    "secretkey",
+    "signingkey",
+    "token",
 ];
 
 /// What comes before `key` where the key is one that locks; `partition_key` and `cache_key` are none.

@@ -18,7 +18,7 @@ use crate::text::{Made, is_base64, is_base64url, is_basic, is_identifier, is_one
 const LOOK: usize = 64;
 
 /// How far a structure under a secret's name may reach where it may be mere prose in brackets.
-const LOOK_BRACKETS: usize = 1024;
+const LOOK_BRACKETS: usize = 256;
 
 /// What a trigger leads to.
 #[derive(Clone, Copy)]
@@ -92,7 +92,7 @@ const TRIGGERS: &[(&str, Rule)] = &[
     ("AKIA", Rule::Aws),
     ("ASIA", Rule::Aws),
     ("-----BEGIN ", Rule::PemBegin),
-    ("PRIVATE KEY-----", Rule::PemEnd),
+    ("-----END ", Rule::PemEnd),
     ("eyJ", Rule::Jwt),
     ("sig=", Rule::Signature),
     ("ghp_", Rule::Known(20, is_alphanumeric)),
@@ -109,7 +109,7 @@ const TRIGGERS: &[(&str, Rule)] = &[
     ("xoxr-", Rule::Known(10, is_base64url)),
     ("xoxs-", Rule::Known(10, is_base64url)),
     ("xapp-", Rule::Known(10, is_base64url)),
-    ("hooks.slack.com/services/", Rule::Known(16, is_path)),
+    ("slack.com/services/", Rule::Known(16, is_path)),
     ("sk_live_", Rule::Known(16, is_alphanumeric)),
     ("sk_test_", Rule::Known(16, is_alphanumeric)),
     ("rk_live_", Rule::Known(16, is_alphanumeric)),
@@ -123,7 +123,6 @@ const TRIGGERS: &[(&str, Rule)] = &[
     ("SG.", Rule::Known(40, is_dotted)),
     ("dop_v1_", Rule::Known(32, is_alphanumeric)),
     ("dapi", Rule::Known(32, is_alphanumeric)),
-    ("AGE-SECRET-KEY-1", Rule::Known(20, is_alphanumeric)),
 ];
 
 /// Schemes of an `Authorization` header that have one credential after them.
@@ -199,7 +198,7 @@ impl<'t> Scan<'t> {
             Rule::OldVault => self.old_vault(start, end),
             Rule::Aws => self.aws(start, end),
             Rule::PemBegin => self.pem_begin(start, end),
-            Rule::PemEnd => self.pem_end(start),
+            Rule::PemEnd => self.pem_end(start, end),
             Rule::Jwt => self.jwt(start),
             Rule::Signature => self.signature(start, end),
             Rule::Known(least, alphabet) => self.known(trigger, start, end, least, alphabet),
@@ -278,19 +277,20 @@ impl<'t> Scan<'t> {
     }
 
     fn known(&self, trigger: &str, start: usize, end: usize, least: usize, alphabet: fn(u8) -> bool) -> Option<Found> {
-        if &self.bytes[start..end] != trigger.as_bytes() || !self.begins(start) {
+        let is_path = trigger.ends_with('/');
+        if &self.bytes[start..end] != trigger.as_bytes() || !is_path && !self.begins(start) {
             return None;
         }
         let body = self.glance(end, alphabet);
         if body.len() < least || Made::of(body).digits == 0 {
             return None;
         }
-        Found::secret(start..self.run(end, alphabet))
+        Found::secret(if is_path { end } else { start }..self.run(end, alphabet))
     }
 
     fn jwt(&self, start: usize) -> Option<Found> {
-        let within = start > self.done && is_base64url(self.bytes[start - 1]) && !self.begins(start);
-        if within || !self.bytes[start..].starts_with(b"eyJ") {
+        let dashed = start > self.done && matches!(self.bytes[start - 1], b'-' | b'_' | b'.');
+        if dashed || !self.begins(start) || !self.bytes[start..].starts_with(b"eyJ") {
             return None;
         }
         // Each run is looked at from its beginning only, so at most once.
@@ -311,17 +311,13 @@ impl<'t> Scan<'t> {
             return None;
         }
         let id = start..end + 16;
-        match self.aws_secret(id.end) {
-            Some(secret) => {
-                self.secrets.push(id);
-                Found::secret(secret)
-            }
-            None => Found::secret(id),
-        }
+        self.aws_secret(id.end);
+        Found::secret(id)
     }
 
-    /// A secret access key within reach: 40 bytes of base64 that are a word of their own.
-    fn aws_secret(&self, from: usize) -> Option<Range<usize>> {
+    /// Takes out a secret access key within reach: 40 bytes of base64 that are a word of their own. What lies between
+    /// is still to be looked at.
+    fn aws_secret(&mut self, from: usize) {
         let end = (from + 2 * LOOK).min(self.bytes.len());
         let mut at = from;
         while at < end {
@@ -329,12 +325,12 @@ impl<'t> Scan<'t> {
             if word - at == 40 {
                 let made = Made::of(&self.bytes[at..word]);
                 if made.digits > 0 && made.upper > 0 && made.lower > 0 {
-                    return Some(at..word);
+                    self.secrets.push(at..word);
+                    return;
                 }
             }
             at = word + 1;
         }
-        None
     }
 
     fn pem_begin(&self, start: usize, end: usize) -> Option<Found> {
@@ -351,17 +347,17 @@ impl<'t> Scan<'t> {
     }
 
     /// Base64 before the last line, over all lines it has.
-    fn pem_end(&self, start: usize) -> Option<Found> {
-        let head = start.saturating_sub(LOOK).max(self.done);
-        let line = head + find_last(&self.bytes[head..start], b"-----END ")?;
-        let is_body = |byte: u8| is_base64(byte) || matches!(byte, b'=' | b'\\' | b'\n' | b'\r');
-        let body = self.bytes[self.done..line].iter().rposition(|&byte| !is_body(byte));
-        let body = body.map_or(self.done, |last| self.done + last + 1);
-        if line - body < 16 {
-            return Found::nothing(start + "PRIVATE KEY-----".len());
+    fn pem_end(&self, start: usize, end: usize) -> Option<Found> {
+        let title = self.glance(end, |byte| byte != b'-' && byte != b'\n');
+        if !title.ends_with(b"PRIVATE KEY") && !title.ends_with(b"PRIVATE KEY BLOCK") {
+            return None;
         }
-        // Between this line and the end of the body nothing was looked at by other rules that these bytes could hide.
-        Some(Found { secret: body..line, resume: start + "PRIVATE KEY-----".len() })
+        let is_body = |byte: u8| is_base64(byte) || matches!(byte, b'=' | b'\\' | b'\n' | b'\r');
+        // Not beyond what was taken out, nor beyond the dashes of another such line.
+        let before = self.bytes[self.done..start].iter().rposition(|&byte| !is_body(byte));
+        let body = before.map_or(self.done, |last| self.done + last + 1);
+        let resume = end + title.len();
+        if start - body < 16 { Found::nothing(resume) } else { Some(Found { secret: body..start, resume }) }
     }
 
     fn signature(&self, start: usize, end: usize) -> Option<Found> {
@@ -410,7 +406,7 @@ impl<'t> Scan<'t> {
     }
 
     /// `Bearer` or `Basic` on its own; in a header, [`Self::key`] has it already.
-    fn scheme(&self, start: usize, end: usize, is_credential: impl Fn(&[u8]) -> bool) -> Option<Found> {
+    fn scheme(&mut self, start: usize, end: usize, is_credential: impl Fn(&[u8]) -> bool) -> Option<Found> {
         if start > self.done && is_identifier(self.bytes[start - 1]) && !self.begins(start) {
             return None;
         }
@@ -421,17 +417,21 @@ impl<'t> Scan<'t> {
             // `bearer: abc`, `"bearer": "abc"`
             _ => return self.key(start, end),
         };
-        let is_credential_byte = |byte: u8| is_base64(byte) || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'=');
+        let is_credential_byte = |byte: u8| is_base64(byte) || matches!(byte, b'-' | b'.' | b'_' | b'~');
         let word = self.glance(from, is_credential_byte);
         let word = word.strip_suffix(b".").unwrap_or(word);
         if !is_credential(word) {
             return None;
         }
-        Found::secret(from..self.run(from, is_credential_byte))
+        let end = self.run(from, is_credential_byte);
+        let filled = self.run(end, |byte| byte == b'=');
+        // `token_type=bearer expires_in=3600`
+        let is_name = filled > end && !self.is_over(filled);
+        if is_name && !is_basic(word) { None } else { Found::secret(from..filled) }
     }
 
     /// A name with a secret's name in it, and its value.
-    fn key(&self, start: usize, end: usize) -> Option<Found> {
+    fn key(&mut self, start: usize, end: usize) -> Option<Found> {
         let floor = start.saturating_sub(LOOK).max(self.done);
         let left =
             self.bytes[floor..start].iter().rposition(|&byte| !is_identifier(byte)).map_or(floor, |at| floor + at + 1);
@@ -445,13 +445,13 @@ impl<'t> Scan<'t> {
         }
         let found = self.value(name, &separator);
         if found.is_none() && separator.kind == Kind::Colon && name.eq_ignore_ascii_case("secret") {
-            return self.aws_secret(right).and_then(Found::secret);
+            self.aws_secret(right);
         }
         found
     }
 
     /// "password hunter2", "secret access key wJalr..."
-    fn spoken(&self, name: &str, end: usize) -> Option<Found> {
+    fn spoken(&mut self, name: &str, end: usize) -> Option<Found> {
         if self.byte(end) != Some(b' ') {
             return None;
         }
@@ -475,7 +475,10 @@ impl<'t> Scan<'t> {
         let is_secret = match &*lower {
             b"password" | b"passwd" | b"passphrase" | b"pwd" | b"passcode" => prose::is_password(word),
             b"token" | b"apikey" | b"key" => prose::is_token(word) && word.len() < LOOK && &*lower != b"key",
-            b"secret" => return self.aws_secret(end).and_then(Found::secret),
+            b"secret" => {
+                self.aws_secret(end);
+                false
+            }
             _ => false,
         };
         if is_secret { Found::secret(from..from + word.len()) } else { None }
@@ -486,6 +489,7 @@ impl<'t> Scan<'t> {
         let is_header = name.len() >= 13 && name.as_bytes()[name.len() - 13..].eq_ignore_ascii_case(b"authorization");
         if let Some(quoted) = self.quoted(from) {
             let inside = &self.bytes[quoted.clone()];
+            let inside = &inside[..inside.len().min(LOOK_BRACKETS)];
             // `Unexpected token: "}"`
             let is_sign = inside.len() <= 3 && !inside.iter().any(u8::is_ascii_alphanumeric);
             if inside.is_empty() || is_sign || prose::is_placeholder(inside) || prose::is_absent(inside) {
@@ -533,6 +537,9 @@ impl<'t> Scan<'t> {
 
     /// A list or an object under a secret's name: all of it.
     fn structure(&self, from: usize, separator: &Separator) -> Option<Found> {
+        if self.bytes[self.skip_spaces(from + 1)..].starts_with(crate::MARK.as_bytes()) {
+            return Found::nothing(from + 1);
+        }
         let end = if separator.quoted_key { self.bytes.len() } else { (from + LOOK_BRACKETS).min(self.bytes.len()) };
         let (mut depth, mut quote, mut at) = (0_usize, 0_u8, from);
         let mut close = None;
@@ -564,7 +571,7 @@ impl<'t> Scan<'t> {
         let content = self.bytes[inside.clone()].trim_ascii();
         let is_name =
             self.bytes[from] == b'{' && prose::is_placeholder(&self.bytes[from..(close + 1).min(self.bytes.len())]);
-        if content.is_empty() || is_name || content.starts_with(crate::MARK.as_bytes()) {
+        if content.is_empty() || is_name {
             return Found::nothing(from + 1);
         }
         if !separator.quoted_key && separator.kind == Kind::Colon && !content.iter().any(u8::is_ascii_alphanumeric) {
@@ -576,41 +583,45 @@ impl<'t> Scan<'t> {
     fn unquoted(&self, name: &str, separator: &Separator, is_header: bool) -> Option<Found> {
         let from = separator.end;
         let (start, has_list) = if is_header { self.after_scheme(from..self.bytes.len()) } else { (from, false) };
+        if self.bytes[start..].starts_with(crate::MARK.as_bytes()) {
+            return Found::nothing(start + crate::MARK.len());
+        }
+        let after_scheme = start > from;
         let mut end = self.unquoted_end(start, separator);
         let value = &self.bytes[start..end];
-        let after_scheme = start > from;
-        let spoken = matches!(separator.kind, Kind::Colon | Kind::Space);
-        if value.is_empty() {
+        // What is longer is nothing else than a secret; and whatever is not taken out may be looked at again.
+        if value.is_empty() || value.len() <= LOOK_BRACKETS && self.is_none(name, separator, value, after_scheme) {
             return None;
-        }
-        let is_none = prose::is_placeholder(value)
-            || prose::is_absent(value)
-            || spoken && !after_scheme && prose::is_said(value)
-            || separator.kind == Kind::Colon && value.starts_with(b"//")
-            || separator.kind == Kind::Space && value.starts_with(b"-")
-            || value.starts_with(b"<") && self.is_object(start)
-            || !after_scheme && prose::is_code(value)
-            || is_number_of(name, value);
-        if is_none {
-            // Lists under `Cookie` and `Authorization` go on behind a value that is done.
-            let is_done = value.starts_with(crate::MARK.as_bytes());
-            return if is_done { Found::nothing(start + crate::MARK.len()) } else { None };
         }
         let is_cookie = name.len() >= 6 && name.as_bytes()[name.len() - 6..].eq_ignore_ascii_case(b"cookie");
         while has_list || is_cookie {
             // Further pairs: `a=1; b=2`, `realm="x", response="y"`.
             let next = self.skip_spaces(self.run(end, |byte| matches!(byte, b',' | b';' | b'"')));
-            let pair = self.glance(next, |byte| is_identifier(byte));
+            let pair = self.glance(next, is_identifier);
             let listed = next > end && self.bytes[end..next].iter().any(|byte| matches!(byte, b',' | b';'));
-            if !listed || pair.is_empty() || self.byte(next + pair.len()) != Some(b'=') {
+            if !listed || is_cookie_attribute(pair) || self.byte(next + pair.len()) != Some(b'=') {
                 break;
             }
             end = match self.quoted(next + pair.len() + 1) {
-                Some(quoted) => quoted.end,
+                Some(quoted) => (quoted.end + 1).min(self.bytes.len()),
                 None => self.unquoted_end(next + pair.len() + 1, separator),
             };
         }
         Found::secret(start..end)
+    }
+
+    /// Whether a value without quotes says that there is none, or is a sentence or code.
+    fn is_none(&self, name: &str, separator: &Separator, value: &[u8], after_scheme: bool) -> bool {
+        let spoken = matches!(separator.kind, Kind::Colon | Kind::Space) && !after_scheme;
+        let is_sign = value.len() <= 3 && !value.iter().any(u8::is_ascii_alphanumeric);
+        prose::is_placeholder(value)
+            || prose::is_absent(value)
+            || spoken && (is_sign || prose::is_said(value))
+            || separator.kind == Kind::Colon && value.starts_with(b"//")
+            || separator.kind == Kind::Space && value.starts_with(b"-")
+            || value.starts_with(b"<") && self.is_object(separator.end)
+            || !after_scheme && prose::is_code(value)
+            || is_number_of(name, value)
     }
 
     /// Where the credential begins behind a scheme such as `Bearer`, and whether it is a list.
@@ -638,14 +649,25 @@ impl<'t> Scan<'t> {
     /// Passwords have any signs in them, so a sign ends one only where the text around goes on behind it.
     fn unquoted_end(&self, from: usize, separator: &Separator) -> usize {
         let mut at = from;
+        let mut open = 0_usize;
         while let Some(byte) = self.byte(at) {
             let ends = match byte {
                 _ if byte.is_ascii_whitespace() => true,
-                b'&' | b';' | b',' => self.goes_on(at + 1),
-                b'"' | b'\'' | b'`' | b')' | b']' | b'}' | b'>' => at > from && self.is_over(at + 1),
+                b'&' | b',' => self.goes_on(at + 1, false),
+                b';' => self.goes_on(at + 1, true),
+                // What was opened in the value is closed in it.
+                b'(' | b'[' | b'{' => {
+                    open += 1;
+                    false
+                }
+                b')' | b']' | b'}' if open > 0 => {
+                    open -= 1;
+                    false
+                }
+                b'"' | b'\'' | b'`' | b')' | b']' | b'}' | b'>' => at > from && open == 0 && self.is_over(at + 1),
                 b'\\' => matches!(self.byte(at + 1), Some(b'"' | b'\'')) && self.is_over(at + 2),
                 b'<' => separator.kind == Kind::Tag || self.byte(at + 1) == Some(b'/'),
-                b'%' => self.bytes[at..].starts_with(b"%26") || self.bytes[at..].starts_with(b"%3B"),
+                b'%' if separator.kind == Kind::Encoded => self.bytes[at..].starts_with(b"%26"),
                 _ => false,
             };
             if ends {
@@ -656,13 +678,14 @@ impl<'t> Scan<'t> {
         at
     }
 
-    /// Whether a list goes on here: an end, a space, or the next `name=`.
-    fn goes_on(&self, at: usize) -> bool {
+    /// Whether a list goes on here: an end, a space, or the next `name=`, or `Connect Timeout=` as ODBC has it.
+    fn goes_on(&self, at: usize, names_have_spaces: bool) -> bool {
         let Some(first) = self.byte(at) else { return true };
         if first.is_ascii_whitespace() || matches!(first, b'"' | b'\'' | b')' | b']' | b'}' | b'{') {
             return true;
         }
-        let name = self.glance(at, |byte| is_identifier(byte) || byte == b'.').len();
+        let name =
+            self.glance(at, |byte| is_identifier(byte) || byte == b'.' || byte == b' ' && names_have_spaces).len();
         name > 0 && matches!(self.byte(at + name), Some(b'=' | b':'))
     }
 
@@ -685,11 +708,19 @@ fn is_number_of(name: &str, value: &[u8]) -> bool {
     counts && value.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b',' | b'.' | b'%' | b'/'))
 }
 
+/// Whether a name in a cookie's list is none of its values.
+fn is_cookie_attribute(name: &[u8]) -> bool {
+    let attributes = [&b""[..], b"path", b"domain", b"expires", b"max-age", b"samesite"];
+    attributes.iter().any(|attribute| name.eq_ignore_ascii_case(attribute))
+}
+
 /// How a name and its value are kept apart.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Kind {
     /// `a=b`
     Equals,
+    /// `a%3Db`
+    Encoded,
     /// `a: b`, after which prose may come
     Colon,
     /// `a:b`, `"a": b`
@@ -731,8 +762,7 @@ impl Separator {
             (b':', Some(b' ' | b'\t')) => (Kind::Colon, signs + 1),
             (b':', _) if !spaced => (Kind::TightColon, signs + 1),
             (b'%', Some(b'3')) => match scan.byte(signs + 2)? {
-                b'D' | b'd' => (Kind::Equals, signs + 3),
-                b'A' | b'a' => (Kind::TightColon, signs + 3),
+                b'A' | b'D' | b'a' | b'd' => (Kind::Encoded, signs + 3),
                 _ => return None,
             },
             (b'>', _) if before == Some(b'<') && !spaced => (Kind::Tag, signs + 1),
@@ -759,6 +789,24 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-fn find_last(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    bytes.windows(what.len()).rposition(|window| window == what)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_trigger_hides_another() {
+        // The automaton tells of the one that ends first, and the walk goes on behind where that one began.
+        for (trigger, _) in TRIGGERS {
+            for (other, _) in TRIGGERS {
+                let (trigger, other) = (trigger.to_ascii_lowercase(), other.to_ascii_lowercase());
+                let hidden = trigger.find(&other).is_some_and(|at| at + other.len() < trigger.len());
+                assert!(!hidden, "{other} ends within {trigger}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_lists_are_in_order() {
+        assert!(SCHEMES.is_sorted() && SCHEMES_WITH_LIST.is_sorted());
+    }
 }

@@ -1,6 +1,7 @@
 //! The corpora, and what holds for any text.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
@@ -12,8 +13,9 @@ const INNOCENT: &str = include_str!("../../../tests/kafka/corpus/innocent.txt");
 /// More of a secret than this must not be left.
 const LONGEST_LEFT: usize = 4;
 
-fn plain() -> Redactor {
-    Redactor::new(&[]).expect("no patterns")
+fn plain() -> &'static Redactor {
+    static PLAIN: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(&[]).expect("no patterns"));
+    &PLAIN
 }
 
 fn lines(corpus: &str) -> impl Iterator<Item = String> {
@@ -163,9 +165,15 @@ fn the_worst_texts_take_no_longer_for_being_long() {
         "'password': '",
         "AKIAIOSFODNN7EXAMPLE ",
         "%3D",
+        "token=<a:",
+        "token=[REDACTED]",
+        "\"token\":{[REDACTED]",
+        "token={(",
+        "\neyJ",
+        "--token ",
     ] {
         // A quadratic rule would be at it for hours.
-        let text = piece.repeat(4_000_000 / piece.len());
+        let text = piece.repeat(300_000 / piece.len());
         let clean = redactor.redact(&text);
         assert!(clean.len() <= text.len() * 4, "{piece}");
     }
@@ -232,9 +240,11 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_taken(text in any::<String>(), patterns in prop::collection::vec("[a-z]{0,3}|\\w+(\\d)?", 0..3)) {
-        let redactor = Redactor::new(&patterns).unwrap();
-        let _ = redactor.redact(&text);
+    fn any_text_is_taken(text in any::<String>()) {
+        static EXTRA: LazyLock<Redactor> =
+            LazyLock::new(|| Redactor::new(&[r"\w+(\d)?".to_owned(), "[^a]".to_owned(), "b*".to_owned()]).unwrap());
+        let _ = EXTRA.redact(&text);
+        let _ = plain().redact(&text);
         let _ = is_secret_key(&text);
     }
 

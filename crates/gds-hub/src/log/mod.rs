@@ -223,6 +223,14 @@ impl Log {
         Ok(())
     }
 
+    /// Ends the segment that is written to, so that everything before can be trimmed.
+    pub fn begin_segment(&mut self) -> Result<()> {
+        match &self.active {
+            Some(active) if active.end.position > HEADER => self.roll(active.end.offset),
+            _ => Ok(()),
+        }
+    }
+
     /// Has everything appended so far on the disk.
     ///
     /// When this fails once it fails for good, and is told as [fatal](Error::fatal): the system forgets which bytes it
@@ -283,9 +291,9 @@ impl Log {
         let worth = self.segment_bytes() / 4;
         if let Some(active) = &self.active
             && offset >= active.end.offset
-            && active.end.position > HEADER.max(worth)
+            && active.end.position > worth
         {
-            self.roll(active.end.offset)?;
+            self.begin_segment()?;
         }
         self.remove_while(|_, following| following.base <= offset)
     }
@@ -296,9 +304,8 @@ impl Log {
         let limit = older_than_ms.unwrap_or(i64::MIN);
         if let Some(active) = &self.active
             && active.youngest_ms < limit
-            && active.end.position > HEADER
         {
-            self.roll(active.end.offset)?;
+            self.begin_segment()?;
         }
         let removed = self.remove_while(|_, following| following.before_ms < limit)?;
         let Some(most) = max_bytes else { return Ok(removed) };
@@ -402,7 +409,7 @@ fn storage(what: &str, path: &Path, error: &io::Error) -> Error {
 }
 
 /// Milliseconds since the epoch.
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
