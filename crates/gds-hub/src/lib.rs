@@ -7,6 +7,8 @@
 pub mod codec;
 mod error;
 mod hub;
+pub mod kafka;
+mod opening;
 mod partition;
 mod record;
 pub mod settings;
@@ -16,5 +18,6 @@ pub use hub::{
     Admin, Deliveries, Delivery, Hub, Lag, NewTopic, Partition, Position, Publisher, Start, Subscriber, Subscription,
     Topic,
 };
+pub use opening::open;
 pub use partition::{murmur2, partition_for};
 pub use record::{Batch, Headers, HeadersIter, Message, OwnedHeader, Record};

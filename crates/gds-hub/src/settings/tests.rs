@@ -132,7 +132,11 @@ fn mistakes_name_the_key_and_what_was_expected() {
     for (role, given, parts) in [
         (Producer, &[("ack", int(1))][..], &["\"ack\"", "\"acks\""][..]),
         (Producer, &[("lingerms", int(1))], &["\"lingerms\"", "\"linger_ms\""]),
-        (Producer, &[("sasl_plain_passwort", text("hunter2"))], &["\"sasl_plain_passwort\"", "\"sasl_plain_password\""]),
+        (
+            Producer,
+            &[("sasl_plain_passwort", text("hunter2"))],
+            &["\"sasl_plain_passwort\"", "\"sasl_plain_password\""],
+        ),
         (Producer, &[("linger.ms", int(1))], &["linger.ms", "librdkafka={\"linger.ms\""]),
         (Producer, &[("linger.mss", int(1))], &["linger.mss", "\"linger.ms\""]),
         (Producer, &[("acks", int(2))], &["acks: 2", "0, 1, -1 or \"all\""]),
