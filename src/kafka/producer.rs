@@ -17,8 +17,8 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
 use super::errors::to_python;
 use super::outcomes::{Many, Tell, Token, outcome_object};
 use super::{hub, settings};
-use crate::json::write::{self as json, Options};
 use crate::{exit, runtime};
+use crate::json::write::{self as json, Options};
 
 /// How long a wait may keep Ctrl-C from being seen.
 const SIGNAL_CHECK: Duration = Duration::from_millis(50);
@@ -234,18 +234,14 @@ fn topic_name<'a>(topic: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
 fn start(py: Python<'_>, opened: &Opened) -> PyResult<Live> {
     let (settings, callbacks) = (&opened.settings, &opened.callbacks);
     let made = py.detach(|| {
-        let hub = gds_hub::open(settings, callbacks)?;
+        let hub = gds_hub::open(settings, callbacks.clone())?;
         let producer = Producer::new(&*hub, settings.producer.options(), Arc::new(Tell))?;
         Ok(Live { producer: Arc::new(producer), hub })
     });
     let live = made.map_err(|error| to_python(py, &error))?;
     if let Some(report) = &opened.report {
         let report = report.clone_ref(py);
-        runtime::handle()?.spawn(report_regularly(
-            Arc::downgrade(&live.producer),
-            report,
-            settings.statistics_interval(),
-        ));
+        runtime::handle()?.spawn(report_regularly(Arc::downgrade(&live.producer), report, settings.statistics_interval()));
     }
     Ok(live)
 }
