@@ -24,6 +24,8 @@ fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<otlp::OtlpCore>()?;
     module.add_class::<statsd::StatsdCore>()?;
     kafka::errors::add(module)?;
+    module.add_class::<kafka::admin::HubAdmin>()?;
+    module.add_class::<kafka::mock::MockCluster>()?;
     module.add_class::<kafka::outcomes::DeliveredMessage>()?;
     module.add_class::<kafka::producer::OutgoingMessage>()?;
     module.add_class::<kafka::producer::ProducerCore>()?;

@@ -103,7 +103,7 @@ impl HubAdmin {
     ) -> PyResult<Self> {
         let settings = settings::parse(py, Role::Admin, &bootstrap_servers, config, librdkafka)?;
         let callbacks = hub::callbacks(log, token);
-        let opened = py.detach(|| gds_hub::open(&settings, &callbacks)).map_err(|error| to_python(py, &error))?;
+        let opened = py.detach(|| gds_hub::open(&settings, callbacks)).map_err(|error| to_python(py, &error))?;
         let made = Self { hub: Some(opened), process_id: std::process::id() };
         if !settings.lazy {
             made.ask(py, settings.connect_timeout.as_secs_f64(), |hub, patience| hub.check(patience))?;

@@ -234,7 +234,7 @@ fn topic_name<'a>(topic: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
 fn start(py: Python<'_>, opened: &Opened) -> PyResult<Live> {
     let (settings, callbacks) = (&opened.settings, &opened.callbacks);
     let made = py.detach(|| {
-        let hub = gds_hub::open(settings, callbacks)?;
+        let hub = gds_hub::open(settings, callbacks.clone())?;
         let producer = Producer::new(&*hub, settings.producer.options(), Arc::new(Tell))?;
         Ok(Live { producer: Arc::new(producer), hub })
     });

@@ -129,6 +129,11 @@ pub trait Subscriber: Send + Debug {
     /// How far this member is behind the end, in each of its partitions.
     fn lag(&self, patience: Duration) -> Result<Vec<Lag>>;
 
+    /// The hub's own figures, by name (bytes received, lag by partition); empty if it has none.
+    fn statistics(&self) -> BTreeMap<String, f64> {
+        BTreeMap::new()
+    }
+
     /// Leaves the group. What was committed without waiting is kept before.
     fn close(&mut self) -> Result<()>;
 }

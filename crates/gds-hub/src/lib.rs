@@ -8,7 +8,9 @@ pub mod codec;
 pub mod embedded;
 mod error;
 mod hub;
+pub mod kafka;
 pub mod log;
+mod opening;
 mod partition;
 pub mod producer;
 mod record;
@@ -19,5 +21,6 @@ pub use hub::{
     Admin, Deliveries, Delivery, Hub, Lag, NewTopic, Partition, Position, Publisher, Start, Subscriber, Subscription,
     Topic,
 };
+pub use opening::open;
 pub use partition::{murmur2, partition_for};
 pub use record::{Batch, Headers, HeadersIter, Message, OwnedHeader, Record};
