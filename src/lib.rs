@@ -32,5 +32,6 @@ fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(exit::interpreter_ends, module)?)?;
     module.add_function(wrap_pyfunction!(noop::empty_call, module)?)?;
     module.add_function(wrap_pyfunction!(json::json_dumps, module)?)?;
+    module.add_function(wrap_pyfunction!(json::json_loads, module)?)?;
     Ok(())
 }
