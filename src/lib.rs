@@ -3,6 +3,7 @@
 mod errors;
 mod exit;
 mod input;
+mod logging;
 mod noop;
 mod observe;
 mod otlp;
@@ -21,6 +22,7 @@ fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<prometheus::PrometheusCore>()?;
     module.add_class::<otlp::OtlpCore>()?;
     module.add_class::<statsd::StatsdCore>()?;
+    module.add_class::<logging::LogEncoder>()?;
     module.add_function(wrap_pyfunction!(exit::interpreter_ends, module)?)?;
     module.add_function(wrap_pyfunction!(noop::empty_call, module)?)?;
     Ok(())
