@@ -599,18 +599,18 @@ impl Writer<'_> {
     /// Text without its secrets, from its beginning as far as it may go.
     fn text(&mut self, text: &str) {
         // Cut after redacting, because half a secret looks like none.
-        let look = &text[..text.floor_char_boundary(MAX_LOOK)];
+        let look = &text[..boundary(text, MAX_LOOK)];
         let redacted = self.redactor.redact(look);
-        let kept = &redacted[..redacted.floor_char_boundary(MAX_TEXT)];
+        let kept = &redacted[..boundary(&redacted, MAX_TEXT)];
         self.flags.truncated |= kept.len() < redacted.len() || look.len() < text.len();
         self.plain(kept);
     }
 
     /// As [`Self::text`], the end of it: what a traceback ends with is what happened.
     fn tail(&mut self, text: &str) {
-        let look = &text[text.ceil_char_boundary(text.len().saturating_sub(MAX_LOOK))..];
+        let look = &text[boundary(text, text.len().saturating_sub(MAX_LOOK))..];
         let redacted = self.redactor.redact(look);
-        let kept = &redacted[redacted.ceil_char_boundary(redacted.len().saturating_sub(MAX_TEXT))..];
+        let kept = &redacted[boundary(&redacted, redacted.len().saturating_sub(MAX_TEXT))..];
         self.flags.truncated |= kept.len() < redacted.len() || look.len() < text.len();
         self.plain(kept);
     }
@@ -633,6 +633,11 @@ impl Writer<'_> {
         self.out.extend_from_slice(rest);
         self.out.push(b'"');
     }
+}
+
+/// The last place not behind `at` where a character begins.
+fn boundary(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }
 
 fn is_container(object: &Bound<'_, PyAny>) -> bool {
