@@ -5,6 +5,7 @@ mod exit;
 mod input;
 mod json;
 mod kafka;
+mod logging;
 mod noop;
 mod observe;
 mod otlp;
@@ -29,6 +30,7 @@ fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<kafka::outcomes::DeliveredMessage>()?;
     module.add_class::<kafka::producer::OutgoingMessage>()?;
     module.add_class::<kafka::producer::ProducerCore>()?;
+    module.add_class::<logging::LogEncoder>()?;
     module.add_function(wrap_pyfunction!(exit::interpreter_ends, module)?)?;
     module.add_function(wrap_pyfunction!(noop::empty_call, module)?)?;
     module.add_function(wrap_pyfunction!(json::json_dumps, module)?)?;
