@@ -3,6 +3,8 @@
 mod errors;
 mod exit;
 mod input;
+mod json;
+mod kafka;
 mod logging;
 mod noop;
 mod observe;
@@ -22,8 +24,15 @@ fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<prometheus::PrometheusCore>()?;
     module.add_class::<otlp::OtlpCore>()?;
     module.add_class::<statsd::StatsdCore>()?;
+    kafka::errors::add(module)?;
+    module.add_class::<kafka::admin::HubAdmin>()?;
+    module.add_class::<kafka::mock::MockCluster>()?;
+    module.add_class::<kafka::outcomes::DeliveredMessage>()?;
+    module.add_class::<kafka::producer::OutgoingMessage>()?;
+    module.add_class::<kafka::producer::ProducerCore>()?;
     module.add_class::<logging::LogEncoder>()?;
     module.add_function(wrap_pyfunction!(exit::interpreter_ends, module)?)?;
     module.add_function(wrap_pyfunction!(noop::empty_call, module)?)?;
+    module.add_function(wrap_pyfunction!(json::json_dumps, module)?)?;
     Ok(())
 }

@@ -11,6 +11,7 @@
 use std::cell::Cell;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use gds_redact::{MARK, Redactor, is_secret_key};
 use pyo3::exceptions::{PyException, PyValueError};
@@ -327,18 +328,25 @@ impl Writer<'_> {
     fn record(&mut self, record: &Bound<'_, PyAny>, parts: &Parts<'_>, name: &str, constant: &[u8]) -> PyResult<()> {
         let py = record.py();
         self.out.extend_from_slice(b"{\"timestamp\":");
-        match parts.get(CREATED).and_then(|created| created.extract::<f64>().ok()) {
-            Some(created) => self.float(created),
-            None => self.out.extend_from_slice(b"null"),
-        }
-        self.named_text("logger", Some(name));
-        self.named_plain("level", parts.text(LEVEL).as_deref());
+        // The first six are in every record, whoever made it.
+        let created = parts.get(CREATED).and_then(|created| created.extract::<f64>().ok());
+        self.float(created.filter(|created| created.is_finite()).unwrap_or_else(now));
+        self.name("logger");
+        self.text(name);
+        self.name("level");
+        self.plain(parts.text(LEVEL).filter(|level| !level.is_empty()).as_deref().unwrap_or("NOTSET"));
         self.out.extend_from_slice(b",\"message\":");
         self.message(record, parts)?;
-        self.named_plain("path", parts.text(PATH).as_deref());
-        self.named_value("lineno", parts.get(LINE))?;
+        self.name("path");
+        self.plain(parts.text(PATH).as_deref().unwrap_or_default());
+        self.name("lineno");
+        let line = parts.get(LINE).and_then(|line| line.extract::<u32>().ok()).unwrap_or(0);
+        write!(self.out, "{line}").expect("a Vec takes anything");
         self.named_plain("function", parts.text(FUNCTION).as_deref());
-        self.named_value("process", parts.get(PROCESS))?;
+        if let Some(process) = parts.get(PROCESS).and_then(|process| process.extract::<u32>().ok()) {
+            self.name("process");
+            write!(self.out, "{process}").expect("a Vec takes anything");
+        }
         self.named_text("thread", parts.text(THREAD).as_deref());
         self.out.extend_from_slice(constant);
         self.exception(py, parts)?;
@@ -566,12 +574,6 @@ impl Writer<'_> {
         }
     }
 
-    fn named_value(&mut self, name: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let Some(value) = value else { return Ok(()) };
-        self.name(name);
-        self.value(value, MAX_DEPTH)
-    }
-
     fn name(&mut self, name: &str) {
         self.out.extend_from_slice(b",\"");
         self.out.extend_from_slice(name.as_bytes());
@@ -633,6 +635,11 @@ impl Writer<'_> {
         self.out.extend_from_slice(rest);
         self.out.push(b'"');
     }
+}
+
+/// Seconds since the epoch.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// The last place not behind `at` where a character begins.

@@ -167,7 +167,7 @@ fn warn_once(
             type_name(value),
             type_name(labels),
         );
-        match exit::calling_python(py, || log(py, &text)).unwrap_or(Ok(())) {
+        match exit::calling_python(py, || log(py, "gds_metrics", &text)).unwrap_or(Ok(())) {
             // Ctrl-C that comes while a handler runs belongs to the program; anything else a handler raises does not.
             Err(error) if !error.is_instance_of::<PyException>(py) => return Err(error),
             _ => {}
@@ -178,11 +178,16 @@ fn warn_once(
 
 /// Says something in the logger `gds_metrics` from where nothing can be raised.
 pub(crate) fn log_warning(text: &str) {
-    // Nothing to attach to while the interpreter ends.
-    let _ = Python::try_attach(|py| exit::calling_python(py, || log(py, text)));
+    warn_in("gds_metrics", text);
 }
 
-fn log(py: Python<'_>, text: &str) -> PyResult<()> {
-    let logger = py.import("logging")?.call_method1("getLogger", ("gds_metrics",))?;
+/// As [`log_warning`], in another logger.
+pub(crate) fn warn_in(logger: &str, text: &str) {
+    // Nothing to attach to while the interpreter ends.
+    let _ = Python::try_attach(|py| exit::calling_python(py, || log(py, logger, text)));
+}
+
+fn log(py: Python<'_>, logger: &str, text: &str) -> PyResult<()> {
+    let logger = py.import("logging")?.call_method1("getLogger", (logger,))?;
     logger.call_method1("warning", ("%s", text)).map(drop)
 }

@@ -18,7 +18,7 @@ static RUNTIME: Generations<std::io::Result<Runtime>> = Generations::new();
 pub(crate) fn handle() -> PyResult<Handle> {
     let build = || {
         let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(1).thread_name("gds-telemetry").enable_all().on_thread_start(leave_signals);
+        builder.worker_threads(1).thread_name("gds-telemetry").enable_all().on_thread_start(gds_process::leave_signals);
         builder.build()
     };
     match RUNTIME.get_or_init(build) {
@@ -26,27 +26,6 @@ pub(crate) fn handle() -> PyResult<Handle> {
         Err(error) => Err(PyRuntimeError::new_err(format!("cannot start the telemetry thread: {error}"))),
     }
 }
-
-/// Has the operating system deliver signals to the program's own threads.
-///
-/// Python acts on a signal when the thread that got it wakes the main thread; where this thread gets it, a main thread
-/// that waits in the kernel sleeps on, and Ctrl-C is lost. Faults of this thread itself stay deliverable.
-#[cfg(unix)]
-#[allow(unsafe_code)]
-fn leave_signals() {
-    // SAFETY: plain calls on a set of this stack frame; the mask changed is that of this new thread only.
-    unsafe {
-        let mut set = std::mem::zeroed();
-        libc::sigfillset(&raw mut set);
-        for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT] {
-            libc::sigdelset(&raw mut set, fault);
-        }
-        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
-    }
-}
-
-#[cfg(not(unix))]
-fn leave_signals() {}
 
 /// Runs `future` on the runtime and waits for it with the interpreter free for other threads; Ctrl-C ends the wait.
 pub(crate) fn wait<T: Send + 'static>(py: Python<'_>, future: impl Future<Output = T> + Send + 'static) -> PyResult<T> {

@@ -8,21 +8,33 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.services.fixtures import (
+    kafka,
+    kafka_cluster,
+    kafka_factory,
     otel_collector,
     otel_collector_factory,
     prometheus_factory,
     promtool,
     pushgateway,
+    secure_kafka,
+    secure_kafka_factory,
     statsd_exporter,
+    toxiproxy,
 )
 
 __all__ = [
+    "kafka",
+    "kafka_cluster",
+    "kafka_factory",
     "otel_collector",
     "otel_collector_factory",
     "prometheus_factory",
     "promtool",
     "pushgateway",
+    "secure_kafka",
+    "secure_kafka_factory",
     "statsd_exporter",
+    "toxiproxy",
 ]
 
 # Time limits for each example would fail on a busy machine and say nothing about the code.

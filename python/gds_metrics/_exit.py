@@ -1,6 +1,7 @@
 """What was counted and not handed over yet is handed over when the process ends: by itself, or as a worker.
 
-A collector is kept until it is closed, so that one which only a function knew hands over its values as well.
+A collector or client is kept until it is closed, so that one which only a function knew hands over its values as well.
+What was made last is closed first: it may hand over to what was made before it.
 
 `multiprocessing` ends its forked workers without running `atexit`; it runs finalizers of its own instead.
 """
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Closes(Protocol):
-        """A collector with something to hand over."""
+        """A collector or client with something to hand over."""
 
-        def close(self, timeout_seconds: float = ...) -> None:
+        def close(self, timeout_seconds: float, /) -> object:
             """Hand it over, within a bound."""
 
 
@@ -87,7 +88,7 @@ def _close_all() -> None:
     from time import monotonic
 
     deadline = monotonic() + TIMEOUT_SECONDS
-    for collector in list(_open.values()):
+    for collector in reversed(list(_open.values())):
         # One that fails keeps no other from handing over.
         with suppress(Exception):
             collector.close(max(deadline - monotonic(), LEAST_TIMEOUT_SECONDS))

@@ -112,6 +112,12 @@ def valid_labels(labels: object) -> dict[str, str]:
     """Labels as text, in the order given; None is no labels."""
     if labels is None:
         return {}
+    if type(labels) is dict:
+        for label, value in labels.items():
+            if type(label) is not str or type(value) is not str:
+                break
+        else:
+            return labels.copy()  # as nearly all are
     if not isinstance(labels, Mapping):
         raise BadInput("invalid_labels", f"labels are {_typename(labels)}; expected a dict of str to str")
     texts = {}

@@ -1,13 +1,34 @@
 """The compiled module: what the packages of this wheel are built on. Private; use those packages."""
 
-from collections.abc import Sequence
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from os import PathLike
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, final
 
 from typing_extensions import Self, disjoint_base
 
-__all__ = ["NoOpMetrics", "OtlpCore", "PrometheusCore", "StatsdCore", "empty_call", "interpreter_ends"]
+__all__ = [
+    "ConsumerCore",
+    "DeliveredMessage",
+    "GdsKafkaError",
+    "HubAdmin",
+    "KafkaConfigurationError",
+    "KafkaConnectionError",
+    "KafkaMessageError",
+    "KafkaSerializationError",
+    "KafkaTimeoutError",
+    "MockCluster",
+    "NoOpMetrics",
+    "OtlpCore",
+    "OutgoingMessage",
+    "ProducerCore",
+    "PrometheusCore",
+    "StatsdCore",
+    "empty_call",
+    "interpreter_ends",
+]
 
 _Path: TypeAlias = str | PathLike[str]
 _Labels: TypeAlias = dict[str, str] | None
@@ -113,3 +134,198 @@ class StatsdCore:
     def _flush(self, timeout_seconds: float) -> None: ...
     def _close(self, timeout_seconds: float) -> None: ...
     def _stats(self) -> dict[str, int]: ...
+
+# ------------------------------------------------------------------ gds_kafka
+_Key: TypeAlias = str | bytes | None
+_Headers: TypeAlias = Mapping[str, Any] | Iterable[tuple[str, Any]] | None
+_Timestamp: TypeAlias = int | datetime | None
+_Log: TypeAlias = Callable[[int, str, str], None]
+_Token: TypeAlias = Callable[[], tuple[str, float, str, dict[str, str]]]
+
+class GdsKafkaError(Exception):
+    """What the clients of ``gds_kafka`` raise."""
+
+    retriable: bool
+    fatal: bool
+    code: int | None
+
+class KafkaConfigurationError(GdsKafkaError, ValueError):
+    """A setting is unknown or makes no sense."""
+
+class KafkaConnectionError(GdsKafkaError):
+    """The servers cannot be reached, or do not let us in."""
+
+class KafkaMessageError(GdsKafkaError):
+    """This message, topic or request is refused."""
+
+class KafkaSerializationError(GdsKafkaError):
+    """A value cannot be written or read."""
+
+class KafkaTimeoutError(GdsKafkaError, TimeoutError):
+    """No answer, or no room, in time."""
+
+@final
+class DeliveredMessage:
+    """Where a message landed."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int:
+        """Its place in the partition; -1 if the hub did not say (``acks=0``)."""
+
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since the epoch, as the hub keeps it."""
+
+@final
+class OutgoingMessage:
+    """A message for `KafkaProducerClient.send_many` that is more than its value."""
+
+    def __new__(
+        cls,
+        value: object,
+        key: _Key = None,
+        *,
+        headers: _Headers = None,
+        partition: int | None = None,
+        timestamp: _Timestamp = None,
+    ) -> Self: ...
+    @property
+    def value(self) -> Any: ...
+    @property
+    def key(self) -> Any: ...
+    @property
+    def headers(self) -> Any: ...
+    @property
+    def partition(self) -> int | None: ...
+    @property
+    def timestamp(self) -> Any: ...
+
+@disjoint_base
+class ProducerCore:
+    """Native side of `gds_kafka.KafkaProducerClient`."""
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def _open(
+        self,
+        bootstrap_servers: list[str],
+        config: dict[str, object],
+        librdkafka: dict[str, object],
+        *,
+        log: _Log | None = None,
+        token: _Token | None = None,
+        value_serializer: Callable[[Any], bytes | None] | None = None,
+        key_serializer: Callable[[Any], bytes | None] | None = None,
+        report: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None: ...
+    def send(
+        self,
+        topic: str,
+        value: object,
+        key: _Key = None,
+        *,
+        headers: _Headers = None,
+        partition: int | None = None,
+        timestamp: _Timestamp = None,
+        on_delivery: Callable[[GdsKafkaError | None, DeliveredMessage | None], object] | None = None,
+    ) -> None: ...
+    def send_many(
+        self, topic: str, values: Iterable[object], *, timeout: float | None = None
+    ) -> list[DeliveredMessage | GdsKafkaError]: ...
+    def send_future(
+        self,
+        event_loop: AbstractEventLoop,
+        topic: str,
+        value: object,
+        key: _Key = None,
+        *,
+        headers: _Headers = None,
+        partition: int | None = None,
+        timestamp: _Timestamp = None,
+    ) -> Future[DeliveredMessage] | None: ...
+    def wait_for_room(self, seconds: float) -> None: ...
+    def flush(self, timeout: float | None = None) -> int: ...
+    def close(self, timeout: float | None = None) -> int: ...
+    def stats(self) -> dict[str, Any]: ...
+    @property
+    def closed(self) -> bool: ...
+
+@final
+class HubAdmin:
+    """Looks after the topics and groups of a hub."""
+
+    def __new__(
+        cls,
+        bootstrap_servers: list[str],
+        config: dict[str, object],
+        librdkafka: dict[str, object],
+        *,
+        log: _Log | None = None,
+        token: _Token | None = None,
+    ) -> Self: ...
+    def create_topic(
+        self,
+        name: str,
+        partitions: int = 1,
+        replication: int = -1,
+        config: dict[str, str] | None = None,
+        *,
+        timeout: float = 30.0,
+    ) -> None: ...
+    def delete_topic(self, name: str, *, timeout: float = 30.0) -> None: ...
+    def topics(self, name: str | None = None, *, timeout: float = 30.0) -> list[dict[str, Any]]: ...
+    def lag(self, group: str, *, timeout: float = 30.0) -> list[dict[str, Any]]: ...
+    def groups(self, *, timeout: float = 30.0) -> list[str]: ...
+
+@final
+class MockCluster:
+    """Native side of `gds_kafka.testing.MockKafkaCluster`."""
+
+    def __new__(cls, brokers: int) -> Self: ...
+    @property
+    def bootstrap_servers(self) -> str: ...
+    def create_topic(self, name: str, partitions: int, replication: int) -> None: ...
+    def topic_error(self, topic: str, error: int) -> None: ...
+    def push_request_errors(self, request: str, errors: list[int]) -> None: ...
+    def clear_request_errors(self, request: str) -> None: ...
+    def broker_down(self, broker: int) -> None: ...
+    def broker_up(self, broker: int) -> None: ...
+    def broker_rtt(self, broker: int, milliseconds: int) -> None: ...
+    def set_leader(self, topic: str, partition: int, broker: int) -> None: ...
+    def close(self) -> None: ...
+
+@disjoint_base
+class ConsumerCore:
+    """Native side of `gds_kafka.KafkaConsumerClient`."""
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def _open(
+        self,
+        topics: list[str],
+        bootstrap_servers: list[str],
+        group_id: str | None,
+        config: dict[str, object],
+        librdkafka: dict[str, object],
+        *,
+        log: _Log | None = None,
+        token: _Token | None = None,
+        value_deserializer: Callable[[bytes], Any] | None = None,
+        key_deserializer: Callable[[bytes], Any] | None = None,
+        on_error: str = "raise",
+        report: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> dict[str, Any]: ...
+    def _poll(self, max_messages: int, timeout_seconds: float) -> list[dict[str, Any]] | None: ...
+    def _handled(self, offsets: Mapping[tuple[str, int], int]) -> None: ...
+    def commit(self, offsets: Mapping[tuple[str, int], int] | None = None) -> None: ...
+    def seek(self, topic: str, partition: int, offset: int) -> None: ...
+    def pause(self, partitions: Iterable[tuple[str, int]]) -> None: ...
+    def resume(self, partitions: Iterable[tuple[str, int]]) -> None: ...
+    def assignment(self) -> list[tuple[str, int]]: ...
+    def lag(self) -> list[dict[str, Any]]: ...
+    def stats(self) -> dict[str, Any]: ...
+    def close(self, timeout: float | None = None) -> None: ...

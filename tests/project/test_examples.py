@@ -20,7 +20,9 @@ from tests.project.documents import EXAMPLES, TIMEOUT_SECONDS, datagrams, receiv
 
 
 def environment(**settings: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "PROMETHEUS_"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("GDS_BOOT", "OTEL_", "PROMETHEUS_"))
+    }
     return kept | {"PYTHONWARNINGS": "error"} | settings
 
 
@@ -197,6 +199,48 @@ def demo(folder: Path) -> None:
     assert re.search(r"increment with a label +[\d,]+ ns", printed)
 
 
+def kafka_producer(folder: Path) -> None:
+    printed = run("kafka_producer.py", cwd=folder).splitlines()
+    assert "outcomes: ['DeliveredMessage', 'DeliveredMessage']" in printed
+    assert "delivered to orders[0] at offset 0" in printed
+    assert printed[-1] == "delivered: 3"
+
+
+def kafka_consumer(folder: Path) -> None:
+    assert run("kafka_consumer.py", cwd=folder).splitlines() == [
+        "first did job 0",
+        "first did job 1",
+        "first ended: job 2 fails",
+        "second did job 2",
+        "second did job 3",
+    ]
+
+
+def kafka_logging(folder: Path) -> None:
+    printed = run("kafka_logging.py", cwd=folder)
+    assert "INFO shop.orders order 7 taken {'kind': 'book'}" in printed.splitlines()
+    assert "WARNING shop.orders cannot reach postgres://" in printed
+    assert "hunter2" not in printed
+
+
+def kafka_metrics(folder: Path) -> None:
+    assert run("kafka_metrics.py", cwd=folder).splitlines() == [
+        "stock gauge 42.0 {'kind': 'book'} ",
+        "orders counter 1000.0 {'kind': 'book'} ",
+        "order.time timing 20.0 {} 3",
+    ]
+
+
+def kafka_asyncio(folder: Path) -> None:
+    assert run("kafka_asyncio.py", cwd=folder).splitlines() == ["delivered: 1000 in order: True", "sum: 499500"]
+
+
+def kafka_embedded(folder: Path) -> None:
+    for _ in range(2):
+        printed = run("kafka_embedded.py", str(folder / "hub"), cwd=folder)
+        assert printed == "read: ['ann', 'bob', 'cyd'] behind by: 0\n"
+
+
 CASES: dict[str, Callable[[Path], None]] = {
     "first_metric.py": first_metric,
     "vault_client.py": vault_client,
@@ -210,6 +254,12 @@ CASES: dict[str, Callable[[Path], None]] = {
     "flask_app.py": flask_under_gunicorn,
     "gunicorn.conf.py": flask_under_gunicorn,
     "demo.py": demo,
+    "kafka_asyncio.py": kafka_asyncio,
+    "kafka_consumer.py": kafka_consumer,
+    "kafka_embedded.py": kafka_embedded,
+    "kafka_logging.py": kafka_logging,
+    "kafka_metrics.py": kafka_metrics,
+    "kafka_producer.py": kafka_producer,
 }
 BY_CASE = {case: name for name, case in CASES.items()}
 

@@ -18,10 +18,14 @@ class ServiceUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """One executable. ``also_called`` are the names under which distributions ship it."""
+    """One executable. ``also_called`` are the names under which distributions ship it.
+
+    ``version_flag`` makes it print ``version <number>`` and end.
+    """
 
     name: str
     also_called: tuple[str, ...] = ()
+    version_flag: str = "--version"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -35,17 +39,22 @@ class DebianPackage:
 
     The release of the machine decides which version that is, so ``Service.version`` is the least
     one accepted: Debian 12 has exactly it, later releases have later ones.
+
+    ``libraries`` are the packages of the shared libraries it needs that a machine may well not
+    have; the binaries find them without any being installed.
     """
 
     package: str
+    libraries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class GoModule:
-    """Built by ``go install module@v<version>``; the checksum database vouches for it."""
+    """Built by ``go install module/package@v<version>``; the checksum database vouches for it."""
 
     module: str
     version_variable: str
+    package: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +65,18 @@ class GoSource:
     version_variable: str
 
 
-Recipe = DebianPackage | GoModule | GoSource
+@dataclass(frozen=True, slots=True)
+class MavenJars:
+    """The jars a ``pom.xml`` in this repository depends on, and a script beside it to run them.
+
+    Maven has to be there to install them, a Java runtime whenever they are used.
+    """
+
+    folder: Path
+    script: str
+
+
+Recipe = DebianPackage | GoModule | GoSource | MavenJars
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +125,30 @@ _SERVICES = (
         recipe=GoModule(
             module="github.com/prometheus/statsd_exporter",
             version_variable="github.com/prometheus/common/version.Version",
+        ),
+    ),
+    Service(
+        name="kafka",
+        # The version is also in kafka/pom.xml.
+        version="4.3.1",
+        binaries=(Binary("kafka-run-class"),),
+        recipe=MavenJars(folder=Path(__file__).parent / "kafka", script="run-class.sh"),
+        use_path=False,
+    ),
+    Service(
+        name="kcat",
+        version="1.7.1",
+        binaries=(Binary("kcat", also_called=("kafkacat",), version_flag="-V"),),
+        recipe=DebianPackage("kcat", libraries=("librdkafka1", "libsasl2-2", "libyajl2")),
+    ),
+    Service(
+        name="toxiproxy",
+        version="2.12.0",
+        binaries=(Binary("toxiproxy-server"),),
+        recipe=GoModule(
+            module="github.com/Shopify/toxiproxy/v2",
+            version_variable="github.com/Shopify/toxiproxy/v2.Version",
+            package="cmd/server",
         ),
     ),
 )

@@ -14,6 +14,8 @@ from typing import NoReturn, Protocol
 import pytest
 
 from .install import ServiceUnavailable, install
+from .kafka import KafkaBroker, KafkaCluster, SecureKafka
+from .kafka.secure import Certificate
 from .run import (
     OtelCollector,
     Prometheus,
@@ -22,8 +24,12 @@ from .run import (
     StatsdExporter,
     promtool_check_metrics,
 )
+from .toxiproxy import Toxiproxy
 
 __all__ = [
+    "kafka",
+    "kafka_cluster",
+    "kafka_factory",
     "missing",
     "otel_collector",
     "otel_collector_factory",
@@ -31,7 +37,10 @@ __all__ = [
     "promtool",
     "pushgateway",
     "require_service",
+    "secure_kafka",
+    "secure_kafka_factory",
     "statsd_exporter",
+    "toxiproxy",
 ]
 
 
@@ -51,6 +60,24 @@ class OtelCollectorFactory(Protocol):
     """Starts a collector that is stopped when the test ends."""
 
     def __call__(self, *, tls: ServerTls | None = None) -> OtelCollector: ...
+
+
+class KafkaFactory(Protocol):
+    """Starts brokers that are stopped when the test ends."""
+
+    def __call__(
+        self,
+        nodes: int = 1,
+        settings: Mapping[str, str | int | bool] | None = None,
+        *,
+        auto_create_topics: bool = True,
+    ) -> KafkaCluster: ...
+
+
+class SecureKafkaFactory(Protocol):
+    """Starts brokers that are stopped when the test ends."""
+
+    def __call__(self, *, server_certificate: Certificate = "valid") -> SecureKafka: ...
 
 
 def missing(reason: str) -> NoReturn:
@@ -123,4 +150,71 @@ def statsd_exporter() -> Iterator[StatsdExporter]:
     """A StatsD server that has received nothing yet."""
     require_service("statsd_exporter")
     with StatsdExporter() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaBroker]:
+    """One broker for the whole run, which creates topics when they are written to.
+
+    Tests share it, so each has topics of its own, and none stops it.
+    """
+    require_service("kafka")
+    with KafkaBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def kafka_factory() -> Iterator[KafkaFactory]:
+    """Make brokers and clusters of one's own, to stop, kill and pause. Each takes seconds to start."""
+    require_service("kafka")
+    with ExitStack() as clusters:
+
+        def start(
+            nodes: int = 1,
+            settings: Mapping[str, str | int | bool] | None = None,
+            *,
+            auto_create_topics: bool = True,
+        ) -> KafkaCluster:
+            return clusters.enter_context(KafkaCluster(nodes, settings, auto_create_topics=auto_create_topics))
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def kafka_cluster() -> Iterator[KafkaCluster]:
+    """Three nodes for the tests of a module, with three copies of each topic.
+
+    A test that takes a node down has it back up, by ``start``, before it ends.
+    """
+    require_service("kafka")
+    with KafkaCluster(nodes=3) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def secure_kafka() -> Iterator[SecureKafka]:
+    """One broker for the whole run that asks who is there; tests share it as they do ``kafka``."""
+    require_service("kafka")
+    with SecureKafka() as broker:
+        yield broker
+
+
+@pytest.fixture
+def secure_kafka_factory() -> Iterator[SecureKafkaFactory]:
+    """Make brokers with a server certificate of one's choice."""
+    require_service("kafka")
+    with ExitStack() as brokers:
+
+        def start(*, server_certificate: Certificate = "valid") -> SecureKafka:
+            return brokers.enter_context(SecureKafka(server_certificate=server_certificate))
+
+        yield start
+
+
+@pytest.fixture
+def toxiproxy() -> Iterator[Toxiproxy]:
+    """A server without proxies yet."""
+    require_service("toxiproxy")
+    with Toxiproxy() as server:
         yield server

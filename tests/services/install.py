@@ -18,14 +18,16 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from .catalog import (
     SERVICES,
+    Binary,
     DebianPackage,
     GoModule,
     GoSource,
+    MavenJars,
     Service,
     ServiceUnavailable,
 )
@@ -42,6 +44,8 @@ __all__ = [
 _APT_TIMEOUT_SECONDS = 300
 # A cold collector takes about two minutes on two idle cores, several times that on busy ones.
 _GO_TIMEOUT_SECONDS = 1800
+_MAVEN_TIMEOUT_SECONDS = 900
+_MAVEN_GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 _answers: dict[str, Mapping[str, Path] | ServiceUnavailable] = {}
 
@@ -67,6 +71,8 @@ def install(name: str) -> Mapping[str, Path]:
     service = SERVICES[name]
     if name not in _answers:
         try:
+            if isinstance(service.recipe, MavenJars):
+                _tool(service, "java", "install a java runtime, 17 or later")
             _answers[name] = installed(service) or _install(service)
         except ServiceUnavailable as refusal:
             _answers[name] = refusal
@@ -88,7 +94,7 @@ def _on_path(service: Service) -> Mapping[str, Path] | None:
     found: dict[str, Path] = {}
     for binary in service.binaries:
         for candidate in filter(None, map(shutil.which, binary.names)):
-            if _fault(Path(candidate), service) is None:
+            if _fault(Path(candidate), binary, service) is None:
                 found[binary.name] = Path(candidate)
                 break
         else:
@@ -121,11 +127,13 @@ def _install(service: Service) -> Mapping[str, Path]:
             (result / "bin").mkdir(parents=True)
             match service.recipe:
                 case DebianPackage() as package:
-                    _unpack_debian(service, package, work, result / "bin")
+                    _unpack_debian(service, package, work, result)
                 case GoModule() | GoSource() as source:
                     _build_go(service, source, result / "bin")
+                case MavenJars() as jars:
+                    _copy_jars(service, jars, result)
             for binary in service.binaries:
-                fault = _fault(result / "bin" / binary.name, service)
+                fault = _fault(result / "bin" / binary.name, binary, service)
                 if fault:
                     raise ServiceUnavailable(f"{service.name}: {fault}")
             result.rename(target)
@@ -136,19 +144,26 @@ def _install(service: Service) -> Mapping[str, Path]:
 
 def _digest(service: Service) -> str:
     """A suffix that changes with the sources we own, so that an edit is not served stale."""
-    if not isinstance(service.recipe, GoSource):
-        return ""
+    files: tuple[str, ...]
+    match service.recipe:
+        case GoSource(folder=folder):
+            files = ("main.go", "go.mod", "go.sum")
+        case MavenJars(folder=folder, script=script):
+            files = ("pom.xml", script)
+        case _:
+            return ""
     digest = hashlib.sha256()
-    for file in ("main.go", "go.mod", "go.sum"):
-        digest.update((service.recipe.folder / file).read_bytes())
+    for file in files:
+        digest.update((folder / file).read_bytes())
     return f"-{digest.hexdigest()[:8]}"
 
 
-def _fault(binary: Path, service: Service) -> str | None:
+def _fault(path: Path, binary: Binary, service: Service) -> str | None:
     """Say what is wrong with a binary, or ``None``: it must run, and be new enough."""
+    command = f"{path} {binary.version_flag}"
     try:
         answer = subprocess.run(
-            [binary, "--version"],
+            [path, binary.version_flag],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             # Some of these print their version to standard error.
@@ -157,13 +172,13 @@ def _fault(binary: Path, service: Service) -> str | None:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{binary} --version does not run: {error}"
+        return f"{command} does not run: {error}"
     text = answer.stdout.decode(errors="replace")
-    match = re.search(r"\bversion v?(\d+(?:\.\d+)+)", text)
+    match = re.search(r"\bversion v?(\d+(?:\.\d+)+)", text, re.IGNORECASE)
     if answer.returncode != 0 or match is None:
-        return f"{binary} --version exited with {answer.returncode} and printed {text!r}"
+        return f"{command} exited with {answer.returncode} and printed {text!r}"
     if _numbers(match[1]) < _numbers(service.version):
-        return f"{binary} is version {match[1]}, expected {service.version} or later"
+        return f"{path} is version {match[1]}, expected {service.version} or later"
     return None
 
 
@@ -171,31 +186,51 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def _unpack_debian(service: Service, recipe: DebianPackage, work: Path, bin_folder: Path) -> None:
+def _unpack_debian(service: Service, recipe: DebianPackage, work: Path, result: Path) -> None:
     apt = _tool(service, "apt-get", f"put {_wanted(service)} on the path")
     dpkg = _tool(service, "dpkg-deb", f"put {_wanted(service)} on the path")
-    package = _download_debian(service, apt, recipe.package, work)
     unpacked = work / "unpacked"
-    _run(
-        service,
-        [dpkg, "--extract", package, unpacked],
-        work,
-        timeout_seconds=_APT_TIMEOUT_SECONDS,
-    )
+    for package in _download_debian(service, apt, (recipe.package, *recipe.libraries), work):
+        _run(
+            service,
+            [dpkg, "--extract", package, unpacked],
+            work,
+            timeout_seconds=_APT_TIMEOUT_SECONDS,
+        )
     for binary in service.binaries:
         for name in binary.names:
             file = unpacked / "usr" / "bin" / name
             if file.is_file():
-                file.rename(bin_folder / binary.name)
                 break
         else:
             raise ServiceUnavailable(
-                f"{service.name}: package {package.name} holds none of usr/bin/"
+                f"{service.name}: package {recipe.package} holds none of usr/bin/"
                 f"{{{','.join(binary.names)}}}; put {_wanted(service)} on the path"
             )
+        if recipe.libraries:
+            _wrap(file, binary, unpacked, result)
+        else:
+            file.rename(result / "bin" / binary.name)
 
 
-def _download_debian(service: Service, apt: str, package: str, work: Path) -> Path:
+def _wrap(file: Path, binary: Binary, unpacked: Path, result: Path) -> None:
+    """Put the executable beside the shared libraries, and into ``bin`` a script that shows it where they are."""
+    libraries = result / "lib"
+    # One folder per architecture, and it is the one of this machine.
+    [found] = {path.parent for path in (unpacked / "usr" / "lib").glob("*/*.so.*")}
+    if not libraries.exists():
+        shutil.copytree(found, libraries, symlinks=True)
+    file.rename(libraries / binary.name)
+    script = result / "bin" / binary.name
+    script.write_text(
+        "#!/bin/sh\n"
+        'lib="$(dirname "$(dirname "$(readlink -f "$0")")")/lib"\n'
+        f'LD_LIBRARY_PATH="$lib" exec "$lib/{binary.name}" "$@"\n'
+    )
+    script.chmod(0o755)
+
+
+def _download_debian(service: Service, apt: str, packages: Sequence[str], work: Path) -> list[Path]:
     cache, state, download = work / "cache", work / "state", work / "download"
     for folder in (cache / "archives" / "partial", state / "lists" / "partial", download):
         folder.mkdir(parents=True)
@@ -214,18 +249,21 @@ def _download_debian(service: Service, apt: str, package: str, work: Path) -> Pa
         "-o",
         "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
     ]
-    fetch = [apt, "--quiet", *private_cache, "download", package]
+    fetch = [apt, "--quiet", *private_cache, "download", *packages]
     try:
         _run(service, fetch, download, timeout_seconds=_APT_TIMEOUT_SECONDS)
     except ServiceUnavailable:
         update = [apt, "--quiet", *private_cache, *private_state, "update"]
         _run(service, update, work, timeout_seconds=_APT_TIMEOUT_SECONDS)
-        fetch = [apt, "--quiet", *private_cache, *private_state, "download", package]
+        fetch = [apt, "--quiet", *private_cache, *private_state, "download", *packages]
         _run(service, fetch, download, timeout_seconds=_APT_TIMEOUT_SECONDS)
     files = list(download.glob("*.deb"))
-    if len(files) != 1:
-        raise ServiceUnavailable(f"{service.name}: apt-get download {package} left {len(files)} packages, expected 1")
-    return files[0]
+    if len(files) != len(packages):
+        names = " ".join(packages)
+        raise ServiceUnavailable(
+            f"{service.name}: apt-get download {names} left {len(files)} packages, expected {len(packages)}"
+        )
+    return files
 
 
 def _build_go(service: Service, recipe: GoModule | GoSource, bin_folder: Path) -> None:
@@ -250,7 +288,8 @@ def _build_go(service: Service, recipe: GoModule | GoSource, bin_folder: Path) -
         "GOWORK": "off",
     }
     if isinstance(recipe, GoModule):
-        what = ["install", *options, f"{recipe.module}@v{service.version}"]
+        package = "/".join(filter(None, (recipe.module, recipe.package)))
+        what = ["install", *options, f"{package}@v{service.version}"]
         # A folder without a go.mod of its own.
         folder = bin_folder
     else:
@@ -259,6 +298,19 @@ def _build_go(service: Service, recipe: GoModule | GoSource, bin_folder: Path) -
         folder = recipe.folder
     command = [*([nice, "-n", "10"] if nice else []), go, *what]
     _run(service, command, folder, _GO_TIMEOUT_SECONDS, environment)
+    if isinstance(recipe, GoModule) and recipe.package:
+        # Go names the binary after the folder of the package.
+        (bin_folder / PurePosixPath(recipe.package).name).rename(bin_folder / service.binaries[0].name)
+
+
+def _copy_jars(service: Service, recipe: MavenJars, result: Path) -> None:
+    mvn = _tool(service, "mvn", "install maven 3.6 or later")
+    goal = [_MAVEN_GOAL, "-DincludeScope=runtime", f"-DoutputDirectory={result / 'jars'}"]
+    command = [mvn, "--batch-mode", "--quiet", "--strict-checksums", f"--file={recipe.folder / 'pom.xml'}", *goal]
+    _run(service, command, result, _MAVEN_TIMEOUT_SECONDS)
+    script = result / "bin" / service.binaries[0].name
+    shutil.copyfile(recipe.folder / recipe.script, script)
+    script.chmod(0o755)
 
 
 def _tool(service: Service, name: str, remedy: str) -> str:

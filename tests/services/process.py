@@ -115,6 +115,7 @@ class Server:
     """
 
     name = "server"
+    ready_timeout_seconds = READY_TIMEOUT_SECONDS
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -134,11 +135,8 @@ class Server:
         raise NotImplementedError
 
     def __enter__(self: ServerT) -> ServerT:
-        if self._folder is not None:
-            raise ServerFailed(f"{self.name} is entered already; make a second one")
-        self._folder = Path(tempfile.mkdtemp(prefix="gds-"))
+        self.open()
         try:
-            self._prepare()
             self.start()
         except BaseException:
             self.close()
@@ -152,6 +150,17 @@ class Server:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def open(self) -> None:
+        """Make the folder and lease the ports: the half of entering that starts nothing."""
+        if self._folder is not None:
+            raise ServerFailed(f"{self.name} is entered already; make a second one")
+        self._folder = Path(tempfile.mkdtemp(prefix="gds-"))
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Stop the process, remove its folder and give its ports back."""
@@ -184,6 +193,11 @@ class Server:
 
     def start(self) -> None:
         """Start the process and wait until it is ready; raises ``ServerFailed``."""
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start the process without waiting, so that servers that need each other can be started together."""
         if self.running:
             raise ServerFailed(f"{self.name} runs already; stop it first")
         self.stop()
@@ -199,10 +213,13 @@ class Server:
                 # An interrupt from the terminal must reach us alone, so that we stop it in order.
                 start_new_session=True,
             )
+
+    def wait_ready(self) -> None:
+        """Wait until the launched process is ready; kills it and raises ``ServerFailed`` when that takes too long."""
         try:
             wait_until(
                 self._alive_and_ready,
-                timeout_seconds=READY_TIMEOUT_SECONDS,
+                timeout_seconds=self.ready_timeout_seconds,
                 what=f"{self.name} to be ready",
             )
         except TimeoutError as error:
@@ -239,7 +256,7 @@ class Server:
 
     def _alive_and_ready(self) -> bool:
         process = self._process
-        assert process is not None, "called by start only"
+        assert process is not None, "called between launch and stop only"
         code = process.poll()
         if code is not None:
             raise ServerFailed(f"{self.name} exited with {code} before it was ready; {self._log_tail()}")

@@ -23,30 +23,70 @@ pub const MAX_HEADERS: usize = u16::MAX as usize;
 const HEAD: usize = 16;
 
 /// Appends `record`. Longer names and more headers than fit are the caller's to refuse: they are cut off here.
-#[allow(clippy::cast_possible_truncation)] // lengths are cut to what fits just before
 pub fn write(out: &mut Vec<u8>, record: &Record<'_>) {
+    let draft = begin(out, record.key);
+    match record.value {
+        None => end(out, draft, false, record, None),
+        Some(value) => {
+            out.extend_from_slice(value);
+            end(out, draft, true, record, None);
+        }
+    }
+}
+
+/// A record whose value is being written straight to its place.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "the record is not whole before `end`"]
+pub struct Draft {
+    start: usize,
+    value: usize,
+}
+
+impl Draft {
+    /// Where the value begins.
+    pub fn value_at(&self) -> usize {
+        self.value
+    }
+}
+
+/// Begins a record: whatever is appended to `out` from here to [`end`] is its value.
+pub fn begin(out: &mut Vec<u8>, key: Option<&[u8]>) -> Draft {
+    let start = out.len();
+    out.extend_from_slice(&[0; HEAD]);
+    write_optional(out, key);
+    out.extend_from_slice(&0_u32.to_le_bytes());
+    Draft { start, value: out.len() }
+}
+
+/// Ends a record that [`begin`] began; of `record`, key and value are not looked at. `header` comes after its headers.
+#[allow(clippy::cast_possible_truncation)] // lengths are cut to what fits just before
+pub fn end(out: &mut Vec<u8>, draft: Draft, has_value: bool, record: &Record<'_>, header: Option<(&str, &[u8])>) {
+    let length = if has_value { (out.len() - draft.value) as u32 + 1 } else { 0 };
+    out[draft.value - 4..draft.value].copy_from_slice(&length.to_le_bytes());
     let topic = &record.topic.as_bytes()[..record.topic.len().min(MAX_TOPIC)];
-    let headers = record.headers.len().min(MAX_HEADERS);
-    let mut head = [0; HEAD];
+    let room = MAX_HEADERS - usize::from(header.is_some());
+    let given = record.headers.len().min(room);
+    let head = &mut out[draft.start..draft.start + HEAD];
     head[..8].copy_from_slice(&record.timestamp.to_le_bytes());
     head[8..12].copy_from_slice(&record.partition.unwrap_or(-1).to_le_bytes());
     head[12..14].copy_from_slice(&(topic.len() as u16).to_le_bytes());
-    head[14..].copy_from_slice(&(headers as u16).to_le_bytes());
-    out.extend_from_slice(&head);
-    write_optional(out, record.key);
-    write_optional(out, record.value);
+    head[14..].copy_from_slice(&((given + usize::from(header.is_some())) as u16).to_le_bytes());
     out.extend_from_slice(topic);
     match record.headers.0 {
-        Source::Written(_, bytes) => out.extend_from_slice(bytes),
-        Source::Given(given) => {
-            for (name, value) in &given[..headers] {
-                let name = &name.as_bytes()[..name.len().min(usize::from(u16::MAX))];
-                out.extend_from_slice(&(name.len() as u16).to_le_bytes());
-                out.extend_from_slice(name);
-                write_optional(out, value.as_deref());
-            }
-        }
+        Source::Written(count, bytes) if usize::from(count) == given => out.extend_from_slice(bytes),
+        _ => record.headers.iter().take(given).for_each(|(name, value)| write_header(out, name, value)),
     }
+    if let Some((name, value)) = header {
+        write_header(out, name, Some(value));
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // cut to what fits just before
+fn write_header(out: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
+    let name = &name.as_bytes()[..name.len().min(usize::from(u16::MAX))];
+    out.extend_from_slice(&(name.len() as u16).to_le_bytes());
+    out.extend_from_slice(name);
+    write_optional(out, value);
 }
 
 /// The record at the start of `bytes`, and the number of bytes it takes.

@@ -52,6 +52,9 @@ pub trait Publisher: Send + Sync + Debug {
     /// A retriable error of kind [`Full`](crate::Kind::Full) asks to come again with the same record later.
     fn publish(&self, id: u64, record: &Record<'_>) -> Result<()>;
 
+    /// No more for the moment: the time to write what was collected.
+    fn handed_over(&self) {}
+
     /// Records handed over whose outcome was not told yet.
     fn in_flight(&self) -> usize;
 
@@ -125,6 +128,11 @@ pub trait Subscriber: Send + Debug {
 
     /// How far this member is behind the end, in each of its partitions.
     fn lag(&self, patience: Duration) -> Result<Vec<Lag>>;
+
+    /// The hub's own figures, by name (bytes received, lag by partition); empty if it has none.
+    fn statistics(&self) -> BTreeMap<String, f64> {
+        BTreeMap::new()
+    }
 
     /// Leaves the group. What was committed without waiting is kept before.
     fn close(&mut self) -> Result<()>;

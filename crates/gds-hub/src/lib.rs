@@ -1,19 +1,26 @@
 //! The message hub: topics of keyed records that many write and many read.
 //!
-//! One contract, [`Hub`], and two hubs that keep it: Kafka ([`kafka`]) and a durable log on one machine
-//! ([`embedded`]). In front of either stands the [`producer`]: it takes records without waiting, holds them in memory
-//! or in a spool on disk until the hub has them, and tells what became of each. Nothing here knows Python or metrics.
+//! One contract, [`Hub`], and two hubs that keep it: Kafka and a durable log on one machine. In front of either stands
+//! the [`producer`]: it takes records without waiting, holds them in memory or in a spool on disk until the hub has
+//! them, and tells what became of each. Nothing here knows Python or metrics.
 
 pub mod codec;
+pub mod embedded;
 mod error;
 mod hub;
+pub mod kafka;
+pub mod log;
+mod opening;
 mod partition;
+pub mod producer;
 mod record;
+pub mod settings;
 
 pub use error::{Error, Kind, Result};
 pub use hub::{
     Admin, Deliveries, Delivery, Hub, Lag, NewTopic, Partition, Position, Publisher, Start, Subscriber, Subscription,
     Topic,
 };
+pub use opening::open;
 pub use partition::{murmur2, partition_for};
 pub use record::{Batch, Headers, HeadersIter, Message, OwnedHeader, Record};

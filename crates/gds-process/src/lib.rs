@@ -4,3 +4,6 @@
 pub mod fork;
 #[cfg(unix)]
 pub mod lock;
+mod signals;
+
+pub use signals::leave_signals;

@@ -1,0 +1,99 @@
+//! Names and settings of topics, and what a subscription selects: checked before anything touches the disk.
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+
+use crate::error::{Error, Kind, Result};
+
+/// Kafka's limit.
+const LONGEST: usize = 249;
+/// More would be more files than a process may open.
+const MOST_PARTITIONS: i32 = 1_000;
+
+const RETENTION_MS: &str = "retention.ms";
+const RETENTION_BYTES: &str = "retention.bytes";
+
+/// Refuses what Kafka refuses, which leaves names that are safe as names of folders.
+pub(super) fn check_topic(name: &str) -> Result<()> {
+    let sound = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if sound && (1..=LONGEST).contains(&name.len()) && name != "." && name != ".." {
+        return Ok(());
+    }
+    let message = format!(
+        "topic {name:?} is no valid name; expected 1 to {LONGEST} of the characters a-z, A-Z, 0-9, '.', '_' and '-', \
+         and neither \".\" nor \"..\""
+    );
+    Err(Error::new(Kind::Message, message))
+}
+
+/// Refuses numbers of partitions that make no sense.
+pub(super) fn check_partitions(partitions: i32) -> Result<()> {
+    if (1..=MOST_PARTITIONS).contains(&partitions) {
+        return Ok(());
+    }
+    let message = format!("{partitions} partitions; expected 1 to {MOST_PARTITIONS}");
+    Err(Error::new(Kind::Config, message))
+}
+
+/// How long the messages of a topic are kept; forever, without a limit.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Retention {
+    /// Messages older than this many milliseconds are removed.
+    pub age_ms: Option<i64>,
+    /// The oldest messages of a partition that is larger than this are removed.
+    pub bytes: Option<u64>,
+}
+
+/// What the settings of a topic say; for what they do not, `default`.
+pub(super) fn retention(config: &BTreeMap<String, String>, default: Retention) -> Result<Retention> {
+    let mut retention = default;
+    for (key, value) in config {
+        let number = || match value.parse::<i64>() {
+            Ok(-1) => Ok(None),
+            Ok(number) if number > 0 => Ok(Some(number)),
+            _ => {
+                let message = format!("topic setting {key}={value:?}; expected a number above 0, or -1 for no limit");
+                Err(Error::new(Kind::Config, message))
+            }
+        };
+        match key.as_str() {
+            RETENTION_MS => retention.age_ms = number()?,
+            RETENTION_BYTES => retention.bytes = number()?.map(i64::unsigned_abs),
+            other => {
+                let message = format!(
+                    "unknown topic setting {other:?}; the embedded hub knows {RETENTION_MS:?} and {RETENTION_BYTES:?}"
+                );
+                return Err(Error::new(Kind::Config, message));
+            }
+        }
+    }
+    Ok(retention)
+}
+
+/// One of the topics of a subscription.
+#[derive(Clone, Debug)]
+pub(super) enum Selector {
+    Name(String),
+    Pattern(Regex),
+}
+
+impl Selector {
+    /// A name, or a pattern if it begins with `^`.
+    pub(super) fn parse(topic: &str) -> Result<Self> {
+        if !topic.starts_with('^') {
+            return check_topic(topic).map(|()| Self::Name(topic.to_owned()));
+        }
+        Regex::new(topic).map(Self::Pattern).map_err(|error| {
+            let message = format!("topic pattern {topic:?} is no regular expression: {error}");
+            Error::new(Kind::Config, message)
+        })
+    }
+
+    pub(super) fn selects(&self, topic: &str) -> bool {
+        match self {
+            Self::Name(name) => name == topic,
+            Self::Pattern(pattern) => pattern.is_match(topic),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The way into the embedded hub.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+
+use super::Core;
+use super::topic::Topic;
+use crate::codec;
+use crate::error::{Error, Kind, Result};
+use crate::hub::{Deliveries, Delivery, Publisher};
+use crate::log::now_ms;
+use crate::partition::partition_for;
+use crate::record::Record;
+
+/// Memory for encoding is given back when a record took more than this.
+const KEEP_BYTES: usize = 1 << 20;
+
+/// Appends each record before it returns, and tells its outcome on the way.
+pub(super) struct EmbeddedPublisher {
+    core: Arc<Core>,
+    deliveries: Arc<dyn Deliveries>,
+    /// Where the next record without a key goes.
+    turn: AtomicU32,
+    buffer: Mutex<Vec<u8>>,
+}
+
+impl fmt::Debug for EmbeddedPublisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedPublisher").field("core", &self.core).finish_non_exhaustive()
+    }
+}
+
+impl EmbeddedPublisher {
+    pub(super) fn new(core: Arc<Core>, deliveries: Arc<dyn Deliveries>) -> Self {
+        Self { core, deliveries, turn: AtomicU32::new(rand::random()), buffer: Mutex::default() }
+    }
+
+    fn partition(&self, topic: &Topic, record: &Record<'_>) -> i32 {
+        if let Some(partition) = record.partition {
+            return partition;
+        }
+        let partitions = topic.len().unsigned_abs();
+        let partition = match record.key {
+            _ if partitions == 1 => 0,
+            Some(key) => partition_for(key, partitions),
+            None => self.turn.fetch_add(1, Ordering::Relaxed) % partitions,
+        };
+        partition.cast_signed()
+    }
+
+    fn append(&self, record: &Record<'_>) -> Result<(Arc<Topic>, i32, u64)> {
+        let mut buffer = self.buffer.lock();
+        buffer.clear();
+        // Topic and partition are those of the log.
+        codec::write(&mut buffer, &Record { topic: "", partition: None, ..*record });
+        loop {
+            let topic = self.core.topic_for(record.topic)?;
+            let partition = self.partition(&topic, record);
+            if let Some(offset) = topic.append(partition, now_ms(), &buffer)? {
+                if buffer.capacity() > KEEP_BYTES {
+                    *buffer = Vec::new();
+                }
+                return Ok((topic, partition, offset));
+            }
+        }
+    }
+}
+
+impl Publisher for EmbeddedPublisher {
+    fn publish(&self, id: u64, record: &Record<'_>) -> Result<()> {
+        self.core.check()?;
+        match self.append(record) {
+            Ok((topic, partition, offset)) => {
+                self.core.wake.tell();
+                let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+                let place = Delivery { topic: &topic.name, partition, offset, timestamp: record.timestamp };
+                self.deliveries.delivered(id, &place);
+            }
+            // There may be room later, and those behind it must not overtake this one.
+            Err(error) if error.retriable => return Err(Error { kind: Kind::Full, ..error }),
+            Err(error) => self.deliveries.failed(id, record, &error),
+        }
+        self.deliveries.collected();
+        Ok(())
+    }
+
+    fn in_flight(&self) -> usize {
+        0
+    }
+
+    fn purge(&self) {}
+
+    fn statistics(&self) -> BTreeMap<String, f64> {
+        self.core.statistics()
+    }
+}

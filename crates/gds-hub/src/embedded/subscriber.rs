@@ -1,0 +1,352 @@
+//! The way out of the embedded hub.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::Core;
+use super::admin::lag;
+use super::group::{Group, Place};
+use super::meta::Change;
+use super::names::Selector;
+use super::topic::Topic;
+use crate::codec;
+use crate::error::{Error, Kind, Result};
+use crate::hub::{Lag, Position, Start, Subscriber, Subscription};
+use crate::log::Reader;
+use crate::record::Batch;
+
+/// One poll takes no more than this from the disk, unless a single message is larger.
+const POLL_BYTES: usize = 4 << 20;
+/// Who waits for partitions of a member that may never come back looks again after this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Reads partitions in turn: all of its topics, or its share of them in a group.
+#[derive(Debug)]
+pub(super) struct EmbeddedSubscriber {
+    core: Arc<Core>,
+    selectors: Vec<Selector>,
+    membership: Option<Membership>,
+    start: Start,
+    /// Where partitions ended when this began.
+    ends: HashMap<Place, u64>,
+    owned: Vec<Owned>,
+    /// Which partition is the first one read.
+    turn: usize,
+    revoked: Vec<Place>,
+    /// The topics that `owned` was made of.
+    topics_version: Option<u64>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Membership {
+    name: String,
+    group: Arc<Mutex<Group>>,
+    id: u64,
+    /// The group's at the last look.
+    version: Option<u64>,
+    waits: bool,
+}
+
+#[derive(Debug)]
+struct Owned {
+    topic: Arc<Topic>,
+    partition: i32,
+    reader: Reader,
+    paused: bool,
+}
+
+impl Owned {
+    fn is(&self, topic: &str, partition: i32) -> bool {
+        self.partition == partition && *self.topic.name == *topic
+    }
+
+    fn place(&self) -> Place {
+        (self.topic.name.clone(), self.partition)
+    }
+}
+
+impl EmbeddedSubscriber {
+    pub(super) fn new(core: Arc<Core>, subscription: &Subscription) -> Result<Self> {
+        if subscription.topics.is_empty() {
+            return Err(Error::new(Kind::Config, "no topics; expected at least one name or pattern"));
+        }
+        let selectors = subscription.topics.iter().map(|topic| Selector::parse(topic)).collect::<Result<Vec<_>>>()?;
+        let mut ends = HashMap::new();
+        for topic in core.topics.all() {
+            for partition in 0..topic.len() {
+                ends.insert((topic.name.clone(), partition), topic.range(partition)?.1);
+            }
+        }
+        let membership = subscription.group.as_ref().map(|name| {
+            let (group, id) = (core.group(name), core.new_member());
+            group.lock().join(id, selectors.clone());
+            Membership { name: name.clone(), group, id, version: None, waits: false }
+        });
+        let start = subscription.start;
+        let mut subscriber = Self {
+            core,
+            selectors,
+            membership,
+            start,
+            ends,
+            owned: Vec::new(),
+            turn: 0,
+            revoked: Vec::new(),
+            topics_version: None,
+            closed: false,
+        };
+        subscriber.core.wake.tell();
+        subscriber.refresh()?;
+        Ok(subscriber)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.core.check()?;
+        if self.closed {
+            return Err(Error::new(Kind::Closed, "the subscriber is closed; subscribe again"));
+        }
+        Ok(())
+    }
+
+    /// Finds out what is to be read now.
+    fn refresh(&mut self) -> Result<()> {
+        let topics_version = self.core.topics.version();
+        let topics_changed = self.topics_version != Some(topics_version);
+        let places = match &mut self.membership {
+            None if !topics_changed => return Ok(()),
+            None => {
+                let topics = self.core.topics.all();
+                let selected = topics.iter().filter(|topic| self.selectors.iter().any(|by| by.selects(&topic.name)));
+                selected.flat_map(|topic| (0..topic.len()).map(|number| (topic.name.clone(), number))).collect()
+            }
+            Some(membership) => {
+                let mut group = membership.group.lock();
+                if topics_changed || membership.version != Some(group.version) || membership.waits {
+                    group.plan(self.core.topics.all().iter(), topics_version);
+                    let before = group.version;
+                    let share = group.settle(membership.id);
+                    membership.version = Some(share.version);
+                    membership.waits = share.waits;
+                    if share.version != before {
+                        self.core.wake.tell();
+                    }
+                    share.places
+                } else {
+                    return Ok(());
+                }
+            }
+        };
+        self.take(&places)?;
+        self.topics_version = Some(topics_version);
+        Ok(())
+    }
+
+    /// Reads from these partitions from now on, and from no other.
+    fn take(&mut self, places: &[Place]) -> Result<()> {
+        let revoked = &mut self.revoked;
+        self.owned.retain(|owned| {
+            let kept = !owned.topic.is_deleted() && places.iter().any(|(topic, number)| owned.is(topic, *number));
+            if !kept {
+                revoked.push(owned.place());
+            }
+            kept
+        });
+        for (name, partition) in places {
+            if self.owned.iter().any(|owned| owned.is(name, *partition)) {
+                continue;
+            }
+            let Some(topic) = self.core.topics.get(name) else { continue };
+            let from = self.start_of(&topic, *partition)?;
+            let reader = topic.reader(*partition, from)?;
+            self.owned.push(Owned { topic, partition: *partition, reader, paused: false });
+        }
+        Ok(())
+    }
+
+    /// Where to begin in a partition.
+    fn start_of(&self, topic: &Topic, partition: i32) -> Result<u64> {
+        let (first, _) = topic.range(partition)?;
+        let place = (topic.name.clone(), partition);
+        // A topic that came later begins with what is published from now on.
+        let start = match self.start {
+            Start::Earliest => first,
+            Start::Latest => self.ends.get(&place).copied().unwrap_or(0).max(first),
+        };
+        let Some(membership) = &self.membership else { return Ok(start) };
+        let committed = self.core.meta.lock().committed(&membership.name, &topic.name, partition);
+        Ok(match committed {
+            Some(offset) => u64::try_from(offset).unwrap_or(0),
+            None => *membership.group.lock().starts.entry(place).or_insert(start),
+        })
+    }
+
+    /// Reads what there is, from each partition in turn.
+    fn fill(&mut self, batch: &mut Batch, max: usize) -> Result<()> {
+        let before = (batch.len(), batch.bytes());
+        let count = self.owned.len();
+        for step in 0..count {
+            let Owned { topic, partition, reader, paused } = &mut self.owned[(self.turn + step) % count];
+            let (taken, bytes) = (batch.len() - before.0, batch.bytes() - before.1);
+            if taken >= max || bytes >= POLL_BYTES {
+                self.turn = (self.turn + step) % count;
+                return Ok(());
+            }
+            if *paused {
+                continue;
+            }
+            let up_to = reader.position().saturating_add((max - taken) as u64);
+            reader.next_batch(up_to, POLL_BYTES - bytes, |entry| {
+                // Its checksum is right: what is no record was never published here.
+                if let Ok((record, _)) = codec::read(entry.payload) {
+                    let offset = i64::try_from(entry.offset).unwrap_or(i64::MAX);
+                    batch.push(&topic.name, *partition, offset, Some(record.timestamp), &record);
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn owned(&mut self, topic: &str, partition: i32) -> Result<&mut Owned> {
+        let owned = self.owned.iter_mut().find(|owned| owned.is(topic, partition));
+        owned.ok_or_else(|| not_owned(topic, partition))
+    }
+
+    fn set_paused(&mut self, partitions: &[Place], paused: bool) -> Result<()> {
+        self.check()?;
+        for (topic, partition) in partitions {
+            self.owned(topic, *partition)?.paused = paused;
+        }
+        Ok(())
+    }
+
+    fn is_away(&self, away: bool) {
+        if let Some(membership) = &self.membership {
+            membership.group.lock().is_away(membership.id, away);
+        }
+    }
+
+    fn poll_until(&mut self, batch: &mut Batch, max: usize, deadline: Option<Instant>) -> Result<()> {
+        let before = batch.len();
+        loop {
+            let happened = self.core.wake.happened();
+            self.refresh()?;
+            self.fill(batch, max)?;
+            let now = Instant::now();
+            if batch.len() > before || deadline.is_some_and(|deadline| now >= deadline) {
+                return Ok(());
+            }
+            let waits = self.membership.as_ref().is_some_and(|membership| membership.waits);
+            let look_again = waits.then(|| now + LOOK_AGAIN);
+            self.core.wake.wait(happened, [deadline, look_again].into_iter().flatten().min());
+        }
+    }
+}
+
+fn not_owned(topic: &str, partition: i32) -> Error {
+    let message = format!(
+        "partition {partition} of topic {topic:?} is not assigned to this subscriber; it may have gone to another member"
+    );
+    Error::new(Kind::Message, message)
+}
+
+impl Subscriber for EmbeddedSubscriber {
+    fn poll(&mut self, batch: &mut Batch, max: usize, patience: Duration) -> Result<()> {
+        self.check()?;
+        self.is_away(false);
+        let polled = self.poll_until(batch, max.max(1), Instant::now().checked_add(patience));
+        self.is_away(true);
+        polled
+    }
+
+    fn revoked(&mut self) -> Vec<Place> {
+        std::mem::take(&mut self.revoked)
+    }
+
+    fn commit(&mut self, positions: &[Position], _wait: bool) -> Result<()> {
+        self.check()?;
+        let Some(membership) = &self.membership else {
+            return Err(Error::new(Kind::Config, "a commit without a group; subscribe with one (group_id)"));
+        };
+        // Locked until the commit is kept: nobody begins there in between.
+        let group = membership.group.lock();
+        let mut lost = None;
+        let mut changes = Vec::with_capacity(positions.len());
+        for Position { topic, partition, offset } in positions {
+            if !group.owns(membership.id, &(topic.clone(), *partition)) {
+                lost = Some(not_owned(topic, *partition));
+                continue;
+            }
+            let (_, end) = self.core.topics.get(topic).map_or(Ok((0, 0)), |topic| topic.range(*partition))?;
+            if u64::try_from(*offset).is_ok_and(|offset| offset <= end) {
+                let (group, topic) = (membership.name.clone(), topic.to_string());
+                changes.push(Change::Commit { group, topic, partition: *partition, offset: *offset });
+            } else {
+                return Err(beyond(topic, *partition, *offset, end));
+            }
+        }
+        if !changes.is_empty() {
+            self.core.meta.lock().record(changes)?;
+        }
+        lost.map_or(Ok(()), Err)
+    }
+
+    fn seek(&mut self, position: &Position) -> Result<()> {
+        self.check()?;
+        let Position { topic, partition, offset } = position;
+        let owned = self.owned(topic, *partition)?;
+        let (_, end) = owned.topic.range(*partition)?;
+        match u64::try_from(*offset) {
+            Ok(offset) if offset <= end => owned.reader.seek(offset),
+            _ => return Err(beyond(topic, *partition, *offset, end)),
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, partitions: &[Place]) -> Result<()> {
+        self.set_paused(partitions, true)
+    }
+
+    fn resume(&mut self, partitions: &[Place]) -> Result<()> {
+        self.set_paused(partitions, false)
+    }
+
+    fn assignment(&self) -> Result<Vec<Place>> {
+        self.check()?;
+        let mut places: Vec<_> = self.owned.iter().map(Owned::place).collect();
+        places.sort_unstable();
+        Ok(places)
+    }
+
+    fn lag(&self, _patience: Duration) -> Result<Vec<Lag>> {
+        self.check()?;
+        let position = |owned: &Owned| i64::try_from(owned.reader.position()).unwrap_or(i64::MAX);
+        self.owned.iter().map(|owned| lag(&owned.topic, owned.partition, position(owned))).collect()
+    }
+
+    fn close(&mut self) -> Result<()> {
+        if !self.closed && self.core.is_here() {
+            if let Some(membership) = &self.membership {
+                membership.group.lock().leave(membership.id);
+                self.core.wake.tell();
+            }
+            self.owned.clear();
+        }
+        self.closed = true;
+        Ok(())
+    }
+}
+
+impl Drop for EmbeddedSubscriber {
+    fn drop(&mut self) {
+        let _ = self.close(); // does not fail
+    }
+}
+
+fn beyond(topic: &str, partition: i32, offset: i64, end: u64) -> Error {
+    let message = format!("offset {offset} of partition {partition} of topic {topic:?}; expected 0 to {end}, its end");
+    Error::new(Kind::Message, message)
+}

@@ -1,0 +1,174 @@
+//! The topics of the hub, in memory and in the folder.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::meta::{Change, Meta, Settings};
+use super::topic::Topic;
+use super::{EmbeddedOptions, expire_now, names, unusable};
+use crate::error::{Error, Kind, Result};
+use crate::log::Recovered;
+
+/// All topics by name.
+#[derive(Debug)]
+pub(super) struct Topics {
+    path: PathBuf,
+    options: EmbeddedOptions,
+    meta: Arc<Mutex<Meta>>,
+    known: RwLock<BTreeMap<String, Arc<Topic>>>,
+    /// Counts topics that were made and deleted.
+    version: AtomicU64,
+    /// Held while one is made or deleted; counts the deleted.
+    changing: Mutex<u64>,
+}
+
+impl Topics {
+    pub(super) fn open(path: &Path, options: EmbeddedOptions, meta: Arc<Mutex<Meta>>) -> Result<(Self, Recovered)> {
+        let topics = Self {
+            path: path.to_owned(),
+            options,
+            meta,
+            known: RwLock::default(),
+            version: AtomicU64::new(0),
+            changing: Mutex::new(0),
+        };
+        let trash = topics.trash();
+        match fs::remove_dir_all(&trash) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable(&trash, &error)),
+            _ => {}
+        }
+        let mut sum = Recovered::default();
+        let mut known = BTreeMap::new();
+        for (name, settings) in topics.remembered()? {
+            let (topic, recovered) = topics.open_topic(&name, &settings)?;
+            sum.entries += recovered.entries;
+            sum.torn_bytes += recovered.torn_bytes;
+            sum.lost += recovered.lost;
+            known.insert(name, Arc::new(topic));
+        }
+        *topics.known.write() = known;
+        expire_now(&topics.all());
+        Ok((topics, sum))
+    }
+
+    /// The topics that were made, and those that have a folder though the log of that was damaged.
+    fn remembered(&self) -> Result<BTreeMap<String, Settings>> {
+        let mut remembered = self.meta.lock().topics().clone();
+        let dir = self.dir();
+        fs::create_dir_all(&dir).map_err(|error| unusable(&dir, &error))?;
+        for entry in fs::read_dir(&dir).map_err(|error| unusable(&dir, &error))? {
+            let entry = entry.map_err(|error| unusable(&dir, &error))?;
+            let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+            if remembered.contains_key(&name) || names::check_topic(&name).is_err() {
+                continue;
+            }
+            let partitions = fs::read_dir(entry.path()).map_err(|error| unusable(&dir, &error))?;
+            let numbers = partitions.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+            if let Some(highest) = numbers.max()
+                && names::check_partitions(highest + 1).is_ok()
+            {
+                remembered.insert(name, Settings { partitions: highest + 1, ..Settings::default() });
+            }
+        }
+        Ok(remembered)
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.path.join("topics")
+    }
+
+    fn trash(&self) -> PathBuf {
+        self.path.join("trash")
+    }
+
+    fn open_topic(&self, name: &str, settings: &Settings) -> Result<(Topic, Recovered)> {
+        let retention = names::retention(&settings.config, self.options.retention)?;
+        let meta = self.meta.lock();
+        let committed = |partition| meta.highest(name, partition);
+        let (dir, segment_bytes) = (self.dir().join(name), self.options.segment_bytes);
+        Topic::open(&dir, name, settings.partitions, retention, segment_bytes, committed)
+    }
+
+    /// How long messages are kept where the topic does not say.
+    pub(super) fn retention(&self) -> names::Retention {
+        self.options.retention
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<Arc<Topic>> {
+        self.known.read().get(name).cloned()
+    }
+
+    /// All there are, by name.
+    pub(super) fn all(&self) -> Vec<Arc<Topic>> {
+        self.known.read().values().cloned().collect()
+    }
+
+    pub(super) fn get_or_make(&self, name: &str) -> Result<Arc<Topic>> {
+        let changing = self.changing.lock();
+        if let Some(topic) = self.get(name) {
+            return Ok(topic);
+        }
+        let settings = Settings { partitions: self.options.partitions, ..Settings::default() };
+        let topic = self.make(name, settings);
+        drop(changing);
+        topic
+    }
+
+    /// Makes a topic that there is not yet.
+    pub(super) fn create(&self, name: &str, settings: Settings) -> Result<()> {
+        let _changing = self.changing.lock();
+        if self.get(name).is_some() {
+            let message = format!("topic {name:?} exists already; delete it first, or take another name");
+            return Err(Error::new(Kind::Message, message));
+        }
+        self.make(name, settings).map(drop)
+    }
+
+    fn make(&self, name: &str, settings: Settings) -> Result<Arc<Topic>> {
+        names::check_topic(name)?;
+        names::check_partitions(settings.partitions)?;
+        let (topic, _) = self.open_topic(name, &settings)?;
+        self.meta.lock().record(vec![Change::Topic { name: name.to_owned(), settings }])?;
+        let topic = Arc::new(topic);
+        self.known.write().insert(name.to_owned(), topic.clone());
+        self.version.fetch_add(1, Ordering::AcqRel);
+        Ok(topic)
+    }
+
+    /// Removes a topic, its messages and all that groups have committed in it.
+    pub(super) fn delete(&self, name: &str) -> Result<()> {
+        let mut deleted = self.changing.lock();
+        let topic = self.get(name).ok_or_else(|| unknown(name))?;
+        let (from, trash) = (self.dir().join(name), self.trash());
+        *deleted += 1;
+        let to = trash.join(deleted.to_string());
+        let moved = fs::create_dir_all(&trash).and_then(|()| fs::rename(&from, &to));
+        moved.map_err(|error| unusable(&from, &error))?;
+        self.known.write().remove(name);
+        topic.delete();
+        self.version.fetch_add(1, Ordering::AcqRel);
+        self.meta.lock().record(vec![Change::Deleted { name: name.to_owned() }])?;
+        // What stays is removed when the hub is opened next.
+        let _ = fs::remove_dir_all(&to);
+        Ok(())
+    }
+
+    pub(super) fn sync(&self) -> Result<()> {
+        self.all().iter().try_for_each(|topic| topic.sync())
+    }
+}
+
+/// The error for a topic that there is not.
+pub(super) fn unknown(name: &str) -> Error {
+    Error::new(Kind::Message, format!("there is no topic {name:?}; create it, or publish to it"))
+}

@@ -1,0 +1,415 @@
+//! A log on disk: entries are appended at one end and cut off at the other.
+//!
+//! It is the spool of the [`producer`](crate::producer) and each partition of the [`embedded`](crate::embedded) hub.
+//!
+//! - What [`append`](Log::append) returned is with the operating system: it survives the end of the process, by
+//!   SIGKILL too. What [`sync`](Log::sync) returned for is on the disk and survives a power cut.
+//! - Entries have dense offsets, and [readers](Reader) see them in order, each once, as soon as they are appended.
+//! - [`open`](Log::open) cuts off a torn end. Damage elsewhere loses the rest of its segment at most, and is counted.
+//! - When a write fails nothing of it stays: the log is as it was, and takes the next append when there is room again.
+//!
+//! A folder holds segments, files named after their first offset, that are written one after the other and removed as
+//! a whole. There are no other files: where the ends are is found by reading. No general store is used, since appending
+//! here and dropping there is what trees of sorted files do worst: they would write each entry again to merge it, and
+//! once more to forget it.
+//!
+//! ```
+//! # fn main() -> gds_hub::Result<()> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! use gds_hub::log::{Log, LogOptions};
+//!
+//! let (mut log, recovered) = Log::open(dir.path(), LogOptions::default())?;
+//! assert_eq!(recovered.entries, 0);
+//! log.append([&b"one"[..], b"two"])?;
+//! let mut seen = Vec::new();
+//! log.reader(0).next_batch(u64::MAX, usize::MAX, |entry| seen.push(entry.payload.to_vec()))?;
+//! assert_eq!(seen, [b"one", b"two"]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod frame;
+mod open;
+mod reader;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+#[cfg(not(test))]
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+
+pub use frame::Entry;
+pub use open::Recovered;
+pub use reader::{Progress, Reader};
+
+use crate::error::{Error, Kind, Result};
+use segment::{End, HEADER, Segment};
+
+/// Memory for writing is given back when a batch took more than this.
+const KEEP_BYTES: usize = 1 << 20;
+
+/// How a log is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct LogOptions {
+    /// A segment that has come to this many bytes is followed by a new one. What is trimmed is trimmed by segments.
+    pub segment_bytes: u64,
+    /// The log takes no more than this on disk: beyond it, appending is an error of kind [`Kind::Full`]. Segments are
+    /// an eighth of it at most, so that trimming makes room early.
+    pub max_bytes: Option<u64>,
+    /// Reads all of the log when it is opened and not only its last segment, so that [`Recovered`] is exact.
+    pub verify: bool,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self { segment_bytes: 16 << 20, max_bytes: None, verify: false }
+    }
+}
+
+/// What the writer and its readers share.
+#[derive(Debug)]
+struct Shared {
+    /// Oldest first. Files are removed with this locked.
+    segments: Mutex<VecDeque<Arc<Segment>>>,
+    next: AtomicU64,
+}
+
+impl Shared {
+    fn next(&self) -> u64 {
+        self.next.load(Ordering::Acquire)
+    }
+}
+
+/// The writer of a log. There must be one for a folder: who opens it sees to that.
+#[derive(Debug)]
+pub struct Log {
+    dir: PathBuf,
+    options: LogOptions,
+    shared: Arc<Shared>,
+    active: Option<Active>,
+    bytes: u64,
+    buffer: Vec<u8>,
+    marks: Vec<(u64, u64)>,
+    /// Segments from this one on may have bytes that are not on disk.
+    unsynced_from: u64,
+    /// Folders with names that may not be on disk.
+    unsynced_dirs: Vec<PathBuf>,
+    dirty: bool,
+    sync_error: Option<Error>,
+}
+
+/// The segment that is written to.
+#[derive(Debug)]
+struct Active {
+    segment: Arc<Segment>,
+    file: File,
+    end: End,
+    /// No entry up to here is younger.
+    youngest_ms: i64,
+    /// The file has bytes behind the end, of a write that failed.
+    torn: bool,
+}
+
+impl Log {
+    /// Appends entries in one write, and returns their offsets. They are stamped with the time of now.
+    ///
+    /// Either all are appended or, on an error, none. An error of kind [`Kind::Storage`] is retriable when there may
+    /// be room later, as is [`Kind::Full`] once something was [trimmed](Self::trim_to).
+    pub fn append<'a>(&mut self, payloads: impl IntoIterator<Item = &'a [u8]>) -> Result<Range<u64>> {
+        self.append_at(now_ms(), payloads)
+    }
+
+    /// The same, with a time of the caller's: milliseconds since the epoch.
+    pub fn append_at<'a>(&mut self, time_ms: i64, payloads: impl IntoIterator<Item = &'a [u8]>) -> Result<Range<u64>> {
+        let first = self.next_offset();
+        let mut next = first;
+        self.buffer.clear();
+        self.marks.clear();
+        let mut marked = 0;
+        for payload in payloads {
+            if payload.len() > frame::MAX_PAYLOAD {
+                let (length, most) = (payload.len(), frame::MAX_PAYLOAD);
+                return Err(Error::new(Kind::Message, format!("a record of {length} bytes; {most} is the most")));
+            }
+            if next == first || segment::is_mark(marked, self.buffer.len() as u64) {
+                marked = self.buffer.len() as u64;
+                self.marks.push((next, marked));
+            }
+            frame::write(&mut self.buffer, next, time_ms, payload);
+            next += 1;
+        }
+        if next == first {
+            return Ok(first..first);
+        }
+        let written = self.write(time_ms, next);
+        if self.buffer.capacity() > KEEP_BYTES {
+            self.buffer = Vec::new();
+        }
+        written.map(|()| first..next)
+    }
+
+    /// Writes the buffer, of entries up to `next`.
+    fn write(&mut self, time_ms: i64, next: u64) -> Result<()> {
+        let length = self.buffer.len() as u64;
+        self.make_room(length)?;
+        let segment_bytes = self.segment_bytes();
+        let rolls = |active: &Active| active.end.position > HEADER && active.end.position + length > segment_bytes;
+        if self.active.as_ref().is_none_or(rolls) {
+            self.roll(self.next_offset())?;
+        }
+        let Some(active) = &mut self.active else { unreachable!("made just before") };
+        let written = active.write(&self.buffer);
+        written.map_err(|error| storage("append to", &active.segment.path, &error))?;
+        let start = active.end.position;
+        self.marks.iter_mut().for_each(|(_, position)| *position += start);
+        active.end = End { offset: next, position: start + length };
+        active.youngest_ms = active.youngest_ms.max(time_ms);
+        active.segment.extend(active.end, &self.marks);
+        self.bytes += length;
+        self.dirty = true;
+        self.shared.next.store(next, Ordering::Release);
+        Ok(())
+    }
+
+    fn make_room(&self, length: u64) -> Result<()> {
+        let Some(most) = self.options.max_bytes else { return Ok(()) };
+        if self.bytes + length <= most {
+            return Ok(());
+        }
+        let dir = self.dir.display();
+        let message = format!("{dir} is full: {} of {most} bytes, and {length} more do not fit", self.bytes);
+        let error = Error::new(Kind::Full, message);
+        Err(if length + HEADER > most { error } else { error.retriable() })
+    }
+
+    fn segment_bytes(&self) -> u64 {
+        let most = self.options.max_bytes.unwrap_or(u64::MAX);
+        self.options.segment_bytes.min(most / 8)
+    }
+
+    /// Goes on in a new segment.
+    fn roll(&mut self, base: u64) -> Result<()> {
+        let before_ms = self.active.as_ref().map_or(i64::MIN, |active| active.youngest_ms);
+        let path = segment::path_of(&self.dir, base);
+        let made = File::options().create(true).truncate(true).read(true).write(true).open(&path);
+        let made = made.and_then(|file| {
+            let header = segment::write_header(&file, base, before_ms);
+            if header.is_err() {
+                let _ = std::fs::remove_file(&path);
+            }
+            header.map(|()| file)
+        });
+        let file = made.map_err(|error| storage("make", &path, &error))?;
+        // Rubbish that could not be taken away behind the end of the one before does no harm: a segment is not read
+        // beyond the first offset of the next.
+        let segment = Arc::new(Segment::new(path, base, before_ms, Segment::start(base)));
+        self.shared.segments.lock().push_back(segment.clone());
+        self.active = Some(Active { segment, file, end: Segment::start(base), youngest_ms: before_ms, torn: false });
+        self.bytes += HEADER;
+        self.dirty = true;
+        if !self.unsynced_dirs.contains(&self.dir) {
+            self.unsynced_dirs.push(self.dir.clone());
+        }
+        Ok(())
+    }
+
+    /// Ends the segment that is written to, so that everything before can be trimmed.
+    pub fn begin_segment(&mut self) -> Result<()> {
+        match &self.active {
+            Some(active) if active.end.position > HEADER => self.roll(active.end.offset),
+            _ => Ok(()),
+        }
+    }
+
+    /// Has everything appended so far on the disk.
+    ///
+    /// When this fails once it fails for good, and is told as [fatal](Error::fatal): the system forgets which bytes it
+    /// could not write. Open the log anew to see what is there.
+    pub fn sync(&mut self) -> Result<()> {
+        if let Some(error) = &self.sync_error {
+            return Err(error.clone());
+        }
+        if !self.dirty {
+            return Ok(());
+        }
+        let synced = self.sync_files().and_then(|()| self.sync_dirs());
+        if let Err(error) = synced {
+            self.sync_error = Some(error.clone());
+            return Err(error);
+        }
+        self.dirty = false;
+        Ok(())
+    }
+
+    fn sync_files(&mut self) -> Result<()> {
+        let Some(active) = &self.active else { return Ok(()) };
+        let before: Vec<_> = {
+            let segments = self.shared.segments.lock();
+            let range = self.unsynced_from..active.segment.base;
+            segments.iter().filter(|segment| range.contains(&segment.base)).cloned().collect()
+        };
+        for segment in before {
+            match File::open(&segment.path).and_then(|file| file.sync_data()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(storage("sync", &segment.path, &error).fatal());
+                }
+                _ => {}
+            }
+        }
+        active.file.sync_data().map_err(|error| storage("sync", &active.segment.path, &error).fatal())?;
+        self.unsynced_from = active.segment.base;
+        Ok(())
+    }
+
+    fn sync_dirs(&mut self) -> Result<()> {
+        while let Some(dir) = self.unsynced_dirs.last() {
+            let synced = File::open(dir).and_then(|dir| dir.sync_all());
+            synced.map_err(|error| storage("sync", dir, &error).fatal())?;
+            self.unsynced_dirs.pop();
+        }
+        Ok(())
+    }
+
+    /// Reads from the entry at `from` on, or from the oldest one if that was trimmed.
+    pub fn reader(&self, from: u64) -> Reader {
+        Reader::new(self.shared.clone(), from)
+    }
+
+    /// Removes the segments that hold no entry from `offset` on, and returns how many entries went. The segment that
+    /// is written to is one of them when it has grown enough to be worth a new file.
+    pub fn trim_to(&mut self, offset: u64) -> Result<u64> {
+        let worth = self.segment_bytes() / 4;
+        if let Some(active) = &self.active
+            && offset >= active.end.offset
+            && active.end.position > worth
+        {
+            self.begin_segment()?;
+        }
+        self.remove_while(|_, following| following.base <= offset)
+    }
+
+    /// Removes the oldest segments until none but young entries are left: none appended before `older_than_ms`, in
+    /// whole segments, and no more than `max_bytes` in all. Returns how many entries went.
+    pub fn expire(&mut self, older_than_ms: Option<i64>, max_bytes: Option<u64>) -> Result<u64> {
+        let limit = older_than_ms.unwrap_or(i64::MIN);
+        if let Some(active) = &self.active
+            && active.youngest_ms < limit
+        {
+            self.begin_segment()?;
+        }
+        let removed = self.remove_while(|_, following| following.before_ms < limit)?;
+        let Some(most) = max_bytes else { return Ok(removed) };
+        let mut bytes = self.bytes;
+        let rest = self.remove_while(|segment, _| {
+            let over = bytes > most;
+            bytes -= if over { segment.end().position } else { 0 };
+            over
+        })?;
+        Ok(removed + rest)
+    }
+
+    /// Removes from the oldest on, asking about each segment and the one that follows; the last one always stays.
+    fn remove_while(&mut self, mut goes: impl FnMut(&Segment, &Segment) -> bool) -> Result<u64> {
+        let mut segments = self.shared.segments.lock();
+        let mut removed = 0;
+        while let [first, following] = [segments.front(), segments.get(1)]
+            && let (Some(first), Some(following)) = (first, following)
+            && goes(first, following)
+        {
+            match std::fs::remove_file(&first.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(storage("remove", &first.path, &error));
+                }
+                _ => {}
+            }
+            removed += following.base - first.base;
+            self.bytes -= first.end().position;
+            segments.pop_front();
+        }
+        Ok(removed)
+    }
+
+    /// Leaves out offsets: the next entry gets `offset`, unless it would get a higher one anyway.
+    ///
+    /// For whoever remembers an offset that a power cut took from the log, and must not see it given to another entry.
+    pub fn skip_to(&mut self, offset: u64) -> Result<()> {
+        if offset > self.next_offset() {
+            self.roll(offset)?;
+            self.shared.next.store(offset, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// The offset of the oldest entry; of the next one, if there is none.
+    pub fn first_offset(&self) -> u64 {
+        self.shared.segments.lock().front().map_or_else(|| self.next_offset(), |segment| segment.base)
+    }
+
+    /// The offset that the next entry will get.
+    pub fn next_offset(&self) -> u64 {
+        self.shared.next()
+    }
+
+    /// What the log takes on disk.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+}
+
+impl Active {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.mend()?;
+        #[cfg(not(test))]
+        let written = self.file.write_all_at(bytes, self.end.position);
+        #[cfg(test)]
+        let written = tests::faults::write_all_at(&self.file, bytes, self.end.position);
+        if written.is_err() {
+            self.torn = true;
+            let _ = self.mend(); // else before the next write
+        }
+        written
+    }
+
+    /// Takes away what a failed write left.
+    fn mend(&mut self) -> io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.end.position)?;
+            self.torn = false;
+        }
+        Ok(())
+    }
+}
+
+/// What now? For each way in which a file can fail.
+fn storage(what: &str, path: &Path, error: &io::Error) -> Error {
+    use io::ErrorKind::{FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let (remedy, retriable) = match error.kind() {
+        StorageFull | QuotaExceeded => ("free space on its disk, or name a folder on another one", true),
+        FileTooLarge => ("raise the limit on the size of files", true),
+        PermissionDenied | ReadOnlyFilesystem => ("name a folder that this program may write to", false),
+        _ => ("see that its folder is there and its disk is sound", false),
+    };
+    let error = Error::new(Kind::Storage, format!("cannot {what} {}: {error}; {remedy}", path.display()));
+    Error { retriable, ..error }
+}
+
+/// Milliseconds since the epoch.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

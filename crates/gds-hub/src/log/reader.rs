@@ -1,0 +1,152 @@
+//! Reading a log, beside its writer and other readers.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use super::frame::{Cursor, Entry};
+use super::segment::{End, Segment, is_mark};
+use super::{Shared, storage};
+use crate::error::Result;
+
+/// What a call of [`Reader::next_batch`] came by.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Progress {
+    /// Entries that were given out.
+    pub entries: u64,
+    /// Entries that had been trimmed before they were read.
+    pub trimmed: u64,
+    /// Entries that are lost: their bytes are damaged, or a power cut took them before they were synced.
+    pub damaged: u64,
+}
+
+/// Reads entries in order, with descriptors of its own; needs nothing of the [`Log`](super::Log), which may even be gone.
+#[derive(Debug)]
+pub struct Reader {
+    shared: Arc<Shared>,
+    next: u64,
+    at: Option<Place>,
+    /// The buffer of the place before.
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Place {
+    segment: Arc<Segment>,
+    cursor: Cursor,
+    end: End,
+    marked: u64,
+}
+
+impl Reader {
+    pub(super) fn new(shared: Arc<Shared>, from: u64) -> Self {
+        Self { shared, next: from, at: None, buffer: Vec::new() }
+    }
+
+    /// The offset of the next entry to be read.
+    pub fn position(&self) -> u64 {
+        self.next
+    }
+
+    /// Goes on at `offset`, before or behind.
+    pub fn seek(&mut self, offset: u64) {
+        if offset != self.next {
+            self.next = offset;
+            self.leave();
+        }
+    }
+
+    /// Gives the entries that were appended before now and have offsets below `up_to` to `each`, at least one if
+    /// there is one, and no further one when they have come to `max_bytes`.
+    ///
+    /// Offsets without an entry are passed over and counted. After an error the same entry is tried again.
+    pub fn next_batch(&mut self, up_to: u64, max_bytes: usize, mut each: impl FnMut(Entry<'_>)) -> Result<Progress> {
+        let limit = up_to.min(self.shared.next());
+        let mut progress = Progress::default();
+        let mut bytes = 0;
+        while self.next < limit && bytes < max_bytes.max(1) {
+            self.locate(&mut progress)?;
+            let Some(place) = &mut self.at else { continue };
+            let stop = limit.min(place.end.offset);
+            while self.next < stop && bytes < max_bytes.max(1) {
+                let entry = place.cursor.next(place.end.position);
+                let Some(entry) = entry.map_err(|error| storage("read", &place.segment.path, &error))? else {
+                    // The rest of the segment, as far as it is written, cannot be told apart any more.
+                    progress.damaged += place.end.offset - self.next;
+                    self.next = place.end.offset;
+                    place.cursor.jump(place.end.offset, place.end.position);
+                    break;
+                };
+                if entry.offset == self.next {
+                    bytes += entry.payload.len().max(1);
+                    progress.entries += 1;
+                    self.next += 1;
+                    each(entry);
+                }
+                if is_mark(place.marked, place.cursor.position()) {
+                    place.marked = place.cursor.position();
+                    place.segment.note(place.cursor.offset(), place.marked);
+                }
+            }
+        }
+        Ok(progress)
+    }
+
+    /// Finds the place of the next entry; when there is nothing at it, the next entry is another one from now on.
+    fn locate(&mut self, progress: &mut Progress) -> Result<()> {
+        let known = self.at.as_mut().is_some_and(|place| {
+            if self.next >= place.end.offset {
+                place.end = place.segment.end();
+            }
+            self.next < place.end.offset
+        });
+        if !known {
+            self.leave();
+            self.at = self.find(progress)?;
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        if let Some(place) = self.at.take() {
+            self.buffer = place.cursor.into_buffer();
+        }
+    }
+
+    fn find(&mut self, progress: &mut Progress) -> Result<Option<Place>> {
+        let (segment, following) = {
+            let segments = self.shared.segments.lock();
+            let after = segments.partition_point(|segment| segment.base <= self.next);
+            let following = segments.get(after).map(|segment| segment.base);
+            let Some(place) = after.checked_sub(1) else {
+                let first = following.unwrap_or_else(|| self.shared.next());
+                progress.trimmed += first - self.next;
+                self.next = first;
+                return Ok(None);
+            };
+            (segments[place].clone(), following)
+        };
+        let end = segment.end();
+        if self.next >= end.offset {
+            // Behind the last entry, and yet before the end of the log: a gap.
+            let next = following.unwrap_or_else(|| self.shared.next()).max(self.next);
+            progress.damaged += next - self.next;
+            self.next = next;
+            return Ok(None);
+        }
+        let file = match File::open(&segment.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Either trimmed in this moment, or taken away by somebody else.
+                let trimmed = !self.shared.segments.lock().iter().any(|other| Arc::ptr_eq(other, &segment));
+                *(if trimmed { &mut progress.trimmed } else { &mut progress.damaged }) += end.offset - self.next;
+                self.next = end.offset;
+                return Ok(None);
+            }
+            Err(error) => return Err(storage("open", &segment.path, &error)),
+        };
+        let (offset, position) = segment.place_before(self.next);
+        let cursor = Cursor::new(file, offset, position, std::mem::take(&mut self.buffer));
+        Ok(Some(Place { segment, cursor, end, marked: position }))
+    }
+}

@@ -1,0 +1,45 @@
+//! Waking threads, without a system call when none sleeps.
+
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+/// Some wait for something to change, others change it and ring.
+///
+/// Who waits says so before looking at what it waits for; who rings changes it before looking whether anybody waits. So
+/// one of the two sees the other.
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    waiting: AtomicUsize,
+    mutex: Mutex<()>,
+    condvar: Condvar,
+}
+
+impl Bell {
+    /// Wakes all who wait.
+    pub(super) fn ring(&self) {
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            // Whoever waits either has the lock and is not asleep yet, or sleeps already.
+            drop(self.mutex.lock());
+            self.condvar.notify_all();
+        }
+    }
+
+    /// Sleeps until somebody rings, for at most `patience`.
+    pub(super) fn wait(&self, patience: Duration) {
+        self.wait_unless(patience, || false);
+    }
+
+    /// As [`wait`](Self::wait), unless `there` says that what is waited for is there already.
+    pub(super) fn wait_unless(&self, patience: Duration, there: impl FnOnce() -> bool) {
+        let mut guard = self.mutex.lock();
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if !there() {
+            self.condvar.wait_for(&mut guard, patience);
+        }
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}

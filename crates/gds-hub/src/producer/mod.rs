@@ -1,0 +1,255 @@
+//! In front of a hub: takes records without waiting for it, and tells what became of each.
+//!
+//! ```text
+//! send -> queue in memory --+                                  +-> counters
+//!     \                     +-> sender thread -> hub -> outcome +-> token (a callback, somebody who waits)
+//!      +-> spool on disk ---+        (one, in order)           +-> dead letter, or once more from the spool
+//! ```
+//!
+//! A record is accepted when it is in the queue, or, with a spool that is written ahead, on disk. From then on it is
+//! counted once as delivered, failed or dropped. [`Producer::close`] leaves nothing uncounted; in a forked child a
+//! producer of the parent must be left alone: neither used nor dropped.
+
+mod bell;
+pub mod dead_letter;
+mod outcome;
+mod queue;
+mod sender;
+mod shared;
+mod spool;
+mod stats;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::codec::{self, Draft};
+use crate::error::{Error, Kind, Result};
+use crate::hub::{Hub, Publisher};
+use crate::record::Record;
+
+pub use outcome::{Place, Reported, Reporter};
+pub use shared::Sent;
+pub use stats::Stats;
+
+use outcome::Sink;
+use shared::Shared;
+use spool::Spool;
+
+/// The header that tells readers a record they have seen before: records of a spool may arrive twice.
+pub const MESSAGE_ID: &str = "gds.message.id";
+
+/// How long the end waits for the hub to tell what became of records it was told to give up.
+const LAST_OUTCOMES: Duration = Duration::from_secs(2);
+
+/// What happens to a record for which there is no room.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnFull {
+    /// The caller waits for room, for a bounded time.
+    #[default]
+    Block,
+    /// The record is dropped.
+    DropNewest,
+    /// The oldest records are dropped.
+    DropOldest,
+    /// The caller gets an error.
+    Raise,
+}
+
+/// What an accepted record survives.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Durability {
+    /// Nothing but a hub that is away: it is in memory. What does not fit, and what is left at the end, is spooled.
+    #[default]
+    Memory,
+    /// The end of the process, however sudden: it is in a file.
+    Process,
+    /// The end of the machine: the file is on disk.
+    Disk,
+}
+
+/// A write-ahead log on disk.
+#[derive(Clone, Debug)]
+pub struct SpoolOptions {
+    /// Each process has a folder in here; what a dead one left is delivered by the next.
+    pub dir: PathBuf,
+    /// What to write to it, and when.
+    pub durability: Durability,
+    /// How large it may become.
+    pub max_bytes: u64,
+}
+
+/// How a [`Producer`] behaves.
+#[derive(Clone, Debug)]
+pub struct ProducerOptions {
+    /// Bytes that may wait in memory.
+    pub buffer_bytes: usize,
+    /// What happens to a record for which there is no room.
+    pub on_full: OnFull,
+    /// How long records are collected before they are handed to the hub together.
+    pub linger: Duration,
+    /// Records that waited longer in memory are dropped; none for never.
+    pub delivery_timeout: Option<Duration>,
+    /// Whether records that the hub refuses for good go to `{topic}.dlq`.
+    pub dead_letter: bool,
+    /// The spool, if there is to be one.
+    pub spool: Option<SpoolOptions>,
+}
+
+impl Default for ProducerOptions {
+    fn default() -> Self {
+        Self {
+            buffer_bytes: 32 * 1024 * 1024,
+            on_full: OnFull::default(),
+            linger: Duration::from_millis(5),
+            delivery_timeout: Some(Duration::from_secs(120)),
+            dead_letter: false,
+            spool: None,
+        }
+    }
+}
+
+/// A way into a hub that does not wait. `T` is what the caller wants back with the outcome of a record.
+#[derive(Debug)]
+pub struct Producer<T: Send + 'static> {
+    shared: Arc<Shared<T>>,
+    publisher: Arc<dyn Publisher>,
+    sender: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What is left when a producer is closed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Left {
+    /// Records that stay in the spool, for the next process.
+    pub spooled: u64,
+    /// Records that were dropped.
+    pub dropped: u64,
+}
+
+impl<T: Send + 'static> Producer<T> {
+    /// Starts the sender thread, and takes over what dead processes left in the folder of the spool.
+    pub fn new(hub: &dyn Hub, options: ProducerOptions, reporter: Arc<dyn Reporter<T>>) -> Result<Self> {
+        let spool = options.spool.as_ref().map(Spool::open).transpose()?;
+        let shared = Arc::new(Shared::new(options, spool, reporter));
+        let publisher: Arc<dyn Publisher> = Arc::from(hub.publisher(Arc::new(Sink(Arc::clone(&shared))))?);
+        let (for_thread, hub_side) = (Arc::clone(&shared), Arc::clone(&publisher));
+        let sender = std::thread::Builder::new()
+            .name("gds-hub-send".to_owned())
+            .spawn(move || {
+                gds_process::leave_signals();
+                sender::run(&for_thread, &*hub_side);
+            })
+            .map_err(|error| Error::new(Kind::Connection, format!("cannot start the sender thread: {error}")))?;
+        Ok(Self { shared, publisher, sender: Mutex::new(Some(sender)) })
+    }
+
+    /// Whether records get [`MESSAGE_ID`], since they may arrive twice.
+    pub fn marks_records(&self) -> bool {
+        self.shared.spool.is_some()
+    }
+
+    /// Ends a record begun with [`codec::begin`] as this producer needs it: with its id, if it may arrive twice.
+    pub fn finish(&self, frame: &mut Vec<u8>, draft: Draft, has_value: bool, record: &Record<'_>) {
+        match &self.shared.spool {
+            None => codec::end(frame, draft, has_value, record, None),
+            Some(spool) => {
+                codec::end(frame, draft, has_value, record, Some((MESSAGE_ID, spool.next_message_id().as_bytes())));
+            }
+        }
+    }
+
+    /// Takes a record that [`finish`](Self::finish) ended. Never waits for the hub, except that `Durability::Disk`
+    /// waits for the disk.
+    pub fn send(&self, frame: &[u8], token: Option<T>) -> Result<Sent<T>> {
+        self.shared.send(frame, token)
+    }
+
+    /// Whether [`send`](Self::send) waits for the disk.
+    pub fn waits_for_disk(&self) -> bool {
+        self.shared.options.spool.as_ref().is_some_and(|spool| spool.durability == Durability::Disk)
+    }
+
+    /// Waits until there may be room again; for callers to whom `send` said [`Sent::Full`].
+    pub fn wait_for_room(&self, patience: Duration) {
+        self.shared.room.wait(patience);
+    }
+
+    /// Counts a record as dropped for which [`Sent::Full`] was answered for too long.
+    pub fn give_up(&self) {
+        self.shared.gave_up_waiting();
+    }
+
+    /// As [`send`](Self::send) for any record, waiting for room for at most `patience`.
+    pub fn send_record(&self, record: &Record<'_>, token: Option<T>, patience: Duration) -> Result<Sent<T>> {
+        let mut frame = Vec::new();
+        let draft = codec::begin(&mut frame, record.key);
+        frame.extend_from_slice(record.value.unwrap_or_default());
+        self.finish(&mut frame, draft, record.value.is_some(), record);
+        let deadline = Instant::now() + patience;
+        let mut token = token;
+        loop {
+            match self.send(&frame, token)? {
+                Sent::Full(back) if Instant::now() < deadline => token = back,
+                done => return Ok(done),
+            }
+            self.wait_for_room(deadline.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// Has everything sent without further lingering.
+    pub fn hurry(&self) {
+        self.shared.hurry();
+    }
+
+    /// Waits until the outcome of everything accepted so far is known; whether it is.
+    pub fn wait_settled(&self, patience: Duration) -> bool {
+        self.shared.wait_settled(patience)
+    }
+
+    /// Records accepted whose outcome is not known.
+    pub fn pending(&self) -> u64 {
+        self.shared.pending()
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.shared.stats();
+        stats.in_flight = self.publisher.in_flight() as u64;
+        stats.hub = self.publisher.statistics();
+        stats
+    }
+
+    /// Accepts no more, waits for the outcomes of the rest for at most `patience`, then leaves the rest to the spool
+    /// or drops it, counted. Does nothing the second time.
+    pub fn close(&self, patience: Duration) -> Left {
+        let Some(sender) = self.sender.lock().take() else { return Left::default() };
+        self.shared.refuse_more();
+        self.hurry();
+        let settled = self.wait_settled(patience);
+        self.shared.abandon.store(true, Ordering::SeqCst);
+        self.shared.work.ring();
+        self.shared.progress.ring();
+        let _ = sender.join(); // a panic there was told by the panic hook; the rest still has to be counted
+        if !settled {
+            self.publisher.purge();
+            let deadline = Instant::now() + LAST_OUTCOMES;
+            while self.publisher.in_flight() > 0 && Instant::now() < deadline {
+                self.shared.settled.wait(Duration::from_millis(20));
+            }
+        }
+        self.shared.leave_the_rest()
+    }
+}
+
+impl<T: Send + 'static> Drop for Producer<T> {
+    fn drop(&mut self) {
+        self.close(Duration::ZERO);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! What became of records: counted, told to who asked for it, and if need be tried again or put aside.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use super::shared::Shared;
+use crate::error::{Error, Kind};
+use crate::hub::{Deliveries, Delivery};
+use crate::record::Record;
+
+/// Where a record landed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition it is in.
+    pub partition: i32,
+    /// Its place in the partition; -1 if the hub does not say.
+    pub offset: i64,
+    /// Milliseconds since the epoch.
+    pub timestamp: i64,
+}
+
+/// The outcome of a record that came with a token.
+#[derive(Debug)]
+pub struct Reported<T> {
+    /// What came with it.
+    pub token: T,
+    /// Where it is, or why it is not.
+    pub outcome: Result<Place, Error>,
+}
+
+/// Told the outcomes of records that came with tokens, many at a time: by a thread of the hub, or from within a call
+/// of the producer that drops records.
+pub trait Reporter<T>: Send + Sync + Debug {
+    /// Called for each record once.
+    fn report(&self, outcomes: Vec<Reported<T>>);
+}
+
+/// Tokens of records under way; most records have none, so that costs nothing but a look at a number.
+#[derive(Debug)]
+pub(super) struct Tokens<T> {
+    count: AtomicUsize,
+    by_id: Mutex<HashMap<u64, T, foldhash::fast::FixedState>>,
+}
+
+impl<T> Tokens<T> {
+    pub(super) fn new() -> Self {
+        Self { count: AtomicUsize::new(0), by_id: Mutex::default() }
+    }
+
+    pub(super) fn insert(&self, id: u64, token: T) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.by_id.lock().insert(id, token);
+    }
+
+    pub(super) fn remove(&self, id: u64) -> Option<T> {
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
+        let token = self.by_id.lock().remove(&id);
+        if token.is_some() {
+            self.count.fetch_sub(1, Ordering::SeqCst);
+        }
+        token
+    }
+
+    pub(super) fn take_all(&self) -> Vec<T> {
+        self.count.store(0, Ordering::SeqCst);
+        self.by_id.lock().drain().map(|(_, token)| token).collect()
+    }
+}
+
+/// What the hub tells.
+#[derive(Debug)]
+pub(super) struct Sink<T: Send + 'static>(pub(super) Arc<Shared<T>>);
+
+impl<T: Send + 'static> Deliveries for Sink<T> {
+    fn delivered(&self, id: u64, place: &Delivery<'_>) {
+        self.0.delivered(id, place);
+    }
+
+    fn failed(&self, id: u64, record: &Record<'_>, error: &Error) {
+        self.0.failed(id, record, error);
+    }
+
+    fn collected(&self) {
+        self.0.collected();
+    }
+}
+
+/// The name under which a failure is counted.
+pub(super) fn reason(error: &Error) -> &'static str {
+    match (error.code, error.kind) {
+        (Some(10), _) => "message_too_large",
+        (Some(29 | 30 | 31), _) => "not_authorized",
+        (Some(3 | -188 | -190), _) => "unknown_topic",
+        (Some(17), _) => "invalid_topic",
+        (Some(-192), _) | (_, Kind::Timeout) => "timeout",
+        (_, Kind::Connection) => "connection",
+        (_, Kind::Storage) => "storage",
+        _ => "refused",
+    }
+}

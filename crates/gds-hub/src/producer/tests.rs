@@ -1,0 +1,459 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use tempfile::TempDir;
+
+use super::*;
+use crate::hub::{Admin, Deliveries, Delivery, Lag, NewTopic, Subscriber, Subscription, Topic};
+use crate::record::Headers;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A hub that does what a test tells it.
+#[derive(Clone, Default)]
+struct Script(Arc<Stage>);
+
+#[derive(Default)]
+struct Stage {
+    state: Mutex<State>,
+    changed: Condvar,
+    deliveries: Mutex<Option<Arc<dyn Deliveries>>>,
+}
+
+impl std::fmt::Debug for Script {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Script")
+    }
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Seen {
+    id: u64,
+    topic: String,
+    value: Vec<u8>,
+    headers: Vec<(String, String)>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Records that may be taken before the hub's own queue is full.
+    window: Option<usize>,
+    /// Handed over, no outcome told.
+    held: VecDeque<Seen>,
+    /// All that were handed over.
+    seen: Vec<Seen>,
+    /// Topics that are refused at once, and how.
+    refused: BTreeMap<String, Error>,
+}
+
+impl Script {
+    fn with_window(window: usize) -> Self {
+        let script = Self::default();
+        script.0.state.lock().window = Some(window);
+        script
+    }
+
+    fn refuse(&self, topic: &str, error: Error) {
+        self.0.state.lock().refused.insert(topic.to_owned(), error);
+    }
+
+    fn open(&self) {
+        self.0.state.lock().window = None;
+    }
+
+    /// Waits until so many are held.
+    fn wait_held(&self, count: usize) -> Vec<Seen> {
+        let mut state = self.0.state.lock();
+        while state.held.len() < count {
+            assert!(!self.0.changed.wait_for(&mut state, SOON).timed_out(), "{} of {count}", state.held.len());
+        }
+        state.held.iter().cloned().collect()
+    }
+
+    fn told(&self, count: usize, tell: impl Fn(&dyn Deliveries, &Seen, i64)) {
+        let deliveries = self.0.deliveries.lock().clone().expect("a publisher");
+        for offset in 0..count {
+            let seen = self.0.state.lock().held.pop_front().expect("a record held");
+            tell(&*deliveries, &seen, i64::try_from(offset).expect("few"));
+        }
+        deliveries.collected();
+    }
+
+    fn deliver(&self, count: usize) {
+        self.told(count, |deliveries, seen, offset| {
+            deliveries.delivered(seen.id, &Delivery { topic: &seen.topic, partition: 0, offset, timestamp: 0 });
+        });
+    }
+
+    fn fail(&self, count: usize, error: &Error) {
+        self.told(count, |deliveries, seen, _| {
+            let owned = |(name, value): &(String, String)| (name.clone(), Some(value.clone().into_bytes()));
+            let headers: Vec<_> = seen.headers.iter().map(owned).collect();
+            let headers = Headers::new(&headers);
+            let record = Record { topic: &seen.topic, value: Some(&seen.value), headers, ..Record::default() };
+            deliveries.failed(seen.id, &record, error);
+        });
+    }
+
+    fn values(&self) -> Vec<String> {
+        self.0.state.lock().seen.iter().map(|seen| String::from_utf8_lossy(&seen.value).into_owned()).collect()
+    }
+}
+
+impl Publisher for Script {
+    fn publish(&self, id: u64, record: &Record<'_>) -> Result<()> {
+        let mut state = self.0.state.lock();
+        if let Some(error) = state.refused.get(record.topic) {
+            return Err(error.clone());
+        }
+        if state.window.is_some_and(|window| state.held.len() >= window) {
+            return Err(Error::new(Kind::Full, "full").retriable());
+        }
+        let text = |value: Option<&[u8]>| String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
+        let seen = Seen {
+            id,
+            topic: record.topic.to_owned(),
+            value: record.value.unwrap_or_default().to_vec(),
+            headers: record.headers.iter().map(|(name, value)| (name.to_owned(), text(value))).collect(),
+        };
+        state.held.push_back(seen.clone());
+        state.seen.push(seen);
+        self.0.changed.notify_all();
+        Ok(())
+    }
+
+    fn in_flight(&self) -> usize {
+        self.0.state.lock().held.len()
+    }
+
+    fn purge(&self) {
+        let held = self.in_flight();
+        self.fail(held, &Error::new(Kind::Message, "purged").retriable());
+    }
+
+    fn statistics(&self) -> BTreeMap<String, f64> {
+        BTreeMap::new()
+    }
+}
+
+impl Admin for Script {
+    fn create_topic(&self, _: &NewTopic, _: Duration) -> Result<()> {
+        unimplemented!()
+    }
+    fn delete_topic(&self, _: &str, _: Duration) -> Result<()> {
+        unimplemented!()
+    }
+    fn topics(&self, _: Option<&str>, _: Duration) -> Result<Vec<Topic>> {
+        unimplemented!()
+    }
+    fn lag(&self, _: &str, _: Duration) -> Result<Vec<Lag>> {
+        unimplemented!()
+    }
+    fn groups(&self, _: Duration) -> Result<Vec<String>> {
+        unimplemented!()
+    }
+}
+
+impl Hub for Script {
+    fn publisher(&self, deliveries: Arc<dyn Deliveries>) -> Result<Box<dyn Publisher>> {
+        *self.0.deliveries.lock() = Some(deliveries);
+        Ok(Box::new(self.clone()))
+    }
+    fn subscribe(&self, _: &Subscription) -> Result<Box<dyn Subscriber>> {
+        unimplemented!()
+    }
+    fn check(&self, _: Duration) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Reports(Mutex<Vec<Reported<u32>>>);
+
+impl Reporter<u32> for Reports {
+    fn report(&self, outcomes: Vec<Reported<u32>>) {
+        self.0.lock().extend(outcomes);
+    }
+}
+
+impl Reports {
+    fn kinds(&self) -> Vec<(u32, Option<Kind>)> {
+        let mut told: Vec<_> =
+            self.0.lock().iter().map(|it| (it.token, it.outcome.as_ref().err().map(|e| e.kind))).collect();
+        told.sort_by_key(|(token, _)| *token);
+        told
+    }
+}
+
+fn made(script: &Script, options: ProducerOptions) -> (Producer<u32>, Arc<Reports>) {
+    let reports = Arc::new(Reports::default());
+    (Producer::new(script, options, reports.clone()).expect("a producer"), reports)
+}
+
+fn send(producer: &Producer<u32>, topic: &str, value: &str, token: Option<u32>) -> Result<Sent<u32>> {
+    let record = Record { topic, value: Some(value.as_bytes()), headers: Headers::default(), ..Record::default() };
+    producer.send_record(&record, token, Duration::ZERO)
+}
+
+fn options() -> ProducerOptions {
+    ProducerOptions { linger: Duration::from_millis(1), ..ProducerOptions::default() }
+}
+
+/// Room for so many records of ten bytes.
+fn room_for(records: usize) -> usize {
+    let mut frame = Vec::new();
+    codec::write(&mut frame, &Record { topic: "t", value: Some(&[0; 10]), ..Record::default() });
+    queue::Memory::cost(&frame) * records
+}
+
+fn balanced(stats: &Stats) {
+    assert_eq!(stats.accepted, stats.delivered + stats.failures() + stats.drops() + stats.pending, "{stats:?}");
+}
+
+#[test]
+fn records_arrive_in_order_and_each_has_one_outcome() {
+    let script = Script::default();
+    let (producer, reports) = made(&script, options());
+    for number in 0..1000_u32 {
+        assert!(matches!(send(&producer, "t", &number.to_string(), Some(number)), Ok(Sent::Queued)));
+    }
+    script.wait_held(1000);
+    script.deliver(1000);
+    assert!(producer.wait_settled(SOON));
+    assert_eq!(script.values(), (0..1000).map(|number| number.to_string()).collect::<Vec<_>>());
+    assert_eq!(reports.kinds(), (0..1000).map(|number| (number, None)).collect::<Vec<_>>());
+    let stats = producer.stats();
+    assert_eq!((stats.accepted, stats.delivered, stats.pending), (1000, 1000, 0));
+    assert_eq!(producer.close(SOON), Left::default());
+}
+
+#[test]
+fn each_policy_of_a_full_buffer_counts_what_it_drops() {
+    for (on_full, kept) in [(OnFull::DropNewest, 0..6), (OnFull::DropOldest, 6..12)] {
+        // One record in the hub's hands, which the sender holds with its chunk.
+        let script = Script::with_window(0);
+        let (producer, reports) = made(&script, ProducerOptions { on_full, buffer_bytes: room_for(6), ..options() });
+        // The sender takes nothing before it has lingered; so the queue is filled at once.
+        for number in 0..12_u32 {
+            drop(send(&producer, "t", &format!("{number:010}"), Some(number)).expect("no error"));
+        }
+        let stats = producer.stats();
+        balanced(&stats);
+        assert_eq!(stats.dropped.get("buffer_full").copied().unwrap_or_default() + stats.pending, 12);
+        script.open();
+        producer.hurry();
+        let pending = usize::try_from(stats.pending).expect("few");
+        script.wait_held(pending);
+        script.deliver(pending);
+        assert!(producer.wait_settled(SOON));
+        let values = script.values();
+        if on_full == OnFull::DropNewest {
+            assert_eq!(values, kept.map(|number| format!("{number:010}")).collect::<Vec<_>>());
+        } else {
+            // What the sender already had in its hands stays; after it come the youngest.
+            assert_eq!(values.last().map(String::as_str), Some("0000000011"));
+            assert!(values.is_sorted());
+        }
+        balanced(&producer.stats());
+        drop(reports);
+    }
+}
+
+#[test]
+fn a_full_buffer_makes_callers_wait_or_raises() {
+    let script = Script::with_window(0);
+    let (producer, _) = made(&script, ProducerOptions { buffer_bytes: room_for(2), ..options() });
+    for _ in 0..2 {
+        assert!(matches!(send(&producer, "t", "0123456789", None), Ok(Sent::Queued)));
+    }
+    assert!(matches!(send(&producer, "t", "0123456789", Some(7)), Ok(Sent::Full(Some(7)))));
+    assert_eq!(producer.stats().accepted, 2, "who waits is not counted yet");
+    producer.give_up();
+    balanced(&producer.stats());
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            let record = Record { topic: "t", value: Some(b"0123456789"), ..Record::default() };
+            producer.send_record(&record, None, SOON)
+        });
+        script.open();
+        script.wait_held(2);
+        assert!(matches!(waits.join().expect("no panic"), Ok(Sent::Queued)));
+    });
+    let (producer, _) = made(
+        &Script::with_window(0),
+        ProducerOptions { buffer_bytes: room_for(1), on_full: OnFull::Raise, ..options() },
+    );
+    assert!(matches!(send(&producer, "t", "0123456789", None), Ok(Sent::Queued)));
+    let error = send(&producer, "t", "0123456789", None).expect_err("full");
+    assert_eq!((error.kind, error.retriable), (Kind::Full, true));
+    let error = send(&producer, "t", &"x".repeat(1000), None).expect_err("too large for any room");
+    assert_eq!((error.kind, error.retriable), (Kind::Message, false));
+}
+
+#[test]
+fn what_waits_too_long_is_dropped_and_told() {
+    let script = Script::with_window(0);
+    let timeout = Some(Duration::from_millis(50));
+    let (producer, reports) = made(&script, ProducerOptions { delivery_timeout: timeout, ..options() });
+    assert!(send(&producer, "t", "late", Some(1)).is_ok());
+    assert!(producer.wait_settled(SOON));
+    assert_eq!(producer.stats().dropped, BTreeMap::from([("timeout", 1)]));
+    assert_eq!(reports.kinds(), [(1, Some(Kind::Timeout))]);
+}
+
+#[test]
+fn what_is_refused_for_good_is_told_and_buried() {
+    let script = Script::default();
+    script.refuse("t", Error::new(Kind::Message, "too large").with_code(10));
+    let (producer, reports) = made(&script, ProducerOptions { dead_letter: true, ..options() });
+    assert!(send(&producer, "t", "big", Some(1)).is_ok());
+    let [letter] = &script.wait_held(1)[..] else { panic!("one letter") };
+    assert_eq!((&*letter.topic, &*letter.value), ("t.dlq", &b"big"[..]));
+    assert!(letter.headers.contains(&("dlq.error".to_owned(), "too large".to_owned())));
+    // The letter fails, too: it has nowhere to go.
+    script.fail(1, &Error::new(Kind::Message, "no").with_code(29));
+    assert!(producer.wait_settled(SOON));
+    let stats = producer.stats();
+    assert_eq!(stats.failed, BTreeMap::from([("message_too_large", 1), ("not_authorized", 1)]));
+    assert_eq!(stats.dead_lettered, 1);
+    balanced(&stats);
+    assert_eq!(reports.kinds(), [(1, Some(Kind::Message))]);
+}
+
+#[test]
+fn closing_counts_what_it_leaves_and_takes_no_more() {
+    let script = Script::with_window(3);
+    let (producer, reports) = made(&script, options());
+    for number in 0..10 {
+        assert!(send(&producer, "t", "x", Some(number)).is_ok());
+    }
+    script.wait_held(3);
+    assert_eq!(producer.close(Duration::ZERO), Left { spooled: 0, dropped: 10 }, "three of them were purged");
+    assert_eq!(reports.kinds().len(), 10);
+    assert_eq!(producer.stats().pending, 0);
+    balanced(&producer.stats());
+    assert_eq!(send(&producer, "t", "x", None).expect_err("closed").kind, Kind::Closed);
+}
+
+fn spooled(dir: &TempDir, durability: Durability, max_bytes: u64) -> ProducerOptions {
+    let spool = Some(SpoolOptions { dir: dir.path().to_owned(), durability, max_bytes });
+    ProducerOptions { spool, ..options() }
+}
+
+#[test]
+fn the_next_producer_delivers_what_a_dead_one_left() {
+    for durability in [Durability::Memory, Durability::Process, Durability::Disk] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let script = Script::with_window(3);
+        let (producer, _) = made(&script, spooled(&dir, durability, 1 << 20));
+        for number in 0..10 {
+            assert!(send(&producer, "t", &number.to_string(), None).is_ok());
+        }
+        script.wait_held(3);
+        script.deliver(2);
+        assert_eq!(producer.close(Duration::ZERO), Left { spooled: 8, dropped: 0 }, "{durability:?}");
+        let first: Vec<Seen> = script.0.state.lock().seen.clone();
+
+        let script = Script::default();
+        let (producer, _) = made(&script, spooled(&dir, durability, 1 << 20));
+        assert!(send(&producer, "t", "new", None).is_ok());
+        let held = script.wait_held(9);
+        let values = script.values();
+        let mut left: Vec<_> = (2..10).map(|number| number.to_string()).collect();
+        left.push("new".to_owned());
+        if durability == Durability::Memory {
+            // What was in the hub's hands at the end comes after what was not.
+            let mut sorted = values[..8].to_vec();
+            sorted.sort();
+            assert_eq!((&sorted[..], &values[8..]), (&left[..8], &left[8..]));
+        } else {
+            assert_eq!(values, left);
+        }
+        let id = |seen: &Seen| seen.headers.iter().find(|(name, _)| name == MESSAGE_ID).cloned().expect("an id");
+        let again = held.iter().find(|seen| seen.value == b"2").expect("the third");
+        assert_eq!(id(again), id(&first[2]), "readers can tell that it came twice");
+        script.deliver(9);
+        assert!(producer.wait_settled(SOON));
+        let stats = producer.stats();
+        assert_eq!((stats.accepted, stats.adopted, stats.delivered), (9, 8, 9));
+        assert_eq!(producer.close(SOON), Left::default());
+        assert_eq!(std::fs::read_dir(dir.path()).expect("the folder").count(), 0, "nothing is left behind");
+    }
+}
+
+#[test]
+fn a_record_that_failed_for_now_is_sent_again_from_the_spool() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let script = Script::default();
+    let (producer, reports) = made(&script, spooled(&dir, Durability::Process, 1 << 20));
+    for number in 0..3 {
+        assert!(send(&producer, "t", &number.to_string(), Some(number)).is_ok());
+    }
+    script.wait_held(3);
+    script.fail(2, &Error::new(Kind::Timeout, "later").retriable());
+    let held = script.wait_held(3);
+    assert_eq!(held.iter().map(|seen| seen.value.clone()).collect::<Vec<_>>(), [b"2", b"0", b"1"]);
+    script.deliver(3);
+    assert!(producer.wait_settled(SOON));
+    assert_eq!(producer.stats().retried, 2);
+    assert_eq!(reports.kinds(), [(0, None), (1, None), (2, None)]);
+}
+
+#[test]
+fn a_full_spool_follows_the_policy() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let script = Script::with_window(0);
+    let options = ProducerOptions { on_full: OnFull::DropOldest, ..spooled(&dir, Durability::Process, 256 * 1024) };
+    let (producer, _) = made(&script, options);
+    let value = "x".repeat(1000);
+    for _ in 0..1000 {
+        assert!(matches!(send(&producer, "t", &value, None), Ok(Sent::Queued)));
+    }
+    let stats = producer.stats();
+    balanced(&stats);
+    assert!(stats.drops() > 500, "{stats:?}");
+    assert!(stats.spool_bytes <= 256 * 1024, "{stats:?}");
+    script.open();
+    let pending = usize::try_from(stats.pending).expect("few");
+    script.wait_held(pending);
+    script.deliver(pending);
+    assert!(producer.wait_settled(SOON));
+    assert_eq!(producer.stats().delivered, stats.pending);
+
+    let script = Script::with_window(0);
+    let dir = tempfile::tempdir().expect("a folder");
+    let options = ProducerOptions { on_full: OnFull::Block, ..spooled(&dir, Durability::Process, 64 * 1024) };
+    let (producer, _) = made(&script, options);
+    let full = (0..1000).any(|_| matches!(send(&producer, "t", &value, None), Ok(Sent::Full(None))));
+    assert!(full);
+    balanced(&producer.stats());
+}
+
+#[test]
+fn memory_overflows_into_the_spool_and_keeps_the_order() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let script = Script::with_window(0);
+    let options = ProducerOptions { buffer_bytes: room_for(20), ..spooled(&dir, Durability::Memory, 1 << 20) };
+    let (producer, reports) = made(&script, options);
+    for number in 0..500_u32 {
+        assert!(matches!(send(&producer, "t", &format!("{number:010}"), Some(number)), Ok(Sent::Queued)));
+    }
+    assert!(producer.stats().spooled > 400);
+    script.open();
+    script.wait_held(500);
+    script.deliver(500);
+    assert!(producer.wait_settled(SOON));
+    let values = script.values();
+    assert_eq!(values, (0..500).map(|number| format!("{number:010}")).collect::<Vec<_>>());
+    assert_eq!(reports.kinds().len(), 500);
+    // And back in memory.
+    for number in 500..505_u32 {
+        assert!(matches!(send(&producer, "t", &format!("{number:010}"), None), Ok(Sent::Queued)));
+    }
+    script.wait_held(5);
+    script.deliver(5);
+    assert!(producer.wait_settled(SOON));
+    assert_eq!(producer.stats().spooled, 0);
+}

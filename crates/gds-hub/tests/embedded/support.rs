@@ -1,0 +1,101 @@
+//! A hub in a folder of its own, and short words for what tests do with it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gds_hub::embedded::{Embedded, EmbeddedOptions};
+use gds_hub::{
+    Batch, Deliveries, Delivery, Error, Hub, NewTopic, Position, Publisher, Record, Start, Subscriber, Subscription,
+};
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+/// Nothing is waited for that ought to be there: this is for a machine that is busy with something else.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Outcomes as they were told: id, and partition with offset or the error.
+#[derive(Default)]
+pub(crate) struct Told(pub(crate) Mutex<Vec<(u64, Result<(i32, i64), Error>)>>);
+
+impl Deliveries for Told {
+    fn delivered(&self, id: u64, place: &Delivery<'_>) {
+        self.0.lock().push((id, Ok((place.partition, place.offset))));
+    }
+
+    fn failed(&self, id: u64, _record: &Record<'_>, error: &Error) {
+        self.0.lock().push((id, Err(error.clone())));
+    }
+}
+
+pub(crate) fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+pub(crate) fn open(path: &Path) -> Embedded {
+    Embedded::open(path, EmbeddedOptions::default()).expect("opened")
+}
+
+pub(crate) fn create(hub: &Embedded, name: &str, partitions: i32) {
+    use gds_hub::Admin;
+    let topic =
+        NewTopic { name: name.to_owned(), partitions, replication: -1, config: std::collections::BTreeMap::new() };
+    hub.create_topic(&topic, PATIENCE).expect("created");
+}
+
+pub(crate) fn record<'a>(topic: &'a str, value: &'a [u8]) -> Record<'a> {
+    Record { topic, value: Some(value), timestamp: 1_700_000_000_000, ..Record::default() }
+}
+
+pub(crate) fn publisher(hub: &Embedded) -> (Box<dyn Publisher>, Arc<Told>) {
+    let told = Arc::new(Told::default());
+    (hub.publisher(told.clone()).expect("a publisher"), told)
+}
+
+/// Publishes one value, and says where it landed.
+pub(crate) fn publish(hub: &Embedded, record: &Record<'_>) -> (i32, i64) {
+    let (publisher, told) = publisher(hub);
+    publisher.publish(7, record).expect("taken");
+    let (id, place) = told.0.lock().pop().expect("told at once");
+    assert_eq!((id, publisher.in_flight()), (7, 0));
+    place.expect("delivered")
+}
+
+pub(crate) fn subscribe(hub: &Embedded, topics: &[&str], group: Option<&str>, start: Start) -> Box<dyn Subscriber> {
+    let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+    hub.subscribe(&Subscription { topics, group: group.map(str::to_owned), start }).expect("subscribed")
+}
+
+/// Topic, partition, offset and value.
+pub(crate) type Seen = (String, i32, i64, Vec<u8>);
+
+/// What one poll gives; it waits only if there is nothing.
+pub(crate) fn poll(subscriber: &mut dyn Subscriber, max: usize, patience: Duration) -> Vec<Seen> {
+    let mut batch = Batch::default();
+    subscriber.poll(&mut batch, max, patience).expect("polled");
+    let seen = batch.iter().map(|message| {
+        let value = message.value.unwrap_or_default().to_vec();
+        (message.topic.to_string(), message.partition, message.offset, value)
+    });
+    seen.collect()
+}
+
+/// All there is to read now.
+pub(crate) fn drain(subscriber: &mut dyn Subscriber) -> Vec<Seen> {
+    let mut all = Vec::new();
+    loop {
+        let seen = poll(subscriber, 100, Duration::ZERO);
+        if seen.is_empty() {
+            return all;
+        }
+        all.extend(seen);
+    }
+}
+
+pub(crate) fn values(seen: &[Seen]) -> Vec<String> {
+    seen.iter().map(|(.., value)| String::from_utf8_lossy(value).into_owned()).collect()
+}
+
+pub(crate) fn position(topic: &str, partition: i32, offset: i64) -> Position {
+    Position { topic: Arc::from(topic), partition, offset }
+}

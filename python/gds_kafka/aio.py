@@ -1,0 +1,383 @@
+"""The clients for asyncio, on its own event loop and on uvloop.
+
+    async with AsyncKafkaProducerClient("localhost:9092") as producer:
+        delivered = await producer.send("orders", {"id": 7})
+        print(delivered.partition, delivered.offset)
+
+No call holds up the event loop. Cancelling a task loses no message: one that was sent is delivered whether or not
+anyone waits for it, and one that was being fetched is kept for the next who asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gds_kafka.consumer import KafkaConsumerClient, places
+from gds_kafka.errors import GdsKafkaError, KafkaTimeoutError
+from gds_kafka.producer import KafkaProducerClient
+from gds_metrics._settings import seconds, whole
+from gds_native._lib import DeliveredMessage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from gds_kafka.consumer import Message
+
+    T = TypeVar("T")
+    Headers = Mapping[str, Any] | Iterable[tuple[str, Any]] | None
+
+__all__ = ["AsyncKafkaConsumerClient", "AsyncKafkaProducerClient", "DeliveredMessage"]
+
+ROOM_SECONDS = 0.5
+PAUSE_SECONDS = 0.001
+
+POLL_MESSAGES = 500
+POLL_SECONDS = 0.5
+"""How long a fetch in the background waits; also how long the end of a program may wait for one."""
+
+
+class AsyncKafkaProducerClient:
+    """`KafkaProducerClient` for asyncio: ``await send(...)`` gives the place where the message landed.
+
+    It connects when it is entered, or by `start`, or at the first `send`: that is where a bad setting or an unreachable
+    server raises.
+
+    Args:
+        bootstrap_servers: As for `KafkaProducerClient`.
+        config: As for `KafkaProducerClient`. With ``on_full="block"`` (the default) a `send` into a full buffer waits
+            for ``max_block_ms`` at most, while the event loop goes on.
+    """
+
+    __slots__ = ("__weakref__", "_config", "_opening", "_producer", "_room", "_servers")
+
+    def __init__(self, bootstrap_servers: str | Sequence[str], **config: Any) -> None:
+        self._servers = bootstrap_servers
+        self._config = config
+        self._producer: KafkaProducerClient | None = None
+        self._opening: asyncio.Future[KafkaProducerClient] | None = None
+        self._room: asyncio.Future[None] | None = None
+
+    async def start(self) -> None:
+        """Connect; may be called again.
+
+        Raises:
+            KafkaConfigurationError: A setting is unknown or makes no sense.
+            KafkaConnectionError: The servers were not reached.
+        """
+        await self._opened()
+
+    async def send(
+        self,
+        topic: str,
+        value: object,
+        key: str | bytes | None = None,
+        *,
+        headers: Headers = None,
+        partition: int | None = None,
+        timestamp: int | datetime | None = None,
+    ) -> DeliveredMessage:
+        """Send a message and wait until it is delivered.
+
+        Cancelling the wait does not take the message back.
+
+        Args:
+            topic: Where to.
+            value: A dict or what else JSON has; bytes go as they are.
+            key: Messages of one key keep their order.
+            headers: Names and values.
+            partition: Which one; by default the key decides.
+            timestamp: Milliseconds since the epoch, or a datetime; now by default.
+
+        Raises:
+            KafkaTimeoutError: There was no room for ``max_block_ms``, or no answer for ``delivery_timeout_ms``.
+            KafkaMessageError: It was refused for good.
+        """
+        producer = self._producer or await self._opened()
+        loop = asyncio.get_running_loop()
+        outcome = producer.send_future(
+            loop, topic, value, key, headers=headers, partition=partition, timestamp=timestamp
+        )
+        if outcome is None:
+            attempt = partial(
+                producer.send_future,
+                *(loop, topic, value, key),
+                headers=headers,
+                partition=partition,
+                timestamp=timestamp,
+            )
+            outcome = await self._when_there_is_room(producer, attempt)
+        return await outcome
+
+    async def _when_there_is_room(
+        self, producer: KafkaProducerClient, attempt: Callable[[], asyncio.Future[DeliveredMessage] | None]
+    ) -> asyncio.Future[DeliveredMessage]:
+        loop = asyncio.get_running_loop()
+        patience = _block_seconds(self._config.get("max_block_ms"))
+        deadline = loop.time() + patience
+        while loop.time() < deadline:
+            # One thread waits for all tasks.
+            room = self._room
+            if room is None or room.done():
+                room = self._room = _aside(partial(producer.wait_for_room, ROOM_SECONDS))
+            await asyncio.wait([room], timeout=deadline - loop.time())
+            if (outcome := attempt()) is not None:
+                return outcome
+            # There may be room, and too little for this message.
+            await asyncio.sleep(PAUSE_SECONDS)
+        error = KafkaTimeoutError(
+            f"no room for the message within max_block_ms={patience * 1000:.0f}: the hub is slow or away; raise "
+            "buffer_memory, or choose another on_full or a spool_dir"
+        )
+        error.retriable = True
+        raise error
+
+    async def flush(self, timeout: float | None = None) -> int:
+        """Wait until everything is delivered; the number of messages that are not, after ``timeout`` seconds."""
+        return 0 if self._producer is None else await _aside(partial(self._producer.flush, timeout))
+
+    async def close(self, timeout: float | None = None) -> int:
+        """Deliver what is queued and stop; see `KafkaProducerClient.close`."""
+        opening, producer = self._opening, self._producer
+        if producer is None and opening is not None:
+            producer = await asyncio.shield(opening)
+        return 0 if producer is None else await _aside(partial(producer.close, timeout))
+
+    def stats(self) -> dict[str, Any]:
+        """As `KafkaProducerClient.stats`; empty before it is connected."""
+        return {} if self._producer is None else self._producer.stats()
+
+    async def _opened(self) -> KafkaProducerClient:
+        if self._producer is not None:
+            return self._producer
+        # Many tasks may come here first; one cancelled among them does not stop the others.
+        opening = self._opening
+        if opening is None:
+            opening = self._opening = asyncio.ensure_future(
+                _aside(partial(KafkaProducerClient, self._servers, **self._config))
+            )
+        try:
+            self._producer = await asyncio.shield(opening)
+        except GdsKafkaError:
+            self._opening = None  # the next call tries again
+            raise
+        return self._producer
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(bootstrap_servers={self._servers!r})"
+
+
+class AsyncKafkaConsumerClient:
+    """`KafkaConsumerClient` for asyncio.
+
+        async with AsyncKafkaConsumerClient("orders", "localhost:9092", "billing") as consumer:
+            async for message in consumer:
+                await bill(message["value"])
+
+    It connects when it is entered, or by `start`, or when the first message is asked for. One task reads at a time. As
+    with the other client, a message is committed after the loop body has finished with it.
+
+    Args:
+        topics: As for `KafkaConsumerClient`.
+        bootstrap_servers: As for `KafkaConsumerClient`.
+        group_id: As for `KafkaConsumerClient`.
+        config: As for `KafkaConsumerClient`.
+    """
+
+    __slots__ = ("__weakref__", "_buffer", "_closed", "_fetch", "_given", "_handled", "_make", "_opening", "_thread")
+
+    def __init__(
+        self,
+        topics: str | Sequence[str],
+        bootstrap_servers: str | Sequence[str],
+        group_id: str | None = None,
+        **config: Any,
+    ) -> None:
+        self._make = partial(KafkaConsumerClient, topics, bootstrap_servers, group_id, **config)
+        # The native client is used by one thread at a time: all calls of it wait for their turn here.
+        self._thread = ThreadPoolExecutor(1, "gds-kafka-consumer")
+        self._opening: asyncio.Future[KafkaConsumerClient] | None = None
+        self._fetch: asyncio.Future[list[Message] | None] | None = None
+        self._buffer: deque[Message] = deque()
+        self._given: dict[tuple[str, int], int] = {}
+        self._handled: dict[tuple[str, int], int] = {}
+        self._closed = False
+
+    async def start(self) -> None:
+        """Connect and join the group; may be called again."""
+        await self._opened()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message:
+        await self._finished()
+        while not self._buffer:
+            if not await self._fetched(POLL_MESSAGES, POLL_SECONDS):
+                raise StopAsyncIteration
+        # Nothing is awaited from here on, so that a message is either handed over or still in the buffer.
+        message = self._buffer.popleft()
+        self._given = places([message])
+        return message
+
+    def messages(self) -> AsyncIterator[Message]:
+        """Messages as they come; the same as iterating over the client."""
+        return self
+
+    async def batches(self, max_messages: int = 500, timeout_seconds: float = 1.0) -> AsyncIterator[list[Message]]:
+        """Messages in lists; see `KafkaConsumerClient.batches`."""
+        most = whole("max_messages", max_messages, 1, 1_000_000, "messages of one list")
+        timeout = seconds("timeout_seconds", timeout_seconds)
+        while True:
+            await self._finished()
+            if not self._buffer and not await self._fetched(most, timeout):
+                return
+            batch = [self._buffer.popleft() for _ in range(min(most, len(self._buffer)))]
+            self._given = places(batch)
+            yield batch
+
+    async def commit(self, offsets: Mapping[tuple[str, int], int] | None = None) -> None:
+        """Keep places for the group now, and wait until they are kept.
+
+        Args:
+            offsets: The next offset to read, by topic and partition. By default all that was handled so far, the
+                message or batch at hand included.
+        """
+        consumer = await self._opened()
+        if offsets is None:
+            offsets = self._handled | self._given
+        await self._aside(partial(_commit, consumer, offsets))
+
+    async def seek(self, topic: str, partition: int, offset: int) -> None:
+        """Go on at another place of a partition. What was fetched from the old place is dropped."""
+        consumer = await self._opened()
+        await self._fetched_before()
+        await self._aside(partial(consumer.seek, topic, partition, offset))
+        self._buffer = deque(each for each in self._buffer if (each["topic"], each["partition"]) != (topic, partition))
+
+    async def pause(self, partitions: Iterable[tuple[str, int]]) -> None:
+        """Fetch no more from partitions, until `resume`."""
+        consumer = await self._opened()
+        await self._aside(partial(consumer.pause, list(partitions)))
+
+    async def resume(self, partitions: Iterable[tuple[str, int]]) -> None:
+        """Fetch from partitions again."""
+        consumer = await self._opened()
+        await self._aside(partial(consumer.resume, list(partitions)))
+
+    async def assignment(self) -> list[tuple[str, int]]:
+        """The partitions of this member."""
+        return await self._aside((await self._opened()).assignment)
+
+    async def lag(self) -> list[dict[str, Any]]:
+        """How far this member is behind; see `KafkaConsumerClient.lag`."""
+        return await self._aside((await self._opened()).lag)
+
+    async def close(self, timeout: float | None = None) -> None:
+        """Commit what was finished with, and leave the group; may be called again."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if self._opening is not None:
+                consumer = await asyncio.shield(self._opening)
+                await self._aside(partial(consumer.close, timeout))
+        finally:
+            self._thread.shutdown(wait=False)
+
+    async def _finished(self) -> None:
+        """The loop asks for more: it has finished with what it was given."""
+        given, self._given = self._given, {}
+        if given:
+            self._handled |= given
+            (await self._opened())._handled(given)
+
+    async def _fetched(self, most: int, timeout_seconds: float) -> bool:
+        """Wait for messages, or for the time to pass; False when there will be none any more."""
+        consumer = await self._opened()
+        if self._closed:
+            return False
+        if self._fetch is None:
+            self._fetch = asyncio.ensure_future(self._aside(partial(consumer._poll, most, timeout_seconds)))
+        return await self._fetched_before()
+
+    async def _fetched_before(self) -> bool:
+        """Take what is being fetched; a task that is cancelled here leaves it to the next."""
+        fetch = self._fetch
+        if fetch is None:
+            return True
+        await asyncio.shield(asyncio.wait([fetch]))
+        if self._fetch is fetch:
+            self._fetch = None
+            found = fetch.result()
+            self._buffer.extend(found or ())
+            return found is not None
+        return True
+
+    async def _opened(self) -> KafkaConsumerClient:
+        # Many tasks may come here first; one cancelled among them does not stop the others.
+        opening = self._opening
+        if opening is None:
+            opening = self._opening = asyncio.ensure_future(self._aside(self._make))
+        try:
+            return await asyncio.shield(opening)
+        except GdsKafkaError:
+            self._opening = None  # the next call tries again
+            raise
+
+    def _aside(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        topics, servers, group_id = self._make.args
+        return f"{type(self).__name__}(topics={topics!r}, bootstrap_servers={servers!r}, group_id={group_id!r})"
+
+
+def _commit(consumer: KafkaConsumerClient, offsets: Mapping[tuple[str, int], int]) -> None:
+    # Partitions that went to another member since then are no longer ours to speak for.
+    own = set(consumer.assignment())
+    kept = {place: offset for place, offset in offsets.items() if place in own}
+    if kept:
+        consumer.commit(kept)
+
+
+def _aside(call: Callable[[], T]) -> asyncio.Future[T]:
+    return asyncio.get_running_loop().run_in_executor(None, call)
+
+
+def _block_seconds(milliseconds: Any) -> float:
+    # As in kafka-python; what is no number is refused with the other settings.
+    if isinstance(milliseconds, (int, float)) and milliseconds >= 0:
+        return milliseconds / 1000
+    return 60.0

@@ -1,0 +1,644 @@
+//! Python objects as JSON, written straight into a buffer: no Python object is built on the way for JSON's own types.
+//!
+//! | object | JSON |
+//! | --- | --- |
+//! | `dict`, and its subclasses by their `items()` | object; the keys as below |
+//! | `list`, `tuple`, `NamedTuple`, `set`, `frozenset` | array |
+//! | `str` | string in UTF-8; a lone surrogate, which UTF-8 cannot carry, becomes U+FFFD ([`Flags::replaced`]) |
+//! | `int` | number with all its digits, as many as `str(int)` gives (`sys.get_int_max_str_digits`) |
+//! | `float` | shortest number that reads back as the same; NaN and infinities become null ([`Flags::non_finite`]) |
+//! | `bool`, `None` | true, false, null |
+//! | `datetime`, `date`, `time` | string, as `isoformat()` |
+//! | `timedelta` | number of seconds |
+//! | `UUID`, `pathlib` paths, `Decimal` | string, as `str()`; most readers would round a Decimal that is a number |
+//! | `Enum` | its value |
+//! | dataclass | object of its fields |
+//! | `bytes`, `bytearray`, `memoryview` | string in base64 (RFC 4648, with padding) |
+//! | numpy scalars and arrays | as `item()` and `tolist()`; `datetime64` as ISO 8601, `timedelta64` in seconds, NaT as null |
+//! | anything else | what `default` returns for it, or an error that says where it stands |
+//!
+//! Keys are `str`; `int`, `float`, `bool` and `None` as `json.dumps` writes them; `Enum`, `datetime`, `date`, `time`,
+//! `UUID`, `Decimal` and paths as the text they are as values.
+#![allow(unsafe_code)]
+// What is proved here once, and referred to below:
+//
+// *Attached*: a `Writer` has the `Python` token, so the interpreter is attached for as long as it lives.
+// *Alive*: the functions that take a pointer say `Safety: alive`, which means: a valid object that stays alive for the
+// call. Their callers hold a reference of their own, except for exact str, int, float, bool and None straight from a
+// dict or a list. Those are only borrowed from it, which is sound because between taking and last using them nothing
+// runs that could take them out: neither Python code nor an allocation that the garbage collector watches (a collection
+// may run finalizers). The one thing that can go wrong with such an object is a str with lone surrogates, for which the
+// interpreter makes an exception: after that the pointer is not used again, and the writer starts over with `careful`
+// set, in which everything is held by a reference.
+
+use std::fmt::Write as _;
+use std::ptr::{addr_eq, null_mut};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use pyo3::ffi;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyFloat, PyList, PyMapping, PyMappingMethods, PyString};
+
+use super::kinds::{self, Kind};
+use super::text;
+
+/// More levels than this would be more than the stack of a small thread holds.
+pub(crate) const DEEPEST: usize = 256;
+
+/// How to write.
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// Containers within containers, up to [`DEEPEST`]; an Enum and what `default` returns count as one.
+    pub(crate) max_depth: usize,
+    /// Called with an object that is of no known type; what it returns is written instead.
+    pub(crate) default: Option<Py<PyAny>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { max_depth: 64, default: None }
+    }
+}
+
+/// What a reader should know of the text.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Flags {
+    /// A NaN or an infinity was written as null.
+    pub(crate) non_finite: bool,
+    /// A lone surrogate was written as U+FFFD.
+    pub(crate) replaced: bool,
+}
+
+/// Why an object cannot be written.
+#[derive(Debug)]
+pub(crate) struct WriteError {
+    /// What is wrong, without the place.
+    problem: String,
+    /// Innermost first.
+    path: Vec<String>,
+    /// Where the object is of which it may turn out that it contains itself.
+    suspect: usize,
+    /// Whether an object of an unsuitable type is the reason, which is a `TypeError` in Python's own json.
+    pub(crate) unsuitable: bool,
+    /// What Python code raised on the way.
+    pub(crate) cause: Option<PyErr>,
+    /// Start over, holding references.
+    again: bool,
+}
+
+type Failure = Box<WriteError>;
+
+/// Longest key shown in the path to a value.
+const KEY_SHOWN: usize = 40;
+/// Most steps of the path shown, of which the last four are the last.
+const STEPS_SHOWN: usize = 12;
+
+impl WriteError {
+    fn new(problem: impl Into<String>) -> Self {
+        Self { problem: problem.into(), path: Vec::new(), suspect: 0, unsuitable: false, cause: None, again: false }
+    }
+
+    fn raised(cause: PyErr, problem: &str) -> Failure {
+        Box::new(Self { cause: Some(cause), ..Self::new(problem) })
+    }
+
+    #[cold]
+    fn failed(cause: PyErr, object: &Bound<'_, PyAny>) -> Failure {
+        Self::raised(
+            cause,
+            &format!("expected an object that can be converted, got a {} that failed", class_of(object)),
+        )
+    }
+
+    #[cold]
+    fn at_index(mut self: Box<Self>, index: isize) -> Failure {
+        self.path.push(format!("[{index}]"));
+        self
+    }
+
+    #[cold]
+    fn at_key(mut self: Box<Self>, key: &Bound<'_, PyAny>) -> Failure {
+        let mut step = String::from("[");
+        match key.cast::<PyString>() {
+            Ok(text) => {
+                let text = text.to_string_lossy();
+                let end = text.char_indices().nth(KEY_SHOWN).map_or(text.len(), |(end, _)| end);
+                let more = if end < text.len() { "..." } else { "" };
+                let _ = write!(step, "{:?}{more}", &text[..end]);
+            }
+            Err(_) => step.push_str(&key.repr().map_or_else(|_| "?".to_owned(), |text| text.to_string())),
+        }
+        step.push(']');
+        self.path.push(step);
+        self
+    }
+
+    #[cold]
+    fn at_field(mut self: Box<Self>, name: &Bound<'_, PyString>) -> Failure {
+        self.path.push(format!(".{}", name.to_string_lossy()));
+        self
+    }
+
+    /// Tells that it is no depth that is wrong, if `container` is the object that was found too deep within itself.
+    #[cold]
+    fn within(mut self: Box<Self>, container: *mut ffi::PyObject) -> Failure {
+        if self.suspect == container.addr() {
+            self.path.clear();
+            "expected an object that ends, got one that contains itself".clone_into(&mut self.problem);
+        }
+        self
+    }
+}
+
+impl std::fmt::Display for WriteError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("value")?;
+        let steps = self.path.len();
+        for (index, step) in self.path.iter().rev().enumerate() {
+            if steps > STEPS_SHOWN && index == STEPS_SHOWN - 4 {
+                f.write_str("...")?;
+            }
+            if steps <= STEPS_SHOWN || index < STEPS_SHOWN - 4 || index >= steps - 4 {
+                f.write_str(step)?;
+            }
+        }
+        write!(f, ": {}", self.problem)
+    }
+}
+
+/// Appends `value` to `out`; on an error `out` is as before.
+pub(crate) fn write(
+    py: Python<'_>,
+    value: &Bound<'_, PyAny>,
+    out: &mut Vec<u8>,
+    options: &Options,
+) -> Result<Flags, Box<WriteError>> {
+    let start = out.len();
+    let mut writer = Writer { py, out, options, flags: Flags::default(), careful: false };
+    loop {
+        match writer.held(value, options.max_depth) {
+            Ok(()) => return Ok(writer.flags),
+            Err(error) => {
+                writer.out.truncate(start);
+                if !error.again {
+                    return Err(error);
+                }
+                writer.careful = true;
+                writer.flags = Flags::default();
+            }
+        }
+    }
+}
+
+struct Writer<'a, 'py> {
+    py: Python<'py>,
+    out: &'a mut Vec<u8>,
+    options: &'a Options,
+    flags: Flags,
+    /// Everything written is held by a reference.
+    careful: bool,
+}
+
+/// Whether `object` is exactly of this type.
+macro_rules! is_exactly {
+    ($kind:expr, $type:ident) => {
+        addr_eq($kind, &raw const ffi::$type)
+    };
+}
+
+impl<'py> Writer<'_, 'py> {
+    /// Writes any object, within `depth` more containers.
+    ///
+    /// Safety: alive, and held by a reference if it is not of a type that [`scalar`](Self::scalar) writes.
+    unsafe fn value(&mut self, object: *mut ffi::PyObject, depth: usize) -> Result<(), Failure> {
+        // SAFETY: alive.
+        unsafe {
+            if self.scalar(object)? {
+                return Ok(());
+            }
+            let kind = ffi::Py_TYPE(object);
+            if is_exactly!(kind, PyDict_Type) {
+                self.dict(object, depth)
+            } else if is_exactly!(kind, PyList_Type) {
+                self.sequence::<true>(object, depth)
+            } else if is_exactly!(kind, PyTuple_Type) {
+                self.sequence::<false>(object, depth)
+            } else {
+                self.other(&Bound::from_borrowed_ptr(self.py, object), depth)
+            }
+        }
+    }
+
+    /// Writes any object that is held by a reference.
+    #[inline]
+    fn held(&mut self, object: &Bound<'py, PyAny>, depth: usize) -> Result<(), Failure> {
+        // SAFETY: alive, and held by the reference given.
+        unsafe { self.value(object.as_ptr(), depth) }
+    }
+
+    /// Writes an exact str, int, float, bool or None, and says whether it was one. Runs no Python code unless `careful`.
+    ///
+    /// Safety: alive.
+    #[inline]
+    unsafe fn scalar(&mut self, object: *mut ffi::PyObject) -> Result<bool, Failure> {
+        // SAFETY: alive and attached; each call is made for an object of the type it is for.
+        unsafe {
+            let kind = ffi::Py_TYPE(object);
+            if is_exactly!(kind, PyUnicode_Type) {
+                self.text(object)?;
+            } else if is_exactly!(kind, PyLong_Type) {
+                let mut overflow = 0;
+                let number = ffi::PyLong_AsLongLongAndOverflow(object, &raw mut overflow);
+                if overflow != 0 {
+                    return Ok(false);
+                }
+                self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+            } else if is_exactly!(kind, PyFloat_Type) {
+                self.float(ffi::PyFloat_AsDouble(object));
+            } else if addr_eq(object, ffi::Py_None()) {
+                self.out.extend_from_slice(b"null");
+            } else if addr_eq(object, ffi::Py_True()) {
+                self.out.extend_from_slice(b"true");
+            } else if addr_eq(object, ffi::Py_False()) {
+                self.out.extend_from_slice(b"false");
+            } else {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes a `str`, or the text of a subclass.
+    ///
+    /// Safety: alive.
+    #[inline]
+    unsafe fn text(&mut self, object: *mut ffi::PyObject) -> Result<(), Failure> {
+        let mut length: ffi::Py_ssize_t = 0;
+        // SAFETY: alive and attached. What it returns is UTF-8 that the object owns and never changes; nothing runs
+        // while it is borrowed.
+        unsafe {
+            let start = ffi::PyUnicode_AsUTF8AndSize(object, &raw mut length);
+            if !start.is_null() {
+                let bytes = std::slice::from_raw_parts(start.cast::<u8>(), length.cast_unsigned());
+                text::write(self.out, std::str::from_utf8_unchecked(bytes));
+                return Ok(());
+            }
+            ffi::PyErr_Clear();
+        }
+        if !self.careful {
+            return Err(Box::new(WriteError { again: true, ..WriteError::new("") }));
+        }
+        // SAFETY: alive: `careful` means that it is held by a reference.
+        let object = unsafe { Bound::from_borrowed_ptr(self.py, object) };
+        self.text_with_surrogates(&object)
+    }
+
+    /// Writes text that is no UTF-8, with U+FFFD in the place of each surrogate.
+    #[cold]
+    fn text_with_surrogates(&mut self, object: &Bound<'py, PyAny>) -> Result<(), Failure> {
+        // SAFETY: attached; the object is a str (or of a subclass) and held, both names end with NUL.
+        let encoded = unsafe {
+            let encoded = ffi::PyUnicode_AsEncodedString(object.as_ptr(), c"utf-8".as_ptr(), c"surrogatepass".as_ptr());
+            Bound::from_owned_ptr_or_err(self.py, encoded)
+        };
+        let encoded =
+            encoded.map_err(|error| WriteError::raised(error, "expected text, got what cannot be encoded"))?;
+        let encoded = encoded.extract::<&[u8]>().unwrap_or_default();
+        let mut replaced = Vec::with_capacity(encoded.len());
+        let mut rest = encoded;
+        while let Some((&byte, tail)) = rest.split_first() {
+            // Surrogates are the code points whose three bytes begin with ED A0 to ED BF; the replacement has three.
+            if byte == 0xed && tail.first().is_some_and(|&second| second >= 0xa0) {
+                replaced.extend_from_slice("\u{fffd}".as_bytes());
+                rest = tail.get(2..).unwrap_or_default();
+            } else {
+                replaced.push(byte);
+                rest = tail;
+            }
+        }
+        text::write(self.out, &String::from_utf8_lossy(&replaced));
+        self.flags.replaced = true;
+        Ok(())
+    }
+
+    #[inline]
+    fn float(&mut self, number: f64) {
+        if number.is_finite() {
+            self.out.extend_from_slice(ryu::Buffer::new().format_finite(number).as_bytes());
+        } else {
+            self.out.extend_from_slice(b"null");
+            self.flags.non_finite = true;
+        }
+    }
+
+    /// What is left of `depth` within `container`.
+    #[inline]
+    fn enter(&self, container: *mut ffi::PyObject, depth: usize) -> Result<usize, Failure> {
+        depth.checked_sub(1).ok_or_else(|| {
+            let most = self.options.max_depth;
+            let problem = format!("expected at most {most} levels within each other, got more");
+            Box::new(WriteError { suspect: container.addr(), ..WriteError::new(problem) })
+        })
+    }
+
+    /// Writes an exact dict.
+    ///
+    /// Safety: alive and held by a reference.
+    unsafe fn dict(&mut self, dict: *mut ffi::PyObject, depth: usize) -> Result<(), Failure> {
+        let depth = self.enter(dict, depth)?;
+        let (mut position, mut key, mut value) = (0, null_mut(), null_mut());
+        self.out.push(b'{');
+        // SAFETY: `dict` is an exact dict, held by the caller, and attached. `PyDict_Next` looks at the dict as it is
+        // at each call, so that it stays sound when Python code has changed the dict in between. Key and value are
+        // borrowed from it only as said at the top of this file: everything that may run Python code is done on
+        // references of our own.
+        unsafe {
+            let size = ffi::PyDict_Size(dict);
+            while ffi::PyDict_Next(dict, &raw mut position, &raw mut key, &raw mut value) != 0 {
+                if !self.careful && is_exactly!(ffi::Py_TYPE(key), PyUnicode_Type) {
+                    self.text(key)?;
+                    self.out.push(b':');
+                    if self.scalar(value)? {
+                        self.out.push(b',');
+                        continue;
+                    }
+                    // The key is alive still: as long as `scalar` writes nothing, it runs nothing.
+                    let key = Bound::from_borrowed_ptr(self.py, key);
+                    let value = Bound::from_borrowed_ptr(self.py, value);
+                    self.held(&value, depth).map_err(|error| error.at_key(&key).within(dict))?;
+                    self.out.push(b',');
+                } else {
+                    let key = Bound::from_borrowed_ptr(self.py, key);
+                    let value = Bound::from_borrowed_ptr(self.py, value);
+                    self.pair(&key, &value, depth).map_err(|error| error.within(dict))?;
+                }
+                if ffi::PyDict_Size(dict) != size {
+                    return Err(changed("dict"));
+                }
+            }
+        }
+        self.close(b'{', b'}');
+        Ok(())
+    }
+
+    fn pair(&mut self, key: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>, depth: usize) -> Result<(), Failure> {
+        self.key(key, depth)?;
+        self.out.push(b':');
+        self.held(value, depth).map_err(|error| error.at_key(key))?;
+        self.out.push(b',');
+        Ok(())
+    }
+
+    /// Ends what began with `open`; of the commas, the last one is too many.
+    #[inline]
+    fn close(&mut self, open: u8, close: u8) {
+        match self.out.last_mut() {
+            Some(last) if *last != open => *last = close,
+            _ => self.out.push(close),
+        }
+    }
+
+    /// Writes a list (`LIST`) or a tuple, or the items of a subclass.
+    ///
+    /// Safety: alive and held by a reference, and of that type.
+    unsafe fn sequence<const LIST: bool>(&mut self, sequence: *mut ffi::PyObject, depth: usize) -> Result<(), Failure> {
+        let depth = self.enter(sequence, depth)?;
+        self.out.push(b'[');
+        // SAFETY: of the type and held, as the caller promises, and attached. The length of a list is asked for again
+        // after Python code may have run, and the index is within it; a tuple does not change. Items are borrowed
+        // only as said at the top of this file.
+        unsafe {
+            let size = if LIST { ffi::PyList_Size(sequence) } else { ffi::PyTuple_Size(sequence) };
+            for index in 0..size {
+                let item =
+                    if LIST { ffi::PyList_GetItem(sequence, index) } else { ffi::PyTuple_GetItem(sequence, index) };
+                if self.careful || !self.scalar(item)? {
+                    let item = Bound::from_borrowed_ptr(self.py, item);
+                    self.held(&item, depth).map_err(|error| error.at_index(index).within(sequence))?;
+                    if LIST && ffi::PyList_Size(sequence) != size {
+                        return Err(changed("list"));
+                    }
+                }
+                self.out.push(b',');
+            }
+        }
+        self.close(b'[', b']');
+        Ok(())
+    }
+
+    /// Writes what is not exactly of a type of JSON's own, and integers beyond 64 bits.
+    #[cold]
+    fn other(&mut self, object: &Bound<'py, PyAny>, depth: usize) -> Result<(), Failure> {
+        let py = self.py;
+        let kind =
+            kinds::of(object).map_err(|error| WriteError::raised(error, "expected an object with a type, got none"))?;
+        let pointer = object.as_ptr();
+        // What is written in its place.
+        let instead = match kind {
+            // SAFETY: alive, held by `object`, and of the type as `kinds` found.
+            Kind::Text => return unsafe { self.text(pointer) },
+            Kind::Int => return self.whole(object),
+            Kind::Float => {
+                // SAFETY: the same; it reads the number of a subclass of float and runs no Python code.
+                self.float(unsafe { ffi::PyFloat_AsDouble(pointer) });
+                return Ok(());
+            }
+            // SAFETY: as for text.
+            Kind::List => return unsafe { self.sequence::<true>(pointer, depth) },
+            // SAFETY: as for text.
+            Kind::Tuple => return unsafe { self.sequence::<false>(pointer, depth) },
+            Kind::Dict => return self.items(object, depth),
+            Kind::Bytes => return self.bytes(object),
+            Kind::Dataclass(fields) => return self.fields(object, &fields, depth),
+            Kind::Set => set_items(object),
+            Kind::Iso => object.call_method0(intern!(py, "isoformat")),
+            Kind::Timedelta => object.call_method0(intern!(py, "total_seconds")),
+            Kind::Str => object.str().map(Bound::into_any),
+            Kind::Enum => object.getattr(intern!(py, "value")),
+            Kind::NumpyScalar => object.call_method0(intern!(py, "item")),
+            Kind::NumpyArray => numpy_items(object),
+            Kind::NumpyDatetime => numpy_text(object),
+            Kind::NumpyTimedelta => numpy_seconds(object),
+            Kind::Unknown => match &self.options.default {
+                Some(default) => default.bind(py).call1((object,)),
+                None => return Err(unsuitable(object)),
+            },
+        };
+        let instead = instead.map_err(|error| WriteError::failed(error, object))?;
+        // A level deeper also where no bracket is written, so that a `default` which returns what it got has an end.
+        let depth = self.enter(pointer, depth)?;
+        self.held(&instead, depth).map_err(|error| error.within(pointer))
+    }
+
+    /// Writes an int of any size, or one of a subclass by its number.
+    fn whole(&mut self, object: &Bound<'py, PyAny>) -> Result<(), Failure> {
+        // SAFETY: attached; the object is an int (or of a subclass) and held. It reads the digits of the number
+        // itself, whatever a subclass has for `__str__`.
+        let digits = unsafe { Bound::from_owned_ptr_or_err(self.py, ffi::PyNumber_ToBase(object.as_ptr(), 10)) };
+        let digits = digits.and_then(|digits| Ok(digits.cast_into::<PyString>()?));
+        let digits = digits.map_err(|error| {
+            let problem = "expected an int of no more digits than sys.get_int_max_str_digits(), got one of more";
+            WriteError::raised(error, problem)
+        })?;
+        self.out.extend_from_slice(digits.to_string_lossy().as_bytes());
+        Ok(())
+    }
+
+    /// Writes a subclass of dict, which may have an order or items of its own.
+    fn items(&mut self, object: &Bound<'py, PyAny>, depth: usize) -> Result<(), Failure> {
+        let depth = self.enter(object.as_ptr(), depth)?;
+        let items = object.cast::<PyMapping>().map_err(PyErr::from).and_then(PyMappingMethods::items);
+        let items = items.map_err(|error| WriteError::failed(error, object))?;
+        self.out.push(b'{');
+        for item in items {
+            let pair = item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>();
+            let (key, value) = pair.map_err(|error| WriteError::failed(error, object))?;
+            self.pair(&key, &value, depth).map_err(|error| error.within(object.as_ptr()))?;
+        }
+        self.close(b'{', b'}');
+        Ok(())
+    }
+
+    /// Writes a dataclass. A field that was deleted is left out.
+    fn fields(&mut self, object: &Bound<'py, PyAny>, names: &[Py<PyString>], depth: usize) -> Result<(), Failure> {
+        let depth = self.enter(object.as_ptr(), depth)?;
+        self.out.push(b'{');
+        for name in names {
+            let name = name.bind(self.py);
+            let value = object.getattr_opt(name).map_err(|error| WriteError::failed(error, object))?;
+            let Some(value) = value else { continue };
+            self.held(name, depth)?;
+            self.out.push(b':');
+            self.held(&value, depth).map_err(|error| error.at_field(name).within(object.as_ptr()))?;
+            self.out.push(b',');
+        }
+        self.close(b'{', b'}');
+        Ok(())
+    }
+
+    fn bytes(&mut self, object: &Bound<'py, PyAny>) -> Result<(), Failure> {
+        // SAFETY: attached, and the object is held. What is bytes already is returned as it is; of anything else it
+        // makes a copy, which nobody can change.
+        let bytes = unsafe { Bound::from_owned_ptr_or_err(self.py, ffi::PyBytes_FromObject(object.as_ptr())) };
+        let bytes = bytes.and_then(|bytes| Ok(bytes.cast_into::<PyBytes>()?));
+        let bytes = bytes.map_err(|error| WriteError::failed(error, object))?;
+        self.out.push(b'"');
+        let start = self.out.len();
+        self.out.resize(start + bytes.as_bytes().len().div_ceil(3) * 4, 0);
+        let written = STANDARD.encode_slice(bytes.as_bytes(), &mut self.out[start..]);
+        debug_assert_eq!(written, Ok(self.out.len() - start));
+        self.out.push(b'"');
+        Ok(())
+    }
+
+    /// Writes a key, in quotes.
+    fn key(&mut self, key: &Bound<'py, PyAny>, depth: usize) -> Result<(), Failure> {
+        let py = self.py;
+        if key.is_exact_instance_of::<PyString>() {
+            // SAFETY: alive, held by `key`.
+            return unsafe { self.text(key.as_ptr()) };
+        }
+        if key.is_none() || key.is_exact_instance_of::<PyBool>() {
+            self.out.push(b'"');
+            self.held(key, depth)?;
+            self.out.push(b'"');
+            return Ok(());
+        }
+        let kind = kinds::of(key).map_err(|error| WriteError::raised(error, "expected a key with a type, got none"))?;
+        let instead = match kind {
+            // SAFETY: alive, held by `key`, and of the type as `kinds` found.
+            Kind::Text => return unsafe { self.text(key.as_ptr()) },
+            Kind::Int => {
+                self.out.push(b'"');
+                self.whole(key)?;
+                self.out.push(b'"');
+                return Ok(());
+            }
+            Kind::Float => float_key(key),
+            Kind::Iso => key.call_method0(intern!(py, "isoformat")),
+            Kind::Str => key.str().map(Bound::into_any),
+            Kind::Enum => key.getattr(intern!(py, "value")),
+            Kind::NumpyScalar => key.call_method0(intern!(py, "item")),
+            _ => {
+                let got = class_of(key);
+                let problem = format!(
+                    "expected keys that are str, int, float, bool, None, Enum, datetime, date, time, UUID, Decimal or \
+                     paths, got {got}"
+                );
+                return Err(Box::new(WriteError { unsuitable: true, ..WriteError::new(problem) }));
+            }
+        };
+        let instead = instead.map_err(|error| WriteError::failed(error, key))?;
+        let depth = self.enter(key.as_ptr(), depth)?;
+        self.key(&instead, depth)
+    }
+}
+
+/// As `json.dumps` has it, to the letter: it is text that readers look up.
+fn float_key<'py>(key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = key.py();
+    let number = key.extract::<f64>()?;
+    Ok(match number {
+        f64::INFINITY => intern!(py, "Infinity").clone().into_any(),
+        f64::NEG_INFINITY => intern!(py, "-Infinity").clone().into_any(),
+        _ if number.is_nan() => intern!(py, "NaN").clone().into_any(),
+        _ => PyFloat::new(py, number).repr()?.into_any(),
+    })
+}
+
+fn set_items<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let items = object.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+    Ok(PyList::new(object.py(), items)?.into_any())
+}
+
+/// `tolist()`, with the times in it as they are written alone: of those in nanoseconds it would make plain integers.
+fn numpy_items<'py>(array: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = array.py();
+    let kind = array.getattr(intern!(py, "dtype"))?.getattr(intern!(py, "kind"))?;
+    let array = match &*kind.extract::<String>()? {
+        // Text by way of objects, since NaT is to become None.
+        "M" => {
+            let none = array.py().import("numpy")?.call_method1("isnat", (array,))?;
+            let text = array.call_method1("astype", ("str",))?.call_method1("astype", ("object",))?;
+            array.py().import("numpy")?.call_method1("where", (none, py.None(), text))?
+        }
+        "m" => numpy_seconds(array)?,
+        _ => array.clone(),
+    };
+    array.call_method0(intern!(py, "tolist"))
+}
+
+fn numpy_text<'py>(time: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let text = time.str()?;
+    Ok(if text == "NaT" { time.py().None().into_bound(time.py()) } else { text.into_any() })
+}
+
+fn numpy_seconds<'py>(span: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let second = span.py().import("numpy")?.call_method1("timedelta64", (1, "s"))?;
+    span.div(second)
+}
+
+/// `<class 'module.Name'>`; never the object, which may be or hold a secret.
+fn class_of(object: &Bound<'_, PyAny>) -> String {
+    let kind = object.get_type();
+    kind.fully_qualified_name().map_or_else(|_| "<class ?>".to_owned(), |name| format!("<class '{name}'>"))
+}
+
+#[cold]
+fn changed(what: &str) -> Failure {
+    Box::new(WriteError::new(format!(
+        "expected a {what} that stays as it is, got one that changed while it was written"
+    )))
+}
+
+#[cold]
+fn unsuitable(object: &Bound<'_, PyAny>) -> Failure {
+    let problem = format!(
+        "expected a dict, list, tuple, set, str, int, float, bool, None, datetime, date, time, timedelta, UUID, Decimal, \
+         Enum, dataclass, bytes, path or numpy object, got {}",
+        class_of(object)
+    );
+    Box::new(WriteError { unsuitable: true, ..WriteError::new(problem) })
+}

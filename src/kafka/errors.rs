@@ -1,0 +1,127 @@
+//! The exceptions of `gds_kafka`, and which of the hub's errors becomes which.
+
+use gds_hub::{Error, Kind};
+use pyo3::exceptions::{PyException, PyTimeoutError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple, PyType};
+
+/// The classes, made once; the hub has no other errors than these say.
+pub(crate) struct Exceptions {
+    base: Py<PyType>,
+    configuration: Py<PyType>,
+    connection: Py<PyType>,
+    message: Py<PyType>,
+    serialization: Py<PyType>,
+    timeout: Py<PyType>,
+}
+
+static EXCEPTIONS: PyOnceLock<Exceptions> = PyOnceLock::new();
+
+fn class<'py>(
+    py: Python<'py>,
+    name: &str,
+    doc: &str,
+    bases: &[Bound<'py, PyType>],
+    attributes: &[(&str, Option<bool>)],
+) -> PyResult<Bound<'py, PyType>> {
+    let body = PyDict::new(py);
+    body.set_item("__doc__", doc)?;
+    body.set_item("__module__", "gds_kafka.errors")?;
+    for (name, value) in attributes {
+        body.set_item(name, value)?;
+    }
+    let made = py.get_type::<PyType>().call1((name, PyTuple::new(py, bases)?, body))?;
+    Ok(made.cast_into::<PyType>()?)
+}
+
+impl Exceptions {
+    pub(crate) fn get<'py>(py: Python<'py>) -> PyResult<&'py Self> {
+        EXCEPTIONS.get_or_try_init(py, || {
+            let defaults = [("retriable", Some(false)), ("fatal", Some(false)), ("code", None)];
+            let doc = "Something went wrong between this program and the hub.\n\n\
+                       ``retriable``: trying again later may help. ``fatal``: this client is of no more use. ``code``: \
+                       librdkafka's number, or None.";
+            let base = class(py, "GdsKafkaError", doc, &[py.get_type::<PyException>()], &defaults)?;
+            let with = |other: Bound<'py, PyType>| [base.clone(), other];
+            let derive = |name: &str, doc: &str| class(py, name, doc, std::slice::from_ref(&base), &[]);
+            Ok(Self {
+                configuration: class(
+                    py,
+                    "KafkaConfigurationError",
+                    "A setting is unknown or makes no sense.",
+                    &with(py.get_type::<PyValueError>()),
+                    &[],
+                )?
+                .unbind(),
+                connection: derive("KafkaConnectionError", "The hub cannot be reached, or does not let us in.")?
+                    .unbind(),
+                message: derive("KafkaMessageError", "The hub refuses this message, topic or request.")?.unbind(),
+                serialization: derive(
+                    "KafkaSerializationError",
+                    "A value cannot be written or read. Where it was read, ``topic``, ``partition`` and ``offset`` say \
+                     from where.",
+                )?
+                .unbind(),
+                timeout: class(
+                    py,
+                    "KafkaTimeoutError",
+                    "No answer, or no room, in time; what was asked for may still happen.",
+                    &with(py.get_type::<PyTimeoutError>()),
+                    &[],
+                )?
+                .unbind(),
+                base: base.unbind(),
+            })
+        })
+    }
+
+    fn of(&self, kind: Kind) -> &Py<PyType> {
+        match kind {
+            Kind::Config => &self.configuration,
+            Kind::Connection | Kind::Closed => &self.connection,
+            Kind::Message | Kind::Storage => &self.message,
+            Kind::Serialization => &self.serialization,
+            Kind::Timeout | Kind::Full => &self.timeout,
+        }
+    }
+}
+
+/// Puts the classes into the module.
+pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let all = Exceptions::get(py)?;
+    for class in [&all.base, &all.configuration, &all.connection, &all.message, &all.serialization, &all.timeout] {
+        let class = class.bind(py);
+        module.add(class.name()?, class)?;
+    }
+    Ok(())
+}
+
+/// The exception for an error of the hub.
+pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
+    match instance(py, error) {
+        Ok(exception) => PyErr::from_value(exception),
+        Err(failed) => failed,
+    }
+}
+
+/// The same, as an object that is not raised.
+pub(crate) fn instance<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
+    let exception = Exceptions::get(py)?.of(error.kind).bind(py).call1((error.message.as_str(),))?;
+    exception.setattr("retriable", error.retriable)?;
+    exception.setattr("fatal", error.fatal)?;
+    exception.setattr("code", error.code)?;
+    Ok(exception)
+}
+
+/// An exception as an error of the hub, to be told later.
+pub(crate) fn from_python(py: Python<'_>, error: &PyErr) -> Error {
+    let kind = Exceptions::get(py).map_or(Kind::Message, |all| {
+        let is = |class: &Py<PyType>| error.matches(py, class).unwrap_or(false);
+        let known = [Kind::Connection, Kind::Serialization, Kind::Timeout, Kind::Config];
+        known.into_iter().find(|kind| is(all.of(*kind))).unwrap_or(Kind::Message)
+    });
+    let kind = if error.is_instance_of::<pyo3::exceptions::PyTypeError>(py) { Kind::Serialization } else { kind };
+    Error::new(kind, error.value(py).to_string())
+}

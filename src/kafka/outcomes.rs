@@ -1,0 +1,190 @@
+//! What became of messages, told to Python: to callbacks, to futures of event loops, to a caller that waits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use gds_hub::Error;
+use gds_hub::producer::{Place, Reported, Reporter};
+use parking_lot::{Condvar, Mutex};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+
+use super::errors;
+use crate::exit;
+use crate::observe::warn_in;
+
+/// Where a message landed.
+#[pyclass(frozen, module = "gds_kafka", name = "DeliveredMessage", get_all, eq)]
+#[derive(Clone, PartialEq)]
+pub(crate) struct DeliveredMessage {
+    topic: String,
+    partition: i32,
+    offset: i64,
+    timestamp: i64,
+}
+
+#[pymethods]
+impl DeliveredMessage {
+    fn __repr__(&self) -> String {
+        let Self { topic, partition, offset, timestamp } = self;
+        format!("DeliveredMessage(topic={topic:?}, partition={partition}, offset={offset}, timestamp={timestamp})")
+    }
+}
+
+impl From<Place> for DeliveredMessage {
+    fn from(place: Place) -> Self {
+        let Place { topic, partition, offset, timestamp } = place;
+        Self { topic, partition, offset, timestamp }
+    }
+}
+
+/// Who is told.
+pub(crate) enum Token {
+    /// `on_delivery(error, delivered)`, one of them None.
+    Callback(Py<PyAny>),
+    /// A future and its event loop.
+    Future { event_loop: Py<PyAny>, future: Py<PyAny> },
+    /// One of those whom a caller of `send_many` waits for.
+    Waiting(Arc<Many>, usize),
+}
+
+/// The outcomes of a `send_many`.
+#[derive(Default)]
+pub(crate) struct Many {
+    outcomes: Mutex<Vec<Option<Result<Place, Error>>>>,
+    left: AtomicUsize,
+    changed: Condvar,
+}
+
+impl Many {
+    /// One more to wait for; its index.
+    pub(crate) fn expect(&self) -> usize {
+        let mut outcomes = self.outcomes.lock();
+        outcomes.push(None);
+        self.left.fetch_add(1, Ordering::SeqCst);
+        outcomes.len() - 1
+    }
+
+    pub(crate) fn put(&self, index: usize, outcome: Result<Place, Error>) {
+        let mut outcomes = self.outcomes.lock();
+        if let Some(place) = outcomes.get_mut(index)
+            && place.is_none()
+        {
+            *place = Some(outcome);
+            if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+                self.changed.notify_all();
+            }
+        }
+    }
+
+    /// Waits until all are known; whether they are.
+    pub(crate) fn wait(&self, patience: Duration) -> bool {
+        let mut outcomes = self.outcomes.lock();
+        if self.left.load(Ordering::SeqCst) > 0 {
+            self.changed.wait_for(&mut outcomes, patience);
+        }
+        self.left.load(Ordering::SeqCst) == 0
+    }
+
+    /// The outcomes so far, in order.
+    pub(crate) fn take(&self) -> Vec<Option<Result<Place, Error>>> {
+        std::mem::take(&mut *self.outcomes.lock())
+    }
+}
+
+/// Passes outcomes on; called by the hub's threads.
+#[derive(Debug)]
+pub(crate) struct Tell;
+
+impl Reporter<Token> for Tell {
+    fn report(&self, outcomes: Vec<Reported<Token>>) {
+        let mut python = Vec::new();
+        for Reported { token, outcome } in outcomes {
+            match token {
+                Token::Waiting(many, index) => many.put(index, outcome),
+                token => python.push((token, outcome)),
+            }
+        }
+        if python.is_empty() {
+            return;
+        }
+        let mut python = Some(python);
+        let told = Python::try_attach(|py| exit::calling_python(py, || tell(py, python.take().unwrap_or_default())));
+        if told.flatten().is_none() {
+            // The interpreter is ending: its objects can neither be called nor let go of any more.
+            std::mem::forget(python);
+        }
+    }
+}
+
+/// An exception or None, and a delivery or None.
+fn pair<'py>(
+    py: Python<'py>,
+    outcome: Result<Place, Error>,
+) -> PyResult<(Option<Bound<'py, PyAny>>, Option<Bound<'py, DeliveredMessage>>)> {
+    match outcome {
+        Ok(place) => Ok((None, Some(Bound::new(py, DeliveredMessage::from(place))?))),
+        Err(error) => Ok((Some(errors::instance(py, &error)?), None)),
+    }
+}
+
+fn tell(py: Python<'_>, outcomes: Vec<(Token, Result<Place, Error>)>) {
+    // Futures of one loop are resolved together: waking a loop costs more than all the rest.
+    let mut loops: Vec<(Py<PyAny>, Bound<'_, PyList>)> = Vec::new();
+    for (token, outcome) in outcomes {
+        let told = pair(py, outcome).and_then(|(error, delivered)| match token {
+            Token::Callback(callback) => callback.call1(py, (error, delivered)).map(drop),
+            Token::Future { event_loop, future } => {
+                let known = loops.iter().position(|(known, _)| known.is(&event_loop));
+                let place = known.unwrap_or_else(|| {
+                    loops.push((event_loop, PyList::empty(py)));
+                    loops.len() - 1
+                });
+                loops[place].1.append((future, error, delivered))
+            }
+            Token::Waiting(..) => Ok(()),
+        });
+        if let Err(error) = told {
+            complain(&error, "an on_delivery callback raised");
+        }
+    }
+    for (event_loop, futures) in loops {
+        let resolved = wrap_pyfunction!(resolve, py)
+            .and_then(|resolve| event_loop.call_method1(py, "call_soon_threadsafe", (resolve, futures)));
+        if let Err(error) = resolved {
+            complain(&error, "messages were sent, but the event loop that waits for them is closed");
+        }
+    }
+}
+
+fn complain(error: &PyErr, what: &str) {
+    warn_in("gds_kafka", &format!("{what}: {error}"));
+}
+
+/// Gives futures their outcome; called by their event loop.
+#[pyfunction]
+pub(crate) fn resolve(futures: &Bound<'_, PyList>) -> PyResult<()> {
+    for entry in futures {
+        let entry = entry.cast_into::<PyTuple>()?;
+        let (future, error, delivered) = (entry.get_item(0)?, entry.get_item(1)?, entry.get_item(2)?);
+        if future.call_method0("done")?.is_truthy()? {
+            continue; // cancelled: the message was sent all the same
+        }
+        if error.is_none() {
+            future.call_method1("set_result", (delivered,))?;
+        } else {
+            future.call_method1("set_exception", (error,))?;
+        }
+    }
+    Ok(())
+}
+
+/// As [`pair`], one object.
+pub(crate) fn outcome_object(py: Python<'_>, outcome: Result<Place, Error>) -> PyResult<Py<PyAny>> {
+    let (error, delivered) = pair(py, outcome)?;
+    Ok(match (error, delivered) {
+        (Some(error), _) => error.unbind(),
+        (None, delivered) => delivered.map_or_else(|| py.None(), |delivered| delivered.into_any().unbind()),
+    })
+}

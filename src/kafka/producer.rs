@@ -1,0 +1,711 @@
+//! `KafkaProducerClient`: a Python value becomes a record in the queue, and nothing else happens on the caller's path.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use gds_hub::kafka::Callbacks;
+use gds_hub::producer::{Left, Producer, Sent, Stats};
+use gds_hub::settings::{Role, Settings};
+use gds_hub::{Error, Headers, Hub, Kind, OwnedHeader, Record, codec};
+use gds_process::fork::{self, Generations};
+use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
+
+use super::errors::to_python;
+use super::outcomes::{Many, Tell, Token, outcome_object};
+use super::{hub, settings};
+use crate::json::write::{self as json, Options};
+use crate::{exit, runtime};
+
+/// How long a wait may keep Ctrl-C from being seen.
+const SIGNAL_CHECK: Duration = Duration::from_millis(50);
+
+/// A scratch buffer that became larger than this is not kept.
+const KEEP_BYTES: usize = 1024 * 1024;
+
+/// The header that flags a message in which a number that is none was written as null.
+const NON_FINITE: &str = "gds.non_finite";
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A message for `send_many` that is more than its value.
+#[pyclass(frozen, module = "gds_kafka", get_all)]
+pub(crate) struct OutgoingMessage {
+    value: Py<PyAny>,
+    key: Option<Py<PyAny>>,
+    headers: Option<Py<PyAny>>,
+    partition: Option<i32>,
+    timestamp: Option<Py<PyAny>>,
+}
+
+#[pymethods]
+impl OutgoingMessage {
+    #[new]
+    #[pyo3(signature = (value, key = None, *, headers = None, partition = None, timestamp = None))]
+    fn new(
+        value: Py<PyAny>,
+        key: Option<Py<PyAny>>,
+        headers: Option<Py<PyAny>>,
+        partition: Option<i32>,
+        timestamp: Option<Py<PyAny>>,
+    ) -> Self {
+        Self { value, key, headers, partition, timestamp }
+    }
+}
+
+/// What a process has of its own.
+struct Live {
+    producer: Arc<Producer<Token>>,
+    hub: Arc<dyn Hub>,
+}
+
+/// What was given once, and is used again in a forked child.
+struct Opened {
+    settings: Settings,
+    callbacks: Callbacks,
+    value_serializer: Option<Py<PyAny>>,
+    key_serializer: Option<Py<PyAny>>,
+    report: Option<Py<PyAny>>,
+}
+
+/// Native side of `gds_kafka.KafkaProducerClient`.
+#[pyclass(frozen, subclass, weakref, module = "gds_native._lib")]
+pub(crate) struct ProducerCore {
+    opened: OnceLock<Opened>,
+    closed: AtomicBool,
+    live: Generations<Option<Live>>,
+}
+
+/// The parts of a message besides its value.
+#[derive(Clone, Copy, Default)]
+struct Parts<'a, 'py> {
+    key: Option<&'a Bound<'py, PyAny>>,
+    headers: Option<&'a Bound<'py, PyAny>>,
+    partition: Option<i32>,
+    timestamp: Option<&'a Bound<'py, PyAny>>,
+}
+
+impl ProducerCore {
+    fn opened(&self, py: Python<'_>) -> PyResult<&Opened> {
+        let missing = || "the client is not open: its __init__ was not called; call super().__init__() first";
+        self.opened.get().ok_or_else(|| to_python(py, &Error::new(Kind::Closed, missing())))
+    }
+
+    #[inline]
+    fn live(&self, py: Python<'_>) -> PyResult<&Live> {
+        if let Some(Some(live)) = self.live.get() { Ok(live) } else { self.make_live(py) }
+    }
+
+    /// A forked child has a client of its own: what its parent has queued, the parent sends.
+    #[cold]
+    fn make_live(&self, py: Python<'_>) -> PyResult<&Live> {
+        let opened = self.opened(py)?;
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(to_python(py, &Error::new(Kind::Closed, "the client is closed; make another one")));
+        }
+        let live = start(py, opened)?;
+        match self.live.get_or_init(|| Some(live)) {
+            Some(live) => Ok(live),
+            None => Err(to_python(py, &Error::new(Kind::Closed, "the client is closed; make another one"))),
+        }
+    }
+
+    /// Writes one message as a record into `frame`.
+    fn write(
+        &self,
+        live: &Live,
+        frame: &mut Vec<u8>,
+        topic: &str,
+        value: &Bound<'_, PyAny>,
+        parts: Parts<'_, '_>,
+    ) -> PyResult<()> {
+        let py = value.py();
+        let opened = self.opened(py)?;
+        if topic.is_empty() || topic.len() > 249 {
+            let message = format!("topic {topic:?}: expected a name of 1 to 249 characters");
+            return Err(to_python(py, &Error::new(Kind::Message, message)));
+        }
+        let mut headers = parts.headers.map(read_headers).transpose()?.unwrap_or_default();
+        let timestamp = parts.timestamp.map_or_else(|| Ok(now_ms()), read_timestamp)?;
+        if let Some(partition) = parts.partition
+            && partition < 0
+        {
+            return Err(PyValueError::new_err(format!("partition={partition}: expected None or a number from 0 on")));
+        }
+        let key_bytes;
+        let key = match parts.key {
+            None => None,
+            Some(key) => {
+                key_bytes = KeyBytes::read(key, opened.key_serializer.as_ref())?;
+                key_bytes.get()
+            }
+        };
+        let draft = codec::begin(frame, key);
+        let has_value = match &opened.value_serializer {
+            Some(serializer) => append_serialized(frame, value, serializer)?,
+            None => append_value(frame, value, &mut headers)?,
+        };
+        let record = Record {
+            topic,
+            partition: parts.partition,
+            timestamp,
+            headers: Headers::new(&headers),
+            ..Record::default()
+        };
+        live.producer.finish(frame, draft, has_value, &record);
+        Ok(())
+    }
+
+    /// Queues a written record, as `on_full` says where there is no room.
+    fn queue(&self, py: Python<'_>, live: &Live, frame: &[u8], token: Option<Token>) -> PyResult<()> {
+        let mut token = token;
+        let mut deadline = None;
+        loop {
+            let producer = &live.producer;
+            let sent = if producer.waits_for_disk() {
+                py.detach(|| producer.send(frame, token))
+            } else {
+                producer.send(frame, token)
+            };
+            match sent.map_err(|error| to_python(py, &error))? {
+                Sent::Queued => return Ok(()),
+                Sent::Dropped(token, error) => {
+                    tell_now(token, error);
+                    return Ok(());
+                }
+                Sent::Full(back) => token = back,
+            }
+            let max_block = self.opened(py)?.settings.producer.max_block;
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + max_block);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                producer.give_up();
+                let message = format!(
+                    "no room for the message within max_block_ms={}: the hub is slow or away; raise buffer_memory, or choose \
+                     another on_full or a spool_dir",
+                    max_block.as_millis()
+                );
+                return Err(to_python(py, &Error::new(Kind::Timeout, message).retriable()));
+            }
+            py.detach(|| producer.wait_for_room(left.min(SIGNAL_CHECK)));
+            py.check_signals()?;
+        }
+    }
+
+    fn send_with(
+        &self,
+        topic: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+        parts: Parts<'_, '_>,
+        token: Option<Token>,
+    ) -> PyResult<()> {
+        let py = value.py();
+        let live = self.live(py)?;
+        with_scratch(|frame| {
+            self.write(live, frame, topic_name(topic)?, value, parts)?;
+            self.queue(py, live, frame, token)
+        })
+    }
+}
+
+/// Lends the thread's buffer, empty; a call within the call gets another one.
+fn with_scratch<R>(call: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    let mut frame = SCRATCH.take();
+    frame.clear();
+    let done = call(&mut frame);
+    if frame.capacity() <= KEEP_BYTES {
+        SCRATCH.set(frame);
+    }
+    done
+}
+
+fn topic_name<'a>(topic: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
+    match topic.cast::<PyString>() {
+        Ok(name) => name.to_str(),
+        Err(_) => Err(PyTypeError::new_err(format!("topic is of type {}: expected a str", topic.get_type().name()?))),
+    }
+}
+
+fn start(py: Python<'_>, opened: &Opened) -> PyResult<Live> {
+    let (settings, callbacks) = (&opened.settings, &opened.callbacks);
+    let made = py.detach(|| {
+        let hub = gds_hub::open(settings, callbacks.clone())?;
+        let producer = Producer::new(&*hub, settings.producer.options(), Arc::new(Tell))?;
+        Ok(Live { producer: Arc::new(producer), hub })
+    });
+    let live = made.map_err(|error| to_python(py, &error))?;
+    if let Some(report) = &opened.report {
+        let report = report.clone_ref(py);
+        runtime::handle()?.spawn(report_regularly(
+            Arc::downgrade(&live.producer),
+            report,
+            settings.statistics_interval(),
+        ));
+    }
+    Ok(live)
+}
+
+/// Tells the figures once an interval, until the producer is gone.
+async fn report_regularly(producer: Weak<Producer<Token>>, report: Py<PyAny>, interval: Duration) {
+    let report = Arc::new(report);
+    loop {
+        tokio::time::sleep(interval).await;
+        let Some(producer) = producer.upgrade() else { break };
+        let report = Arc::clone(&report);
+        // Beside the runtime's own thread, which must not wait for the interpreter.
+        let told = tokio::task::spawn_blocking(move || {
+            let stats = producer.stats();
+            let call = |py: Python<'_>| stats_dict(py, &stats).and_then(|stats| report.call1(py, (stats,))).map(drop);
+            Python::try_attach(|py| exit::calling_python(py, || call(py))).is_some()
+        });
+        if !told.await.unwrap_or(false) {
+            break; // the interpreter is ending
+        }
+    }
+}
+
+/// Outcomes known at once are told on the caller's thread.
+fn tell_now(token: Option<Token>, error: Error) {
+    use gds_hub::producer::{Reported, Reporter};
+    if let Some(token) = token {
+        Tell.report(vec![Reported { token, outcome: Err(error) }]);
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Milliseconds since the epoch, or a datetime.
+fn read_timestamp(given: &Bound<'_, PyAny>) -> PyResult<i64> {
+    if given.is_none() {
+        return Ok(now_ms());
+    }
+    if given.is_instance_of::<PyInt>() {
+        return given.extract();
+    }
+    match given.call_method0("timestamp").and_then(|seconds| seconds.extract::<f64>()) {
+        // Far inside what i64 holds: datetime ends with the year 9999.
+        #[allow(clippy::cast_possible_truncation)]
+        Ok(seconds) => Ok((seconds * 1000.0).round() as i64),
+        Err(_) => Err(PyTypeError::new_err(format!(
+            "timestamp is of type {}: expected milliseconds since the epoch as an int, or a datetime",
+            given.get_type().name()?
+        ))),
+    }
+}
+
+/// Pairs, or a dict; values are bytes, text or None.
+fn read_headers(given: &Bound<'_, PyAny>) -> PyResult<Vec<OwnedHeader>> {
+    let wrong = || {
+        PyTypeError::new_err(
+            "headers: expected a list of (name, value) pairs or a dict, names being str and values bytes, str or None",
+        )
+    };
+    if given.is_none() {
+        return Ok(Vec::new());
+    }
+    let items = match given.cast::<PyDict>() {
+        Ok(dict) => dict.items().into_any(),
+        Err(_) => given.clone(),
+    };
+    let mut headers = Vec::new();
+    for item in items.try_iter().map_err(|_| wrong())? {
+        let item = item?;
+        let (name, value) = item.extract::<(Bound<'_, PyString>, Bound<'_, PyAny>)>().map_err(|_| wrong())?;
+        let value = if value.is_none() {
+            None
+        } else if let Ok(text) = value.cast::<PyString>() {
+            Some(text.to_str()?.as_bytes().to_vec())
+        } else {
+            Some(value.extract::<Vec<u8>>().map_err(|_| wrong())?)
+        };
+        headers.push((name.to_str()?.to_owned(), value));
+    }
+    if headers.len() >= codec::MAX_HEADERS {
+        return Err(PyValueError::new_err(format!(
+            "{} headers: expected fewer than {}",
+            headers.len(),
+            codec::MAX_HEADERS
+        )));
+    }
+    Ok(headers)
+}
+
+/// The bytes of a key, kept alive.
+enum KeyBytes<'a, 'py> {
+    Text(&'a Bound<'py, PyString>),
+    Bytes(&'a Bound<'py, PyBytes>),
+    Owned(Option<Vec<u8>>),
+}
+
+impl<'a, 'py> KeyBytes<'a, 'py> {
+    fn read(key: &'a Bound<'py, PyAny>, serializer: Option<&Py<PyAny>>) -> PyResult<Self> {
+        let py = key.py();
+        if let Some(serializer) = serializer {
+            let made = serializer.call1(py, (key,)).map_err(|error| serializer_failed(py, "key_serializer", error))?;
+            return Ok(Self::Owned(bytes_of(made.bind(py), "key_serializer")?));
+        }
+        if let Ok(text) = key.cast::<PyString>() {
+            text.to_str()?;
+            return Ok(Self::Text(text));
+        }
+        if let Ok(bytes) = key.cast::<PyBytes>() {
+            return Ok(Self::Bytes(bytes));
+        }
+        if key.is_none() {
+            return Ok(Self::Owned(None));
+        }
+        match key.extract::<Vec<u8>>() {
+            Ok(bytes) if !key.is_instance_of::<PyList>() && !key.is_instance_of::<PyTuple>() => {
+                Ok(Self::Owned(Some(bytes)))
+            }
+            _ => Err(PyTypeError::new_err(format!(
+                "key is of type {}: expected str, bytes or None",
+                key.get_type().name()?
+            ))),
+        }
+    }
+
+    fn get(&self) -> Option<&[u8]> {
+        match self {
+            Self::Text(text) => text.to_str().ok().map(str::as_bytes),
+            Self::Bytes(bytes) => Some(bytes.as_bytes()),
+            Self::Owned(bytes) => bytes.as_deref(),
+        }
+    }
+}
+
+/// Bytes as they are, None as none, everything else as JSON. Whether there is a value.
+fn append_value(frame: &mut Vec<u8>, value: &Bound<'_, PyAny>, headers: &mut Vec<OwnedHeader>) -> PyResult<bool> {
+    let py = value.py();
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        frame.extend_from_slice(bytes.as_bytes());
+        return Ok(true);
+    }
+    if value.is_none() {
+        return Ok(false);
+    }
+    let written = exit::calling_python(py, || json::write(py, value, frame, &Options::default()));
+    match written {
+        Some(Ok(flags)) => {
+            if flags.non_finite {
+                headers.push((NON_FINITE.to_owned(), Some(b"null".to_vec())));
+            }
+            Ok(true)
+        }
+        Some(Err(mut error)) => {
+            let cause = error.cause.take();
+            if let Some(cause) = &cause
+                && !cause.is_instance_of::<PyException>(py)
+            {
+                return Err(cause.clone_ref(py)); // Ctrl-C while user code ran
+            }
+            let raised = to_python(py, &Error::new(Kind::Serialization, error.to_string()));
+            raised.set_cause(py, cause);
+            Err(raised)
+        }
+        None => Err(ending(py)),
+    }
+}
+
+fn append_serialized(frame: &mut Vec<u8>, value: &Bound<'_, PyAny>, serializer: &Py<PyAny>) -> PyResult<bool> {
+    let py = value.py();
+    let made = serializer.call1(py, (value,)).map_err(|error| serializer_failed(py, "value_serializer", error))?;
+    let bytes = bytes_of(made.bind(py), "value_serializer")?;
+    frame.extend_from_slice(bytes.as_deref().unwrap_or_default());
+    Ok(bytes.is_some())
+}
+
+fn bytes_of(made: &Bound<'_, PyAny>, who: &str) -> PyResult<Option<Vec<u8>>> {
+    if made.is_none() {
+        return Ok(None);
+    }
+    if let Ok(text) = made.cast::<PyString>() {
+        return Ok(Some(text.to_str()?.as_bytes().to_vec()));
+    }
+    made.extract::<Vec<u8>>().map(Some).map_err(|_| {
+        let kind = made.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+        let message = format!("{who} returned an object of type {kind}: expected bytes");
+        to_python(made.py(), &Error::new(Kind::Serialization, message))
+    })
+}
+
+fn serializer_failed(py: Python<'_>, who: &str, error: PyErr) -> PyErr {
+    if !error.is_instance_of::<PyException>(py) {
+        return error;
+    }
+    let raised = to_python(py, &Error::new(Kind::Serialization, format!("{who} raised {error}")));
+    raised.set_cause(py, Some(error));
+    raised
+}
+
+fn ending(py: Python<'_>) -> PyErr {
+    to_python(py, &Error::new(Kind::Closed, "the interpreter is ending"))
+}
+
+#[pymethods]
+impl ProducerCore {
+    // Takes whatever a subclass's `__init__` takes.
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self { opened: OnceLock::new(), closed: AtomicBool::new(false), live: Generations::new() }
+    }
+
+    /// Settles the settings, reaches for the servers and starts the sender.
+    #[pyo3(name = "_open", signature = (servers, config, librdkafka, *, log = None, token = None, value_serializer = None,
+        key_serializer = None, report = None))]
+    #[allow(clippy::too_many_arguments)] // what Python's constructor collected
+    fn open(
+        &self,
+        py: Python<'_>,
+        servers: Vec<String>,
+        config: &Bound<'_, PyDict>,
+        librdkafka: &Bound<'_, PyDict>,
+        log: Option<Py<PyAny>>,
+        token: Option<Py<PyAny>>,
+        value_serializer: Option<Py<PyAny>>,
+        key_serializer: Option<Py<PyAny>>,
+        report: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        fork::watch();
+        exit::watch(py)?;
+        let settings = settings::parse(py, Role::Producer, &servers, config, librdkafka)?;
+        let callbacks = hub::callbacks(log, token);
+        let opened = Opened { settings, callbacks, value_serializer, key_serializer, report };
+        let live = start(py, &opened)?;
+        if !opened.settings.lazy && opened.settings.producer.spool.is_none() {
+            hub::reach(py, &live.hub, opened.settings.connect_timeout)?;
+        }
+        if self.opened.set(opened).is_err() {
+            return Err(PyTypeError::new_err("__init__ was called twice; make a new client"));
+        }
+        self.live.get_or_init(|| Some(live));
+        Ok(())
+    }
+
+    /// Queue a message and return; see `gds_kafka.KafkaProducerClient`.
+    #[pyo3(signature = (topic, value, key = None, *, headers = None, partition = None, timestamp = None, on_delivery = None))]
+    #[allow(clippy::too_many_arguments)] // the contract's
+    fn send(
+        &self,
+        topic: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+        key: Option<&Bound<'_, PyAny>>,
+        headers: Option<&Bound<'_, PyAny>>,
+        partition: Option<i32>,
+        timestamp: Option<&Bound<'_, PyAny>>,
+        on_delivery: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        self.send_with(topic, value, Parts { key, headers, partition, timestamp }, on_delivery.map(Token::Callback))
+    }
+
+    /// As `send`, and a future of `event_loop` for the outcome; None if there is no room now.
+    #[pyo3(signature = (event_loop, topic, value, key = None, *, headers = None, partition = None, timestamp = None))]
+    #[allow(clippy::too_many_arguments)] // the contract's
+    fn send_future<'py>(
+        &self,
+        event_loop: &Bound<'py, PyAny>,
+        topic: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+        key: Option<&Bound<'_, PyAny>>,
+        headers: Option<&Bound<'_, PyAny>>,
+        partition: Option<i32>,
+        timestamp: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = value.py();
+        let live = self.live(py)?;
+        let future = event_loop.call_method0("create_future")?;
+        let token = Token::Future { event_loop: event_loop.clone().unbind(), future: future.clone().unbind() };
+        let sent = with_scratch(|frame| {
+            self.write(live, frame, topic_name(topic)?, value, Parts { key, headers, partition, timestamp })?;
+            live.producer.send(frame, Some(token)).map_err(|error| to_python(py, &error))
+        })?;
+        match sent {
+            Sent::Queued => Ok(Some(future)),
+            Sent::Full(_) => Ok(None),
+            Sent::Dropped(token, error) => {
+                tell_now(token, error);
+                Ok(Some(future))
+            }
+        }
+    }
+
+    /// Waits for room after `send_future` found none, or counts the message as dropped after too long.
+    fn wait_for_room(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
+        let live = self.live(py)?;
+        py.detach(|| live.producer.wait_for_room(Duration::from_secs_f64(seconds.clamp(0.0, 1.0))));
+        Ok(())
+    }
+
+    /// Queue many messages, and wait for the outcome of each; see `gds_kafka.KafkaProducerClient`.
+    #[pyo3(signature = (topic, values, *, timeout = None))]
+    fn send_many<'py>(
+        &self,
+        py: Python<'py>,
+        topic: &Bound<'py, PyAny>,
+        values: &Bound<'py, PyAny>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let many = Arc::new(Many::default());
+        for value in values.try_iter()? {
+            let value = value?;
+            let index = many.expect();
+            let token = Some(Token::Waiting(Arc::clone(&many), index));
+            let sent = match value.cast::<OutgoingMessage>() {
+                Ok(message) => {
+                    let message = message.get();
+                    let bind = |part: &Option<Py<PyAny>>| part.as_ref().map(|part| part.bind(py).clone());
+                    let (key, headers, timestamp) =
+                        (bind(&message.key), bind(&message.headers), bind(&message.timestamp));
+                    let parts = Parts {
+                        key: key.as_ref(),
+                        headers: headers.as_ref(),
+                        partition: message.partition,
+                        timestamp: timestamp.as_ref(),
+                    };
+                    self.send_with(topic, message.value.bind(py), parts, token)
+                }
+                Err(_) => self.send_with(topic, &value, Parts::default(), token),
+            };
+            if let Err(error) = sent {
+                if !error.is_instance_of::<PyException>(py) {
+                    return Err(error);
+                }
+                // One bad message does not stop the others; its outcome is what was raised.
+                many.put(index, Err(super::errors::from_python(py, &error)));
+            }
+        }
+        let live = self.live(py)?;
+        live.producer.hurry();
+        let deadline = timeout.map(|seconds| Instant::now() + patience_of(Some(seconds), Duration::ZERO));
+        while !py.detach(|| many.wait(SIGNAL_CHECK)) {
+            py.check_signals()?;
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                break;
+            }
+        }
+        let outcomes = PyList::empty(py);
+        for outcome in many.take() {
+            let unknown =
+                || Err(Error::new(Kind::Timeout, "no outcome in time; it may still be delivered").retriable());
+            outcomes.append(outcome_object(py, outcome.unwrap_or_else(unknown))?)?;
+        }
+        Ok(outcomes)
+    }
+
+    /// Wait until the outcome of everything sent is known; see `gds_kafka.KafkaProducerClient`.
+    #[pyo3(signature = (timeout = None))]
+    fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u64> {
+        let Some(Some(live)) = self.live.get() else { return Ok(0) };
+        let deadline = timeout.map(|_| Instant::now() + patience_of(timeout, Duration::ZERO));
+        live.producer.hurry();
+        loop {
+            let left = deadline.map_or(SIGNAL_CHECK, |deadline| deadline.saturating_duration_since(Instant::now()));
+            if py.detach(|| live.producer.wait_settled(left.min(SIGNAL_CHECK))) || left.is_zero() {
+                break;
+            }
+            py.check_signals()?;
+        }
+        self.report_now(py)?;
+        Ok(live.producer.pending())
+    }
+
+    /// Flush within a bound and stop; see `gds_kafka.KafkaProducerClient`.
+    #[pyo3(signature = (timeout = None))]
+    fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u64> {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Ok(0);
+        }
+        let Some(opened) = self.opened.get() else { return Ok(0) };
+        // A child that never used it has nothing to close.
+        let Some(Some(live)) = self.live.get() else { return Ok(0) };
+        let patience = patience_of(timeout, opened.settings.close_timeout);
+        // In two steps, since the first one can be interrupted.
+        let flushed = self.flush(py, Some(patience.as_secs_f64()));
+        let left = py.detach(|| live.producer.close(Duration::ZERO));
+        warn_of(&left, opened);
+        self.report_now(py)?;
+        flushed?;
+        Ok(left.spooled + left.dropped)
+    }
+
+    /// What was counted so far; see `gds_kafka.KafkaProducerClient`.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = match self.live.get() {
+            Some(Some(live)) => py.detach(|| live.producer.stats()),
+            _ => Stats::default(),
+        };
+        stats_dict(py, &stats)
+    }
+
+    /// Whether it is closed.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+impl ProducerCore {
+    fn report_now(&self, py: Python<'_>) -> PyResult<()> {
+        if let Some(report) = self.opened.get().and_then(|opened| opened.report.as_ref()) {
+            report.call1(py, (self.stats(py)?,))?;
+        }
+        Ok(())
+    }
+}
+
+fn patience_of(seconds: Option<f64>, default: Duration) -> Duration {
+    seconds.map_or(default, |seconds| {
+        Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::from_secs(1 << 32))
+    })
+}
+
+/// Nothing is lost silently.
+fn warn_of(left: &Left, opened: &Opened) {
+    if left.dropped > 0 {
+        let advice = "raise close_timeout_seconds, or give a spool_dir to keep them";
+        let text =
+            format!("{} messages were not delivered before the client was closed: dropped; {advice}", left.dropped);
+        crate::observe::warn_in("gds_kafka", &text);
+    } else if left.spooled > 0 {
+        let dir = opened.settings.producer.spool.as_ref().map(|spool| spool.dir.display().to_string());
+        let text =
+            format!("{} messages stay in the spool {}, for the next process", left.spooled, dir.unwrap_or_default());
+        crate::observe::warn_in("gds_kafka", &text);
+    }
+}
+
+fn stats_dict<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (name, value) in [
+        ("accepted_total", stats.accepted),
+        ("delivered_total", stats.delivered),
+        ("adopted_total", stats.adopted),
+        ("retried_total", stats.retried),
+        ("dead_lettered_total", stats.dead_lettered),
+        ("spool_errors_total", stats.spool_errors),
+        ("pending", stats.pending),
+        ("queued", stats.queued),
+        ("queued_bytes", stats.queued_bytes),
+        ("in_flight", stats.in_flight),
+        ("spooled", stats.spooled),
+        ("spool_bytes", stats.spool_bytes),
+    ] {
+        dict.set_item(name, value)?;
+    }
+    dict.set_item("spool_age_seconds", stats.spool_age_seconds)?;
+    dict.set_item("failed_total", &stats.failed)?;
+    dict.set_item("dropped_total", &stats.dropped)?;
+    for (name, value) in &stats.hub {
+        dict.set_item(name, value)?;
+    }
+    Ok(dict)
+}

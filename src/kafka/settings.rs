@@ -1,0 +1,58 @@
+//! Settings of the clients: Python's values in, the hub's table asked.
+
+use gds_hub::settings::{Role, Settings, Value};
+use gds_hub::{Error, Kind};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+
+use super::errors::to_python;
+
+/// Reads settings by both spellings.
+pub(crate) fn parse(
+    py: Python<'_>,
+    role: Role,
+    servers: &[String],
+    config: &Bound<'_, PyDict>,
+    librdkafka: &Bound<'_, PyDict>,
+) -> PyResult<Settings> {
+    Settings::parse(role, servers, &values(config)?, &values(librdkafka)?).map_err(|error| to_python(py, &error))
+}
+
+fn values(config: &Bound<'_, PyDict>) -> PyResult<Vec<(String, Value)>> {
+    let mut values = Vec::with_capacity(config.len());
+    for (name, value) in config {
+        let name: String = name.extract()?;
+        // None is what kafka-python's defaults say for "not set".
+        if value.is_none() {
+            continue;
+        }
+        let read = value_of(&value).ok_or_else(|| {
+            let kind = value.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+            let message =
+                format!("{name} is of type {kind}: expected a str, a number, a bool, a path or a list of str");
+            to_python(config.py(), &Error::new(Kind::Config, message))
+        })?;
+        values.push((name, read));
+    }
+    Ok(values)
+}
+
+fn value_of(value: &Bound<'_, PyAny>) -> Option<Value> {
+    if value.is_instance_of::<PyBool>() {
+        return value.extract().ok().map(Value::Bool);
+    }
+    if value.is_instance_of::<PyInt>() {
+        return value.extract().ok().map(Value::Int);
+    }
+    if value.is_instance_of::<PyFloat>() {
+        return value.extract().ok().map(Value::Float);
+    }
+    if value.is_instance_of::<PyString>() {
+        return value.extract().ok().map(Value::Text);
+    }
+    if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
+        return value.extract().ok().map(Value::List);
+    }
+    // A path; bytes are no text.
+    value.extract::<std::path::PathBuf>().ok()?.into_os_string().into_string().ok().map(Value::Text)
+}

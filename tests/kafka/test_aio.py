@@ -1,0 +1,224 @@
+"""The clients for asyncio: nothing holds up the loop, and cancelling loses no message."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gds_kafka import (
+    AsyncKafkaConsumerClient,
+    AsyncKafkaProducerClient,
+    DeliveredMessage,
+    KafkaConfigurationError,
+    KafkaConsumerClient,
+    KafkaProducerClient,
+    KafkaTimeoutError,
+)
+
+TIMEOUT_SECONDS = 60.0
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs a coroutine on an event loop of each kind."""
+    if request.param == "asyncio":
+        new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    else:
+        new_loop = pytest.importorskip("uvloop").new_event_loop
+
+    def call(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        loop = new_loop()
+        try:
+            return loop.run_until_complete(asyncio.wait_for(coroutine, TIMEOUT_SECONDS))
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+
+    return call
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> str:
+    return f"embedded:{tmp_path / 'hub'}"
+
+
+def reader(hub: str, group_id: str | None = "g", **settings: Any) -> AsyncKafkaConsumerClient:
+    return AsyncKafkaConsumerClient("orders", hub, group_id, **{"auto_offset_reset": "earliest"} | settings)
+
+
+def publish(hub: str, count: int, start: int = 0) -> None:
+    with KafkaProducerClient(hub) as producer:
+        for number in range(start, start + count):
+            producer.send("orders", {"n": number}, key="k")
+        assert producer.flush(30) == 0
+
+
+def committed(hub: str) -> list[int]:
+    """What a later member of the group is given."""
+    with KafkaConsumerClient("orders", hub, "g", auto_offset_reset="earliest", consumer_timeout_ms=500) as consumer:
+        return [message["value"]["n"] for message in consumer]
+
+
+def test_send_gives_the_place(run: Run, hub: str) -> None:
+    async def main() -> None:
+        async with AsyncKafkaProducerClient(hub) as producer:
+            delivered = await producer.send(
+                "orders", {"n": 1}, "k", headers={"a": b"1"}, partition=0, timestamp=1_700_000_000_123
+            )
+        assert isinstance(delivered, DeliveredMessage)
+        assert (delivered.topic, delivered.partition, delivered.offset) == ("orders", 0, 0)
+        assert delivered.timestamp == 1_700_000_000_123
+        async with reader(hub) as consumer:
+            message = await consumer.__anext__()
+        assert (message["key"], message["value"], message["headers"]) == ("k", {"n": 1}, [("a", b"1")])
+        assert message["timestamp"] == 1_700_000_000_123
+
+    run(main())
+
+
+def test_a_thousand_at_once_keep_their_order(run: Run, hub: str) -> None:
+    async def main() -> list[int]:
+        async with AsyncKafkaProducerClient(hub) as producer:
+            tasks = [asyncio.ensure_future(producer.send("orders", {"n": n}, "k")) for n in range(1000)]
+            return [delivered.offset for delivered in await asyncio.gather(*tasks)]
+
+    assert run(main()) == list(range(1000))
+
+
+def test_many_first_sends_open_one_client(run: Run, hub: str) -> None:
+    async def main() -> int:
+        producer = AsyncKafkaProducerClient(hub)
+        await asyncio.gather(*(producer.send("orders", {"n": n}) for n in range(10)))
+        total: int = producer.stats()["delivered_total"]
+        assert await producer.close() == 0
+        return total
+
+    assert run(main()) == 10
+
+
+def test_a_cancelled_send_is_delivered_all_the_same(run: Run, hub: str) -> None:
+    async def main() -> None:
+        async with AsyncKafkaProducerClient(hub, linger_ms=100) as producer:
+            task = asyncio.ensure_future(producer.send("orders", {"n": 0}, "k"))
+            await asyncio.sleep(0)  # one step: it was sent, and waits
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await producer.flush(30) == 0
+
+    run(main())
+    assert committed(hub) == [0]
+
+
+def test_a_full_buffer_holds_up_the_task_and_not_the_loop(run: Run) -> None:
+    async def main() -> None:
+        producer = AsyncKafkaProducerClient(
+            "localhost:1", lazy=True, buffer_memory=4096, max_block_ms=200, close_timeout_seconds=0
+        )
+        turns = 0
+
+        async def turn() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0.001)
+
+        turning = asyncio.ensure_future(turn())
+        sends = [asyncio.ensure_future(producer.send("orders", "x" * 1000)) for _ in range(20)]
+        with pytest.raises(KafkaTimeoutError, match="max_block_ms=200") as caught:
+            await asyncio.gather(*sends)
+        assert caught.value.retriable
+        assert turns > 20
+        turning.cancel()
+        await producer.close(0)
+        await asyncio.gather(*sends, turning, return_exceptions=True)
+
+    run(main())
+
+
+def test_a_bad_setting_raises_where_it_is_opened(run: Run, hub: str) -> None:
+    async def main() -> None:
+        with pytest.raises(KafkaConfigurationError, match="linger_ms"):
+            await AsyncKafkaProducerClient(hub, lingerms=5).start()
+        with pytest.raises(KafkaConfigurationError, match="auto_offset_reset"):
+            await reader(hub, auto_offset_rest="earliest").start()
+
+    run(main())
+
+
+def test_what_the_loop_finished_with_is_committed(run: Run, hub: str) -> None:
+    publish(hub, 5)
+
+    async def main() -> None:
+        async with reader(hub) as consumer:
+            async for message in consumer:
+                if message["value"]["n"] == 2:
+                    break
+
+    run(main())
+    assert committed(hub) == [2, 3, 4]
+
+
+def test_commit_takes_the_message_at_hand_and_not_what_was_fetched(run: Run, hub: str) -> None:
+    publish(hub, 5)
+
+    async def main() -> None:
+        async with reader(hub, enable_auto_commit=False) as consumer:
+            async for message in consumer:
+                if message["value"]["n"] == 2:
+                    await consumer.commit()
+                    break
+
+    run(main())
+    assert committed(hub) == [3, 4]
+
+
+def test_a_cancelled_wait_loses_no_message(run: Run, hub: str) -> None:
+    publish(hub, 1)
+
+    async def main() -> list[int]:
+        found = []
+        async with reader(hub) as consumer:
+            found.append((await consumer.__anext__())["value"]["n"])
+            for number in range(1, 20):
+                waiting = asyncio.ensure_future(consumer.__anext__())
+                await asyncio.sleep(0)
+                waiting.cancel()
+                await asyncio.get_running_loop().run_in_executor(None, publish, hub, 1, number)
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+                found.append((await consumer.__anext__())["value"]["n"])
+        return found
+
+    assert run(main()) == list(range(20))
+
+
+def test_batches_and_seek(run: Run, hub: str) -> None:
+    publish(hub, 7)
+
+    async def main() -> None:
+        async with reader(hub) as consumer:
+            batches = consumer.batches(3, 5.0)
+            assert [message["value"]["n"] for message in await batches.__anext__()] == [0, 1, 2]
+            await consumer.seek("orders", 0, 5)
+            assert [message["value"]["n"] for message in await batches.__anext__()] == [5, 6]
+            assert await consumer.assignment() == [("orders", 0)]
+            assert [part["end"] for part in await consumer.lag()] == [7]
+
+    run(main())
+
+
+def test_a_consumer_that_idles_ends_by_itself_when_told_so(run: Run, hub: str) -> None:
+    publish(hub, 3)
+
+    async def main() -> list[int]:
+        async with reader(hub, consumer_timeout_ms=300) as consumer:
+            return [message["value"]["n"] async for message in consumer]
+
+    assert run(main()) == [0, 1, 2]

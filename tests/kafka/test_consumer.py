@@ -1,0 +1,162 @@
+"""What `KafkaConsumerClient` gives to a loop, and when it commits; on the hub of one machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gds_kafka import KafkaConsumerClient, KafkaProducerClient, KafkaSerializationError
+
+IDLE_MS = 500
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> str:
+    return f"embedded:{tmp_path / 'hub'}"
+
+
+def publish(hub: str, *values: Any, topic: str = "orders", **parts: Any) -> None:
+    with KafkaProducerClient(hub) as producer:
+        for value in values:
+            producer.send(topic, value, key="k", **parts)
+        assert producer.flush(30) == 0
+
+
+def reader(hub: str, group_id: str | None = "g", **settings: Any) -> KafkaConsumerClient:
+    given: dict[str, Any] = {"auto_offset_reset": "earliest", "consumer_timeout_ms": IDLE_MS}
+    return KafkaConsumerClient("orders", hub, group_id, **given | settings)
+
+
+def numbers(consumer: KafkaConsumerClient) -> list[int]:
+    return [message["value"]["n"] for message in consumer.messages()]
+
+
+def test_a_message_has_what_the_contract_says(hub: str) -> None:
+    publish(hub, {"n": 1}, headers=[("a", b"1"), ("a", None)], timestamp=1_700_000_000_123)
+    with reader(hub, None) as consumer:
+        [message] = consumer
+    assert message["topic"] == "orders"
+    assert (message["partition"], message["offset"]) == (0, 0)
+    assert (message["key"], message["value"]) == ("k", {"n": 1})
+    assert message["timestamp"] == 1_700_000_000_123
+    assert message["headers"] == [("a", b"1"), ("a", None)]
+
+
+def test_what_the_loop_finished_with_is_committed(hub: str) -> None:
+    publish(hub, *({"n": n} for n in range(5)))
+    with reader(hub) as consumer:
+        assert numbers(consumer) == [0, 1, 2, 3, 4]
+    publish(hub, {"n": 5})
+    with reader(hub) as consumer:
+        assert numbers(consumer) == [5]
+
+
+def test_a_message_whose_body_raised_comes_again(hub: str) -> None:
+    publish(hub, *({"n": n} for n in range(5)))
+
+    def fail() -> None:
+        with reader(hub) as consumer:
+            for message in consumer:
+                if message["value"]["n"] == 2:
+                    raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        fail()
+    with reader(hub) as consumer:
+        assert numbers(consumer) == [2, 3, 4]
+
+
+def test_a_message_at_which_the_loop_was_left_comes_again_unless_committed(hub: str) -> None:
+    publish(hub, *({"n": n} for n in range(5)))
+    for commits, expected in ((False, 0), (True, 0), (False, 1)):
+        with reader(hub) as consumer:
+            for message in consumer:
+                assert message["value"]["n"] == expected
+                if commits:
+                    consumer.commit()
+                break
+
+
+def test_without_auto_commit_only_commit_does(hub: str) -> None:
+    publish(hub, *({"n": n} for n in range(3)))
+    for _ in range(2):
+        with reader(hub, enable_auto_commit=False) as consumer:
+            assert numbers(consumer) == [0, 1, 2]
+    with reader(hub, enable_auto_commit=False) as consumer:
+        assert next(consumer)["value"] == {"n": 0}
+        consumer.commit({("orders", 0): 2})
+    with reader(hub) as consumer:
+        assert numbers(consumer) == [2]
+
+
+def test_batches_are_committed_as_a_whole(hub: str) -> None:
+    publish(hub, *({"n": n} for n in range(7)))
+    with reader(hub) as consumer:
+        batches = consumer.batches(3, 5.0)
+        assert [message["value"]["n"] for message in next(batches)] == [0, 1, 2]
+        assert [message["value"]["n"] for message in next(batches)] == [3, 4, 5]
+    with reader(hub) as consumer:
+        assert numbers(consumer) == [3, 4, 5, 6]
+
+
+def test_a_batch_is_empty_when_nothing_came(hub: str) -> None:
+    publish(hub, {"n": 0})
+    with reader(hub, consumer_timeout_ms=60_000) as consumer:
+        batches = consumer.batches(3, 0.05)
+        while not next(batches):
+            pass
+        assert next(batches) == []
+
+
+@pytest.mark.parametrize(("setting", "value"), [("max_messages", 0), ("timeout_seconds", 0), ("timeout_seconds", "1")])
+def test_a_bad_bound_of_batches_is_refused_at_once(hub: str, setting: str, value: Any) -> None:
+    with reader(hub) as consumer, pytest.raises((TypeError, ValueError), match=setting):
+        consumer.batches(**{setting: value})
+
+
+def test_seek_and_lag_and_assignment(hub: str) -> None:
+    publish(hub, *({"n": n} for n in range(5)))
+    with reader(hub) as consumer:
+        assert numbers(consumer) == [0, 1, 2, 3, 4]
+        assert consumer.assignment() == [("orders", 0)]
+        consumer.seek("orders", 0, 3)
+        [lag] = consumer.lag()
+        assert (lag["topic"], lag["partition"], lag["end"], lag["lag"]) == ("orders", 0, 5, 2)
+        assert numbers(consumer) == [3, 4]
+
+
+def test_a_paused_partition_gives_nothing(hub: str) -> None:
+    publish(hub, {"n": 0})
+    with reader(hub) as consumer:
+        assert numbers(consumer) == [0]
+        consumer.pause([("orders", 0)])
+        publish(hub, {"n": 1})
+        assert numbers(consumer) == []
+        consumer.resume([("orders", 0)])
+        assert numbers(consumer) == [1]
+
+
+def test_a_value_that_does_not_parse_raises_with_its_place(hub: str) -> None:
+    publish(hub, {"n": 0}, b"poison", {"n": 2})
+    with reader(hub) as consumer:
+        with pytest.raises(KafkaSerializationError) as caught:
+            numbers(consumer)
+        place: Any = caught.value
+        assert (place.topic, place.partition, place.offset) == ("orders", 0, 1)
+        consumer.seek("orders", 0, place.offset + 1)
+        assert numbers(consumer) == [2]
+
+
+def test_a_value_that_does_not_parse_can_be_skipped(hub: str) -> None:
+    publish(hub, {"n": 0}, b"poison", {"n": 2})
+    with reader(hub, on_error="skip") as consumer:
+        assert numbers(consumer) == [0, 2]
+
+
+def test_a_deserializer_of_the_programs_own(hub: str) -> None:
+    publish(hub, b"poison")
+    with reader(hub, value_deserializer=bytes.upper) as consumer:
+        [message] = consumer
+    assert message["value"] == b"POISON"
