@@ -8,6 +8,7 @@
 //! Whatever a record holds, something arrives: what has no JSON is written as its text, what has no text as its type,
 //! and `flags` in the record says that this happened. Ctrl-C while Python code of the program runs belongs to it.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -208,7 +209,7 @@ impl LogEncoder {
         writer.named_text("service", service);
         for (name, value) in fields.iter().flat_map(|fields| fields.iter()) {
             let name = name.str()?;
-            let name = name.to_string_lossy();
+            let name = lossy(&name);
             if KEYS.contains(&&*name) {
                 let message = format!("field {name:?} is one of every record already; expected another name");
                 return Err(PyValueError::new_err(message));
@@ -276,8 +277,8 @@ impl<'py> Parts<'py> {
     }
 
     /// An attribute that is a `str`, as text.
-    fn text(&self, place: usize) -> Option<std::borrow::Cow<'_, str>> {
-        self.get(place)?.cast::<PyString>().ok().map(|text| text.to_string_lossy())
+    fn text(&self, place: usize) -> Option<Cow<'_, str>> {
+        self.get(place)?.cast::<PyString>().ok().map(lossy)
     }
 }
 
@@ -351,7 +352,7 @@ impl Writer<'_> {
         self.out.extend_from_slice(constant);
         self.exception(py, parts)?;
         self.named_text("stack", parts.text(STACK).as_deref());
-        if let Some(trace) = trace::current(py) {
+        if let Some(trace) = trace::active_span(py) {
             self.hex("trace_id", &trace.trace_id);
             self.hex("span_id", &trace.span_id);
         }
@@ -375,7 +376,7 @@ impl Writer<'_> {
         let py = record.py();
         let message = record.call_method0(pyo3::intern!(py, "getMessage"));
         match message.and_then(|message| message.str()) {
-            Ok(message) => self.text(&message.to_string_lossy()),
+            Ok(message) => self.text(&lossy(&message)),
             Err(error) => {
                 unless_program(py, error)?;
                 self.flags.unformatted = true;
@@ -383,7 +384,8 @@ impl Writer<'_> {
                     Some(message) => described(message, Bound::str)?,
                     None => described(record, Bound::repr)?,
                 };
-                if let Some(arguments) = parts.get(ARGS) {
+                let arguments = parts.get(ARGS).filter(|arguments| !arguments.is_truthy().is_ok_and(|any| !any));
+                if let Some(arguments) = arguments {
                     message.push(' ');
                     message.push_str(&described(arguments, Bound::repr)?);
                 }
@@ -433,7 +435,7 @@ impl Writer<'_> {
     /// Any object: as JSON where it has one, as text where not.
     fn value(&mut self, object: &Bound<'_, PyAny>, depth: usize) -> PyResult<()> {
         if let Ok(text) = object.cast::<PyString>() {
-            self.text(&text.to_string_lossy());
+            self.text(&lossy(&text));
         } else if object.is_none() {
             self.out.extend_from_slice(b"null");
         } else if let Ok(flag) = object.cast::<PyBool>() {
@@ -500,7 +502,7 @@ impl Writer<'_> {
             }
             is_first = false;
             match name.cast::<PyString>() {
-                Ok(name) => self.member(&name.to_string_lossy(), value, depth)?,
+                Ok(name) => self.member(&lossy(&name), value, depth)?,
                 Err(_) => self.member(&described(name, Bound::str)?, value, depth)?,
             }
         }
@@ -542,7 +544,7 @@ impl Writer<'_> {
             }
         }
         match object.str() {
-            Ok(text) => self.text(&text.to_string_lossy()),
+            Ok(text) => self.text(&lossy(&text)),
             Err(error) => {
                 unless_program(py, error)?;
                 self.flags.unserialisable = true;
@@ -637,6 +639,15 @@ impl Writer<'_> {
     }
 }
 
+/// Text with one U+FFFD in the place of each lone surrogate, which UTF-8 cannot carry.
+fn lossy<'a>(text: &'a Bound<'_, PyString>) -> Cow<'a, str> {
+    match text.to_str() {
+        Ok(text) => Cow::Borrowed(text),
+        // One for each of its three bytes.
+        Err(_) => Cow::Owned(text.to_string_lossy().replace("\u{fffd}\u{fffd}\u{fffd}", "\u{fffd}")),
+    }
+}
+
 /// Seconds since the epoch.
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
@@ -661,7 +672,7 @@ fn described<'py>(
     how: impl Fn(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>>,
 ) -> PyResult<String> {
     match how(object) {
-        Ok(text) => Ok(text.to_string_lossy().into_owned()),
+        Ok(text) => Ok(lossy(&text).into_owned()),
         Err(error) => {
             unless_program(object.py(), error)?;
             Ok(format!("<unprintable {}>", type_name(Some(object))))
@@ -681,9 +692,7 @@ fn full_name(error: &Bound<'_, PyAny>) -> String {
 
 fn format_exception(py: Python<'_>, info: &Bound<'_, PyTuple>) -> PyResult<String> {
     let lines = py.import("traceback")?.call_method1("format_exception", info)?;
-    let lines: Vec<String> = lines
-        .try_iter()?
-        .map(|line| line?.str().map(|line| line.to_string_lossy().into_owned()))
-        .collect::<PyResult<_>>()?;
+    let lines: Vec<String> =
+        lines.try_iter()?.map(|line| line?.str().map(|line| lossy(&line).into_owned())).collect::<PyResult<_>>()?;
     Ok(lines.concat())
 }
