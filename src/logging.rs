@@ -8,9 +8,11 @@
 //! Whatever a record holds, something arrives: what has no JSON is written as its text, what has no text as its type,
 //! and `flags` in the record says that this happened. Ctrl-C while Python code of the program runs belongs to it.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use gds_redact::{MARK, Redactor, is_secret_key};
 use pyo3::exceptions::{PyException, PyValueError};
@@ -207,7 +209,7 @@ impl LogEncoder {
         writer.named_text("service", service);
         for (name, value) in fields.iter().flat_map(|fields| fields.iter()) {
             let name = name.str()?;
-            let name = name.to_string_lossy();
+            let name = lossy(&name);
             if KEYS.contains(&&*name) {
                 let message = format!("field {name:?} is one of every record already; expected another name");
                 return Err(PyValueError::new_err(message));
@@ -275,8 +277,8 @@ impl<'py> Parts<'py> {
     }
 
     /// An attribute that is a `str`, as text.
-    fn text(&self, place: usize) -> Option<std::borrow::Cow<'_, str>> {
-        self.get(place)?.cast::<PyString>().ok().map(|text| text.to_string_lossy())
+    fn text(&self, place: usize) -> Option<Cow<'_, str>> {
+        self.get(place)?.cast::<PyString>().ok().map(lossy)
     }
 }
 
@@ -327,23 +329,30 @@ impl Writer<'_> {
     fn record(&mut self, record: &Bound<'_, PyAny>, parts: &Parts<'_>, name: &str, constant: &[u8]) -> PyResult<()> {
         let py = record.py();
         self.out.extend_from_slice(b"{\"timestamp\":");
-        match parts.get(CREATED).and_then(|created| created.extract::<f64>().ok()) {
-            Some(created) => self.float(created),
-            None => self.out.extend_from_slice(b"null"),
-        }
-        self.named_text("logger", Some(name));
-        self.named_plain("level", parts.text(LEVEL).as_deref());
+        // The first six are in every record, whoever made it.
+        let created = parts.get(CREATED).and_then(|created| created.extract::<f64>().ok());
+        self.float(created.filter(|created| created.is_finite()).unwrap_or_else(now));
+        self.name("logger");
+        self.text(name);
+        self.name("level");
+        self.plain(parts.text(LEVEL).filter(|level| !level.is_empty()).as_deref().unwrap_or("NOTSET"));
         self.out.extend_from_slice(b",\"message\":");
         self.message(record, parts)?;
-        self.named_plain("path", parts.text(PATH).as_deref());
-        self.named_value("lineno", parts.get(LINE))?;
+        self.name("path");
+        self.plain(parts.text(PATH).as_deref().unwrap_or_default());
+        self.name("lineno");
+        let line = parts.get(LINE).and_then(|line| line.extract::<u32>().ok()).unwrap_or(0);
+        write!(self.out, "{line}").expect("a Vec takes anything");
         self.named_plain("function", parts.text(FUNCTION).as_deref());
-        self.named_value("process", parts.get(PROCESS))?;
+        if let Some(process) = parts.get(PROCESS).and_then(|process| process.extract::<u32>().ok()) {
+            self.name("process");
+            write!(self.out, "{process}").expect("a Vec takes anything");
+        }
         self.named_text("thread", parts.text(THREAD).as_deref());
         self.out.extend_from_slice(constant);
         self.exception(py, parts)?;
         self.named_text("stack", parts.text(STACK).as_deref());
-        if let Some(trace) = trace::current(py) {
+        if let Some(trace) = trace::active_span(py) {
             self.hex("trace_id", &trace.trace_id);
             self.hex("span_id", &trace.span_id);
         }
@@ -367,7 +376,7 @@ impl Writer<'_> {
         let py = record.py();
         let message = record.call_method0(pyo3::intern!(py, "getMessage"));
         match message.and_then(|message| message.str()) {
-            Ok(message) => self.text(&message.to_string_lossy()),
+            Ok(message) => self.text(&lossy(&message)),
             Err(error) => {
                 unless_program(py, error)?;
                 self.flags.unformatted = true;
@@ -375,7 +384,8 @@ impl Writer<'_> {
                     Some(message) => described(message, Bound::str)?,
                     None => described(record, Bound::repr)?,
                 };
-                if let Some(arguments) = parts.get(ARGS) {
+                let arguments = parts.get(ARGS).filter(|arguments| !arguments.is_truthy().is_ok_and(|any| !any));
+                if let Some(arguments) = arguments {
                     message.push(' ');
                     message.push_str(&described(arguments, Bound::repr)?);
                 }
@@ -425,7 +435,7 @@ impl Writer<'_> {
     /// Any object: as JSON where it has one, as text where not.
     fn value(&mut self, object: &Bound<'_, PyAny>, depth: usize) -> PyResult<()> {
         if let Ok(text) = object.cast::<PyString>() {
-            self.text(&text.to_string_lossy());
+            self.text(&lossy(&text));
         } else if object.is_none() {
             self.out.extend_from_slice(b"null");
         } else if let Ok(flag) = object.cast::<PyBool>() {
@@ -492,7 +502,7 @@ impl Writer<'_> {
             }
             is_first = false;
             match name.cast::<PyString>() {
-                Ok(name) => self.member(&name.to_string_lossy(), value, depth)?,
+                Ok(name) => self.member(&lossy(&name), value, depth)?,
                 Err(_) => self.member(&described(name, Bound::str)?, value, depth)?,
             }
         }
@@ -534,7 +544,7 @@ impl Writer<'_> {
             }
         }
         match object.str() {
-            Ok(text) => self.text(&text.to_string_lossy()),
+            Ok(text) => self.text(&lossy(&text)),
             Err(error) => {
                 unless_program(py, error)?;
                 self.flags.unserialisable = true;
@@ -564,12 +574,6 @@ impl Writer<'_> {
             self.name(name);
             self.plain(text);
         }
-    }
-
-    fn named_value(&mut self, name: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let Some(value) = value else { return Ok(()) };
-        self.name(name);
-        self.value(value, MAX_DEPTH)
     }
 
     fn name(&mut self, name: &str) {
@@ -635,6 +639,20 @@ impl Writer<'_> {
     }
 }
 
+/// Text with one U+FFFD in the place of each lone surrogate, which UTF-8 cannot carry.
+fn lossy<'a>(text: &'a Bound<'_, PyString>) -> Cow<'a, str> {
+    match text.to_str() {
+        Ok(text) => Cow::Borrowed(text),
+        // One for each of its three bytes.
+        Err(_) => Cow::Owned(text.to_string_lossy().replace("\u{fffd}\u{fffd}\u{fffd}", "\u{fffd}")),
+    }
+}
+
+/// Seconds since the epoch.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
 /// The last place not behind `at` where a character begins.
 fn boundary(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
@@ -654,7 +672,7 @@ fn described<'py>(
     how: impl Fn(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>>,
 ) -> PyResult<String> {
     match how(object) {
-        Ok(text) => Ok(text.to_string_lossy().into_owned()),
+        Ok(text) => Ok(lossy(&text).into_owned()),
         Err(error) => {
             unless_program(object.py(), error)?;
             Ok(format!("<unprintable {}>", type_name(Some(object))))
@@ -674,9 +692,7 @@ fn full_name(error: &Bound<'_, PyAny>) -> String {
 
 fn format_exception(py: Python<'_>, info: &Bound<'_, PyTuple>) -> PyResult<String> {
     let lines = py.import("traceback")?.call_method1("format_exception", info)?;
-    let lines: Vec<String> = lines
-        .try_iter()?
-        .map(|line| line?.str().map(|line| line.to_string_lossy().into_owned()))
-        .collect::<PyResult<_>>()?;
+    let lines: Vec<String> =
+        lines.try_iter()?.map(|line| line?.str().map(|line| lossy(&line).into_owned())).collect::<PyResult<_>>()?;
     Ok(lines.concat())
 }

@@ -41,9 +41,9 @@ fn syslog(level: LogLevel) -> u8 {
 }
 
 fn ask(py: Python<'_>, provider: &Py<PyAny>) -> Result<Token, String> {
-    let answer = provider.call0(py).and_then(|answer| {
-        answer.extract::<(String, f64, String, std::collections::BTreeMap<String, String>)>(py)
-    });
+    let answer = provider
+        .call0(py)
+        .and_then(|answer| answer.extract::<(String, f64, String, std::collections::BTreeMap<String, String>)>(py));
     // The exception's text may hold the token.
     let (token, expires, principal, extensions) = answer.map_err(|error| {
         let kind = error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());

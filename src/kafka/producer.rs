@@ -17,9 +17,9 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
 use super::errors::to_python;
 use super::outcomes::{Many, Tell, Token, outcome_object};
 use super::{hub, settings};
-use crate::{exit, runtime};
 use crate::json::write::{self as json, Options};
 use crate::logging::LogEncoder;
+use crate::{exit, runtime};
 
 /// How long a wait may keep Ctrl-C from being seen.
 const SIGNAL_CHECK: Duration = Duration::from_millis(50);
@@ -247,7 +247,11 @@ fn start(py: Python<'_>, opened: &Opened) -> PyResult<Live> {
     let live = made.map_err(|error| to_python(py, &error))?;
     if let Some(report) = &opened.report {
         let report = report.clone_ref(py);
-        runtime::handle()?.spawn(report_regularly(Arc::downgrade(&live.producer), report, settings.statistics_interval()));
+        runtime::handle()?.spawn(report_regularly(
+            Arc::downgrade(&live.producer),
+            report,
+            settings.statistics_interval(),
+        ));
     }
     Ok(live)
 }
