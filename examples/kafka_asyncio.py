@@ -14,16 +14,16 @@ MESSAGES = 1000
 async def main() -> None:
     """Each `send` waits for its own delivery, all of them together."""
     async with AsyncKafkaProducerClient(SERVERS) as producer:
-        delivered = await asyncio.gather(*(producer.send("visits", {"number": n}, key="a") for n in range(MESSAGES)))
-    print(
-        "delivered:", len(delivered), "offsets in order:", [place.offset for place in delivered] == [*range(MESSAGES)]
-    )
+        sends = [producer.send("visits", {"number": number}, key="a") for number in range(MESSAGES)]
+        delivered = await asyncio.gather(*sends)
+    offsets = [place.offset for place in delivered]
+    print("delivered:", len(offsets), "in order:", offsets == sorted(offsets))
 
     total = 0
     async with AsyncKafkaConsumerClient("visits", SERVERS, auto_offset_reset="earliest") as consumer:
         async for message in consumer:
             total += message["value"]["number"]
-            if message["offset"] == MESSAGES - 1:
+            if message["offset"] == offsets[-1]:
                 break
     print("sum:", total)
 

@@ -15,12 +15,28 @@ static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 /// Number of loaded modules when OpenTelemetry was last looked for in vain.
 static MODULES_WITHOUT: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// Trace and span id of the active, sampled span.
-///
+/// A span, and whether its trace is kept.
+#[derive(Clone, Copy)]
+struct Active {
+    context: TraceContext,
+    is_sampled: bool,
+}
+
+/// Trace and span id of the active span, if it is sampled: an exemplar that leads to a trace nobody kept is a dead link.
+#[inline]
+pub(crate) fn current(py: Python<'_>) -> Option<TraceContext> {
+    active(py).filter(|span| span.is_sampled).map(|span| span.context)
+}
+
+/// Trace and span id of the active span, kept or not: what was logged within it belongs together.
+pub(crate) fn active_span(py: Python<'_>) -> Option<TraceContext> {
+    active(py).map(|span| span.context)
+}
+
 /// Nobody can have an active span without having imported the library, so where it is not loaded this costs one
 /// comparison: as long as the number of loaded modules is what it was, it is not loaded yet.
 #[inline]
-pub(crate) fn current(py: Python<'_>) -> Option<TraceContext> {
+fn active(py: Python<'_>) -> Option<Active> {
     let modules = match MODULES.get(py) {
         Some(modules) => modules.bind(py),
         None => modules(py)?,
@@ -35,7 +51,7 @@ fn modules(py: Python<'_>) -> Option<&Bound<'_, PyDict>> {
     MODULES.get_or_try_init(py, find).ok().map(|modules| modules.bind(py))
 }
 
-fn look(modules: &Bound<'_, PyDict>, loaded: usize) -> Option<TraceContext> {
+fn look(modules: &Bound<'_, PyDict>, loaded: usize) -> Option<Active> {
     let Some(module) = modules.get_item(pyo3::intern!(modules.py(), "opentelemetry.trace")).ok()? else {
         MODULES_WITHOUT.store(loaded, Ordering::Relaxed);
         return None;
@@ -50,11 +66,11 @@ static GET_CURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 ///
 /// The lock is taken with the interpreter's lock held and never around Python code, so it is never waited for and no
 /// fork finds it taken.
-static LAST: Mutex<Option<(Py<PyAny>, Option<TraceContext>)>> = Mutex::new(None);
+static LAST: Mutex<Option<(Py<PyAny>, Option<Active>)>> = Mutex::new(None);
 
 /// A context never changes (specification, "Context"), so the same object has the same active span: only the first
 /// report within a span asks for its ids.
-fn of_context(module: &Bound<'_, PyAny>) -> PyResult<Option<TraceContext>> {
+fn of_context(module: &Bound<'_, PyAny>) -> PyResult<Option<Active>> {
     let py = module.py();
     let find = || py.import("opentelemetry.context")?.getattr("get_current").map(Bound::unbind);
     let context = GET_CURRENT.get_or_try_init(py, find)?.bind(py).call0()?;
@@ -63,22 +79,22 @@ fn of_context(module: &Bound<'_, PyAny>) -> PyResult<Option<TraceContext>> {
     {
         return Ok(*trace);
     }
-    let trace = active(module)?;
+    let trace = read(module)?;
     let replaced = LAST.lock().replace((context.unbind(), trace));
     drop(replaced); // after the lock is let go: this may run Python code
     Ok(trace)
 }
 
-fn active(module: &Bound<'_, PyAny>) -> PyResult<Option<TraceContext>> {
+fn read(module: &Bound<'_, PyAny>) -> PyResult<Option<Active>> {
     let py = module.py();
     let span = module.call_method0(pyo3::intern!(py, "get_current_span"))?;
     let context = span.call_method0(pyo3::intern!(py, "get_span_context"))?;
-    // An exemplar that leads to a trace nobody kept is a dead link, hence the question for `sampled`.
     let flags: u8 = context.getattr(pyo3::intern!(py, "trace_flags"))?.extract()?;
-    if !context.getattr(pyo3::intern!(py, "is_valid"))?.extract::<bool>()? || flags & 1 == 0 {
+    if !context.getattr(pyo3::intern!(py, "is_valid"))?.extract::<bool>()? {
         return Ok(None);
     }
     let trace: u128 = context.getattr(pyo3::intern!(py, "trace_id"))?.extract()?;
     let span: u64 = context.getattr(pyo3::intern!(py, "span_id"))?.extract()?;
-    Ok(Some(TraceContext { trace_id: trace.to_be_bytes(), span_id: span.to_be_bytes() }))
+    let context = TraceContext { trace_id: trace.to_be_bytes(), span_id: span.to_be_bytes() };
+    Ok(Some(Active { context, is_sampled: flags & 1 != 0 }))
 }

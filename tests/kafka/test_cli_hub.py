@@ -124,10 +124,8 @@ def test_dead_letters_are_sent_again_once(hub: str) -> None:
     assert kafka(hub, "dlq", "replay", "orders") == planned[1:]
     assert kafka(hub, "dlq", "replay", "orders") == []
     replayed = kafka(hub, "tail", "orders", "--from-beginning", "--max", 5)[3:]
-    assert [(message["key"], message["value"]) for message in replayed] == [
-        ("k0", "poison"),
-        ("k2", {"base64": "/w=="}),
-    ]
+    assert [message["key"] for message in replayed] == ["k0", "k2"]
+    assert [message["value"] for message in replayed] == ["poison", {"base64": "/w=="}]
     for message in replayed:
         assert sorted(message["headers"]) == [["dlq.attempts", "1"], ["source", "shop"]]
         assert message["timestamp"] == 1_700_000_000_000

@@ -341,7 +341,7 @@ def test_one_collector_that_fails_to_close_keeps_no_other_from_it(monkeypatch: p
             if self.name == "broken":
                 raise RuntimeError("on purpose")
 
-    collectors = [Closing("broken"), Closing("sound")]
+    collectors = [Closing("sound"), Closing("broken")]  # what was made last is closed first
     monkeypatch.setattr(_exit, "_open", {id(collector): collector for collector in collectors})
     monkeypatch.setattr(_exit, "interpreter_ends", lambda: closed.append("threads told"))  # this one goes on
     _exit._close_all()

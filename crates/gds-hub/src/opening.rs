@@ -14,12 +14,10 @@ pub fn open(settings: &Settings, callbacks: Callbacks) -> Result<Arc<dyn Hub>> {
         Address::Kafka(_) => Ok(Kafka::open(settings, callbacks)?),
         Address::Embedded(path) => {
             let kept = &settings.embedded;
+            let age_ms = kept.retention.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
             let options = EmbeddedOptions {
                 partitions: i32::try_from(kept.partitions).unwrap_or(i32::MAX),
-                retention: Retention {
-                    age_ms: kept.retention.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX)),
-                    bytes: kept.retention_bytes,
-                },
+                retention: Retention { age_ms, bytes: kept.retention_bytes },
                 ..EmbeddedOptions::default()
             };
             Ok(Arc::new(Embedded::open(path, options)?))

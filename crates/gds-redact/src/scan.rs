@@ -514,20 +514,22 @@ impl<'t> Scan<'t> {
         // b'...' and its like.
         let prefix = self.glance(from, |byte| matches!(byte, b'b' | b'r' | b'u' | b'f' | b'B' | b'R')).len();
         let open = if prefix <= 2 { from + prefix } else { from };
-        let (start, escaped) = match (self.byte(open)?, self.byte(open + 1)) {
-            (b'"' | b'\'' | b'`', _) => (open + 1, false),
-            (b'\\', Some(b'"' | b'\'')) => (open + 2, true),
-            _ => return None,
-        };
-        let quote = self.bytes[start - 1];
+        // Text within text has `\"`, that within another `\\\"`: what opened so closes so.
+        let depth = self.glance(open, |byte| byte == b'\\').len();
+        let quote = self.byte(open + depth).filter(|byte| matches!(byte, b'"' | b'\'' | b'`'))?;
+        let start = open + depth + 1;
         let mut at = start;
         loop {
             match self.byte(at) {
                 None | Some(b'\n' | b'\r') => return Some(start..at),
-                // `\"` closes what `\"` opened.
-                Some(b'\\') if escaped && self.byte(at + 1) == Some(quote) => return Some(start..at),
                 Some(b'\\') => {
-                    at += if self.byte(at + 1).is_some_and(|next| next != b'\n' && next.is_ascii()) { 2 } else { 1 }
+                    let slashes = self.run(at, |byte| byte == b'\\') - at;
+                    let is_quote = self.byte(at + slashes) == Some(quote);
+                    // Without a depth, every second one stands for itself; the quote behind an odd one is escaped.
+                    if is_quote && depth > 0 && slashes == depth {
+                        return Some(start..at);
+                    }
+                    at += slashes + usize::from(is_quote && (depth > 0 || slashes % 2 == 1));
                 }
                 Some(byte) if byte == quote => return Some(start..at),
                 Some(_) => at += 1,
@@ -665,7 +667,10 @@ impl<'t> Scan<'t> {
                     false
                 }
                 b'"' | b'\'' | b'`' | b')' | b']' | b'}' | b'>' => at > from && open == 0 && self.is_over(at + 1),
-                b'\\' => matches!(self.byte(at + 1), Some(b'"' | b'\'')) && self.is_over(at + 2),
+                b'\\' => {
+                    let quote = at + self.glance(at, |byte| byte == b'\\').len();
+                    matches!(self.byte(quote), Some(b'"' | b'\'')) && self.is_over(quote + 1)
+                }
                 b'<' => separator.kind == Kind::Tag || self.byte(at + 1) == Some(b'/'),
                 b'%' if separator.kind == Kind::Encoded => self.bytes[at..].starts_with(b"%26"),
                 _ => false,
@@ -745,8 +750,9 @@ impl Separator {
         let before = left.checked_sub(1).map(|at| scan.bytes[at]);
         let mut at = right;
         // `"a"`, `\"a\"`, `['a']`
-        if scan.byte(at) == Some(b'\\') && matches!(scan.byte(at + 1), Some(b'"' | b'\'')) {
-            at += 1;
+        let slashes = scan.glance(at, |byte| byte == b'\\').len();
+        if matches!(scan.byte(at + slashes), Some(b'"' | b'\'')) {
+            at += slashes;
         }
         let quoted_key =
             matches!(scan.byte(at), Some(b'"' | b'\'' | b'`')) && matches!(before, Some(b'"' | b'\'' | b'`'));

@@ -13,7 +13,7 @@ use sys::rd_kafka_admin_op_t as Operation;
 
 use super::errors;
 use super::native::{Event, Handle, c_text, millis, owned_text};
-use super::partitions::{Line, PartitionList, Place, checked, checked_error, slice};
+use super::partitions::{Line, PartitionList, Place, checked, slice};
 use crate::error::{Error, Kind, Result};
 use crate::hub::{Lag, NewTopic, Partition, Topic};
 

@@ -74,11 +74,6 @@ impl PartitionList {
         unsafe { lines(self.0) }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        // SAFETY: the list is alive.
-        unsafe { (*self.0).cnt == 0 }
-    }
-
     /// The first thing that went wrong with one of them.
     pub(super) fn error(&self, what: &str) -> Result<()> {
         match self.lines().into_iter().find(|line| line.code != 0) {

@@ -14,7 +14,7 @@ use super::native::{Event, Use};
 use super::produce::{self, Outcome, Topics};
 use super::shared::{LogLevel, Shared};
 use crate::error::{Error, Result};
-use crate::hub::{Deliveries, Delivery, Publisher};
+use crate::hub::{Deliveries, Publisher};
 use crate::record::Record;
 
 /// Publishes to Kafka. Reports come on a thread of its own.

@@ -1,0 +1,246 @@
+"""`KafkaLoggingHandler`: the records of `logging` as messages, without their secrets and without getting in the way.
+
+    from gds_kafka import KafkaLoggingHandler
+
+    logging.getLogger().addHandler(KafkaLoggingHandler(bootstrap_servers="localhost:9092", service="billing"))
+
+Logging with it never raises, never waits for the network and never logs about itself through itself: what cannot be sent
+is counted (`KafkaLoggingHandler.stats`), and said once, in the logger ``gds_kafka``, which is not shipped.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from gds_native import _lib
+from gds_native._lib import LogEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Protocol
+
+    class Sends(Protocol):
+        """What a handler needs of a producer."""
+
+        def send(self, topic: str, value: Any, key: Any = None) -> object:
+            """Take a message."""
+
+
+__all__ = ["KafkaLoggingHandler"]
+
+FLUSH_SECONDS = 5.0
+"""How long `flush` and `close` wait for a broker that does not answer."""
+
+OWN_LOGGERS = ("gds_kafka",)
+"""What this package says about itself; sending that would cause more of it."""
+
+CLIENT_LOGGERS = ("aiokafka", "confluent_kafka", "kafka")
+"""Loggers of the clients that a foreign producer may be built on, for the same reason."""
+
+_NEVER_WAITING = ("drop_newest", "drop_oldest")
+
+
+class KafkaLoggingHandler(logging.Handler):
+    """Sends each record to a topic, with the name of its logger as key.
+
+    The message is JSON: ``timestamp``, ``logger``, ``level``, ``message``, ``path``, ``lineno``, and where there is
+    something to say ``function``, ``process``, ``thread``, ``host``, ``service``, ``exception`` (``type``, ``message``,
+    ``traceback``), ``stack``, ``extra``, ``trace_id``, ``span_id`` and ``flags``. A formatter is not used.
+
+    Secrets are taken out before anything leaves the process: tokens, credentials in headers and URLs, keys, and whatever
+    stands under the name of a secret in ``extra``.
+
+    It needs no lock, so no thread waits for another, and a fork finds none taken.
+
+    Args:
+        producer: Any object with ``send(topic, value, key=None)``; it stays the caller's to close. A
+            `gds_kafka.KafkaProducerClient` is the fast way; others get the record as a dict.
+        topic: Where to.
+        bootstrap_servers: Instead of a producer: the handler makes its own and closes it in `close`. It connects when
+            there is something to send, and drops what it has no room for.
+        service: Name of the program, in every record.
+        fields: Further constants of every record, by name.
+        redact: Regular expressions of further secrets: the groups of each are taken out, or all of it if it has none.
+        level: Least level, as for every handler.
+        config: Settings of the own producer, as for `gds_kafka.KafkaProducerClient`.
+
+    Raises:
+        ValueError: A setting makes no sense: neither or both of ``producer`` and ``bootstrap_servers``, a pattern that
+            is none, a field that every record has, ``on_full`` that would wait or raise.
+    """
+
+    def __init__(
+        self,
+        producer: Sends | None = None,
+        topic: str = "logs",
+        *,
+        bootstrap_servers: str | Sequence[str] | None = None,
+        service: str | None = None,
+        fields: Mapping[str, object] | None = None,
+        redact: Iterable[str] = (),
+        level: int | str = logging.NOTSET,
+        **config: Any,
+    ) -> None:
+        self._counts = {"dropped": 0}
+        self._warned = False
+        self._closed = False
+        self._emitting = threading.local()
+        self.topic = topic
+        self.service = service
+        _check(producer, topic, bootstrap_servers, config)
+        patterns = [redact] if isinstance(redact, str) else list(redact)
+        native = producer is None or _is_native(producer)
+        self._encoder = LogEncoder(
+            service,
+            dict(fields or {}),
+            patterns,
+            host=socket.gethostname(),
+            ignore=list(OWN_LOGGERS if native else OWN_LOGGERS + CLIENT_LOGGERS),
+        )
+        self._owned: Any = None
+        if producer is None:
+            producer = self._owned = _own_producer(bootstrap_servers, config)
+            native = _is_native(producer)
+        self._producer: Any = producer
+        # Bound once: this is all that the usual way through `handle` does.
+        self._send_record: Any = producer.send_record if native else None  # type: ignore[attr-defined]
+        # Last, because from here on `logging.shutdown` knows of it.
+        super().__init__(level)
+
+    def createLock(self) -> None:  # noqa: N802 - the name is logging's
+        """No lock: nothing here is changed by two threads in more than one step."""
+        self.lock = None
+
+    def handle(self, record: logging.LogRecord) -> Any:
+        """Filter the record and send it; never raises and never waits."""
+        if self.filters:
+            try:
+                passed: Any = self.filter(record)
+            except Exception as error:  # noqa: BLE001 - a filter of the program must not break its logging
+                self._failed(error)
+                return False
+            if not passed:
+                return passed
+            if isinstance(passed, logging.LogRecord):  # from Python 3.12 on a filter may replace it
+                record = passed
+        self.emit(record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send the record; never raises and never waits."""
+        try:
+            if self._closed:
+                self._counts["dropped"] += 1
+            elif self._send_record is not None:
+                self._send_record(self.topic, self._encoder, record)
+            else:
+                self._send(record)
+        except Exception as error:  # noqa: BLE001 - whatever a producer raises, the program goes on
+            self._failed(error)
+
+    def _send(self, record: logging.LogRecord) -> None:
+        """The way of producers that are not ours: they may log, and then come back here."""
+        if getattr(self._emitting, "now", False):
+            return
+        self._emitting.now = True
+        try:
+            message = self._encoder.encode_record(record)
+            if message is not None:
+                value = json.loads(message)
+                self._producer.send(self.topic, value, key=value["logger"])
+        finally:
+            self._emitting.now = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002 - the name is logging's
+        """Count the record as dropped; what `logging.raiseExceptions` prints elsewhere would be printed for each."""
+        self._failed(None)
+
+    def _failed(self, error: BaseException | None) -> None:
+        self._counts["dropped"] += 1
+        if self._warned:
+            return
+        self._warned = True
+        # The type only: the text of an error may have the record in it, and the record a secret.
+        name = "an error" if error is None else type(error).__name__
+        with suppress(Exception):
+            logging.getLogger("gds_kafka").warning(
+                "a log record was not sent to topic %s (%s); this is said once, and counted", self.topic, name
+            )
+
+    def stats(self) -> dict[str, int]:
+        """How many records were sent on, skipped and dropped by this handler.
+
+        Returns:
+            ``encoded`` (made into messages and given to the producer), ``skipped`` (of the client's own loggers, or logged
+            while sending), ``flagged`` (encoded, but something in it could not be written as it was) and ``dropped``
+            (given up here: the producer raised, a filter did, or the handler is closed). What became of the messages
+            afterwards is in the producer's own ``stats()``.
+        """
+        encoded, skipped, flagged = self._encoder.counts()
+        return {"encoded": encoded, "skipped": skipped, "flagged": flagged, **self._counts}
+
+    def flush(self) -> None:
+        """Have the producer deliver what it has, for 5 seconds at most; never raises."""
+        flush = getattr(self._producer, "flush", None) if not self._closed else None
+        if flush is None:
+            return
+        try:
+            flush(timeout=FLUSH_SECONDS)
+        except TypeError:
+            # A producer that flushes without a bound is not waited for.
+            return
+        except Exception as error:  # noqa: BLE001 - logging.shutdown goes on to the next handler
+            self._failed(error)
+
+    def close(self) -> None:
+        """Let go of the producer, and close it if the handler made it; may be called again.
+
+        Records that come later are counted as dropped.
+        """
+        try:
+            if not self._closed:
+                self._closed = True
+                if self._owned is not None:
+                    self._owned.close(timeout=FLUSH_SECONDS)
+        except Exception as error:  # noqa: BLE001 - logging.shutdown goes on to the next handler
+            self._failed(error)
+        finally:
+            super().close()
+
+    def __repr__(self) -> str:
+        service = "" if self.service is None else f", service={self.service!r}"
+        return f"{type(self).__name__}(topic={self.topic!r}{service}, level={logging.getLevelName(self.level)})"
+
+
+def _is_native(producer: object) -> bool:
+    core = getattr(_lib, "ProducerCore", None)
+    return core is not None and isinstance(producer, core) and hasattr(producer, "send_record")
+
+
+def _own_producer(bootstrap_servers: str | Sequence[str] | None, config: dict[str, Any]) -> Sends:
+    from gds_kafka.producer import KafkaProducerClient
+
+    producer: Sends = KafkaProducerClient(bootstrap_servers, **{"lazy": True, "on_full": "drop_newest", **config})
+    return producer
+
+
+def _check(
+    producer: object, topic: object, bootstrap_servers: str | Sequence[str] | None, config: dict[str, Any]
+) -> None:
+    if not isinstance(topic, str) or not topic:
+        raise ValueError(f"topic is {topic!r}; expected a name that is not empty")
+    if (producer is None) == (bootstrap_servers is None):
+        given = "neither" if producer is None else "both"
+        raise ValueError(f"{given} of producer and bootstrap_servers given; expected one of them")
+    if producer is not None and not callable(getattr(producer, "send", None)):
+        raise ValueError(f"producer is of type {type(producer).__name__}; expected an object with send(topic, value, key=None)")
+    if producer is not None and config:
+        raise ValueError(f"settings {sorted(config)} belong to a producer; with producer= they are given to that one")
+    on_full = config.get("on_full", "drop_newest")
+    if on_full not in _NEVER_WAITING:
+        raise ValueError(f"on_full is {on_full!r}; expected one of {', '.join(_NEVER_WAITING)}, since logging never waits")
