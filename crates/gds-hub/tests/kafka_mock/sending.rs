@@ -12,6 +12,8 @@ fn records_arrive_as_they_were_sent() {
     let hub = sending(&cluster);
     hub.check(PATIENCE).unwrap();
     let (publisher, outcomes, told) = publisher(&hub);
+    let murmur = i32::try_from(gds_hub::partition_for(b"foobar", 4)).unwrap();
+    let (next, last) = ((murmur + 1) % 4, (murmur + 2) % 4);
     let headers: Vec<OwnedHeader> = vec![
         ("a".to_owned(), Some(b"1".to_vec())),
         ("a".to_owned(), None),
@@ -22,8 +24,8 @@ fn records_arrive_as_they_were_sent() {
     // An id may be any number.
     let sent: Vec<(u64, Record<'_>)> = vec![
         (0, Record { headers: Headers::new(&headers), ..first }),
-        (u64::MAX, Record { partition: Some(3), timestamp: 1, value: None, key: Some(b""), ..record("t", b"") }),
-        (1 << 40, Record { partition: Some(2), timestamp: 2, ..record("t", b"") }),
+        (u64::MAX, Record { partition: Some(next), timestamp: 1, value: None, key: Some(b""), ..record("t", b"") }),
+        (1 << 40, Record { partition: Some(last), timestamp: 2, ..record("t", b"") }),
     ];
     for (id, record) in &sent {
         publisher.publish(*id, record).unwrap();
@@ -31,12 +33,11 @@ fn records_arrive_as_they_were_sent() {
     let mut places = BTreeMap::new();
     for _ in &sent {
         let (id, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
-        let Outcome::Delivered { topic, partition, offset, timestamp } = outcome else { panic!("{outcome:?}") };
+        let Outcome::Delivered { topic, partition, offset } = outcome else { panic!("{outcome:?}") };
         assert_eq!((topic.as_str(), offset), ("t", 0));
-        places.insert(id, (partition, timestamp));
+        places.insert(id, partition);
     }
-    let murmur = i32::try_from(gds_hub::partition_for(b"foobar", 4)).unwrap();
-    let expected = [(0, (murmur, 1_500_000_000_123)), (u64::MAX, (3, 1)), (1 << 40, (2, 2))];
+    let expected = [(0, murmur), (u64::MAX, next), (1 << 40, last)];
     assert_eq!(places, BTreeMap::from(expected));
     assert_eq!(publisher.in_flight(), 0);
     assert!(told.batches() > 0);
@@ -45,7 +46,7 @@ fn records_arrive_as_they_were_sent() {
     let batch = read_batch(reader.as_mut(), 3);
     assert_eq!(batch.len(), 3);
     for message in batch.iter() {
-        let (_, record) = sent.iter().find(|(id, _)| places[id].0 == message.partition).unwrap();
+        let (_, record) = sent.iter().find(|(id, _)| places[id] == message.partition).unwrap();
         assert_eq!((message.key, message.value), (record.key, record.value));
         assert_eq!((&**message.topic, message.timestamp), ("t", Some(record.timestamp)));
         assert!(message.headers.iter().eq(record.headers.iter()));
@@ -89,8 +90,8 @@ fn what_the_broker_refuses_comes_back_whole_and_is_not_retriable() {
     let cluster = cluster(1);
     let hub = open(Role::Producer, &cluster, &[("enable_idempotence", Value::Bool(false))], &[]);
     let (publisher, outcomes, _) = publisher(&hub);
-    // Too large, topic not authorised, invalid record.
-    for code in [10, 29, 87] {
+    // Invalid record, too large, topic not authorised; the last closes the topic for a while.
+    for code in [87, 10, 29] {
         cluster.push_request_errors("Produce", &[code]).unwrap();
         let headers = [("h".to_owned(), Some(b"1".to_vec())), ("n".to_owned(), None)];
         let record = Record { key: Some(b"k"), headers: Headers::new(&headers), ..record("t", b"value") };
@@ -102,9 +103,11 @@ fn what_the_broker_refuses_comes_back_whole_and_is_not_retriable() {
         assert_eq!((error.kind, error.code), (Kind::Message, Some(code)));
         assert_eq!((error.retriable, error.fatal), (false, false));
     }
-    publisher.publish(8, &record("t", b"after")).unwrap();
+    let error = publisher.publish(8, &record("t", b"after")).unwrap_err();
+    assert_eq!((error.kind, error.code, error.retriable), (Kind::Message, Some(29), false));
+    publisher.publish(9, &record("other", b"after")).unwrap();
     let (id, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
-    assert!(id == 8 && matches!(outcome, Outcome::Delivered { offset: 0, .. }), "{outcome:?}");
+    assert!(id == 9 && matches!(outcome, Outcome::Delivered { offset: 0, .. }), "{outcome:?}");
 }
 
 #[test]
