@@ -102,7 +102,10 @@ pub(crate) fn quick_group() -> [(&'static str, Value); 2] {
     [("session_timeout_ms", Value::Int(1500)), ("heartbeat_interval_ms", Value::Int(200))]
 }
 
-pub(crate) fn publisher(hub: &Arc<Kafka>) -> (Box<dyn Publisher>, Receiver<(u64, Outcome)>, Arc<Told>) {
+/// A way in, the outcomes of what goes in, and who is told of them.
+pub(crate) type Sent = (Box<dyn Publisher>, Receiver<(u64, Outcome)>, Arc<Told>);
+
+pub(crate) fn publisher(hub: &Arc<Kafka>) -> Sent {
     let (send, receive) = mpsc::channel();
     let told = Arc::new(Told { outcomes: Mutex::new(send), batches: AtomicUsize::new(0) });
     (hub.publisher(told.clone()).unwrap(), receive, told)
