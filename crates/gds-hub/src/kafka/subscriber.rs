@@ -9,7 +9,7 @@ use rdkafka_sys as sys;
 
 use super::Kafka;
 use super::assign;
-use super::client::{Client, NoDuty};
+use super::client::{Client, Duty, NoDuty};
 use super::consume::{Notice, Taker};
 use super::discovery::{Discovery, Found, Wanted};
 use super::errors;
@@ -82,13 +82,9 @@ impl KafkaSubscriber {
             more.push(("topic.blacklist", "^__.*"));
         }
         let found = Found::default();
-        let client = match group {
-            Some(_) => kafka.client(Use::Subscribe, &more, Box::new(NoDuty))?,
-            None => {
-                let duty = Discovery::soon(wanted.clone(), found.clone());
-                kafka.client(Use::Subscribe, &more, Box::new(duty))?
-            }
-        };
+        let duty: Box<dyn Duty> =
+            if group.is_some() { Box::new(NoDuty) } else { Box::new(Discovery::soon(wanted.clone(), found.clone())) };
+        let client = kafka.client(Use::Subscribe, &more, duty)?;
         let handle = client.handle();
         let messages = handle.messages().ok_or_else(|| Error::new(Kind::Config, "librdkafka gives no queue"))?;
         let answers = handle.queue();
