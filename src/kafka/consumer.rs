@@ -50,7 +50,6 @@ enum OnError {
 
 struct Opened {
     settings: Settings,
-    hub: Arc<dyn Hub>,
     value_deserializer: Option<Py<PyAny>>,
     key_deserializer: Option<Py<PyAny>>,
     on_error: OnError,
@@ -74,6 +73,10 @@ struct State {
     finished: HashMap<Place, i64>,
     passed_on: Instant,
     letters: Option<Producer<()>>,
+    /// For the dead letters; None once it is closed.
+    hub: Option<Arc<dyn Hub>>,
+    /// Since when `_poll` finds nothing.
+    idle_since: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -258,7 +261,7 @@ impl ConsumerCore {
                         }
                         OnError::DeadLetter => {
                             let index = state.next - 1;
-                            if let Err(failed) = bury(py, opened, state, index, &error) {
+                            if let Err(failed) = bury(py, state, index, &error) {
                                 state.next = index; // it is tried again
                                 return Err(failed);
                             }
@@ -418,11 +421,14 @@ fn unparsed(py: Python<'_>, error: &Error, message: &Message<'_>, cause: Option<
 }
 
 /// Sends the message at `index` to its dead letter topic, and waits until it is there.
-fn bury(py: Python<'_>, opened: &Opened, state: &mut State, index: usize, error: &Error) -> PyResult<()> {
+fn bury(py: Python<'_>, state: &mut State, index: usize, error: &Error) -> PyResult<()> {
     let done = py.detach(|| -> Result<(), Error> {
         let letters = match &mut state.letters {
             Some(letters) => letters,
-            none => none.insert(Producer::new(&*opened.hub, ProducerOptions::default(), Arc::new(Unasked))?),
+            none => {
+                let hub = state.hub.as_ref().ok_or_else(closed)?;
+                none.insert(Producer::new(&**hub, ProducerOptions::default(), Arc::new(Unasked))?)
+            }
         };
         let Some(message) = state.batch.get(index) else { return Ok(()) };
         let Some(topic) = dead_letter::topic(message.topic) else { return Ok(()) };
@@ -570,6 +576,8 @@ impl ConsumerCore {
             finished: HashMap::new(),
             passed_on: Instant::now(),
             letters: None,
+            hub: Some(opened),
+            idle_since: None,
         }));
         let counts = Arc::new(Counts::default());
         if let Some(report) = &report {
@@ -580,7 +588,6 @@ impl ConsumerCore {
         let generation = fork::generation();
         let opened = Opened {
             settings,
-            hub: opened,
             value_deserializer,
             key_deserializer,
             on_error,
@@ -644,6 +651,7 @@ impl ConsumerCore {
         let mut fetched = false;
         loop {
             self.with_python(py, |opened, state| {
+                state.idle_since.get_or_insert_with(Instant::now);
                 let mut session = Session::new();
                 while list.len() < max_messages {
                     match self.next_message(py, opened, state, &mut session) {
@@ -666,8 +674,17 @@ impl ConsumerCore {
                 }
                 Ok(())
             })?;
-            if !list.is_empty() || (fetched && Instant::now() >= deadline) {
+            if !list.is_empty() {
+                self.with_python(py, |_, state| {
+                    state.idle_since = None;
+                    Ok(())
+                })?;
                 return Ok(Some(list));
+            }
+            if fetched && Instant::now() >= deadline {
+                let idle = self.with_python(py, |_, state| Ok(state.idle_since.map(|since| since.elapsed())))?;
+                let over = opened.settings.consumer.timeout.is_some_and(|most| idle.is_some_and(|idle| idle >= most));
+                return Ok((!over).then_some(list));
             }
             if !self.fetch(py, opened, max_messages, Some(deadline))? {
                 return Ok(None);
@@ -789,6 +806,7 @@ impl ConsumerCore {
             if let Some(letters) = state.letters.take() {
                 letters.close(LETTER_PATIENCE);
             }
+            state.hub = None;
             kept.and(left)
         });
         self.report_now(py)?;

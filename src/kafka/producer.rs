@@ -62,7 +62,6 @@ impl OutgoingMessage {
 /// What a process has of its own.
 struct Live {
     producer: Arc<Producer<Token>>,
-    hub: Arc<dyn Hub>,
 }
 
 /// What was given once, and is used again in a forked child.
@@ -109,7 +108,7 @@ impl ProducerCore {
         if self.closed.load(Ordering::Relaxed) {
             return Err(to_python(py, &Error::new(Kind::Closed, "the client is closed; make another one")));
         }
-        let live = start(py, opened)?;
+        let (live, _) = start(py, opened)?;
         match self.live.get_or_init(|| Some(live)) {
             Some(live) => Ok(live),
             None => Err(to_python(py, &Error::new(Kind::Closed, "the client is closed; make another one"))),
@@ -237,14 +236,15 @@ fn topic_name<'a>(topic: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
     }
 }
 
-fn start(py: Python<'_>, opened: &Opened) -> PyResult<Live> {
+/// The sender, and the hub to be asked whether it is there.
+fn start(py: Python<'_>, opened: &Opened) -> PyResult<(Live, Arc<dyn Hub>)> {
     let (settings, callbacks) = (&opened.settings, &opened.callbacks);
     let made = py.detach(|| {
         let hub = gds_hub::open(settings, callbacks.clone())?;
         let producer = Producer::new(&*hub, settings.producer.options(), Arc::new(Tell))?;
-        Ok(Live { producer: Arc::new(producer), hub })
+        Ok((Live { producer: Arc::new(producer) }, hub))
     });
-    let live = made.map_err(|error| to_python(py, &error))?;
+    let (live, hub) = made.map_err(|error| to_python(py, &error))?;
     if let Some(report) = &opened.report {
         let report = report.clone_ref(py);
         runtime::handle()?.spawn(report_regularly(
@@ -253,7 +253,7 @@ fn start(py: Python<'_>, opened: &Opened) -> PyResult<Live> {
             settings.statistics_interval(),
         ));
     }
-    Ok(live)
+    Ok((live, hub))
 }
 
 /// Tells the figures once an interval, until the producer is gone.
@@ -486,9 +486,9 @@ impl ProducerCore {
         let settings = settings::parse(py, Role::Producer, &servers, config, librdkafka)?;
         let callbacks = hub::callbacks(log, token);
         let opened = Opened { settings, callbacks, value_serializer, key_serializer, report };
-        let live = start(py, &opened)?;
+        let (live, hub) = start(py, &opened)?;
         if !opened.settings.lazy && opened.settings.producer.spool.is_none() {
-            hub::reach(py, &live.hub, opened.settings.connect_timeout)?;
+            hub::reach(py, &hub, opened.settings.connect_timeout)?;
         }
         if self.opened.set(opened).is_err() {
             return Err(PyTypeError::new_err("__init__ was called twice; make a new client"));
