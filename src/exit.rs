@@ -38,6 +38,13 @@ pub(crate) fn calling_python<R>(_attached: Python<'_>, call: impl FnOnce() -> R)
     Some(call())
 }
 
+/// As [`calling_python`], for threads that whoever ends the interpreter stops before it is gone: what they have to tell
+/// while they are being stopped is still told.
+pub(crate) fn telling_python<R>(_attached: Python<'_>, call: impl FnOnce() -> R) -> R {
+    let _counted = Counted::new();
+    call()
+}
+
 struct Counted;
 
 impl Counted {

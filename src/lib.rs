@@ -26,6 +26,7 @@ fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<statsd::StatsdCore>()?;
     kafka::errors::add(module)?;
     module.add_class::<kafka::admin::HubAdmin>()?;
+    module.add_class::<kafka::consumer::ConsumerCore>()?;
     module.add_class::<kafka::mock::MockCluster>()?;
     module.add_class::<kafka::outcomes::DeliveredMessage>()?;
     module.add_class::<kafka::producer::OutgoingMessage>()?;
@@ -34,5 +35,6 @@ fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(exit::interpreter_ends, module)?)?;
     module.add_function(wrap_pyfunction!(noop::empty_call, module)?)?;
     module.add_function(wrap_pyfunction!(json::json_dumps, module)?)?;
+    module.add_function(wrap_pyfunction!(json::json_loads, module)?)?;
     Ok(())
 }

@@ -91,4 +91,8 @@ def _close_all() -> None:
     for collector in reversed(list(_open.values())):
         # One that fails keeps no other from handing over.
         with suppress(Exception):
-            collector.close(max(deadline - monotonic(), LEAST_TIMEOUT_SECONDS))
+            # A client has a bound of its own, which its user may have set.
+            close = getattr(collector, "_close_at_exit", collector.close)
+            close(max(deadline - monotonic(), LEAST_TIMEOUT_SECONDS))
+    # What the closing had told to callbacks has run.
+    interpreter_ends()

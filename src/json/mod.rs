@@ -1,6 +1,8 @@
 //! JSON without Python objects in between: messages on their way out and in.
 
+mod keys;
 mod kinds;
+pub(crate) mod read;
 mod text;
 pub(crate) mod write;
 
@@ -37,4 +39,14 @@ fn into_python(py: Python<'_>, mut error: WriteError) -> PyErr {
     let raised = if error.unsuitable { PyTypeError::new_err(message) } else { PyValueError::new_err(message) };
     raised.set_cause(py, cause);
     raised
+}
+
+/// The object that a message says; `ValueError` for what is no JSON.
+#[pyfunction]
+pub(crate) fn json_loads<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    read::read(py, text).map_err(|mut error| {
+        let raised = PyValueError::new_err(error.to_string());
+        raised.set_cause(py, error.cause.take());
+        raised
+    })
 }

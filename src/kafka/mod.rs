@@ -1,6 +1,7 @@
 //! The clients of `gds_kafka`: settings and values in, the hub's crate called, outcomes and messages out.
 
 pub(crate) mod admin;
+pub(crate) mod consumer;
 pub(crate) mod errors;
 pub(crate) mod hub;
 pub(crate) mod mock;

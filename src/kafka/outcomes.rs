@@ -110,8 +110,8 @@ impl Reporter<Token> for Tell {
             return;
         }
         let mut python = Some(python);
-        let told = Python::try_attach(|py| exit::calling_python(py, || tell(py, python.take().unwrap_or_default())));
-        if told.flatten().is_none() {
+        let told = Python::try_attach(|py| exit::telling_python(py, || tell(py, python.take().unwrap_or_default())));
+        if told.is_none() {
             // The interpreter is ending: its objects can neither be called nor let go of any more.
             std::mem::forget(python);
         }

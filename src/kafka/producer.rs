@@ -18,6 +18,7 @@ use super::errors::to_python;
 use super::outcomes::{Many, Tell, Token, outcome_object};
 use super::{hub, settings};
 use crate::json::write::{self as json, Options};
+use crate::logging::LogEncoder;
 use crate::{exit, runtime};
 
 /// How long a wait may keep Ctrl-C from being seen.
@@ -197,6 +198,11 @@ impl ProducerCore {
         }
     }
 
+    fn send_now(&self, py: Python<'_>, live: &Live, frame: &[u8]) -> gds_hub::Result<Sent<Token>> {
+        let producer = &live.producer;
+        if producer.waits_for_disk() { py.detach(|| producer.send(frame, None)) } else { producer.send(frame, None) }
+    }
+
     fn send_with(
         &self,
         topic: &Bound<'_, PyAny>,
@@ -261,7 +267,7 @@ async fn report_regularly(producer: Weak<Producer<Token>>, report: Py<PyAny>, in
         let told = tokio::task::spawn_blocking(move || {
             let stats = producer.stats();
             let call = |py: Python<'_>| stats_dict(py, &stats).and_then(|stats| report.call1(py, (stats,))).map(drop);
-            Python::try_attach(|py| exit::calling_python(py, || call(py))).is_some()
+            Python::try_attach(|py| exit::telling_python(py, || call(py))).is_some()
         });
         if !told.await.unwrap_or(false) {
             break; // the interpreter is ending
@@ -507,6 +513,33 @@ impl ProducerCore {
         self.send_with(topic, value, Parts { key, headers, partition, timestamp }, on_delivery.map(Token::Callback))
     }
 
+    /// Queue a log record as `encoder` writes it. Never raises, never waits: without room the record is dropped, counted.
+    fn send_record(
+        &self,
+        py: Python<'_>,
+        topic: &str,
+        encoder: &Bound<'_, LogEncoder>,
+        record: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let live = self.live(py)?;
+        with_scratch(|value| {
+            let mut key = Vec::new();
+            if !encoder.get().encode(py, record, &mut key, value)? {
+                return Ok(());
+            }
+            with_scratch(|frame| {
+                let draft = codec::begin(frame, Some(&key));
+                frame.extend_from_slice(value);
+                live.producer.finish(frame, draft, true, &Record { topic, timestamp: now_ms(), ..Record::default() });
+                match self.send_now(py, live, frame) {
+                    Ok(Sent::Queued | Sent::Dropped(..)) => {}
+                    Ok(Sent::Full(_)) | Err(_) => live.producer.give_up(),
+                }
+                Ok(())
+            })
+        })
+    }
+
     /// As `send`, and a future of `event_loop` for the outcome; None if there is no room now.
     #[pyo3(signature = (event_loop, topic, value, key = None, *, headers = None, partition = None, timestamp = None))]
     #[allow(clippy::too_many_arguments)] // the contract's
@@ -538,7 +571,13 @@ impl ProducerCore {
         }
     }
 
-    /// Waits for room after `send_future` found none, or counts the message as dropped after too long.
+    /// Counts a message as dropped for which there was no room for too long.
+    #[pyo3(name = "_give_up")]
+    fn give_up(&self, py: Python<'_>) -> PyResult<()> {
+        self.live(py).map(|live| live.producer.give_up())
+    }
+
+    /// Waits for room after `send_future` found none.
     fn wait_for_room(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
         let live = self.live(py)?;
         py.detach(|| live.producer.wait_for_room(Duration::from_secs_f64(seconds.clamp(0.0, 1.0))));

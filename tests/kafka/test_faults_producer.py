@@ -301,7 +301,7 @@ def test_disk_full_under_the_spool(kafka_factory: KafkaFactory, tmp_path: Path) 
         program.process.stdin.write("\n")
         program.process.stdin.flush()
         after = json.loads(program.line())
-        assert program.end() == ""
+        program.end()
     balanced(after)
     assert after["dropped_total"] == {"buffer_full": dropped}, "there was room again"
     seen = ledger(kafka, "full")
@@ -463,8 +463,8 @@ import signal, sys, time
 from gds_kafka import KafkaProducerClient
 producer = KafkaProducerClient("127.0.0.1:9", lazy=True, close_timeout_seconds=0)
 producer.send("nowhere", {"n": 0})
-print("waiting", flush=True)
 try:
+    print("waiting", flush=True)
     producer.flush()
 except KeyboardInterrupt:
     print("interrupted", flush=True)

@@ -175,7 +175,9 @@ mod tests {
         assert_eq!(fixture.share(1), (4, false));
         fixture.join(2, "a");
         assert_eq!(fixture.share(2), (0, true), "the first may still handle messages of all four");
+        let before = fixture.group.version;
         assert_eq!(fixture.share(1), (2, false));
+        assert!(fixture.group.version > before, "by which the other is woken");
         assert_eq!(fixture.share(2), (2, false));
         fixture.group.leave(1);
         fixture.plan();

@@ -198,14 +198,21 @@ impl EmbeddedSubscriber {
             if *paused {
                 continue;
             }
-            let up_to = reader.position().saturating_add((max - taken) as u64);
-            reader.next_batch(up_to, POLL_BYTES - bytes, |entry| {
-                // Its checksum is right: what is no record was never published here.
-                if let Ok((record, _)) = codec::read(entry.payload) {
-                    let offset = i64::try_from(entry.offset).unwrap_or(i64::MAX);
-                    batch.push(&topic.name, *partition, offset, Some(record.timestamp), &record);
+            loop {
+                let from = reader.position();
+                let up_to = from.saturating_add((max - taken) as u64);
+                let progress = reader.next_batch(up_to, POLL_BYTES - bytes, |entry| {
+                    // Its checksum is right: what is no record was never published here.
+                    if let Ok((record, _)) = codec::read(entry.payload) {
+                        let offset = i64::try_from(entry.offset).unwrap_or(i64::MAX);
+                        batch.push(&topic.name, *partition, offset, Some(record.timestamp), &record);
+                    }
+                })?;
+                // What it was to read may be gone, and the oldest that is left be far behind that.
+                if progress.entries > 0 || reader.position() == from {
+                    break;
                 }
-            })?;
+            }
         }
         Ok(())
     }

@@ -114,9 +114,8 @@ impl Shape {
 
     fn fitting(self, value: &Value) -> Option<Value> {
         match (self, value) {
-            (Self::Acks, Value::Int(-1..=1)) => Some(value.clone()),
+            (Self::Flag, Value::Bool(_)) | (Self::Acks, Value::Int(-1..=1)) => Some(value.clone()),
             (Self::Acks, Value::Text(text)) => (text == "all").then_some(Value::Int(-1)),
-            (Self::Flag, Value::Bool(_)) => Some(value.clone()),
             (Self::Whole(least, most) | Self::Endless(least, most), Value::Int(number)) => {
                 (least..=most).contains(number).then(|| value.clone())
             }
@@ -128,9 +127,9 @@ impl Shape {
                 let number = *number as i64;
                 (whole && (least..=most).contains(&number)).then_some(Value::Int(number))
             }
-            (Self::Seconds, Value::Int(number)) => (0..=1_000_000_000).contains(number).then(|| {
-                Value::Float(*number as f64) // exact below 2^53
-            }),
+            (Self::Seconds, Value::Int(number)) => {
+                (0..=1_000_000_000).contains(number).then_some(Value::Float(*number as f64))
+            }
             (Self::Seconds, Value::Float(number)) => (0.0..=1e9).contains(number).then(|| value.clone()),
             (Self::Choice(words), Value::Text(text)) => {
                 words.iter().find(|word| word.eq_ignore_ascii_case(text)).map(|word| Value::Text((*word).to_owned()))

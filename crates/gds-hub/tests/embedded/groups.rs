@@ -122,7 +122,7 @@ fn a_group_that_began_with_the_latest_misses_nothing_when_members_change() {
 
 #[test]
 fn members_that_come_and_go_under_load_miss_nothing() {
-    const MESSAGES: i64 = 4_000;
+    const MESSAGES: usize = 4_000;
     let dir = folder();
     let hub = open(dir.path());
     create(&hub, "orders", 6);
@@ -136,7 +136,7 @@ fn members_that_come_and_go_under_load_miss_nothing() {
         });
         for _ in 0..3 {
             scope.spawn(|| {
-                while handled.lock().len() < MESSAGES as usize {
+                while handled.lock().len() < MESSAGES {
                     // A life of some polls, the last of which is not committed.
                     let mut member = subscribe(&hub, &["orders"], Some("g"), Start::Earliest);
                     for _ in 0..20 {
@@ -151,5 +151,5 @@ fn members_that_come_and_go_under_load_miss_nothing() {
             });
         }
     });
-    assert_eq!(handled.into_inner().len(), MESSAGES as usize);
+    assert_eq!(handled.into_inner().len(), MESSAGES);
 }

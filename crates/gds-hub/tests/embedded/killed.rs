@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use gds_hub::embedded::{Embedded, EmbeddedOptions};
-use gds_hub::{Admin, Deliveries, Delivery, Error, Hub, Record, Start, Subscriber};
+use gds_hub::{Admin, Deliveries, Delivery, Error, Hub, Record, Start};
 use parking_lot::Mutex;
 
 use crate::support::*;
@@ -66,12 +66,13 @@ fn kill_9_loses_no_acknowledged_message_and_no_commit() {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("started");
         let mut told = BufReader::new(victim.stderr.take().expect("a pipe")).lines();
         // Killed after so many lines, while it goes on; what it said until it was dead counts too.
-        let mut lines = Vec::new();
-        lines.extend(told.by_ref().take(300 * life).map(|line| line.expect("text")));
+        let mut lines: Vec<String> = Vec::new();
+        while lines.len() < 300 * life || !lines.iter().any(|line| line.starts_with("committed")) {
+            lines.push(told.next().expect("it goes on").expect("text"));
+        }
         victim.kill().expect("killed");
         lines.extend(told.map_while(Result::ok));
         victim.wait().expect("gone");
-        assert!(lines.len() >= 300 * life, "{lines:?}");
         for line in lines {
             match line.split(' ').collect::<Vec<_>>()[..] {
                 ["sent", id, partition, offset] => sent.push((

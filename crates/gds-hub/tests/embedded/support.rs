@@ -14,9 +14,12 @@ use tempfile::TempDir;
 /// Nothing is waited for that ought to be there: this is for a machine that is busy with something else.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Outcomes as they were told: id, and partition with offset or the error.
+/// Partition and offset, or why not.
+pub(crate) type Outcome = Result<(i32, i64), Error>;
+
+/// Outcomes as they were told, with their ids.
 #[derive(Default)]
-pub(crate) struct Told(pub(crate) Mutex<Vec<(u64, Result<(i32, i64), Error>)>>);
+pub(crate) struct Told(pub(crate) Mutex<Vec<(u64, Outcome)>>);
 
 impl Deliveries for Told {
     fn delivered(&self, id: u64, place: &Delivery<'_>) {

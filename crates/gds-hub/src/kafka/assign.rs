@@ -1,0 +1,113 @@
+//! What is asked of a consumer: its partitions, where it is in them, and where to go on.
+#![allow(unsafe_code)] // each block says why it is sound
+
+use std::collections::BTreeMap;
+use std::ptr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka_sys as sys;
+use sys::rd_kafka_resp_err_t as Code;
+
+use super::native::{Handle, Queue, millis};
+use super::partitions::{PartitionList, Place, checked, checked_error};
+use crate::error::Result;
+
+/// How long a partition that was only just assigned may take to be ready for a seek.
+const SEEK_PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) fn subscribe(handle: &Handle, topics: &[String]) -> Result<()> {
+    let list = PartitionList::of(topics.iter().map(|topic| (topic.as_str(), -1, 0)))?;
+    // SAFETY: handle and list are alive; the list is copied.
+    checked(unsafe { sys::rd_kafka_subscribe(handle.raw(), list.raw()) }, "subscribing")
+}
+
+/// More partitions for a consumer without a group.
+pub(super) fn add(handle: &Handle, list: &PartitionList) -> Result<()> {
+    // SAFETY: handle and list are alive; the list is copied.
+    unsafe { checked_error(sys::rd_kafka_incremental_assign(handle.raw(), list.raw()), "taking partitions") }
+}
+
+/// Sends a commit, whose answer comes into `answers`.
+pub(super) fn commit(handle: &Handle, list: &PartitionList, answers: &Queue) -> Result<()> {
+    // SAFETY: all are alive; the list is copied; without a callback the answer is an event.
+    let code = unsafe { sys::rd_kafka_commit_queue(handle.raw(), list.raw(), answers.raw(), None, ptr::null_mut()) };
+    checked(code, "the commit failed")
+}
+
+pub(super) fn seek(handle: &Handle, topic: &str, partition: i32, offset: i64) -> Result<()> {
+    let end = Instant::now() + SEEK_PATIENCE;
+    loop {
+        let list = PartitionList::of([(topic, partition, offset)])?;
+        // SAFETY: handle and list are alive; the error returned is ours.
+        unsafe {
+            let left = millis(end.saturating_duration_since(Instant::now())).max(1);
+            checked_error(sys::rd_kafka_seek_partitions(handle.raw(), list.raw(), left), "seeking")?;
+        }
+        // A partition is assigned a moment before librdkafka reads it, and cannot be moved in between.
+        let starting = [Code::RD_KAFKA_RESP_ERR__STATE as i32, Code::RD_KAFKA_RESP_ERR__PREV_IN_PROGRESS as i32];
+        let early = list.lines().iter().any(|line| starting.contains(&line.code));
+        if !early || Instant::now() >= end {
+            return list.error("seeking");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Leaves partitions out of polls, or takes them in again.
+pub(super) fn pause(handle: &Handle, list: &PartitionList, pause: bool) -> Result<()> {
+    // SAFETY: handle and list are alive; what went wrong is written into the list.
+    let (code, what) = unsafe {
+        if pause {
+            (sys::rd_kafka_pause_partitions(handle.raw(), list.raw()), "pausing")
+        } else {
+            (sys::rd_kafka_resume_partitions(handle.raw(), list.raw()), "resuming")
+        }
+    };
+    checked(code, what)?;
+    list.error(what)
+}
+
+pub(super) fn assignment(handle: &Handle) -> Result<Vec<Place>> {
+    let mut list = ptr::null_mut();
+    // SAFETY: the handle is alive; the list returned is ours.
+    let list = unsafe {
+        checked(sys::rd_kafka_assignment(handle.raw(), &raw mut list), "asking for the assignment")?;
+        PartitionList::from_raw(list)
+    };
+    let mut places: Vec<Place> = list.lines().into_iter().map(|line| (line.topic, line.partition)).collect();
+    places.sort();
+    Ok(places)
+}
+
+/// The next offset of each partition that was read or committed.
+pub(super) fn positions(
+    handle: &Handle,
+    places: &[Place],
+    group: bool,
+    patience: Duration,
+) -> Result<BTreeMap<Place, i64>> {
+    let list = PartitionList::of_places(places)?;
+    // SAFETY: handle and list are alive; offsets are written into the list.
+    checked(unsafe { sys::rd_kafka_position(handle.raw(), list.raw()) }, "asking for positions")?;
+    let known = |list: &PartitionList| -> BTreeMap<Place, i64> {
+        let lines = list.lines().into_iter().filter(|line| line.code == 0 && line.offset >= 0);
+        lines.map(|line| ((line.topic, line.partition), line.offset)).collect()
+    };
+    let mut found = known(&list);
+    let unread: Vec<Place> = places.iter().filter(|place| !found.contains_key(place)).cloned().collect();
+    if group && !unread.is_empty() {
+        let list = PartitionList::of_places(&unread)?;
+        // SAFETY: as above.
+        let code = unsafe { sys::rd_kafka_committed(handle.raw(), list.raw(), millis(patience)) };
+        checked(code, "asking for committed offsets")?;
+        found.extend(known(&list));
+    }
+    Ok(found)
+}
+
+/// Leaves the group; rebalances happen in here.
+pub(super) fn close(handle: &Handle) -> Result<()> {
+    // SAFETY: the handle is alive.
+    checked(unsafe { sys::rd_kafka_consumer_close(handle.raw()) }, "leaving the group")
+}

@@ -1,0 +1,151 @@
+//! A handle with the thread that serves its events.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rdkafka_sys as sys;
+
+use super::native::{Event, Handle, Queue, Use};
+use super::shared::{Callbacks, LogLevel, Shared};
+use super::{logs, oauth, statistics};
+use crate::error::{Error, Kind, Result};
+use crate::settings::Settings;
+
+/// How long the end of a client waits for its thread and librdkafka's; longer than a name server takes to answer is
+/// not worth a caller's time, and the thread ends by itself.
+const END_PATIENCE: Duration = Duration::from_secs(5);
+/// How often the thread looks up without an event.
+const TICK: Duration = Duration::from_millis(500);
+
+/// What the thread of a client does besides logs, errors, statistics and tokens.
+pub(super) trait Duty: Send {
+    /// Delivery reports.
+    fn outcomes(&mut self, _event: &Event) {}
+
+    /// Called now and then.
+    fn tick(&mut self, _handle: &Arc<Handle>) {}
+
+    /// Whether nothing is left to be told before the end.
+    fn finished(&self) -> bool {
+        true
+    }
+}
+
+/// For clients without a duty.
+pub(super) struct NoDuty;
+
+impl Duty for NoDuty {}
+
+/// A client of librdkafka and its thread.
+///
+/// Dropping it ends both, within seconds. In a forked child dropping does nothing, and nothing else may be done.
+/// Callbacks run on the thread: who drops a client must not hold a lock that they take.
+pub(super) struct Client {
+    /// None only while being dropped.
+    handle: Option<Arc<Handle>>,
+    events: Option<Queue>,
+    /// Carries the handle to the thread, which is to be its last owner.
+    stop: Sender<Arc<Handle>>,
+    done: Mutex<Receiver<()>>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    pub(super) fn start(
+        purpose: Use,
+        settings: &Settings,
+        brokers: &str,
+        more: &[(&str, &str)],
+        callbacks: &Callbacks,
+        duty: Box<dyn Duty>,
+    ) -> Result<Self> {
+        let shared = Shared::new(settings, brokers, callbacks);
+        let handle = Handle::new(purpose, settings, brokers, more, &shared)?;
+        let (stop, stopped) = mpsc::channel();
+        let (ended, done) = mpsc::channel();
+        let events = handle.events();
+        let served = handle.events();
+        let serve = move || {
+            serve(served, &stopped, duty);
+            // The other end may be gone.
+            let _ = ended.send(());
+        };
+        let made = thread::Builder::new().name("gds-kafka".to_owned()).spawn(serve);
+        made.map_err(|error| Error::new(Kind::Storage, format!("no thread for the Kafka client: {error}")))?;
+        Ok(Self { handle: Some(handle), events: Some(events), stop, done: Mutex::new(done) })
+    }
+
+    pub(super) fn handle(&self) -> &Arc<Handle> {
+        self.handle.as_ref().expect("only taken in drop")
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        self.handle().shared()
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let (Some(handle), Some(events)) = (self.handle.take(), self.events.take()) else { return };
+        if !handle.ours() {
+            return;
+        }
+        if self.stop.send(handle).is_ok() {
+            events.wake();
+            drop(events);
+            let _ = self.done.get_mut().recv_timeout(END_PATIENCE);
+        }
+    }
+}
+
+fn serve(events: Queue, stopped: &Receiver<Arc<Handle>>, mut duty: Box<dyn Duty>) {
+    let mut end: Option<(Instant, Arc<Handle>)> = None;
+    loop {
+        let patience = if end.is_some() { Duration::from_millis(10) } else { TICK };
+        let event = events.poll(patience);
+        if end.is_none()
+            && let Ok(handle) = stopped.try_recv()
+        {
+            end = Some((Instant::now() + END_PATIENCE, handle));
+        }
+        match event {
+            Some(event) => handle_event(&event, events.handle(), duty.as_mut()),
+            None => match &end {
+                Some((latest, _)) if duty.finished() || Instant::now() >= *latest => break,
+                _ => {}
+            },
+        }
+        if end.is_none() {
+            duty.tick(events.handle());
+        }
+    }
+    drop(duty);
+    drop(events);
+    drop(end);
+}
+
+fn handle_event(event: &Event, handle: &Arc<Handle>, duty: &mut dyn Duty) {
+    let shared = handle.shared();
+    match event.kind() {
+        sys::RD_KAFKA_EVENT_DR => duty.outcomes(event),
+        sys::RD_KAFKA_EVENT_LOG => logs::pass_on(event, shared),
+        sys::RD_KAFKA_EVENT_STATS => statistics::keep(event, shared),
+        sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => oauth::refresh(handle),
+        sys::RD_KAFKA_EVENT_ERROR => {
+            let (code, text) = (event.code(), event.text());
+            shared.went_wrong(code, &text);
+            // librdkafka logs the cause of some errors only; a program that reads its log sees all of them here.
+            shared.log(LogLevel::Warning, "ERROR", &text);
+        }
+        _ => {}
+    }
+}

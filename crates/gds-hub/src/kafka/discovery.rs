@@ -1,0 +1,112 @@
+//! Finding the partitions of topics for a reader without a group, which nobody assigns any to.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use regex::Regex;
+
+use super::admin::described;
+use super::client::Duty;
+use super::native::Handle;
+use super::partitions::Place;
+use super::shared::LogLevel;
+use crate::error::{Error, Kind, Result};
+
+/// Between looks for new partitions, when all that was asked for is there and when it is not.
+const CALM: Duration = Duration::from_secs(30);
+const EAGER: Duration = Duration::from_secs(1);
+/// Short, as other events wait behind it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Which topics are wanted.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    names: Vec<String>,
+    patterns: Vec<Regex>,
+    internal: bool,
+}
+
+impl Wanted {
+    pub(super) fn new(topics: &[String], internal: bool) -> Result<Self> {
+        let (mut names, mut patterns) = (Vec::new(), Vec::new());
+        for topic in topics {
+            if topic.starts_with('^') {
+                patterns.push(Regex::new(topic).map_err(|error| {
+                    let message = format!("topic {topic:?} begins with ^ and is no regular expression: {error}");
+                    Error::new(Kind::Config, message)
+                })?);
+            } else {
+                names.push(topic.clone());
+            }
+        }
+        Ok(Self { names, patterns, internal })
+    }
+
+    /// The partitions there are, and whether each named topic has some.
+    pub(super) fn find(&self, handle: &Handle, patience: Duration) -> Result<(BTreeSet<Place>, bool)> {
+        let end = Instant::now() + patience;
+        let left = || end.saturating_duration_since(Instant::now());
+        let mut found = BTreeSet::new();
+        let mut whole = true;
+        let mut take = |topics: Vec<crate::hub::Topic>| {
+            for topic in topics {
+                let name: Arc<str> = topic.name.into();
+                found.extend(topic.partitions.iter().map(|partition| (name.clone(), partition.id)));
+            }
+        };
+        for name in &self.names {
+            match described(handle, Some(name), left()) {
+                Ok(topics) => take(topics),
+                // It may be made later.
+                Err(error) if error.kind == Kind::Message => whole = false,
+                Err(error) => return Err(error),
+            }
+        }
+        if !self.patterns.is_empty() {
+            let mut topics = described(handle, None, left())?;
+            topics.retain(|topic| {
+                (self.internal || !topic.name.starts_with("__"))
+                    && self.patterns.iter().any(|pattern| pattern.is_match(&topic.name))
+            });
+            take(topics);
+        }
+        Ok((found, whole))
+    }
+}
+
+/// What was found and not taken up yet.
+pub(super) type Found = Arc<Mutex<BTreeSet<Place>>>;
+
+/// Looks for new partitions now and then, on the thread of the client.
+pub(super) struct Discovery {
+    pub(super) wanted: Wanted,
+    pub(super) found: Found,
+    pub(super) next: Instant,
+}
+
+impl Discovery {
+    pub(super) fn soon(wanted: Wanted, found: Found) -> Self {
+        Self { wanted, found, next: Instant::now() + EAGER }
+    }
+}
+
+impl Duty for Discovery {
+    fn tick(&mut self, handle: &Arc<Handle>) {
+        if Instant::now() < self.next {
+            return;
+        }
+        let mut pause = EAGER;
+        match self.wanted.find(handle, PATIENCE) {
+            Ok((found, whole)) => {
+                if whole {
+                    pause = CALM;
+                }
+                *self.found.lock() = found;
+            }
+            Err(error) => handle.shared().log(LogLevel::Debug, "DISCOVER", &error.message),
+        }
+        self.next = Instant::now() + pause;
+    }
+}

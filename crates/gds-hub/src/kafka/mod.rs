@@ -1,0 +1,140 @@
+//! Kafka as a hub, on librdkafka.
+//!
+//! - Each publisher and each subscriber is a client of librdkafka with one thread of ours that serves its events.
+//!   What is asked (topics, lag, [`check`](Hub::check)) shares one more client, made when first needed.
+//! - librdkafka writes nothing to stderr: its log lines go to [`Callbacks::log`], without the secrets of the settings.
+//! - Nothing of it may be used in a forked child: make a new [`Kafka`] there. Dropping the parent's in a child is safe
+//!   and does nothing.
+
+mod admin;
+mod assign;
+mod client;
+mod consume;
+mod discovery;
+mod errors;
+mod logs;
+pub mod mock;
+mod native;
+mod oauth;
+mod partitions;
+mod produce;
+mod publisher;
+mod rebalance;
+mod shared;
+mod statistics;
+mod subscriber;
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+pub use oauth::{Token, TokenCallback};
+pub use shared::{Callbacks, LogCallback, LogLevel};
+
+use crate::error::{Error, Kind, Result};
+use crate::hub::{Admin, Deliveries, Hub, Lag, NewTopic, Publisher, Subscriber, Subscription, Topic};
+use crate::settings::{Address, Settings};
+use client::{Client, Duty, NoDuty};
+use native::Use;
+
+/// A Kafka cluster.
+pub struct Kafka {
+    settings: Settings,
+    brokers: String,
+    callbacks: Callbacks,
+    /// Asks; made when first needed.
+    asking: Mutex<Option<Arc<Client>>>,
+    this: Weak<Self>,
+}
+
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kafka").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Kafka {
+    /// The cluster of `settings`. Nothing is connected yet: see [`check`](Hub::check).
+    pub fn open(settings: &Settings, callbacks: Callbacks) -> Result<Arc<Self>> {
+        let Address::Kafka(brokers) = &settings.address else {
+            return Err(Error::new(Kind::Config, "embedded:PATH is no Kafka cluster"));
+        };
+        let (settings, brokers) = (settings.clone(), brokers.clone());
+        Ok(Arc::new_cyclic(|this| Self { settings, brokers, callbacks, asking: Mutex::new(None), this: this.clone() }))
+    }
+
+    fn client(&self, purpose: Use, more: &[(&str, &str)], duty: Box<dyn Duty>) -> Result<Client> {
+        Client::start(purpose, &self.settings, &self.brokers, more, &self.callbacks, duty)
+    }
+
+    fn asking(&self) -> Result<Arc<Client>> {
+        let mut asking = self.asking.lock();
+        if let Some(client) = &*asking {
+            return Ok(client.clone());
+        }
+        // Figures of a client that only asks are of no use to anybody.
+        let client = Arc::new(self.client(Use::Admin, &[("statistics.interval.ms", "0")], Box::new(NoDuty))?);
+        *asking = Some(client.clone());
+        Ok(client)
+    }
+
+    fn this(&self) -> Result<Arc<Self>> {
+        self.this.upgrade().ok_or_else(|| Error::new(Kind::Closed, "the hub is closed"))
+    }
+}
+
+impl Hub for Kafka {
+    fn publisher(&self, deliveries: Arc<dyn Deliveries>) -> Result<Box<dyn Publisher>> {
+        Ok(Box::new(publisher::KafkaPublisher::new(self.this()?, deliveries)?))
+    }
+
+    fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Subscriber>> {
+        Ok(Box::new(subscriber::KafkaSubscriber::new(self, subscription)?))
+    }
+
+    /// Returns before `patience` is over if waiting is of no use: a wrong password, a certificate that is refused.
+    fn check(&self, patience: Duration) -> Result<()> {
+        let client = self.asking()?;
+        let (handle, shared) = (client.handle(), client.shared());
+        let end = Instant::now() + patience;
+        let mut slice = Duration::from_millis(250);
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let Err(code) = admin::ping(handle, slice.min(left)) else {
+                shared.is_well();
+                return Ok(());
+            };
+            let (known, _) = shared.reason((code, ""));
+            if left <= slice || errors::hopeless(known) {
+                let otherwise = if code == errors::TIMED_OUT { "no answer" } else { "no broker answers" };
+                return Err(shared.unreachable((code, &format!("{otherwise} within {patience:?}"))));
+            }
+            // Longer each time, so that a slow network gets its answer through too.
+            slice *= 2;
+        }
+    }
+}
+
+impl Admin for Kafka {
+    fn create_topic(&self, topic: &NewTopic, patience: Duration) -> Result<()> {
+        admin::create_topic(self.asking()?.handle(), topic, patience)
+    }
+
+    fn delete_topic(&self, name: &str, patience: Duration) -> Result<()> {
+        admin::delete_topic(self.asking()?.handle(), name, patience)
+    }
+
+    fn topics(&self, name: Option<&str>, patience: Duration) -> Result<Vec<Topic>> {
+        admin::topics(self.asking()?.handle(), name, patience)
+    }
+
+    fn lag(&self, group: &str, patience: Duration) -> Result<Vec<Lag>> {
+        admin::lag(self.asking()?.handle(), group, patience)
+    }
+
+    fn groups(&self, patience: Duration) -> Result<Vec<String>> {
+        admin::groups(self.asking()?.handle(), patience)
+    }
+}

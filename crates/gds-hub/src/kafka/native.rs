@@ -1,0 +1,386 @@
+//! librdkafka's handle, its queues and lists, each with the rules of its life built in.
+//!
+//! Nothing here may be used in a forked child: librdkafka's threads are not in it, and its locks may be held for ever.
+//! The one exception is dropping, which does nothing there: what belongs to the parent is left as it is.
+#![allow(unsafe_code)] // each block says why it is sound
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::fmt;
+use std::ptr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka_sys as sys;
+
+use super::errors;
+use super::shared::Shared;
+use crate::error::{Error, Kind, Result};
+use crate::settings::{Settings, is_secret};
+
+/// What a handle is made for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Use {
+    Publish,
+    Subscribe,
+    /// Asking only.
+    Admin,
+}
+
+/// Milliseconds as librdkafka takes them.
+pub(super) fn millis(patience: Duration) -> c_int {
+    c_int::try_from(patience.as_millis()).unwrap_or(c_int::MAX)
+}
+
+/// Text for librdkafka; one with a NUL is the caller's mistake.
+pub(super) fn c_text(text: &str, what: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| Error::new(Kind::Message, format!("{what} {text:?} holds a NUL character")))
+}
+
+/// A copy of librdkafka's text.
+///
+/// # Safety
+/// `text` is null, or ends in NUL and lives for the call.
+pub(super) unsafe fn owned_text(text: *const c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: not null; the rest is the caller's promise.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}
+
+/// A client of librdkafka. Destroyed with its last owner, which waits for its threads.
+pub(super) struct Handle {
+    rk: *mut sys::rd_kafka_t,
+    owner: u32,
+    /// librdkafka's callbacks have its address; so it is dropped after `rk`.
+    shared: Arc<Shared>,
+}
+
+// SAFETY: librdkafka's functions may be called on one handle from all threads at once.
+unsafe impl Send for Handle {}
+// SAFETY: as above.
+unsafe impl Sync for Handle {}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    /// A client with `settings`, some keys of which may be replaced by `more`.
+    pub(super) fn new(
+        purpose: Use,
+        settings: &Settings,
+        brokers: &str,
+        more: &[(&str, &str)],
+        shared: &Arc<Shared>,
+    ) -> Result<Arc<Self>> {
+        let conf = Conf::new();
+        let given = settings.client.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let given = given.filter(|(key, _)| fits(purpose, key) && more.iter().all(|(own, _)| own != key));
+        for (key, value) in
+            given.chain([("bootstrap.servers", brokers), ("log.queue", "true")]).chain(more.iter().copied())
+        {
+            conf.set(key, value)?;
+        }
+        let events = sys::RD_KAFKA_EVENT_DR
+            | sys::RD_KAFKA_EVENT_ERROR
+            | sys::RD_KAFKA_EVENT_LOG
+            | sys::RD_KAFKA_EVENT_STATS
+            | sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH;
+        let verify = settings.client.get("enable.ssl.certificate.verification").is_none_or(|value| value != "false");
+        // SAFETY: the configuration is ours; the callbacks have the signatures librdkafka asks for and live for ever;
+        // `shared` is owned by the handle until after `rd_kafka_destroy`, so its address is valid in every callback.
+        unsafe {
+            sys::rd_kafka_conf_set_events(conf.0, events);
+            sys::rd_kafka_conf_set_log_cb(conf.0, Some(no_log));
+            sys::rd_kafka_conf_set_opaque(conf.0, Arc::as_ptr(shared).cast_mut().cast());
+            if verify {
+                sys::rd_kafka_conf_set_ssl_cert_verify_cb(conf.0, Some(verify_certificate));
+            }
+            if purpose == Use::Subscribe {
+                sys::rd_kafka_conf_set_rebalance_cb(conf.0, Some(super::rebalance::rebalanced));
+            }
+        }
+        let kind = match purpose {
+            Use::Subscribe => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
+            Use::Publish | Use::Admin => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
+        };
+        let mut text = [0 as c_char; 512];
+        // SAFETY: the configuration is ours and, if the call succeeds, librdkafka's from then on; at most the length
+        // of `text` is written, NUL included.
+        let rk = unsafe { sys::rd_kafka_new(kind, conf.0, text.as_mut_ptr(), text.len()) };
+        if rk.is_null() {
+            // SAFETY: librdkafka ended the text with NUL.
+            let text = shared.scrubbed(&unsafe { owned_text(text.as_ptr()) });
+            return Err(Error::new(Kind::Config, format!("the settings do not make a Kafka client: {text}")));
+        }
+        conf.given_away();
+        // SAFETY: a fresh handle; no queue given means its main one.
+        unsafe { sys::rd_kafka_set_log_queue(rk, ptr::null_mut()) };
+        Ok(Arc::new(Self { rk, owner: std::process::id(), shared: shared.clone() }))
+    }
+
+    /// For calls of librdkafka, while the handle is borrowed.
+    pub(super) fn raw(&self) -> *mut sys::rd_kafka_t {
+        self.rk
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Whether this is the process that made it.
+    pub(super) fn ours(&self) -> bool {
+        self.owner == std::process::id()
+    }
+
+    /// The queue of events: outcomes, errors, logs, statistics, tokens.
+    pub(super) fn events(self: &Arc<Self>) -> Queue {
+        // SAFETY: the handle is alive; the reference returned is ours.
+        Queue { queue: unsafe { sys::rd_kafka_queue_get_main(self.rk) }, handle: self.clone() }
+    }
+
+    /// The queue of messages of a consumer; none if this is none.
+    pub(super) fn messages(self: &Arc<Self>) -> Option<Queue> {
+        // SAFETY: the handle is alive; the reference returned, if any, is ours.
+        let queue = unsafe { sys::rd_kafka_queue_get_consumer(self.rk) };
+        (!queue.is_null()).then(|| Queue { queue, handle: self.clone() })
+    }
+
+    /// A queue for the answer to one request.
+    pub(super) fn queue(self: &Arc<Self>) -> Queue {
+        // SAFETY: the handle is alive; the reference returned is ours.
+        Queue { queue: unsafe { sys::rd_kafka_queue_new(self.rk) }, handle: self.clone() }
+    }
+
+    /// What ended this client, if something did: librdkafka's number and words.
+    pub(super) fn fatal_error(&self) -> Option<Error> {
+        let mut text = [0 as c_char; 512];
+        // SAFETY: the handle is alive; at most the length of `text` is written, NUL included.
+        let code = unsafe { sys::rd_kafka_fatal_error(self.rk, text.as_mut_ptr(), text.len()) } as i32;
+        // SAFETY: librdkafka ended the text with NUL, or did not touch the zeros.
+        let text = unsafe { owned_text(text.as_ptr()) };
+        (code != 0).then(|| errors::fatal(code, &self.shared.scrubbed(&text)))
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.ours() {
+            // SAFETY: the last owner, so nothing refers to it any more; queues and topics own the handle too.
+            unsafe { sys::rd_kafka_destroy_flags(self.rk, sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) };
+        }
+    }
+}
+
+/// Keys that are of no use for the purpose; librdkafka would log a warning for each.
+fn fits(purpose: Use, key: &str) -> bool {
+    const SENDING: &[&str] = &[
+        "acks",
+        "batch.num.messages",
+        "batch.size",
+        "compression.level",
+        "compression.type",
+        "enable.idempotence",
+        "linger.ms",
+        "message.timeout.ms",
+        "partitioner",
+        "queue.buffering.max.kbytes",
+        "queue.buffering.max.messages",
+        "request.timeout.ms",
+        "retries",
+        "sticky.partitioning.linger.ms",
+    ];
+    const READING: &[&str] = &[
+        "check.crcs",
+        "fetch.max.bytes",
+        "fetch.min.bytes",
+        "fetch.queue.backoff.ms",
+        "fetch.wait.max.ms",
+        "group.instance.id",
+        "heartbeat.interval.ms",
+        "isolation.level",
+        "max.partition.fetch.bytes",
+        "max.poll.interval.ms",
+        "partition.assignment.strategy",
+        "queued.max.messages.kbytes",
+        "queued.min.messages",
+        "session.timeout.ms",
+    ];
+    match purpose {
+        Use::Publish => !READING.contains(&key),
+        Use::Subscribe => !SENDING.contains(&key),
+        Use::Admin => !READING.contains(&key) && !SENDING.contains(&key),
+    }
+}
+
+struct Conf(*mut sys::rd_kafka_conf_t);
+
+impl Conf {
+    fn new() -> Self {
+        // SAFETY: takes nothing; aborts rather than returns null.
+        Self(unsafe { sys::rd_kafka_conf_new() })
+    }
+
+    fn set(&self, key: &str, value: &str) -> Result<()> {
+        let refused = |why: &str| {
+            let value = if is_secret(key) { "(secret)" } else { value };
+            Error::new(Kind::Config, format!("librdkafka does not take {key}={value}: {why}"))
+        };
+        let (Ok(name), Ok(given)) = (CString::new(key), CString::new(value)) else {
+            return Err(refused("it holds a NUL character"));
+        };
+        let mut text = [0 as c_char; 512];
+        // SAFETY: the configuration is alive; both texts end in NUL and are copied; at most the length of `text` is
+        // written, NUL included.
+        let result =
+            unsafe { sys::rd_kafka_conf_set(self.0, name.as_ptr(), given.as_ptr(), text.as_mut_ptr(), text.len()) };
+        if result == sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK {
+            return Ok(());
+        }
+        // SAFETY: librdkafka ended the text with NUL.
+        let text = unsafe { owned_text(text.as_ptr()) };
+        Err(refused(if is_secret(key) { "it is not valid" } else { &text }))
+    }
+
+    /// Another owns it now.
+    fn given_away(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Conf {
+    fn drop(&mut self) {
+        // SAFETY: ours, and given to no one; destroyed once.
+        unsafe { sys::rd_kafka_conf_destroy(self.0) }
+    }
+}
+
+/// What comes before there is a queue for log lines; nothing of ours goes to stderr.
+unsafe extern "C" fn no_log(_: *const sys::rd_kafka_t, _: c_int, _: *const c_char, _: *const c_char) {}
+
+/// Decides as OpenSSL did, and remembers its reason, which librdkafka would not tell.
+unsafe extern "C" fn verify_certificate(
+    _: *mut sys::rd_kafka_t,
+    _: *const c_char,
+    _: i32,
+    error: *mut c_int,
+    _: c_int,
+    _: *const c_char,
+    _: usize,
+    text: *mut c_char,
+    size: usize,
+    opaque: *mut c_void,
+) -> c_int {
+    // SAFETY: librdkafka gives the address of a number of its own.
+    let code = unsafe { *error };
+    if code == 0 {
+        return 1;
+    }
+    let reason = errors::certificate_error(code);
+    // SAFETY: the opaque is the `Shared` that the handle owns until it is destroyed.
+    unsafe { &*opaque.cast::<Shared>() }.certificate_refused(&reason);
+    if size > 0 {
+        let length = reason.len().min(size - 1);
+        // SAFETY: librdkafka's buffer has `size` bytes, and length + 1 is no more.
+        unsafe {
+            ptr::copy_nonoverlapping(reason.as_ptr().cast::<c_char>(), text, length);
+            *text.add(length) = 0;
+        }
+    }
+    0
+}
+
+/// A queue of librdkafka; it keeps the handle alive.
+pub(super) struct Queue {
+    queue: *mut sys::rd_kafka_queue_t,
+    handle: Arc<Handle>,
+}
+
+// SAFETY: queues may be used from all threads at once.
+unsafe impl Send for Queue {}
+// SAFETY: as above.
+unsafe impl Sync for Queue {}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").finish_non_exhaustive()
+    }
+}
+
+impl Queue {
+    pub(super) fn raw(&self) -> *mut sys::rd_kafka_queue_t {
+        self.queue
+    }
+
+    pub(super) fn handle(&self) -> &Arc<Handle> {
+        &self.handle
+    }
+
+    /// The next event, if one comes within `patience`.
+    pub(super) fn poll(&self, patience: Duration) -> Option<Event> {
+        // SAFETY: the queue is alive; the event returned, if any, is ours.
+        let event = unsafe { sys::rd_kafka_queue_poll(self.queue, millis(patience)) };
+        (!event.is_null()).then(|| Event { event, handle: self.handle.clone() })
+    }
+
+    /// Ends the wait of another thread in [`poll`](Self::poll).
+    pub(super) fn wake(&self) {
+        // SAFETY: the queue is alive.
+        unsafe { sys::rd_kafka_queue_yield(self.queue) }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        if self.handle.ours() {
+            // SAFETY: our reference, given back once, while the handle is alive.
+            unsafe { sys::rd_kafka_queue_destroy(self.queue) }
+        }
+    }
+}
+
+/// Something that librdkafka tells.
+pub(super) struct Event {
+    event: *mut sys::rd_kafka_event_t,
+    handle: Arc<Handle>,
+}
+
+impl Event {
+    pub(super) fn raw(&self) -> *mut sys::rd_kafka_event_t {
+        self.event
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+
+    pub(super) fn kind(&self) -> i32 {
+        // SAFETY: the event is alive.
+        unsafe { sys::rd_kafka_event_type(self.event) }
+    }
+
+    /// librdkafka's number of what went wrong, 0 for nothing.
+    pub(super) fn code(&self) -> i32 {
+        // SAFETY: the event is alive.
+        unsafe { sys::rd_kafka_event_error(self.event) as i32 }
+    }
+
+    /// librdkafka's words for it, without secrets.
+    pub(super) fn text(&self) -> String {
+        // SAFETY: the event is alive, and so is its text, which ends in NUL.
+        let text = unsafe { owned_text(sys::rd_kafka_event_error_string(self.event)) };
+        self.handle.shared.scrubbed(&text)
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        if self.handle.ours() {
+            // SAFETY: ours, and destroyed once, while the handle is alive.
+            unsafe { sys::rd_kafka_event_destroy(self.event) }
+        }
+    }
+}

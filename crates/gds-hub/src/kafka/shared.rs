@@ -1,0 +1,151 @@
+//! What the threads and callbacks of one client share: where to log, what went wrong last, the latest figures.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use super::errors;
+use super::oauth::TokenCallback;
+use super::rebalance::Rebalance;
+use crate::error::Error;
+use crate::settings::{Settings, is_secret};
+
+/// How loud a log line of librdkafka is; syslog's levels, the rare ones put together.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum LogLevel {
+    /// syslog 7.
+    Debug,
+    /// syslog 5 and 6.
+    Info,
+    /// syslog 4.
+    Warning,
+    /// syslog 3.
+    Error,
+    /// syslog 0 to 2.
+    Critical,
+}
+
+impl LogLevel {
+    pub(super) fn of_syslog(level: i32) -> Self {
+        match level {
+            ..=2 => Self::Critical,
+            3 => Self::Error,
+            4 => Self::Warning,
+            5 | 6 => Self::Info,
+            _ => Self::Debug,
+        }
+    }
+}
+
+/// Told of each log line: its level, librdkafka's name of the facility, the text. Called by a thread of the client.
+pub type LogCallback = Arc<dyn Fn(LogLevel, &str, &str) + Send + Sync>;
+
+/// What a client asks of the program. None of these may wait long: other events wait behind them.
+#[derive(Clone, Default)]
+pub struct Callbacks {
+    /// Where librdkafka's log lines go; without one they are dropped. No secret of the settings is in them.
+    pub log: Option<LogCallback>,
+    /// Asked for a token when one is needed, with SASL OAUTHBEARER.
+    pub token: Option<TokenCallback>,
+}
+
+impl fmt::Debug for Callbacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Callbacks").field("log", &self.log.is_some()).field("token", &self.token.is_some()).finish()
+    }
+}
+
+/// Shared by the handle, its callbacks and the thread of its events.
+pub(super) struct Shared {
+    pub(super) callbacks: Callbacks,
+    pub(super) brokers: String,
+    secrets: Vec<String>,
+    trouble: Mutex<Trouble>,
+    troubled: AtomicBool,
+    statistics: Mutex<BTreeMap<String, f64>>,
+    pub(super) rebalance: Mutex<Rebalance>,
+}
+
+#[derive(Default)]
+struct Trouble {
+    last: Option<(i32, String)>,
+    certificate: Option<String>,
+}
+
+impl Shared {
+    pub(super) fn new(settings: &Settings, brokers: &str, callbacks: &Callbacks) -> Arc<Self> {
+        // Shorter ones would tear common words apart, and are no secrets.
+        let secrets = settings.client.iter().filter(|(key, value)| is_secret(key) && value.len() >= 4);
+        Arc::new(Self {
+            callbacks: callbacks.clone(),
+            brokers: brokers.to_owned(),
+            secrets: secrets.map(|(_, value)| value.clone()).collect(),
+            trouble: Mutex::default(),
+            troubled: AtomicBool::new(false),
+            statistics: Mutex::default(),
+            rebalance: Mutex::default(),
+        })
+    }
+
+    /// The text without the secrets of the settings.
+    pub(super) fn scrubbed(&self, text: &str) -> String {
+        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
+
+    pub(super) fn log(&self, level: LogLevel, facility: &str, text: &str) {
+        if let Some(log) = &self.callbacks.log {
+            log(level, facility, &self.scrubbed(text));
+        }
+    }
+
+    /// Remembers what went wrong with a broker. That all are down says less than why the last one is.
+    pub(super) fn went_wrong(&self, code: i32, text: &str) {
+        let mut trouble = self.trouble.lock();
+        if code == errors::ALL_BROKERS_DOWN && trouble.last.is_some() {
+            return;
+        }
+        trouble.last = Some((code, text.to_owned()));
+        self.troubled.store(true, Ordering::Release);
+    }
+
+    pub(super) fn certificate_refused(&self, reason: &str) {
+        self.trouble.lock().certificate = Some(reason.to_owned());
+    }
+
+    /// The brokers answer: what was wrong is over.
+    pub(super) fn is_well(&self) {
+        if self.troubled.swap(false, Ordering::AcqRel) {
+            *self.trouble.lock() = Trouble::default();
+        }
+    }
+
+    /// Why the brokers cannot be reached, as far as is known; `otherwise` if nothing is.
+    pub(super) fn reason(&self, otherwise: (i32, &str)) -> (i32, String) {
+        let trouble = self.trouble.lock();
+        let (code, text) = trouble.last.as_ref().map_or(otherwise, |(code, text)| (*code, text.as_str()));
+        let text = errors::shortened(text);
+        match &trouble.certificate {
+            Some(reason) if text.contains("certificate verify failed") => {
+                (code, format!("the broker's certificate is refused: {reason}"))
+            }
+            _ => (code, text.to_owned()),
+        }
+    }
+
+    /// That reason as an error.
+    pub(super) fn unreachable(&self, otherwise: (i32, &str)) -> Error {
+        let (code, reason) = self.reason(otherwise);
+        errors::unreachable(&self.brokers, code, &reason)
+    }
+
+    pub(super) fn keep_statistics(&self, figures: BTreeMap<String, f64>) {
+        *self.statistics.lock() = figures;
+    }
+
+    pub(super) fn statistics(&self) -> BTreeMap<String, f64> {
+        self.statistics.lock().clone()
+    }
+}

@@ -1,0 +1,157 @@
+//! librdkafka's statistics as figures with names.
+#![allow(unsafe_code)] // each block says why it is sound
+
+use std::collections::BTreeMap;
+
+use rdkafka_sys as sys;
+use serde::Deserialize;
+
+use super::native::{Event, owned_text};
+use super::shared::Shared;
+
+/// What is used of librdkafka's STATISTICS.md; times there are in microseconds.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Statistics {
+    msg_cnt: f64,
+    msg_size: f64,
+    msg_max: f64,
+    txmsgs: f64,
+    rxmsgs: f64,
+    tx_bytes: f64,
+    rx_bytes: f64,
+    brokers: BTreeMap<String, Broker>,
+    topics: BTreeMap<String, Topic>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Broker {
+    nodeid: i64,
+    state: String,
+    outbuf_msg_cnt: f64,
+    waitresp_cnt: f64,
+    waitresp_msg_cnt: f64,
+    txretries: f64,
+    txerrs: f64,
+    req_timeouts: f64,
+    connects: f64,
+    rtt: Window,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Window {
+    avg: f64,
+    p99: f64,
+    cnt: f64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Topic {
+    partitions: BTreeMap<String, Partition>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+struct Partition {
+    consumer_lag: f64,
+}
+
+impl Default for Partition {
+    fn default() -> Self {
+        Self { consumer_lag: -1.0 }
+    }
+}
+
+/// Keeps the figures of a statistics event.
+pub(super) fn keep(event: &Event, shared: &Shared) {
+    // SAFETY: the event is alive, and so is its text, which ends in NUL.
+    let text = unsafe { owned_text(sys::rd_kafka_event_stats(event.raw())) };
+    if let Some(figures) = read(&text) {
+        shared.keep_statistics(figures);
+    }
+}
+
+/// The figures, by name; none if the text is not librdkafka's.
+///
+/// `queue_messages`, `queue_bytes`, `queue_max_messages`: what waits here; `in_flight_requests`, `in_flight_messages`:
+/// what waits for an answer; `rtt_avg_seconds`, `rtt_p99_seconds`: the slowest broker's; `retries_total`,
+/// `errors_total`, `request_timeouts_total`, `connects_total`, `sent_messages_total`, `sent_bytes_total`,
+/// `received_messages_total`, `received_bytes_total`; `brokers_up`; `consumer_lag.{topic}.{partition}`.
+fn read(text: &str) -> Option<BTreeMap<String, f64>> {
+    let given: Statistics = serde_json::from_str(text).ok()?;
+    // Brokers of the bootstrap list have no number, and appear again under the one they turn out to have.
+    let sum = |figure: fn(&Broker) -> f64| given.brokers.values().map(figure).sum::<f64>();
+    let slowest = |figure: fn(&Window) -> f64| {
+        given
+            .brokers
+            .values()
+            .filter(|broker| broker.rtt.cnt > 0.0)
+            .map(|broker| figure(&broker.rtt))
+            .fold(0.0, f64::max)
+    };
+    let up = given.brokers.values().filter(|broker| broker.nodeid >= 0 && broker.state == "UP").count();
+    let mut figures: BTreeMap<String, f64> = [
+        ("queue_messages", given.msg_cnt),
+        ("queue_bytes", given.msg_size),
+        ("queue_max_messages", given.msg_max),
+        ("in_flight_requests", sum(|broker| broker.waitresp_cnt)),
+        ("in_flight_messages", sum(|broker| broker.waitresp_msg_cnt + broker.outbuf_msg_cnt)),
+        ("rtt_avg_seconds", slowest(|rtt| rtt.avg) / 1e6),
+        ("rtt_p99_seconds", slowest(|rtt| rtt.p99) / 1e6),
+        ("retries_total", sum(|broker| broker.txretries)),
+        ("errors_total", sum(|broker| broker.txerrs)),
+        ("request_timeouts_total", sum(|broker| broker.req_timeouts)),
+        ("connects_total", sum(|broker| broker.connects)),
+        ("sent_messages_total", given.txmsgs),
+        ("sent_bytes_total", given.tx_bytes),
+        ("received_messages_total", given.rxmsgs),
+        ("received_bytes_total", given.rx_bytes),
+        ("brokers_up", up as f64),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect();
+    for (topic, partitions) in &given.topics {
+        for (partition, figure) in &partitions.partitions {
+            // librdkafka's -1 is "not known"; its partition -1 is where records wait for a partition.
+            if figure.consumer_lag >= 0.0 && partition != "-1" {
+                figures.insert(format!("consumer_lag.{topic}.{partition}"), figure.consumer_lag);
+            }
+        }
+    }
+    Some(figures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_read_and_the_rest_is_left() {
+        let figures = read(
+            r#"{"name":"x","msg_cnt":3,"msg_size":300,"tx_bytes":10,"brokers":{
+                "a/bootstrap":{"nodeid":-1,"state":"UP","txretries":1},
+                "a/1":{"nodeid":1,"state":"UP","txretries":2,"rtt":{"avg":1500,"p99":9000,"cnt":4,"hdrsize":1}},
+                "b/2":{"nodeid":2,"state":"DOWN","rtt":{"avg":99999,"p99":99999,"cnt":0}}},
+               "topics":{"t":{"partitions":{"0":{"consumer_lag":7},"1":{"consumer_lag":-1},"-1":{"consumer_lag":5}}}}}"#,
+        )
+        .expect("statistics");
+        for (name, value) in [
+            ("queue_messages", 3.0),
+            ("queue_bytes", 300.0),
+            ("retries_total", 3.0),
+            ("rtt_avg_seconds", 0.0015),
+            ("rtt_p99_seconds", 0.009),
+            ("brokers_up", 1.0),
+            ("sent_bytes_total", 10.0),
+            ("consumer_lag.t.0", 7.0),
+        ] {
+            assert!((figures[name] - value).abs() < 1e-12, "{name}: {}", figures[name]);
+        }
+        assert_eq!(figures.keys().filter(|name| name.starts_with("consumer_lag")).count(), 1);
+        assert!(read("{").is_none());
+    }
+}

@@ -1,0 +1,814 @@
+//! `KafkaConsumerClient`: messages become dicts, and places are committed once the program has finished with them.
+//!
+//! Messages are fetched in batches with the interpreter released, and made into objects one at a time. A place is
+//! *given* when its message was handed out, and *finished* when the program asked for what comes after it; finished
+//! places are passed to the hub's side before a fetch, which commits them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use gds_hub::producer::dead_letter::{self, Death};
+use gds_hub::producer::{Producer, ProducerOptions, Reported, Reporter, Sent};
+use gds_hub::settings::{Role, Settings};
+use gds_hub::{Batch, Error, Hub, Kind, Lag, Message, Position, Record, Subscriber, Subscription};
+use gds_process::fork;
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+
+use super::admin::Lag as LagDict;
+use super::errors::to_python;
+use super::{hub, settings};
+use crate::json::read::Session;
+use crate::{exit, runtime};
+
+/// How long a wait may keep Ctrl-C from being seen, and another thread from its turn.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// Finished places are passed on no more often than this, and no less often than `auto_commit_interval_ms`.
+const PASS_ON: Duration = Duration::from_millis(250);
+
+/// How long a dead letter may take: what it is the letter of is not finished before.
+const LETTER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long questions wait for an answer.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+
+type Place = (Arc<str>, i32);
+
+/// What becomes of values that cannot be parsed.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum OnError {
+    Raise,
+    Skip,
+    DeadLetter,
+}
+
+struct Opened {
+    settings: Settings,
+    hub: Arc<dyn Hub>,
+    value_deserializer: Option<Py<PyAny>>,
+    key_deserializer: Option<Py<PyAny>>,
+    on_error: OnError,
+    grouped: bool,
+    report: Option<Py<PyAny>>,
+    generation: u32,
+    state: Arc<Mutex<State>>,
+    counts: Arc<Counts>,
+}
+
+struct State {
+    /// None once it is closed.
+    subscriber: Option<Box<dyn Subscriber>>,
+    batch: Batch,
+    next: usize,
+    /// Partitions whose messages in the batch are not to be given out any more.
+    gone: HashSet<Place>,
+    /// The message at hand, and the offset after it.
+    at_hand: Option<(Place, i64)>,
+    given: HashMap<Place, i64>,
+    finished: HashMap<Place, i64>,
+    passed_on: Instant,
+    letters: Option<Producer<()>>,
+}
+
+#[derive(Default)]
+struct Counts {
+    given: AtomicU64,
+    unparsed: AtomicU64,
+    skipped: AtomicU64,
+    dead_lettered: AtomicU64,
+    revoked: AtomicU64,
+}
+
+/// Native side of `gds_kafka.KafkaConsumerClient`.
+#[pyclass(frozen, subclass, weakref, module = "gds_native._lib")]
+pub(crate) struct ConsumerCore {
+    opened: OnceLock<Opened>,
+    closed: AtomicBool,
+    /// Whether a thread is waiting for messages.
+    reading: AtomicBool,
+    /// Places told by `_handled`, which must not wait for a fetch under way.
+    handled: Mutex<HashMap<Place, i64>>,
+}
+
+/// Nobody waits for the outcome of a dead letter but the one who asks for the counts.
+#[derive(Debug)]
+struct Unasked;
+
+impl Reporter<()> for Unasked {
+    fn report(&self, _: Vec<Reported<()>>) {}
+}
+
+/// What came of trying to give out the next message.
+enum Next<'py> {
+    Message(Bound<'py, PyDict>),
+    /// The batch is used up.
+    Empty,
+}
+
+impl State {
+    fn subscriber(&mut self) -> Result<&mut Box<dyn Subscriber>, Error> {
+        self.subscriber.as_mut().ok_or_else(closed)
+    }
+
+    /// The program asked for more: it has finished with what it had.
+    fn finish(&mut self) {
+        if let Some((place, offset)) = self.at_hand.take() {
+            self.finished.insert(place, offset);
+        }
+    }
+
+    /// Leaves to others what is no longer this member's.
+    fn drop_revoked(&mut self, counts: &Counts) {
+        let Some(subscriber) = &mut self.subscriber else { return };
+        for place in subscriber.revoked() {
+            counts.revoked.fetch_add(1, Ordering::Relaxed);
+            self.finished.remove(&place);
+            self.given.remove(&place);
+            if self.at_hand.as_ref().is_some_and(|(at_hand, _)| *at_hand == place) {
+                self.at_hand = None;
+            }
+            self.gone.insert(place);
+        }
+    }
+
+    /// Has finished places committed soon.
+    fn pass_on(&mut self) -> Result<(), Error> {
+        if self.finished.is_empty() {
+            return Ok(());
+        }
+        self.passed_on = Instant::now();
+        let places = positions(self.finished.drain());
+        match self.subscriber()?.commit(&places, false) {
+            // It was another member's by then, which begins where this one had committed.
+            Err(error) if error.retriable => Ok(()),
+            done => done,
+        }
+    }
+
+    fn fetch(&mut self, opened: &Opened, max: usize, patience: Duration) -> Result<(), Error> {
+        let every = opened.settings.consumer.auto_commit_interval.min(PASS_ON);
+        if opened.grouped && opened.settings.consumer.auto_commit && self.passed_on.elapsed() >= every {
+            self.pass_on()?;
+        }
+        self.batch.clear();
+        self.next = 0;
+        self.gone.clear();
+        let Some(subscriber) = &mut self.subscriber else { return Err(closed()) };
+        let polled = subscriber.poll(&mut self.batch, max, patience);
+        self.drop_revoked(&opened.counts);
+        // What came with the fetch in which a partition went away was fetched for its next owner.
+        polled
+    }
+}
+
+fn closed() -> Error {
+    Error::new(Kind::Closed, "the consumer is closed; make another one")
+}
+
+fn positions(places: impl IntoIterator<Item = (Place, i64)>) -> Vec<Position> {
+    places.into_iter().map(|((topic, partition), offset)| Position { topic, partition, offset }).collect()
+}
+
+impl ConsumerCore {
+    fn opened(&self, py: Python<'_>) -> PyResult<&Opened> {
+        let Some(opened) = self.opened.get() else {
+            let message = "the consumer is not open: its __init__ was not called; call super().__init__() first";
+            return Err(to_python(py, &Error::new(Kind::Closed, message)));
+        };
+        if opened.generation != fork::generation() {
+            let message =
+                "this consumer was made in another process, of which this one is a fork; make one in this process";
+            return Err(to_python(py, &Error::new(Kind::Closed, message)));
+        }
+        Ok(opened)
+    }
+
+    /// Runs `call` on the state with the interpreter released; waits for a fetch of another thread.
+    fn with_state<R: Send>(
+        &self,
+        py: Python<'_>,
+        call: impl FnOnce(&mut State) -> Result<R, Error> + Send,
+    ) -> PyResult<R> {
+        let state = &self.opened(py)?.state;
+        let mut call = Some(call);
+        loop {
+            let done = py.detach(|| {
+                let mut state = state.try_lock_for(SLICE)?;
+                call.take().map(|call| call(&mut state))
+            });
+            match done {
+                Some(result) => return result.map_err(|error| to_python(py, &error)),
+                None => py.check_signals()?,
+            }
+        }
+    }
+
+    /// Runs `call` on the state with the interpreter held; waits for others without it.
+    fn with_python<R>(&self, py: Python<'_>, call: impl FnOnce(&Opened, &mut State) -> PyResult<R>) -> PyResult<R> {
+        let opened = self.opened(py)?;
+        loop {
+            if let Some(mut state) = opened.state.try_lock() {
+                return call(opened, &mut state);
+            }
+            // Only to wait: the lock is taken again with the interpreter.
+            py.detach(|| drop(opened.state.try_lock_for(SLICE)));
+            py.check_signals()?;
+        }
+    }
+
+    /// Makes the next message of the batch into a dict.
+    fn next_message<'py>(
+        &self,
+        py: Python<'py>,
+        opened: &Opened,
+        state: &mut State,
+        session: &mut Session,
+    ) -> PyResult<Next<'py>> {
+        loop {
+            let Some(message) = state.batch.get(state.next) else { return Ok(Next::Empty) };
+            state.next += 1;
+            let place: Place = (Arc::clone(message.topic), message.partition);
+            if !state.gone.is_empty() && state.gone.contains(&place) {
+                continue;
+            }
+            let after = message.offset + 1;
+            match dict(py, opened, session, &message) {
+                Ok(made) => {
+                    opened.counts.given.fetch_add(1, Ordering::Relaxed);
+                    state.at_hand = Some((place, after));
+                    return Ok(Next::Message(made));
+                }
+                Err(Unparsed::Raised(error)) => return Err(error),
+                Err(Unparsed::Value(error, cause)) => {
+                    opened.counts.unparsed.fetch_add(1, Ordering::Relaxed);
+                    match opened.on_error {
+                        OnError::Raise => {
+                            let raised = unparsed(py, &error, &message, cause)?;
+                            state.at_hand = Some((place, after));
+                            return Err(raised);
+                        }
+                        OnError::Skip => {
+                            opened.counts.skipped.fetch_add(1, Ordering::Relaxed);
+                        }
+                        OnError::DeadLetter => {
+                            let index = state.next - 1;
+                            if let Err(failed) = bury(py, opened, state, index, &error) {
+                                state.next = index; // it is tried again
+                                return Err(failed);
+                            }
+                            opened.counts.dead_lettered.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                    // Unless the message before it, of the same list, is still at hand.
+                    state.finish();
+                    state.at_hand = Some((place, after));
+                }
+            }
+        }
+    }
+
+    /// Fetches until there is something, or the time is over; false if there will be nothing any more.
+    fn fetch(&self, py: Python<'_>, opened: &Opened, max: usize, deadline: Option<Instant>) -> PyResult<bool> {
+        loop {
+            if self.closed.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            let handled = std::mem::take(&mut *self.handled.lock());
+            let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()));
+            let some = self.with_state(py, |state| {
+                if state.subscriber.is_none() {
+                    return Ok(None);
+                }
+                state.finished.extend(handled);
+                state.fetch(opened, max, left.min(SLICE))?;
+                Ok(Some(!state.batch.is_empty()))
+            })?;
+            py.check_signals()?;
+            match some {
+                None => return Ok(false),
+                Some(true) => return Ok(true),
+                Some(false) if left.is_zero() => return Ok(true),
+                Some(false) => {}
+            }
+        }
+    }
+
+    fn one_reader(&self, py: Python<'_>) -> PyResult<Reading<'_>> {
+        if self.reading.swap(true, Ordering::Acquire) {
+            let message = "another thread is reading from this consumer; give each thread a consumer of its own";
+            return Err(to_python(py, &Error::new(Kind::Message, message)));
+        }
+        Ok(Reading(&self.reading))
+    }
+
+    fn report_now(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(opened) = self.opened.get() else { return Ok(()) };
+        if let Some(report) = &opened.report {
+            report.call1(py, (stats_of(py, &opened.counts, None)?,))?;
+        }
+        Ok(())
+    }
+}
+
+struct Reading<'a>(&'a AtomicBool);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// Why a message could not be made into a dict.
+enum Unparsed {
+    /// Its key or value is not what the deserializer takes.
+    Value(Error, Option<PyErr>),
+    /// Something that is the program's: Ctrl-C, no memory.
+    Raised(PyErr),
+}
+
+impl From<PyErr> for Unparsed {
+    fn from(error: PyErr) -> Self {
+        Self::Raised(error)
+    }
+}
+
+fn dict<'py>(
+    py: Python<'py>,
+    opened: &Opened,
+    session: &mut Session,
+    message: &Message<'_>,
+) -> Result<Bound<'py, PyDict>, Unparsed> {
+    let key = match (message.key, &opened.key_deserializer) {
+        (None, _) => py.None().into_bound(py),
+        (Some(key), Some(deserializer)) => deserialized(py, deserializer, key, message, "key_deserializer")?,
+        (Some(key), None) => match std::str::from_utf8(key) {
+            Ok(text) => PyString::new(py, text).into_any(),
+            Err(_) => PyBytes::new(py, key).into_any(),
+        },
+    };
+    let value = match (message.value, &opened.value_deserializer) {
+        (None, _) => py.None().into_bound(py),
+        (Some(value), Some(deserializer)) => deserialized(py, deserializer, value, message, "value_deserializer")?,
+        (Some(value), None) => match session.read(py, value) {
+            Ok(value) => value,
+            Err(mut error) => {
+                let cause = error.cause.take();
+                if let Some(cause) = &cause
+                    && !cause.is_instance_of::<PyException>(py)
+                {
+                    return Err(Unparsed::Raised(cause.clone_ref(py)));
+                }
+                return Err(Unparsed::Value(not_read(message, &error.to_string()), cause));
+            }
+        },
+    };
+    let headers = PyList::empty(py);
+    for (name, value) in message.headers.iter() {
+        headers.append((name, value.map(|value| PyBytes::new(py, value))))?;
+    }
+    let made = PyDict::new(py);
+    made.set_item(intern!(py, "key"), key)?;
+    made.set_item(intern!(py, "value"), value)?;
+    made.set_item(intern!(py, "topic"), &**message.topic)?;
+    made.set_item(intern!(py, "partition"), message.partition)?;
+    made.set_item(intern!(py, "offset"), message.offset)?;
+    made.set_item(intern!(py, "timestamp"), message.timestamp)?;
+    made.set_item(intern!(py, "headers"), headers)?;
+    Ok(made)
+}
+
+fn not_read(message: &Message<'_>, why: &str) -> Error {
+    let Message { topic, partition, offset, .. } = message;
+    Error::new(Kind::Serialization, format!("message at {topic}[{partition}] offset {offset} cannot be read: {why}"))
+}
+
+fn deserialized<'py>(
+    py: Python<'py>,
+    deserializer: &Py<PyAny>,
+    bytes: &[u8],
+    message: &Message<'_>,
+    who: &str,
+) -> Result<Bound<'py, PyAny>, Unparsed> {
+    match deserializer.bind(py).call1((PyBytes::new(py, bytes),)) {
+        Ok(value) => Ok(value),
+        Err(error) if error.is_instance_of::<PyException>(py) => {
+            // Not its text, which may quote the value.
+            let kind = error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
+            Err(Unparsed::Value(not_read(message, &format!("{who} raised {kind}")), Some(error)))
+        }
+        Err(error) => Err(Unparsed::Raised(error)),
+    }
+}
+
+/// The exception for a value that cannot be parsed: it says from where the value is.
+fn unparsed(py: Python<'_>, error: &Error, message: &Message<'_>, cause: Option<PyErr>) -> PyResult<PyErr> {
+    let exception = super::errors::instance(py, error)?;
+    exception.setattr("topic", &**message.topic)?;
+    exception.setattr("partition", message.partition)?;
+    exception.setattr("offset", message.offset)?;
+    let raised = PyErr::from_value(exception);
+    raised.set_cause(py, cause);
+    Ok(raised)
+}
+
+/// Sends the message at `index` to its dead letter topic, and waits until it is there.
+fn bury(py: Python<'_>, opened: &Opened, state: &mut State, index: usize, error: &Error) -> PyResult<()> {
+    let done = py.detach(|| -> Result<(), Error> {
+        let letters = match &mut state.letters {
+            Some(letters) => letters,
+            none => none.insert(Producer::new(&*opened.hub, ProducerOptions::default(), Arc::new(Unasked))?),
+        };
+        let Some(message) = state.batch.get(index) else { return Ok(()) };
+        let Some(topic) = dead_letter::topic(message.topic) else { return Ok(()) };
+        let record = Record {
+            topic: message.topic,
+            partition: None,
+            timestamp: message.timestamp.unwrap_or_default(),
+            key: message.key,
+            value: message.value,
+            headers: message.headers,
+        };
+        let death = Death { error: &error.message, partition: Some(message.partition), offset: Some(message.offset) };
+        let headers = dead_letter::headers(&record, &death);
+        let before = letters.stats();
+        let sent = letters.send_record(&dead_letter::record(&record, &topic, &headers), None, LETTER_PATIENCE)?;
+        letters.hurry();
+        let settled = matches!(sent, Sent::Queued) && letters.wait_settled(LETTER_PATIENCE);
+        let after = letters.stats();
+        if settled && after.delivered > before.delivered {
+            return Ok(());
+        }
+        let message =
+            format!("{topic} did not take the dead letter of a message that cannot be read: {}", error.message);
+        Err(Error::new(Kind::Message, message).retriable())
+    });
+    done.map_err(|error| to_python(py, &error))
+}
+
+fn places_of(offsets: &Bound<'_, PyAny>) -> PyResult<HashMap<Place, i64>> {
+    let given: HashMap<(String, i32), i64> = offsets.extract().map_err(|_| {
+        PyTypeError::new_err("offsets: expected a dict of (topic, partition) to the next offset to read")
+    })?;
+    Ok(given.into_iter().map(|((topic, partition), offset)| ((Arc::from(topic), partition), offset)).collect())
+}
+
+fn partitions_of(given: Vec<(String, i32)>) -> Vec<Place> {
+    given.into_iter().map(|(topic, partition)| (Arc::from(topic), partition)).collect()
+}
+
+fn stats_of<'py>(py: Python<'py>, counts: &Counts, state: Option<&mut State>) -> PyResult<Bound<'py, PyDict>> {
+    let stats = PyDict::new(py);
+    for (name, count) in [
+        ("consumed_total", &counts.given),
+        ("unparsed_total", &counts.unparsed),
+        ("skipped_total", &counts.skipped),
+        ("dead_lettered_total", &counts.dead_lettered),
+        ("revoked_partitions_total", &counts.revoked),
+    ] {
+        stats.set_item(name, count.load(Ordering::Relaxed))?;
+    }
+    if let Some(state) = state {
+        stats.set_item("prefetched", state.batch.len() - state.next)?;
+        for (name, value) in state.subscriber.as_ref().map(|subscriber| subscriber.statistics()).unwrap_or_default() {
+            stats.set_item(name, value)?;
+        }
+    }
+    Ok(stats)
+}
+
+/// Tells the figures once an interval, until the consumer is gone.
+async fn report_regularly(state: Weak<Mutex<State>>, counts: Arc<Counts>, report: Py<PyAny>, interval: Duration) {
+    let report = Arc::new(report);
+    loop {
+        tokio::time::sleep(interval).await;
+        let Some(state) = state.upgrade() else { break };
+        let (report, counts) = (Arc::clone(&report), Arc::clone(&counts));
+        let told = tokio::task::spawn_blocking(move || {
+            let call = |py: Python<'_>| -> PyResult<()> {
+                let mut state = state.try_lock();
+                let stats = stats_of(py, &counts, state.as_deref_mut())?;
+                drop(state);
+                report.call1(py, (stats,)).map(drop)
+            };
+            Python::try_attach(|py| exit::telling_python(py, || call(py))).is_some()
+        });
+        if !told.await.unwrap_or(false) {
+            break; // the interpreter is ending
+        }
+    }
+}
+
+#[pymethods]
+impl ConsumerCore {
+    // Takes whatever a subclass's `__init__` takes.
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self {
+            opened: OnceLock::new(),
+            closed: AtomicBool::new(false),
+            reading: AtomicBool::new(false),
+            handled: Mutex::default(),
+        }
+    }
+
+    /// Settles the settings, reaches for the servers and subscribes.
+    #[pyo3(name = "_open", signature = (topics, servers, group_id, config, librdkafka, *, log = None, token = None,
+        value_deserializer = None, key_deserializer = None, on_error = "raise", report = None))]
+    #[allow(clippy::too_many_arguments)] // what Python's constructor collected
+    fn open(
+        &self,
+        py: Python<'_>,
+        topics: Vec<String>,
+        servers: Vec<String>,
+        group_id: Option<String>,
+        config: &Bound<'_, PyDict>,
+        librdkafka: &Bound<'_, PyDict>,
+        log: Option<Py<PyAny>>,
+        token: Option<Py<PyAny>>,
+        value_deserializer: Option<Py<PyAny>>,
+        key_deserializer: Option<Py<PyAny>>,
+        on_error: &str,
+        report: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        fork::watch();
+        exit::watch(py)?;
+        let on_error = match on_error {
+            "raise" => OnError::Raise,
+            "skip" => OnError::Skip,
+            "dead_letter" => OnError::DeadLetter,
+            other => {
+                let message = format!("on_error={other:?}: expected \"raise\", \"skip\" or \"dead_letter\"");
+                return Err(to_python(py, &Error::new(Kind::Config, message)));
+            }
+        };
+        let settings = settings::parse(py, Role::Consumer, &servers, config, librdkafka)?;
+        let callbacks = hub::callbacks(log, token);
+        let opening = settings.clone();
+        let opened = py.detach(|| gds_hub::open(&opening, callbacks)).map_err(|error| to_python(py, &error))?;
+        if !settings.lazy {
+            hub::reach(py, &opened, settings.connect_timeout)?;
+        }
+        let grouped = group_id.is_some();
+        let subscription = Subscription { topics, group: group_id, start: settings.consumer.start };
+        let joining = Arc::clone(&opened);
+        let subscriber = runtime::wait_blocking(py, move || joining.subscribe(&subscription))?
+            .map_err(|error| to_python(py, &error))?;
+        let state = Arc::new(Mutex::new(State {
+            subscriber: Some(subscriber),
+            batch: Batch::default(),
+            next: 0,
+            gone: HashSet::new(),
+            at_hand: None,
+            given: HashMap::new(),
+            finished: HashMap::new(),
+            passed_on: Instant::now(),
+            letters: None,
+        }));
+        let counts = Arc::new(Counts::default());
+        if let Some(report) = &report {
+            let interval = settings.statistics_interval();
+            let report = report.clone_ref(py);
+            runtime::handle()?.spawn(report_regularly(Arc::downgrade(&state), Arc::clone(&counts), report, interval));
+        }
+        let generation = fork::generation();
+        let opened = Opened {
+            settings,
+            hub: opened,
+            value_deserializer,
+            key_deserializer,
+            on_error,
+            grouped,
+            report,
+            generation,
+            state,
+            counts,
+        };
+        if self.opened.set(opened).is_err() {
+            return Err(PyTypeError::new_err("__init__ was called twice; make a new client"));
+        }
+        Ok(())
+    }
+
+    fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        this
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let opened = self.opened(py)?;
+        let _reading = self.one_reader(py)?;
+        let deadline = opened.settings.consumer.timeout.map(|timeout| Instant::now() + timeout);
+        loop {
+            let next = self.with_python(py, |opened, state| {
+                state.finish();
+                let next = self.next_message(py, opened, state, &mut Session::new())?;
+                if let (Next::Message(_), Some((place, after))) = (&next, &state.at_hand) {
+                    state.given.insert(place.clone(), *after);
+                }
+                Ok(next)
+            })?;
+            if let Next::Message(message) = next {
+                return Ok(Some(message));
+            }
+            let max = opened.settings.consumer.max_poll_records;
+            // Slices of the whole wait, so that a message at hand is finished with before each.
+            if !self.fetch(py, opened, max, deadline)? {
+                return Ok(None);
+            }
+            let over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if over && self.with_python(py, |_, state| Ok(state.batch.is_empty()))? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Up to `max_messages`; an empty list when nothing came in time, None when nothing will come any more.
+    #[pyo3(name = "_poll")]
+    fn poll<'py>(
+        &self,
+        py: Python<'py>,
+        max_messages: usize,
+        timeout_seconds: f64,
+    ) -> PyResult<Option<Bound<'py, PyList>>> {
+        let opened = self.opened(py)?;
+        let _reading = self.one_reader(py)?;
+        let patience = Duration::try_from_secs_f64(timeout_seconds).unwrap_or_default();
+        let deadline = Instant::now() + patience;
+        let list = PyList::empty(py);
+        let mut fetched = false;
+        loop {
+            self.with_python(py, |opened, state| {
+                let mut session = Session::new();
+                while list.len() < max_messages {
+                    match self.next_message(py, opened, state, &mut session) {
+                        Ok(Next::Message(message)) => {
+                            list.append(message)?;
+                            if let Some((place, after)) = state.at_hand.take() {
+                                state.given.insert(place, after); // finished only when `_handled` says so
+                            }
+                        }
+                        Ok(Next::Empty) => break,
+                        Err(error) if list.is_empty() => return Err(error),
+                        Err(_) => {
+                            // First what could be read; the next call raises.
+                            state.next -= 1;
+                            state.at_hand = None;
+                            opened.counts.unparsed.fetch_sub(1, Ordering::Relaxed);
+                            break;
+                        }
+                    }
+                }
+                Ok(())
+            })?;
+            if !list.is_empty() || (fetched && Instant::now() >= deadline) {
+                return Ok(Some(list));
+            }
+            if !self.fetch(py, opened, max_messages, Some(deadline))? {
+                return Ok(None);
+            }
+            fetched = true;
+        }
+    }
+
+    /// Places that are finished with; never waits for a fetch under way.
+    #[pyo3(name = "_handled")]
+    fn handled(&self, offsets: &Bound<'_, PyAny>) -> PyResult<()> {
+        let places = places_of(offsets)?;
+        self.handled.lock().extend(places);
+        Ok(())
+    }
+
+    /// Commit and wait; see `gds_kafka.KafkaConsumerClient`.
+    #[pyo3(signature = (offsets = None))]
+    fn commit(&self, py: Python<'_>, offsets: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let given = offsets.map(places_of).transpose()?;
+        let handled = std::mem::take(&mut *self.handled.lock());
+        self.with_state(py, |state| {
+            state.finished.extend(handled);
+            let places = given.unwrap_or_else(|| {
+                let mut places = state.finished.clone();
+                places.extend(state.given.clone());
+                places
+            });
+            let all = positions(places);
+            state.subscriber()?.commit(&all, true)?;
+            state.finished.retain(|place, offset| {
+                !all.iter().any(|kept| kept.topic == place.0 && kept.partition == place.1 && kept.offset >= *offset)
+            });
+            Ok(())
+        })
+    }
+
+    /// Go on at another place; see `gds_kafka.KafkaConsumerClient`.
+    fn seek(&self, py: Python<'_>, topic: String, partition: i32, offset: i64) -> PyResult<()> {
+        self.with_state(py, |state| {
+            let place: Place = (Arc::from(topic), partition);
+            let position = Position { topic: Arc::clone(&place.0), partition, offset };
+            state.subscriber()?.seek(&position)?;
+            if state.at_hand.as_ref().is_some_and(|(at_hand, _)| *at_hand == place) {
+                state.at_hand = None;
+            }
+            state.finished.remove(&place);
+            state.given.remove(&place);
+            state.gone.insert(place);
+            Ok(())
+        })
+    }
+
+    /// Leave partitions out; see `gds_kafka.KafkaConsumerClient`.
+    fn pause(&self, py: Python<'_>, partitions: Vec<(String, i32)>) -> PyResult<()> {
+        let places = partitions_of(partitions);
+        self.with_state(py, |state| state.subscriber()?.pause(&places))
+    }
+
+    /// Take partitions in again; see `gds_kafka.KafkaConsumerClient`.
+    fn resume(&self, py: Python<'_>, partitions: Vec<(String, i32)>) -> PyResult<()> {
+        let places = partitions_of(partitions);
+        self.with_state(py, |state| state.subscriber()?.resume(&places))
+    }
+
+    /// The partitions of this member.
+    fn assignment(&self, py: Python<'_>) -> PyResult<Vec<(String, i32)>> {
+        let places = self.with_state(py, |state| state.subscriber()?.assignment())?;
+        Ok(places.into_iter().map(|(topic, partition)| (topic.to_string(), partition)).collect())
+    }
+
+    /// How far this member is behind; what was fetched and not given out counts as not read.
+    fn lag(&self, py: Python<'_>) -> PyResult<Vec<LagDict>> {
+        let lags = self.with_state(py, |state| {
+            let mut lags = state.subscriber()?.lag(ANSWER_PATIENCE)?;
+            let mut waiting: HashMap<Place, i64> = HashMap::new();
+            for index in (state.next..state.batch.len()).rev() {
+                if let Some(message) = state.batch.get(index) {
+                    waiting.insert((Arc::clone(message.topic), message.partition), message.offset);
+                }
+            }
+            for lag in &mut lags {
+                let place = (Arc::clone(&lag.topic), lag.partition);
+                if let Some(first) = waiting.get(&place)
+                    && !state.gone.contains(&place)
+                {
+                    lag.position = Some(*first);
+                    lag.lag = (lag.end - first).max(0);
+                }
+            }
+            Ok(lags)
+        })?;
+        Ok(lags.into_iter().map(|lag: Lag| LagDict::from(lag)).collect())
+    }
+
+    /// What was counted so far; see `gds_kafka.KafkaConsumerClient`.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.with_python(py, |opened, state| stats_of(py, &opened.counts, Some(state)))
+    }
+
+    /// Commit what is finished with, and leave the group; see `gds_kafka.KafkaConsumerClient`.
+    #[pyo3(signature = (timeout = None))]
+    fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let _ = timeout; // librdkafka bounds the leaving itself
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let Some(opened) = self.opened.get() else { return Ok(()) };
+        if opened.generation != fork::generation() {
+            return Ok(()); // the parent's, who closes it
+        }
+        let handled = std::mem::take(&mut *self.handled.lock());
+        let (grouped, auto_commit) = (opened.grouped, opened.settings.consumer.auto_commit);
+        let ended = self.with_state(py, |state| {
+            state.finished.extend(handled);
+            state.drop_revoked(&opened.counts);
+            let kept = if grouped && auto_commit { state.pass_on() } else { Ok(()) };
+            let left = state.subscriber.take().map_or(Ok(()), |mut subscriber| subscriber.close());
+            if let Some(letters) = state.letters.take() {
+                letters.close(LETTER_PATIENCE);
+            }
+            kept.and(left)
+        });
+        self.report_now(py)?;
+        ended
+    }
+
+    /// Whether it is closed.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for ConsumerCore {
+    /// A forked child leaves what is its parent's alone.
+    fn drop(&mut self) {
+        if let Some(opened) = self.opened.take()
+            && opened.generation != fork::generation()
+        {
+            std::mem::forget(opened);
+        }
+    }
+}
