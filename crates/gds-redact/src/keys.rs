@@ -218,22 +218,22 @@ pub fn is_secret_key(name: &str) -> bool {
     let Some(last) = rest.next() else { return false };
     let before = rest.next().unwrap_or("");
     let named = match last {
-        "token" => !is_one_of(before, &HARMLESS_TOKEN),
-        "tokens" => is_one_of(before, &TOKENS_OF),
-        "key" | "keys" => is_one_of(before, &KEY_OF),
-        "pass" => before.is_empty() || is_one_of(before, &PASS_OF),
-        "auth" => is_one_of(before, &AUTH_OF),
+        "token" => !is_one_of(before, HARMLESS_TOKEN),
+        "tokens" => is_one_of(before, TOKENS_OF),
+        "key" | "keys" => is_one_of(before, KEY_OF),
+        "pass" => before.is_empty() || is_one_of(before, PASS_OF),
+        "auth" => is_one_of(before, AUTH_OF),
         // Vault's AppRole has a secret id; an access key id comes with its key.
         "id" => before == "secret" || before == "key" && rest.next() == Some("access"),
         "signature" => matches!(before, "amz" | "goog"),
         "header" => before == "authorization",
-        _ => is_one_of(last, &SECRET) || SECRET_END.iter().any(|end| last.ends_with(end)),
+        _ => is_one_of(last, SECRET) || SECRET_END.iter().any(|end| last.ends_with(end)),
     };
-    named && !words.text.split_once('_').is_some_and(|(first, _)| is_one_of(first, &SWITCH))
+    named && !words.text.split_once('_').is_some_and(|(first, _)| is_one_of(first, SWITCH))
 }
 
 fn is_neutral(word: &str) -> bool {
-    word.is_empty() || word.bytes().all(|byte| byte.is_ascii_digit()) || is_one_of(word, &NEUTRAL)
+    word.is_empty() || word.bytes().all(|byte| byte.is_ascii_digit()) || is_one_of(word, NEUTRAL)
 }
 
 /// Words of a name in lower case, joined by `_`.

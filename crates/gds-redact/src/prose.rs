@@ -198,7 +198,7 @@ const OBJECTS: &[&str] =
 
 /// Whether the value says that there is none.
 pub(crate) fn is_absent(value: &[u8]) -> bool {
-    is_listed(value, &ABSENT)
+    is_listed(value, ABSENT)
 }
 
 /// Whether a word after a colon goes on with a sentence.
@@ -206,7 +206,7 @@ pub(crate) fn is_said(value: &[u8]) -> bool {
     let word = value.strip_suffix(b"]").unwrap_or(value);
     let word = word.split(|byte| matches!(byte, b'[' | b'(')).next().unwrap_or(word);
     // `token: 5`, `password: 12 characters`: three digits open nothing.
-    word.len() <= 3 && word.iter().all(u8::is_ascii_digit) || is_listed(word, &SAID) || is_listed(value, &SAID)
+    word.len() <= 3 && word.iter().all(u8::is_ascii_digit) || is_listed(word, SAID) || is_listed(value, SAID)
 }
 
 fn is_listed(word: &[u8], list: &[&str]) -> bool {
@@ -227,9 +227,11 @@ pub(crate) fn is_placeholder(value: &[u8]) -> bool {
     };
     match value {
         b"..." | b"%s" | b"%r" | b"%d" | b"{}" | b"{!r}" | b"?" | b"-" => true,
-        [b'<', name @ .., b'>'] => named(name),
-        [b'$', b'{', name @ .., b'}'] | [b'{', b'{', name @ .., b'}', b'}'] | [b'{', name @ .., b'}'] => named(name),
-        [b'%', b'(', name @ .., b')', b's'] => named(name),
+        [b'<', name @ .., b'>']
+        | [b'$', b'{', name @ .., b'}']
+        | [b'{', b'{', name @ .., b'}', b'}']
+        | [b'{', name @ .., b'}']
+        | [b'%', b'(', name @ .., b')', b's'] => named(name),
         // `$ecret` is a password, `$DB_PASSWORD` is the name of a variable.
         [b'$', name @ ..] => {
             name.len() > 2 && name.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'_'))
@@ -245,7 +247,7 @@ pub(crate) fn is_code(value: &[u8]) -> bool {
     let name = value.iter().position(|byte| !(byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'.')));
     let (name, rest) = value.split_at(name.unwrap_or(value.len()));
     let first = name.split(|&byte| byte == b'.').next().unwrap_or(name);
-    let of_object = first.len() < name.len() && is_listed(first, &OBJECTS);
+    let of_object = first.len() < name.len() && is_listed(first, OBJECTS);
     match rest {
         [] | [b',' | b')', ..] => of_object,
         [b'(' | b'[', after, ..] => {

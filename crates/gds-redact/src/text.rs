@@ -77,7 +77,7 @@ pub(crate) fn is_basic(word: &[u8]) -> bool {
         have += 6;
         if have >= 8 {
             have -= 8;
-            decoded.push((bits >> have) as u8);
+            decoded.push((bits >> have).to_le_bytes()[0]);
         }
     }
     let readable = match std::str::from_utf8(&decoded) {
