@@ -225,57 +225,6 @@ impl ConsumerCore {
         }
     }
 
-    /// Makes the next message of the batch into a dict.
-    fn next_message<'py>(
-        &self,
-        py: Python<'py>,
-        opened: &Opened,
-        state: &mut State,
-        session: &mut Session,
-    ) -> PyResult<Next<'py>> {
-        loop {
-            let Some(message) = state.batch.get(state.next) else { return Ok(Next::Empty) };
-            state.next += 1;
-            let place: Place = (Arc::clone(message.topic), message.partition);
-            if !state.gone.is_empty() && state.gone.contains(&place) {
-                continue;
-            }
-            let after = message.offset + 1;
-            match dict(py, opened, session, &message) {
-                Ok(made) => {
-                    opened.counts.given.fetch_add(1, Ordering::Relaxed);
-                    state.at_hand = Some((place, after));
-                    return Ok(Next::Message(made));
-                }
-                Err(Unparsed::Raised(error)) => return Err(error),
-                Err(Unparsed::Value(error, cause)) => {
-                    opened.counts.unparsed.fetch_add(1, Ordering::Relaxed);
-                    match opened.on_error {
-                        OnError::Raise => {
-                            let raised = unparsed(py, &error, &message, cause)?;
-                            state.at_hand = Some((place, after));
-                            return Err(raised);
-                        }
-                        OnError::Skip => {
-                            opened.counts.skipped.fetch_add(1, Ordering::Relaxed);
-                        }
-                        OnError::DeadLetter => {
-                            let index = state.next - 1;
-                            if let Err(failed) = bury(py, state, index, &error) {
-                                state.next = index; // it is tried again
-                                return Err(failed);
-                            }
-                            opened.counts.dead_lettered.fetch_add(1, Ordering::Relaxed);
-                        }
-                    }
-                    // Unless the message before it, of the same list, is still at hand.
-                    state.finish();
-                    state.at_hand = Some((place, after));
-                }
-            }
-        }
-    }
-
     /// Fetches until there is something, or the time is over; false if there will be nothing any more.
     fn fetch(&self, py: Python<'_>, opened: &Opened, max: usize, deadline: Option<Instant>) -> PyResult<bool> {
         loop {
@@ -316,6 +265,56 @@ impl ConsumerCore {
             report.call1(py, (stats_of(py, &opened.counts, None)?,))?;
         }
         Ok(())
+    }
+}
+
+/// Makes the next message of the batch into a dict.
+fn next_message<'py>(
+    py: Python<'py>,
+    opened: &Opened,
+    state: &mut State,
+    session: &mut Session,
+) -> PyResult<Next<'py>> {
+    loop {
+        let Some(message) = state.batch.get(state.next) else { return Ok(Next::Empty) };
+        state.next += 1;
+        let place: Place = (Arc::clone(message.topic), message.partition);
+        if !state.gone.is_empty() && state.gone.contains(&place) {
+            continue;
+        }
+        let after = message.offset + 1;
+        match dict(py, opened, session, &message) {
+            Ok(made) => {
+                opened.counts.given.fetch_add(1, Ordering::Relaxed);
+                state.at_hand = Some((place, after));
+                return Ok(Next::Message(made));
+            }
+            Err(Unparsed::Raised(error)) => return Err(error),
+            Err(Unparsed::Value(error, cause)) => {
+                opened.counts.unparsed.fetch_add(1, Ordering::Relaxed);
+                match opened.on_error {
+                    OnError::Raise => {
+                        let raised = unparsed(py, &error, &message, cause)?;
+                        state.at_hand = Some((place, after));
+                        return Err(raised);
+                    }
+                    OnError::Skip => {
+                        opened.counts.skipped.fetch_add(1, Ordering::Relaxed);
+                    }
+                    OnError::DeadLetter => {
+                        let index = state.next - 1;
+                        if let Err(failed) = bury(py, state, index, &error) {
+                            state.next = index; // it is tried again
+                            return Err(failed);
+                        }
+                        opened.counts.dead_lettered.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                // Unless the message before it, of the same list, is still at hand.
+                state.finish();
+                state.at_hand = Some((place, after));
+            }
+        }
     }
 }
 
@@ -372,7 +371,7 @@ fn dict<'py>(
         },
     };
     let headers = PyList::empty(py);
-    for (name, value) in message.headers.iter() {
+    for (name, value) in &message.headers {
         headers.append((name, value.map(|value| PyBytes::new(py, value))))?;
     }
     let made = PyDict::new(py);
@@ -527,7 +526,7 @@ impl ConsumerCore {
     /// Settles the settings, reaches for the servers and subscribes.
     #[pyo3(name = "_open", signature = (topics, servers, group_id, config, librdkafka, *, log = None, token = None,
         value_deserializer = None, key_deserializer = None, on_error = "raise", report = None))]
-    #[allow(clippy::too_many_arguments)] // what Python's constructor collected
+    #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // what Python's constructor collected
     fn open(
         &self,
         py: Python<'_>,
@@ -614,7 +613,7 @@ impl ConsumerCore {
         loop {
             let next = self.with_python(py, |opened, state| {
                 state.finish();
-                let next = self.next_message(py, opened, state, &mut Session::new())?;
+                let next = next_message(py, opened, state, &mut Session::new())?;
                 if let (Next::Message(_), Some((place, after))) = (&next, &state.at_hand) {
                     state.given.insert(place.clone(), *after);
                 }
@@ -654,7 +653,7 @@ impl ConsumerCore {
                 state.idle_since.get_or_insert_with(Instant::now);
                 let mut session = Session::new();
                 while list.len() < max_messages {
-                    match self.next_message(py, opened, state, &mut session) {
+                    match next_message(py, opened, state, &mut session) {
                         Ok(Next::Message(message)) => {
                             list.append(message)?;
                             if let Some((place, after)) = state.at_hand.take() {

@@ -119,10 +119,11 @@ impl Reporter<Token> for Tell {
 }
 
 /// An exception or None, and a delivery or None.
-fn pair<'py>(
-    py: Python<'py>,
+#[allow(clippy::type_complexity)] // said in the line above
+fn pair(
+    py: Python<'_>,
     outcome: Result<Place, Error>,
-) -> PyResult<(Option<Bound<'py, PyAny>>, Option<Bound<'py, DeliveredMessage>>)> {
+) -> PyResult<(Option<Bound<'_, PyAny>>, Option<Bound<'_, DeliveredMessage>>)> {
     match outcome {
         Ok(place) => Ok((None, Some(Bound::new(py, DeliveredMessage::from(place))?))),
         Err(error) => Ok((Some(errors::instance(py, &error)?), None)),

@@ -167,11 +167,7 @@ impl ProducerCore {
         let mut deadline = None;
         loop {
             let producer = &live.producer;
-            let sent = if producer.waits_for_disk() {
-                py.detach(|| producer.send(frame, token))
-            } else {
-                producer.send(frame, token)
-            };
+            let sent = send_now(py, producer, frame, token);
             match sent.map_err(|error| to_python(py, &error))? {
                 Sent::Queued => return Ok(()),
                 Sent::Dropped(token, error) => {
@@ -197,11 +193,6 @@ impl ProducerCore {
         }
     }
 
-    fn send_now(&self, py: Python<'_>, live: &Live, frame: &[u8]) -> gds_hub::Result<Sent<Token>> {
-        let producer = &live.producer;
-        if producer.waits_for_disk() { py.detach(|| producer.send(frame, None)) } else { producer.send(frame, None) }
-    }
-
     fn send_with(
         &self,
         topic: &Bound<'_, PyAny>,
@@ -216,6 +207,16 @@ impl ProducerCore {
             self.queue(py, live, frame, token)
         })
     }
+}
+
+/// Sends with the interpreter released only where that waits for the disk.
+fn send_now(
+    py: Python<'_>,
+    producer: &Producer<Token>,
+    frame: &[u8],
+    token: Option<Token>,
+) -> gds_hub::Result<Sent<Token>> {
+    if producer.waits_for_disk() { py.detach(|| producer.send(frame, token)) } else { producer.send(frame, token) }
 }
 
 /// Lends the thread's buffer, empty; a call within the call gets another one.
@@ -468,7 +469,7 @@ impl ProducerCore {
     /// Settles the settings, reaches for the servers and starts the sender.
     #[pyo3(name = "_open", signature = (servers, config, librdkafka, *, log = None, token = None, value_serializer = None,
         key_serializer = None, report = None))]
-    #[allow(clippy::too_many_arguments)] // what Python's constructor collected
+    #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // what Python's constructor collected
     fn open(
         &self,
         py: Python<'_>,
@@ -531,7 +532,7 @@ impl ProducerCore {
                 let draft = codec::begin(frame, Some(&key));
                 frame.extend_from_slice(value);
                 live.producer.finish(frame, draft, true, &Record { topic, timestamp: now_ms(), ..Record::default() });
-                match self.send_now(py, live, frame) {
+                match send_now(py, &live.producer, frame, None) {
                     Ok(Sent::Queued | Sent::Dropped(..)) => {}
                     Ok(Sent::Full(_)) | Err(_) => live.producer.give_up(),
                 }
@@ -559,7 +560,7 @@ impl ProducerCore {
         let token = Token::Future { event_loop: event_loop.clone().unbind(), future: future.clone().unbind() };
         let sent = with_scratch(|frame| {
             self.write(live, frame, topic_name(topic)?, value, Parts { key, headers, partition, timestamp })?;
-            live.producer.send(frame, Some(token)).map_err(|error| to_python(py, &error))
+            send_now(py, &live.producer, frame, Some(token)).map_err(|error| to_python(py, &error))
         })?;
         match sent {
             Sent::Queued => Ok(Some(future)),
