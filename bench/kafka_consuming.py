@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaException, Producer
 from bench.brokers import MESSAGE, broker, fresh_topic
 from bench.harness import AT_LEAST, AT_MOST, Bar, Effort, Row, alternate, alternate_pairs, expect, row
 from gds_kafka import KafkaConsumerClient
-from kafka import KafkaConsumer  # type: ignore[import-untyped]
+from kafka import KafkaConsumer
 from tests.services.kafka import KafkaBroker
 
 __all__ = ["consuming"]

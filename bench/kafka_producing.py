@@ -14,7 +14,7 @@ from confluent_kafka import Producer
 from bench.brokers import MESSAGE, broker, fresh_topic
 from bench.harness import AT_LEAST, AT_MOST, Bar, Effort, Row, alternate, alternate_pairs, expect, percentile, row
 from gds_kafka import KafkaProducerClient
-from kafka import KafkaProducer  # type: ignore[import-untyped]
+from kafka import KafkaProducer
 from tests.services.kafka import KafkaBroker
 
 __all__ = ["calls", "durability", "sending"]

@@ -4,8 +4,8 @@
 
     logging.getLogger().addHandler(KafkaLoggingHandler(bootstrap_servers="localhost:9092", service="billing"))
 
-Logging with it never raises, never waits for the network and never logs about itself through itself: what cannot be sent
-is counted (`KafkaLoggingHandler.stats`), and said once, in the logger ``gds_kafka``, which is not shipped.
+Logging with it never raises, never waits for the network and never logs about itself through itself: what cannot be
+sent is counted (`KafkaLoggingHandler.stats`), and said once, in the logger ``gds_kafka``, which is not shipped.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class KafkaLoggingHandler(logging.Handler):
     something to say ``function``, ``process``, ``thread``, ``host``, ``service``, ``exception`` (``type``, ``message``,
     ``traceback``), ``stack``, ``extra``, ``trace_id``, ``span_id`` and ``flags``. A formatter is not used.
 
-    Secrets are taken out before anything leaves the process: tokens, credentials in headers and URLs, keys, and whatever
-    stands under the name of a secret in ``extra``.
+    Secrets are taken out before anything leaves the process: tokens, credentials in headers and URLs, keys, and
+    whatever stands under the name of a secret in ``extra``.
 
     It needs no lock, so no thread waits for another, and a fork finds none taken.
 
@@ -176,8 +176,8 @@ class KafkaLoggingHandler(logging.Handler):
         """How many records were sent on, skipped and dropped by this handler.
 
         Returns:
-            ``encoded`` (made into messages and given to the producer), ``skipped`` (of the client's own loggers, or logged
-            while sending), ``flagged`` (encoded, but something in it could not be written as it was) and ``dropped``
+            ``encoded`` (made into messages and given to the producer), ``skipped`` (of the client's own loggers, or
+            logged while sending), ``flagged`` (encoded, but something in it could not be written as it was) and ``dropped``
             (given up here: the producer raised, a filter did, or the handler is closed). What became of the messages
             afterwards is in the producer's own ``stats()``.
         """
@@ -225,7 +225,7 @@ def _is_native(producer: object) -> bool:
 def _own_producer(bootstrap_servers: str | Sequence[str] | None, config: dict[str, Any]) -> Sends:
     from gds_kafka.producer import KafkaProducerClient
 
-    producer: Sends = KafkaProducerClient(bootstrap_servers, **{"lazy": True, "on_full": "drop_newest", **config})
+    producer: Sends = KafkaProducerClient(bootstrap_servers or (), **{"lazy": True, "on_full": "drop_newest", **config})
     return producer
 
 
@@ -238,9 +238,13 @@ def _check(
         given = "neither" if producer is None else "both"
         raise ValueError(f"{given} of producer and bootstrap_servers given; expected one of them")
     if producer is not None and not callable(getattr(producer, "send", None)):
-        raise ValueError(f"producer is of type {type(producer).__name__}; expected an object with send(topic, value, key=None)")
+        raise ValueError(
+            f"producer is of type {type(producer).__name__}; expected an object with send(topic, value, key=None)"
+        )
     if producer is not None and config:
         raise ValueError(f"settings {sorted(config)} belong to a producer; with producer= they are given to that one")
     on_full = config.get("on_full", "drop_newest")
     if on_full not in _NEVER_WAITING:
-        raise ValueError(f"on_full is {on_full!r}; expected one of {', '.join(_NEVER_WAITING)}, since logging never waits")
+        raise ValueError(
+            f"on_full is {on_full!r}; expected one of {', '.join(_NEVER_WAITING)}, since logging never waits"
+        )

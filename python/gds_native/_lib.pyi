@@ -3,6 +3,7 @@
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from logging import LogRecord
 from os import PathLike
 from types import TracebackType
 from typing import Any, TypeAlias, final
@@ -19,6 +20,7 @@ __all__ = [
     "KafkaMessageError",
     "KafkaSerializationError",
     "KafkaTimeoutError",
+    "LogEncoder",
     "MockCluster",
     "NoOpMetrics",
     "OtlpCore",
@@ -28,6 +30,8 @@ __all__ = [
     "StatsdCore",
     "empty_call",
     "interpreter_ends",
+    "json_dumps",
+    "json_loads",
 ]
 
 _Path: TypeAlias = str | PathLike[str]
@@ -246,7 +250,9 @@ class ProducerCore:
         partition: int | None = None,
         timestamp: _Timestamp = None,
     ) -> Future[DeliveredMessage] | None: ...
+    def send_record(self, topic: str, encoder: LogEncoder, record: LogRecord) -> None: ...
     def wait_for_room(self, seconds: float) -> None: ...
+    def _give_up(self) -> None: ...
     def flush(self, timeout: float | None = None) -> int: ...
     def close(self, timeout: float | None = None) -> int: ...
     def stats(self) -> dict[str, Any]: ...
@@ -329,3 +335,25 @@ class ConsumerCore:
     def lag(self) -> list[dict[str, Any]]: ...
     def stats(self) -> dict[str, Any]: ...
     def close(self, timeout: float | None = None) -> None: ...
+    @property
+    def closed(self) -> bool: ...
+
+@final
+class LogEncoder:
+    """Native side of `gds_kafka.KafkaLoggingHandler`: makes log records into messages, without their secrets."""
+
+    def __new__(
+        cls,
+        service: str | None = None,
+        fields: dict[str, object] | None = None,
+        redact: Sequence[str] = [],
+        *,
+        host: str | None = None,
+        ignore: Sequence[str] = [],
+    ) -> Self: ...
+    def encode_record(self, record: LogRecord) -> bytes | None: ...
+    def redact(self, text: str) -> str: ...
+    def counts(self) -> tuple[int, int, int]: ...
+
+def json_dumps(value: object, *, default: Callable[[Any], object] | None = None, max_depth: int = 64) -> bytes: ...
+def json_loads(text: bytes) -> Any: ...

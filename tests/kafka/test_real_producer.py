@@ -214,7 +214,7 @@ def murmur2() -> Callable[[bytes], int]:
     with warnings.catch_warnings():
         # It reads its own files in a way that newer Pythons advise against.
         warnings.simplefilter("ignore", DeprecationWarning)
-        from kafka.partitioner.default import murmur2  # type: ignore[import-untyped]
+        from kafka.partitioner.default import murmur2
 
     hashed: Callable[[bytes], int] = murmur2
     return hashed
