@@ -57,10 +57,11 @@ def strict(text: bytes) -> Any:
     return value
 
 
-PIECES = st.sampled_from(
-    rb"""" \ \u d800 dc00 \ud800\udc00 { } [ ] , : - + . e E5 0 00 12 true false null NaN Infinity / ' "a" {"a": [1,""".split()
-    + [b" ", b"\n", b"\t", b"\x0b", b"\x00", b"\x7f", b"\xff", b"\xc3\xa9", b"\xed\xa0\x80", b"\xef\xbb\xbf"]
-)
+WORDS = rb"""
+" \ \u d800 dc00 \ud800\udc00 { } [ ] , : - + . e E5 0 00 12 true false null NaN Infinity / ' "a" {"a": [1,
+"""
+BYTES = [b" ", b"\n", b"\t", b"\x0b", b"\x00", b"\x7f", b"\xff", b"\xc3\xa9", b"\xed\xa0\x80", b"\xef\xbb\xbf"]
+PIECES = st.sampled_from([*WORDS.split(), *BYTES])
 
 
 @given(st.lists(PIECES, max_size=12).map(b"".join) | st.binary(max_size=12))
@@ -171,17 +172,16 @@ def test_numbers_are_rounded_as_python_rounds_them(text: str) -> None:
     assert repr(json_loads(text.encode())) == repr(json.loads(text))
 
 
-@pytest.mark.parametrize(
-    "text",
-    # Hard cases of rounding: halfway between two floats, at the ends of the range, subnormal; and integers of many sizes.
-    """
-    9007199254740993.0 9007199254740992.999999999999999999999 2.2250738585072011e-308 2.2250738585072014e-308
-    4.9406564584124654e-324 2.4703282292062327e-324 1.7976931348623157e308 1.7976931348623159e308 1e400 -1e400 1e-400
-    -0 -0.0 0e0 1E5 123456789012345678 -123456789012345678 999999999999999999 1000000000000000000
-    9223372036854775807 9223372036854775808 -9223372036854775808 -9223372036854775809 18446744073709551616
-    """.split()
-    + ["1" * 4000, "-" + "9" * 4000],
-)
+# Hard cases of rounding: halfway between two floats, at the ends of the range, subnormal. And integers of many sizes.
+EDGES = """
+9007199254740993.0 9007199254740992.999999999999999999999 2.2250738585072011e-308 2.2250738585072014e-308
+4.9406564584124654e-324 2.4703282292062327e-324 1.7976931348623157e308 1.7976931348623159e308 1e400 -1e400 1e-400
+-0 -0.0 0e0 1E5 123456789012345678 -123456789012345678 999999999999999999 1000000000000000000
+9223372036854775807 9223372036854775808 -9223372036854775808 -9223372036854775809 18446744073709551616
+"""
+
+
+@pytest.mark.parametrize("text", [*EDGES.split(), "1" * 4000, "-" + "9" * 4000])
 def test_numbers_at_the_edges(text: str) -> None:
     assert repr(json_loads(text.encode())) == repr(json.loads(text))
 
