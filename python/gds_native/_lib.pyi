@@ -3,6 +3,7 @@
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from logging import LogRecord
 from os import PathLike
 from types import TracebackType
 from typing import Any, TypeAlias, final
@@ -19,6 +20,7 @@ __all__ = [
     "KafkaMessageError",
     "KafkaSerializationError",
     "KafkaTimeoutError",
+    "LogEncoder",
     "MockCluster",
     "NoOpMetrics",
     "OtlpCore",
@@ -165,6 +167,43 @@ class KafkaTimeoutError(GdsKafkaError, TimeoutError):
     """No answer, or no room, in time."""
 
 @final
+class LogEncoder:
+    """Native side of `gds_kafka.KafkaLoggingHandler`: makes log records into messages, without their secrets."""
+
+    def __new__(
+        cls,
+        service: str | None = None,
+        fields: dict[str, object] | None = None,
+        redact: Sequence[str] = (),
+        *,
+        host: str | None = None,
+        ignore: Sequence[str] = (),
+    ) -> Self:
+        """Sets up what all records share.
+
+        Args:
+            service: In every record, if it is not empty.
+            fields: Constants of every record; a name that records have already is a `ValueError`.
+            redact: Regular expressions of further secrets. One that is none is a `ValueError`, which names it by its
+                number: its text may be a secret.
+            host: In every record, if it is not empty.
+            ignore: Loggers of which no record is taken, nor of those below them.
+        """
+
+    def encode_record(self, record: LogRecord) -> bytes | None:
+        """The record as JSON; None if there is nothing to send.
+
+        There is nothing to send of loggers that are ignored, of what is logged while this thread writes another record,
+        and while the interpreter ends around this thread. Raises nothing but what is no `Exception`.
+        """
+
+    def redact(self, text: str) -> str:
+        """The text with `[REDACTED]` in place of each secret."""
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many records were made into messages, skipped, and made into messages but not as they were."""
+
+@final
 class DeliveredMessage:
     """Where a message landed."""
 
@@ -246,6 +285,7 @@ class ProducerCore:
         partition: int | None = None,
         timestamp: _Timestamp = None,
     ) -> Future[DeliveredMessage] | None: ...
+    def send_record(self, topic: str, encoder: LogEncoder, record: LogRecord) -> None: ...
     def wait_for_room(self, seconds: float) -> None: ...
     def flush(self, timeout: float | None = None) -> int: ...
     def close(self, timeout: float | None = None) -> int: ...

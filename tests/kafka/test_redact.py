@@ -106,7 +106,9 @@ def test_the_corpora_are_large_enough() -> None:
 
 
 @pytest.mark.parametrize("value", ["hunter2", 918273, 1.5, True, b"\xff\x00", ["a", "b"], {"a": "b"}, object()])
-@pytest.mark.parametrize("name", ["password", "db_password", "X-Api-Key", "clientSecret", "PGPASSWORD", "session_token"])
+@pytest.mark.parametrize(
+    "name", ["password", "db_password", "X-Api-Key", "clientSecret", "PGPASSWORD", "session_token"]
+)
 def test_a_value_under_the_name_of_a_secret_is_replaced_whatever_it_is(
     encoder: LogEncoder, name: str, value: object
 ) -> None:
@@ -114,7 +116,9 @@ def test_a_value_under_the_name_of_a_secret_is_replaced_whatever_it_is(
     assert message["extra"] == {name: MARK, "nested": {"list": [{name: MARK}]}}
 
 
-@pytest.mark.parametrize("name", ["token_count", "password_policy", "tokenizer", "secret_name", "secret_path", "tokens"])
+@pytest.mark.parametrize(
+    "name", ["token_count", "password_policy", "tokenizer", "secret_name", "secret_path", "tokens"]
+)
 def test_a_value_under_a_name_about_secrets_stays(encoder: LogEncoder, name: str) -> None:
     _, message = sent(encoder, record("message", **{name: "value"}))
     assert message["extra"] == {name: "value"}
