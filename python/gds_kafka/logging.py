@@ -4,8 +4,8 @@
 
     logging.getLogger().addHandler(KafkaLoggingHandler(bootstrap_servers="localhost:9092", service="billing"))
 
-Logging with it never raises, never waits for the network and never logs about itself through itself: what cannot be
-sent is counted (`KafkaLoggingHandler.stats`), and said once, in the logger ``gds_kafka``, which is not shipped.
+Logging with it never raises, never waits for the network and never logs about itself through itself: what cannot be sent
+is counted (`KafkaLoggingHandler.stats`), and said once, in the logger ``gds_kafka``, which is not shipped.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from gds_native import _lib
-from gds_native._lib import LogEncoder
+from gds_native._lib import LogEncoder, ProducerCore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -52,8 +51,8 @@ class KafkaLoggingHandler(logging.Handler):
     something to say ``function``, ``process``, ``thread``, ``host``, ``service``, ``exception`` (``type``, ``message``,
     ``traceback``), ``stack``, ``extra``, ``trace_id``, ``span_id`` and ``flags``. A formatter is not used.
 
-    Secrets are taken out before anything leaves the process: tokens, credentials in headers and URLs, keys, and
-    whatever stands under the name of a secret in ``extra``.
+    Secrets are taken out before anything leaves the process: tokens, credentials in headers and URLs, keys, and whatever
+    stands under the name of a secret in ``extra``.
 
     It needs no lock, so no thread waits for another, and a fork finds none taken.
 
@@ -94,7 +93,7 @@ class KafkaLoggingHandler(logging.Handler):
         self.service = service
         _check(producer, topic, bootstrap_servers, config)
         patterns = [redact] if isinstance(redact, str) else list(redact)
-        native = producer is None or _is_native(producer)
+        native = bootstrap_servers is not None or isinstance(producer, ProducerCore)
         self._encoder = LogEncoder(
             service,
             dict(fields or {}),
@@ -102,13 +101,10 @@ class KafkaLoggingHandler(logging.Handler):
             host=socket.gethostname(),
             ignore=list(OWN_LOGGERS if native else OWN_LOGGERS + CLIENT_LOGGERS),
         )
-        self._owned: Any = None
-        if producer is None:
-            producer = self._owned = _own_producer(bootstrap_servers, config)
-            native = _is_native(producer)
-        self._producer: Any = producer
+        self._owned: Any = None if bootstrap_servers is None else _own_producer(bootstrap_servers, config)
+        self._producer: Any = producer if self._owned is None else self._owned
         # Bound once: this is all that the usual way through `handle` does.
-        self._send_record: Any = producer.send_record if native else None  # type: ignore[attr-defined]
+        self._send_record: Any = self._producer.send_record if native else None
         # Last, because from here on `logging.shutdown` knows of it.
         super().__init__(level)
 
@@ -177,9 +173,9 @@ class KafkaLoggingHandler(logging.Handler):
 
         Returns:
             ``encoded`` (made into messages and given to the producer), ``skipped`` (of the client's own loggers, or
-            logged while sending), ``flagged`` (encoded, but something in it could not be written as it was) and ``dropped``
-            (given up here: the producer raised, a filter did, or the handler is closed). What became of the messages
-            afterwards is in the producer's own ``stats()``.
+            logged while sending), ``flagged`` (encoded, but something in it could not be written as it was) and
+            ``dropped`` (given up here: the producer raised, a filter did, or the handler is closed). What became of
+            the messages afterwards is in the producer's own ``stats()``.
         """
         encoded, skipped, flagged = self._encoder.counts()
         return {"encoded": encoded, "skipped": skipped, "flagged": flagged, **self._counts}
@@ -217,16 +213,10 @@ class KafkaLoggingHandler(logging.Handler):
         return f"{type(self).__name__}(topic={self.topic!r}{service}, level={logging.getLevelName(self.level)})"
 
 
-def _is_native(producer: object) -> bool:
-    core = getattr(_lib, "ProducerCore", None)
-    return core is not None and isinstance(producer, core) and hasattr(producer, "send_record")
-
-
-def _own_producer(bootstrap_servers: str | Sequence[str] | None, config: dict[str, Any]) -> Sends:
+def _own_producer(bootstrap_servers: str | Sequence[str], config: dict[str, Any]) -> Any:
     from gds_kafka.producer import KafkaProducerClient
 
-    producer: Sends = KafkaProducerClient(bootstrap_servers or (), **{"lazy": True, "on_full": "drop_newest", **config})
-    return producer
+    return KafkaProducerClient(bootstrap_servers, **{"lazy": True, "on_full": "drop_newest", **config})
 
 
 def _check(

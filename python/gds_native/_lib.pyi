@@ -40,6 +40,30 @@ _Labels: TypeAlias = dict[str, str] | None
 def empty_call(name: object, value: object = None, labels: object = None) -> None:
     """Takes the arguments of an observing method and does nothing: what benchmarks compare a collector with."""
 
+def json_dumps(value: object, *, default: Callable[[Any], Any] | None = None, max_depth: int = 64) -> bytes:
+    """The JSON that a message with this value has, as UTF-8.
+
+    Beyond what `json.dumps` takes: datetime, date and time as ISO 8601, timedelta in seconds, UUID, Decimal and paths
+    as text, the value of an Enum, the fields of a dataclass, bytes in base64, sets as arrays, numpy scalars and arrays.
+    NaN and infinities become null, lone surrogates U+FFFD.
+
+    Args:
+        value: What to write.
+        default: Called with an object of any other type; what it returns is written instead.
+        max_depth: How many levels of containers there may be, up to 256.
+
+    Raises:
+        TypeError: An object, or a key, is of a type that has no JSON; the message says where it stands.
+        ValueError: It is too deep, contains itself, changed while it was written, or raised an exception.
+    """
+
+def json_loads(text: bytes) -> Any:
+    """The object that JSON in UTF-8 says. Strict, except that a float beyond the range of floats is an infinity.
+
+    Raises:
+        ValueError: It is no JSON; the message says at which byte and what was expected, never what stands there.
+    """
+
 def interpreter_ends() -> None:
     """Waits, for 2 seconds at most, until no observing call of another thread is in Python code, and lets none in."""
 
@@ -167,6 +191,43 @@ class KafkaSerializationError(GdsKafkaError):
 
 class KafkaTimeoutError(GdsKafkaError, TimeoutError):
     """No answer, or no room, in time."""
+
+@final
+class LogEncoder:
+    """Native side of `gds_kafka.KafkaLoggingHandler`: makes log records into messages, without their secrets."""
+
+    def __new__(
+        cls,
+        service: str | None = None,
+        fields: dict[str, object] | None = None,
+        redact: Sequence[str] = (),
+        *,
+        host: str | None = None,
+        ignore: Sequence[str] = (),
+    ) -> Self:
+        """Sets up what all records share.
+
+        Args:
+            service: In every record, if it is not empty.
+            fields: Constants of every record; a name that records have already is a `ValueError`.
+            redact: Regular expressions of further secrets. One that is none is a `ValueError`, which names it by its
+                number: its text may be a secret.
+            host: In every record, if it is not empty.
+            ignore: Loggers of which no record is taken, nor of those below them.
+        """
+
+    def encode_record(self, record: LogRecord) -> bytes | None:
+        """The record as JSON; None if there is nothing to send.
+
+        There is nothing to send of loggers that are ignored, of what is logged while this thread writes another record,
+        and while the interpreter ends around this thread. Raises nothing but what is no `Exception`.
+        """
+
+    def redact(self, text: str) -> str:
+        """The text with `[REDACTED]` in place of each secret."""
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many records were made into messages, skipped, and made into messages but not as they were."""
 
 @final
 class DeliveredMessage:

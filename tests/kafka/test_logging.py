@@ -37,7 +37,7 @@ def handler(producer: RecordingProducer) -> Iterator[KafkaLoggingHandler]:
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:
     """A logger of its own, which keeps nothing after the test."""
-    made = logging.Logger("app.billing")  # noqa: LOG001 - not one of the program's
+    made = logging.Logger("app.billing")  # noqa: LOG001 - not to be found by others
     yield made
     for each in list(made.handlers):
         made.removeHandler(each)
@@ -221,11 +221,11 @@ def test_ctrl_c_while_a_value_is_written_belongs_to_the_program(
 
 
 def test_threads_log_at_once(app: logging.Logger, producer: RecordingProducer) -> None:
-    def work() -> None:
+    def talk() -> None:
         for number in range(500):
             app.info("message %d", number)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=talk) for _ in range(4)]
     for each in threads:
         each.start()
     for each in threads:
@@ -270,14 +270,14 @@ def test_shutdown_of_logging_flushes_and_closes(producer: RecordingProducer) -> 
 
 
 def test_dictconfig_takes_a_producer_by_its_path_and_reloads(producer: RecordingProducer) -> None:
-    global CONFIGURED  # noqa: PLW0603 - dictConfig finds it by its path
     config = {
         "version": 1,
         "disable_existing_loggers": False,
+        "given": {"producer": producer},
         "handlers": {
             "kafka": {
                 "class": "gds_kafka.logging.KafkaLoggingHandler",
-                "producer": f"ext://{__name__}.CONFIGURED",
+                "producer": "cfg://given.producer",
                 "topic": "audit",
                 "level": "WARNING",
                 "redact": [r"EMP\d+"],
@@ -285,7 +285,6 @@ def test_dictconfig_takes_a_producer_by_its_path_and_reloads(producer: Recording
         },
         "loggers": {"configured": {"handlers": ["kafka"], "level": "INFO", "propagate": False}},
     }
-    CONFIGURED = producer
     logger = logging.getLogger("configured")
     try:
         for round_ in range(2):
@@ -302,9 +301,6 @@ def test_dictconfig_takes_a_producer_by_its_path_and_reloads(producer: Recording
         ("audit", "round 0 of [REDACTED]"),
         ("audit", "round 1 of [REDACTED]"),
     ]
-
-
-CONFIGURED: Any = None
 
 
 def test_a_forked_child_logs_while_the_parent_is_logging(app: logging.Logger, producer: RecordingProducer) -> None:
@@ -377,6 +373,7 @@ def test_records_reach_kafka_from_dictconfig_alone(kafka: Any, tmp_path: Path) -
 import logging, logging.config, os, sys
 config = {
     "version": 1,
+    "disable_existing_loggers": False,
     "handlers": {"kafka": {"class": "gds_kafka.KafkaLoggingHandler", "bootstrap_servers": sys.argv[1],
                            "topic": sys.argv[2], "service": "billing"}},
     "root": {"handlers": ["kafka"], "level": "INFO"},

@@ -251,7 +251,8 @@ pub(crate) fn is_code(value: &[u8]) -> bool {
     match rest {
         [] | [b',' | b')', ..] => of_object,
         [b'(' | b'[', after, ..] => {
-            let begins = matches!(after, b')' | b'"' | b'\'' | b'_' | b'a'..=b'z');
+            let is_mark = rest[1..].starts_with(crate::MARK.as_bytes());
+            let begins = is_mark || matches!(after, b')' | b'"' | b'\'' | b'_' | b'a'..=b'z');
             begins && name.first().is_some_and(|first| first.is_ascii_lowercase() || *first == b'_')
         }
         _ => false,

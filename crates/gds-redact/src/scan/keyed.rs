@@ -136,6 +136,7 @@ impl Scan<'_> {
                 b'\\' if quote != 0 && self.byte(at + 1).is_some_and(|next| next.is_ascii()) => at += 1,
                 _ if quote != 0 => quote = if byte == quote { 0 } else { quote },
                 b'"' | b'\'' => quote = byte,
+                b'[' if self.bytes[at..].starts_with(crate::MARK.as_bytes()) => at += crate::MARK.len() - 1,
                 b'[' | b'{' | b'(' => depth += 1,
                 b']' | b'}' | b')' => {
                     depth -= 1;
@@ -233,7 +234,8 @@ impl Scan<'_> {
     /// `<Secret object at 0x7f...>`
     fn is_object(&self, at: usize) -> bool {
         let head = &self.bytes[at + 1..(at + LOOK).min(self.bytes.len())];
-        head.first().is_some_and(u8::is_ascii_alphabetic) && head.contains(&b'>')
+        let begins = head.first().is_some_and(u8::is_ascii_alphabetic) || head.starts_with(crate::MARK.as_bytes());
+        begins && head.contains(&b'>')
     }
 
     /// Passwords have any signs in them, so a sign ends one only where the text around goes on behind it.

@@ -201,9 +201,9 @@ impl Scan<'_> {
         }
         let end = self.run(from, is_credential_byte);
         let filled = self.run(end, |byte| byte == b'=');
-        // `token_type=bearer expires_in=3600`
-        let is_name = filled > end && !self.is_over(filled);
-        if is_name && !is_basic(word) { None } else { Found::secret(from..filled) }
+        // `token_type=bearer refresh_token_expires_in=3600`
+        let is_name = filled > end && word.iter().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-'));
+        if is_name { None } else { Found::secret(from..filled) }
     }
 }
 
