@@ -7,6 +7,7 @@ use super::native::owned_text;
 use crate::error::{Error, Kind};
 
 pub(super) const QUEUE_FULL: i32 = Code::RD_KAFKA_RESP_ERR__QUEUE_FULL as i32;
+pub(super) const TOO_LARGE: i32 = Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE as i32;
 pub(super) const FATAL: i32 = Code::RD_KAFKA_RESP_ERR__FATAL as i32;
 pub(super) const TIMED_OUT: i32 = Code::RD_KAFKA_RESP_ERR__TIMED_OUT as i32;
 pub(super) const ALL_BROKERS_DOWN: i32 = Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as i32;
