@@ -101,6 +101,18 @@ pub(super) fn hopeless(code: i32) -> bool {
     matches!(kind(code), (Kind::Connection, false))
 }
 
+/// Whether librdkafka writes a line of its own to its log when it tells of this.
+pub(super) fn logged(code: i32) -> bool {
+    matches!(
+        Code::try_from(code),
+        Ok(Code::RD_KAFKA_RESP_ERR__TRANSPORT
+            | Code::RD_KAFKA_RESP_ERR__RESOLVE
+            | Code::RD_KAFKA_RESP_ERR__SSL
+            | Code::RD_KAFKA_RESP_ERR__AUTHENTICATION
+            | Code::RD_KAFKA_RESP_ERR__FATAL)
+    )
+}
+
 /// librdkafka's words without what is about itself: "host:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection
 /// refused (after 0ms in state CONNECT, 1 identical error(s) suppressed)".
 pub(super) fn shortened(text: &str) -> &str {

@@ -90,15 +90,15 @@ impl Topics {
             return Ok(());
         }
         // SAFETY: the error is ours, read and then destroyed once; so are the headers, as the call failed.
-        let code = unsafe {
-            let code = sys::rd_kafka_error_code(error) as i32;
+        let (code, fatal) = unsafe {
+            let (code, fatal) = (sys::rd_kafka_error_code(error) as i32, sys::rd_kafka_error_is_fatal(error) != 0);
             sys::rd_kafka_error_destroy(error);
             if !headers.is_null() {
                 sys::rd_kafka_headers_destroy(headers);
             }
-            code
+            (code, fatal)
         };
-        Err(refused(code, record))
+        Err(if fatal { errors::fatal(code, &errors::text(code)) } else { refused(code, record) })
     }
 }
 
