@@ -105,7 +105,9 @@ fn what_the_broker_refuses_comes_back_whole_and_is_not_retriable() {
     let (publisher, outcomes, _) = publisher(&hub);
     // Invalid record, too large, topic not authorised; the last closes the topic for a while.
     for code in [87, 10, 29] {
-        cluster.push_request_errors("Produce", &[code]).unwrap();
+        // Too large is asked about twice: see the next test.
+        let times = if code == 10 { 2 } else { 1 };
+        cluster.push_request_errors("Produce", &vec![code; times]).unwrap();
         let headers = [("h".to_owned(), Some(b"1".to_vec())), ("n".to_owned(), None)];
         let record = Record { key: Some(b"k"), headers: Headers::new(&headers), ..record("t", b"value") };
         publisher.publish(7, &record).unwrap();
@@ -121,6 +123,28 @@ fn what_the_broker_refuses_comes_back_whole_and_is_not_retriable() {
     publisher.publish(9, &record("other", b"after")).unwrap();
     let (id, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
     assert!(id == 9 && matches!(outcome, Outcome::Delivered { offset: 0, .. }), "{outcome:?}");
+}
+
+#[test]
+fn a_batch_that_is_too_large_is_sent_in_parts() {
+    let cluster = cluster(1);
+    let (publisher, outcomes, _) = publisher(&sending(&cluster));
+    cluster.broker_rtt(1, Duration::from_millis(50)).unwrap();
+    // The first batch, however many it holds, and the first record sent alone.
+    cluster.push_request_errors("Produce", &[10, 10]).unwrap();
+    for id in 0..100 {
+        publisher.publish(id, &record("t", id.to_string().as_bytes())).unwrap();
+    }
+    let (mut landed, mut refused) = (BTreeSet::new(), Vec::new());
+    for _ in 0..100 {
+        match outcomes.recv_timeout(PATIENCE).unwrap() {
+            (id, Outcome::Delivered { .. }) => assert!(landed.insert(id)),
+            (id, Outcome::Failed { error, .. }) => refused.push((id, error.code)),
+        }
+    }
+    assert_eq!((landed.len(), refused.len()), (99, 1));
+    assert_eq!(refused[0].1, Some(10));
+    settled(publisher.as_ref());
 }
 
 #[test]
