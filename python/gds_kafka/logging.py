@@ -17,7 +17,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from gds_native._lib import LogEncoder, ProducerCore
+from gds_kafka._encoder import LogEncoder
+from gds_native._lib import ProducerCore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -276,7 +276,7 @@ class ProducerCore:
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
     def _open(
         self,
-        bootstrap_servers: list[str],
+        servers: list[str],
         config: dict[str, object],
         librdkafka: dict[str, object],
         *,
@@ -337,7 +337,7 @@ class HubAdmin:
         self,
         name: str,
         partitions: int = 1,
-        replication: int = -1,
+        replication: int = ...,
         config: dict[str, str] | None = None,
         *,
         timeout: float = 30.0,
@@ -372,7 +372,7 @@ class ConsumerCore:
     def _open(
         self,
         topics: list[str],
-        bootstrap_servers: list[str],
+        servers: list[str],
         group_id: str | None,
         config: dict[str, object],
         librdkafka: dict[str, object],
@@ -407,10 +407,10 @@ class LogEncoder:
         cls,
         service: str | None = None,
         fields: dict[str, object] | None = None,
-        redact: Sequence[str] = [],
+        redact: Sequence[str] = ...,
         *,
         host: str | None = None,
-        ignore: Sequence[str] = [],
+        ignore: Sequence[str] = ...,
     ) -> Self: ...
     def encode_record(self, record: LogRecord) -> bytes | None: ...
     def redact(self, text: str) -> str: ...

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gds_native._lib import json_dumps, json_loads
+from gds_kafka._json import dumps as json_dumps
+from gds_kafka._json import loads as json_loads
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

@@ -24,7 +24,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gds_native._lib import json_dumps
+from gds_kafka._json import dumps as json_dumps
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 """Without surrogates, which UTF-8 cannot carry."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gds_native._lib import LogEncoder
+from gds_kafka._encoder import LogEncoder
 
 CORPUS = Path(__file__).parent / "corpus"
 LONGEST_LEFT = 4
