@@ -200,10 +200,10 @@ class LogEncoder:
         cls,
         service: str | None = None,
         fields: dict[str, object] | None = None,
-        redact: Sequence[str] = (),
+        redact: Sequence[str] = ...,
         *,
         host: str | None = None,
-        ignore: Sequence[str] = (),
+        ignore: Sequence[str] = ...,
     ) -> Self:
         """Sets up what all records share.
 
@@ -398,23 +398,3 @@ class ConsumerCore:
     def close(self, timeout: float | None = None) -> None: ...
     @property
     def closed(self) -> bool: ...
-
-@final
-class LogEncoder:
-    """Native side of `gds_kafka.KafkaLoggingHandler`: makes log records into messages, without their secrets."""
-
-    def __new__(
-        cls,
-        service: str | None = None,
-        fields: dict[str, object] | None = None,
-        redact: Sequence[str] = ...,
-        *,
-        host: str | None = None,
-        ignore: Sequence[str] = ...,
-    ) -> Self: ...
-    def encode_record(self, record: LogRecord) -> bytes | None: ...
-    def redact(self, text: str) -> str: ...
-    def counts(self) -> tuple[int, int, int]: ...
-
-def json_dumps(value: object, *, default: Callable[[Any], object] | None = None, max_depth: int = 64) -> bytes: ...
-def json_loads(text: bytes) -> Any: ...
