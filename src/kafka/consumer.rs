@@ -274,6 +274,7 @@ fn next_message<'py>(
     opened: &Opened,
     state: &mut State,
     session: &mut Session,
+    listing: bool,
 ) -> PyResult<Next<'py>> {
     loop {
         let Some(message) = state.batch.get(state.next) else { return Ok(Next::Empty) };
@@ -310,9 +311,11 @@ fn next_message<'py>(
                         opened.counts.dead_lettered.fetch_add(1, Ordering::Relaxed);
                     }
                 }
-                // Unless the message before it, of the same list, is still at hand.
-                state.finish();
-                state.at_hand = Some((place, after));
+                // In a list, messages before it may not be handled yet; the place after the next of them covers it.
+                if !listing {
+                    state.finish();
+                    state.finished.insert(place, after);
+                }
             }
         }
     }
@@ -397,7 +400,11 @@ fn deserialized<'py>(
     message: &Message<'_>,
     who: &str,
 ) -> Result<Bound<'py, PyAny>, Unparsed> {
-    match deserializer.bind(py).call1((PyBytes::new(py, bytes),)) {
+    let bytes = PyBytes::new(py, bytes);
+    if deserializer.is(py.get_type::<PyBytes>()) {
+        return Ok(bytes.into_any());
+    }
+    match deserializer.bind(py).call1((bytes,)) {
         Ok(value) => Ok(value),
         Err(error) if error.is_instance_of::<PyException>(py) => {
             // Not its text, which may quote the value.
@@ -613,7 +620,7 @@ impl ConsumerCore {
         loop {
             let next = self.with_python(py, |opened, state| {
                 state.finish();
-                let next = next_message(py, opened, state, &mut Session::new())?;
+                let next = next_message(py, opened, state, &mut Session::new(), false)?;
                 if let (Next::Message(_), Some((place, after))) = (&next, &state.at_hand) {
                     state.given.insert(place.clone(), *after);
                 }
@@ -653,7 +660,7 @@ impl ConsumerCore {
                 state.idle_since.get_or_insert_with(Instant::now);
                 let mut session = Session::new();
                 while list.len() < max_messages {
-                    match next_message(py, opened, state, &mut session) {
+                    match next_message(py, opened, state, &mut session, true) {
                         Ok(Next::Message(message)) => {
                             list.append(message)?;
                             if let Some((place, after)) = state.at_hand.take() {
