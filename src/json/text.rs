@@ -21,33 +21,11 @@ fn specials(word: u64) -> u64 {
     (low | zero) & HIGHS
 }
 
-#[inline]
-fn any_special(word: u64) -> bool {
-    specials(word) != 0
-}
-
 /// As [`special`], for any of sixteen bytes at once.
 #[inline]
 fn any_special_of_16(block: &[u8; 16]) -> bool {
     // Written so that the compiler makes vector instructions of it.
     block.iter().fold(0, |any, &byte| any | u8::from(special(byte))) != 0
-}
-
-/// Whether all of it can be copied as it is.
-#[inline]
-fn is_plain(text: &[u8]) -> bool {
-    // What is left of the last block is looked at together with some of the block before.
-    if let Some(last) = text.last_chunk::<16>() {
-        return !text.as_chunks::<16>().0.iter().any(any_special_of_16) && !any_special_of_16(last);
-    }
-    if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-        return !any_special(u64::from_le_bytes(*first)) && !any_special(u64::from_le_bytes(*last));
-    }
-    if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
-        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
-        return !any_special(u64::from(first) << 32 | u64::from(last));
-    }
-    !text.iter().any(|&byte| special(byte))
 }
 
 /// How many bytes at the start can be copied as they are.
@@ -72,20 +50,19 @@ pub(super) fn write<const BEHIND: u8>(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     let length = bytes.len();
     out.reserve(length + 3);
-    if is_plain(bytes) {
-        let before = out.len();
-        // SAFETY: there is room for this many bytes, as reserved above; all of them are written before they count.
-        unsafe {
-            let to = out.as_mut_ptr().add(before);
+    let before = out.len();
+    // SAFETY: there is room for this many bytes, as reserved above; all of them are written before they count.
+    unsafe {
+        let to = out.as_mut_ptr().add(before);
+        if copy::<true>(bytes, to.add(1)) {
             to.write(b'"');
-            copy(bytes, to.add(1));
             to.add(1 + length).cast::<[u8; 2]>().write_unaligned([b'"', BEHIND]);
             out.set_len(before + length + 3);
+            return;
         }
-    } else {
-        write_escaped(out, bytes);
-        out.push(BEHIND);
     }
+    write_escaped(out, bytes);
+    out.push(BEHIND);
 }
 
 /// Appends what needs no quotes, and a comma.
@@ -97,37 +74,50 @@ pub(super) fn write_plain(out: &mut Vec<u8>, text: &[u8]) {
     // SAFETY: as in `write`.
     unsafe {
         let to = out.as_mut_ptr().add(before);
-        copy(text, to);
+        copy::<false>(text, to);
         to.add(length).write(b',');
         out.set_len(before + length + 1);
     }
 }
 
-/// Copies what is mostly short, without a call.
+/// Copies what is mostly short, without a call. With `CHECK`, it says whether all of it can stand as it is; if not,
+/// anything may have been copied.
 ///
 /// # Safety
 /// There is room for all of `from` at `to`, which is no part of it.
-#[inline]
-unsafe fn copy(from: &[u8], to: *mut u8) {
+#[inline(always)]
+#[allow(clippy::inline_always)] // the innermost of all loops
+unsafe fn copy<const CHECK: bool>(from: &[u8], to: *mut u8) -> bool {
     let length = from.len();
+    // Two pieces that may overlap make any length between one of them and both.
     // SAFETY: the caller's promise; every piece lies within the first and the last byte of both.
     unsafe {
-        if let (Some(first), Some(last), true) = (from.first_chunk::<16>(), from.last_chunk::<16>(), length <= 32) {
+        if length > 32 {
+            to.copy_from_nonoverlapping(from.as_ptr(), length);
+            let last = from.last_chunk::<16>();
+            !CHECK || !(from.as_chunks::<16>().0.iter().any(any_special_of_16) || last.is_some_and(any_special_of_16))
+        } else if let (Some(first), Some(last)) = (from.first_chunk::<16>(), from.last_chunk::<16>()) {
             to.cast::<[u8; 16]>().write_unaligned(*first);
             to.add(length - 16).cast::<[u8; 16]>().write_unaligned(*last);
-        } else if let (Some(first), Some(last), true) = (from.first_chunk::<8>(), from.last_chunk::<8>(), length <= 16)
-        {
+            !CHECK || !(any_special_of_16(first) || any_special_of_16(last))
+        } else if let (Some(first), Some(last)) = (from.first_chunk::<8>(), from.last_chunk::<8>()) {
             to.cast::<[u8; 8]>().write_unaligned(*first);
             to.add(length - 8).cast::<[u8; 8]>().write_unaligned(*last);
-        } else if let (Some(first), Some(last), true) = (from.first_chunk::<4>(), from.last_chunk::<4>(), length <= 8) {
+            !CHECK || specials(u64::from_le_bytes(*first)) | specials(u64::from_le_bytes(*last)) == 0
+        } else if let (Some(first), Some(last)) = (from.first_chunk::<4>(), from.last_chunk::<4>()) {
             to.cast::<[u8; 4]>().write_unaligned(*first);
             to.add(length - 4).cast::<[u8; 4]>().write_unaligned(*last);
-        } else if length < 4 {
-            for (index, &byte) in from.iter().enumerate() {
-                to.add(index).write(byte);
-            }
+            let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+            !CHECK || specials(u64::from(first) << 32 | u64::from(last)) == 0
+        } else if let (Some(first), Some(last)) = (from.first_chunk::<2>(), from.last_chunk::<2>()) {
+            to.cast::<[u8; 2]>().write_unaligned(*first);
+            to.add(length - 2).cast::<[u8; 2]>().write_unaligned(*last);
+            !CHECK || !(special(first[0]) || special(first[1]) || special(last[1]))
+        } else if let [byte] = from {
+            to.write(*byte);
+            !CHECK || !special(*byte)
         } else {
-            to.copy_from_nonoverlapping(from.as_ptr(), length);
+            true
         }
     }
 }

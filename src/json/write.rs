@@ -354,13 +354,17 @@ impl<'py> Writer<'_, 'py> {
     unsafe fn dict(&mut self, dict: *mut ffi::PyObject, depth: usize) -> Result<(), Failure> {
         let depth = self.enter(dict, depth)?;
         let (mut position, mut key, mut value) = (0, null_mut(), null_mut());
-        self.out.push(b'{');
         // SAFETY: `dict` is an exact dict, held by the caller, and attached. `PyDict_Next` looks at the dict as it is
         // at each call, so that it stays sound when Python code has changed the dict in between. Key and value are
         // borrowed from it only as said at the top of this file: everything that may run Python code is done on
         // references of our own.
         unsafe {
             let size = ffi::PyDict_Size(dict);
+            if size == 0 {
+                self.out.extend_from_slice(b"{},");
+                return Ok(());
+            }
+            self.out.push(b'{');
             while ffi::PyDict_Next(dict, &raw mut position, &raw mut key, &raw mut value) != 0 {
                 if !self.careful && is_exactly!(ffi::Py_TYPE(key), PyUnicode_Type) {
                     self.text::<b':'>(key)?;
@@ -405,18 +409,24 @@ impl<'py> Writer<'_, 'py> {
     /// Safety: alive and held by a reference, and of that type.
     unsafe fn sequence<const LIST: bool>(&mut self, sequence: *mut ffi::PyObject, depth: usize) -> Result<(), Failure> {
         let depth = self.enter(sequence, depth)?;
-        self.out.push(b'[');
         // SAFETY: of the type and held, as the caller promises, and attached. The length of a list is asked for again
         // after Python code may have run, and the index is within it; a tuple does not change. Items are borrowed
         // only as said at the top of this file.
         unsafe {
             let size = if LIST { ffi::PyList_Size(sequence) } else { ffi::PyTuple_Size(sequence) };
+            if size == 0 {
+                self.out.extend_from_slice(b"[],");
+                return Ok(());
+            }
+            self.out.push(b'[');
             for index in 0..size {
                 let item =
                     if LIST { ffi::PyList_GetItem(sequence, index) } else { ffi::PyTuple_GetItem(sequence, index) };
                 if self.careful || !self.scalar(item)? {
                     let item = Bound::from_borrowed_ptr(self.py, item);
-                    self.held(&item, depth).map_err(|error| error.at_index(index).within(sequence))?;
+                    let careful = self.careful;
+                    let written = if careful { self.held(&item, depth) } else { self.container(item.as_ptr(), depth) };
+                    written.map_err(|error| error.at_index(index).within(sequence))?;
                     if LIST && ffi::PyList_Size(sequence) != size {
                         return Err(changed("list"));
                     }

@@ -24,6 +24,8 @@ use sys::rd_kafka_OffsetSpec_t as Spec;
 
 /// How long a commit that is waited for may take.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
+/// How long leaving may take; the group finds out by itself otherwise.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 /// Between tries of a commit that failed and that nobody waits for.
 const COMMIT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -354,7 +356,7 @@ impl Subscriber for KafkaSubscriber {
         }
         let kept = if self.group { self.commit_all(COMMIT_PATIENCE) } else { Ok(()) };
         self.closed = true;
-        assign::close(self.client.handle())?;
+        assign::close(self.client.handle(), CLOSE_PATIENCE)?;
         kept
     }
 }
@@ -363,7 +365,7 @@ impl Subscriber for KafkaSubscriber {
 impl Drop for KafkaSubscriber {
     fn drop(&mut self) {
         if !self.closed && self.client.handle().ours() {
-            let _ = assign::close(self.client.handle());
+            let _ = assign::close(self.client.handle(), CLOSE_PATIENCE);
         }
     }
 }

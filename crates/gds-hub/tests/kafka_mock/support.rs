@@ -99,7 +99,7 @@ pub(crate) fn reading(cluster: &MockCluster) -> Arc<Kafka> {
 
 /// The mock cluster lets a group that has or had members wait for a second less than the session.
 pub(crate) fn quick_group() -> [(&'static str, Value); 2] {
-    [("session_timeout_ms", Value::Int(1500)), ("heartbeat_interval_ms", Value::Int(200))]
+    [("session_timeout_ms", Value::Int(4000)), ("heartbeat_interval_ms", Value::Int(200))]
 }
 
 /// A way in, the outcomes of what goes in, and who is told of them.
