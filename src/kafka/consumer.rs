@@ -95,6 +95,8 @@ pub(crate) struct ConsumerCore {
     closed: AtomicBool,
     /// Whether a thread is waiting for messages.
     reading: AtomicBool,
+    /// The thread that makes messages into objects, which may call Python code; 0 if none does.
+    owner: AtomicU64,
     /// Places told by `_handled`, which must not wait for a fetch under way.
     handled: Mutex<HashMap<Place, i64>>,
 }
@@ -110,6 +112,8 @@ impl Reporter<()> for Unasked {
 /// What came of trying to give out the next message.
 enum Next<'py> {
     Message(Bound<'py, PyDict>),
+    /// A value that cannot be parsed: what to raise, and the place after it. It is still the next one.
+    Poison(PyErr, Place, i64),
     /// The batch is used up.
     Empty,
 }
@@ -136,7 +140,10 @@ impl State {
             if self.at_hand.as_ref().is_some_and(|(at_hand, _)| *at_hand == place) {
                 self.at_hand = None;
             }
-            self.gone.insert(place);
+            // One that went and came back within a fetch is this member's again, from where the group had committed.
+            if !subscriber.assignment().is_ok_and(|ours| ours.contains(&place)) {
+                self.gone.insert(place);
+            }
         }
     }
 
@@ -146,12 +153,15 @@ impl State {
             return Ok(());
         }
         self.passed_on = Instant::now();
-        let places = positions(self.finished.drain());
+        let places = positions(self.finished.clone());
         match self.subscriber()?.commit(&places, false) {
-            // It was another member's by then, which begins where this one had committed.
-            Err(error) if error.retriable => Ok(()),
-            done => done,
+            // One of them was another member's by then, who begins where this one had committed.
+            Err(error) if error.kind != Kind::Message => {
+                return if error.retriable { Ok(()) } else { Err(error) }; // they are passed on the next time
+            }
+            _ => self.finished.clear(),
         }
+        Ok(())
     }
 
     fn fetch(&mut self, opened: &Opened, max: usize, patience: Duration) -> Result<(), Error> {
@@ -199,6 +209,7 @@ impl ConsumerCore {
         call: impl FnOnce(&mut State) -> Result<R, Error> + Send,
     ) -> PyResult<R> {
         let state = &self.opened(py)?.state;
+        self.not_within(py)?;
         let mut call = Some(call);
         loop {
             let done = py.detach(|| {
@@ -212,12 +223,25 @@ impl ConsumerCore {
         }
     }
 
+    /// Refuses calls from a deserializer, which would wait for themselves.
+    fn not_within(&self, py: Python<'_>) -> PyResult<()> {
+        if self.owner.load(Ordering::Relaxed) != exit::this_thread() {
+            return Ok(());
+        }
+        let message = "a deserializer cannot use the consumer that calls it; do it in the loop body";
+        Err(to_python(py, &Error::new(Kind::Message, message)))
+    }
+
     /// Runs `call` on the state with the interpreter held; waits for others without it.
     fn with_python<R>(&self, py: Python<'_>, call: impl FnOnce(&Opened, &mut State) -> PyResult<R>) -> PyResult<R> {
         let opened = self.opened(py)?;
+        self.not_within(py)?;
         loop {
             if let Some(mut state) = opened.state.try_lock() {
-                return call(opened, &mut state);
+                self.owner.store(exit::this_thread(), Ordering::Relaxed);
+                let done = call(opened, &mut state);
+                self.owner.store(0, Ordering::Relaxed);
+                return done;
             }
             // Only to wait: the lock is taken again with the interpreter.
             py.detach(|| drop(opened.state.try_lock_for(SLICE)));
@@ -278,47 +302,51 @@ fn next_message<'py>(
 ) -> PyResult<Next<'py>> {
     loop {
         let Some(message) = state.batch.get(state.next) else { return Ok(Next::Empty) };
-        state.next += 1;
         let place: Place = (Arc::clone(message.topic), message.partition);
         if !state.gone.is_empty() && state.gone.contains(&place) {
+            state.next += 1;
             continue;
         }
         let after = message.offset + 1;
-        match dict(py, opened, session, &message) {
+        let (error, cause) = match dict(py, opened, session, &message) {
             Ok(made) => {
                 opened.counts.given.fetch_add(1, Ordering::Relaxed);
+                state.next += 1;
                 state.at_hand = Some((place, after));
                 return Ok(Next::Message(made));
             }
             Err(Unparsed::Raised(error)) => return Err(error),
-            Err(Unparsed::Value(error, cause)) => {
-                opened.counts.unparsed.fetch_add(1, Ordering::Relaxed);
-                match opened.on_error {
-                    OnError::Raise => {
-                        let raised = unparsed(py, &error, &message, cause)?;
-                        state.at_hand = Some((place, after));
-                        return Err(raised);
-                    }
-                    OnError::Skip => {
-                        opened.counts.skipped.fetch_add(1, Ordering::Relaxed);
-                    }
-                    OnError::DeadLetter => {
-                        let index = state.next - 1;
-                        if let Err(failed) = bury(py, state, index, &error) {
-                            state.next = index; // it is tried again
-                            return Err(failed);
-                        }
-                        opened.counts.dead_lettered.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-                // In a list, messages before it may not be handled yet; the place after the next of them covers it.
-                if !listing {
-                    state.finish();
-                    state.finished.insert(place, after);
-                }
+            Err(Unparsed::Value(error, cause)) => (error, cause),
+        };
+        match opened.on_error {
+            OnError::Skip => {
+                opened.counts.skipped.fetch_add(1, Ordering::Relaxed);
+            }
+            // The dead of a dead letter topic have nowhere to go.
+            OnError::DeadLetter if dead_letter::topic(message.topic).is_some() => {
+                bury(py, state, state.next, &error)?;
+                opened.counts.dead_lettered.fetch_add(1, Ordering::Relaxed);
+            }
+            OnError::Raise | OnError::DeadLetter => {
+                let raised = unparsed(py, &error, &message, cause)?;
+                return Ok(Next::Poison(raised, place, after));
             }
         }
+        opened.counts.unparsed.fetch_add(1, Ordering::Relaxed);
+        state.next += 1;
+        // In a list, messages before it may not be handled yet; the place after the next of them covers it.
+        if !listing {
+            state.finish();
+            state.finished.insert(place, after);
+        }
     }
+}
+
+/// Raises for a value that cannot be parsed, which counts as given out: asking again goes on behind it.
+fn poisoned(opened: &Opened, state: &mut State, place: Place, after: i64) {
+    opened.counts.unparsed.fetch_add(1, Ordering::Relaxed);
+    state.next += 1;
+    state.at_hand = Some((place, after));
 }
 
 struct Reading<'a>(&'a AtomicBool);
@@ -327,6 +355,19 @@ impl Drop for Reading<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
+}
+
+/// Commits what is finished with, leaves the group and lets go of the hub.
+fn leave_group(state: &mut State, handled: HashMap<Place, i64>, commits: bool, counts: &Counts) -> Result<(), Error> {
+    state.finished.extend(handled);
+    state.drop_revoked(counts);
+    let kept = if commits { state.pass_on() } else { Ok(()) };
+    let left = state.subscriber.take().map_or(Ok(()), |mut subscriber| subscriber.close());
+    if let Some(letters) = state.letters.take() {
+        letters.close(LETTER_PATIENCE);
+    }
+    state.hub = None;
+    kept.and(left)
 }
 
 /// Why a message could not be made into a dict.
@@ -526,6 +567,7 @@ impl ConsumerCore {
             opened: OnceLock::new(),
             closed: AtomicBool::new(false),
             reading: AtomicBool::new(false),
+            owner: AtomicU64::new(0),
             handled: Mutex::default(),
         }
     }
@@ -621,6 +663,10 @@ impl ConsumerCore {
             let next = self.with_python(py, |opened, state| {
                 state.finish();
                 let next = next_message(py, opened, state, &mut Session::new(), false)?;
+                if let Next::Poison(error, place, after) = next {
+                    poisoned(opened, state, place, after);
+                    return Err(error);
+                }
                 if let (Next::Message(_), Some((place, after))) = (&next, &state.at_hand) {
                     state.given.insert(place.clone(), *after);
                 }
@@ -658,24 +704,23 @@ impl ConsumerCore {
         loop {
             self.with_python(py, |opened, state| {
                 state.idle_since.get_or_insert_with(Instant::now);
-                let mut session = Session::new();
+                state.finish(); // what was raised for, by the call before
+                let (mut session, start) = (Session::new(), state.next);
                 while list.len() < max_messages {
-                    match next_message(py, opened, state, &mut session, true) {
-                        Ok(Next::Message(message)) => {
+                    let next = next_message(py, opened, state, &mut session, true);
+                    match next.inspect_err(|_| state.next = start)? {
+                        Next::Message(message) => {
                             list.append(message)?;
                             if let Some((place, after)) = state.at_hand.take() {
                                 state.given.insert(place, after); // finished only when `_handled` says so
                             }
                         }
-                        Ok(Next::Empty) => break,
-                        Err(error) if list.is_empty() => return Err(error),
-                        Err(_) => {
-                            // First what could be read; the next call raises.
-                            state.next -= 1;
-                            state.at_hand = None;
-                            opened.counts.unparsed.fetch_sub(1, Ordering::Relaxed);
-                            break;
+                        Next::Poison(error, place, after) if list.is_empty() => {
+                            poisoned(opened, state, place, after);
+                            return Err(error);
                         }
+                        // First what could be read; the next call raises.
+                        Next::Poison(..) | Next::Empty => break,
                     }
                 }
                 Ok(())
@@ -747,7 +792,22 @@ impl ConsumerCore {
     /// Leave partitions out; see `gds_kafka.KafkaConsumerClient`.
     fn pause(&self, py: Python<'_>, partitions: Vec<(String, i32)>) -> PyResult<()> {
         let places = partitions_of(partitions);
-        self.with_state(py, |state| state.subscriber()?.pause(&places))
+        self.with_state(py, |state| {
+            for place in &places {
+                // What was fetched and not given out comes again after `resume`.
+                let first = (state.next..state.batch.len()).find_map(|index| {
+                    let message = state.batch.get(index)?;
+                    (message.partition == place.1 && **message.topic == *place.0).then_some(message.offset)
+                });
+                if let Some(offset) = first
+                    && state.gone.insert(place.clone())
+                {
+                    let position = Position { topic: Arc::clone(&place.0), partition: place.1, offset };
+                    state.subscriber()?.seek(&position)?;
+                }
+            }
+            state.subscriber()?.pause(&places)
+        })
     }
 
     /// Take partitions in again; see `gds_kafka.KafkaConsumerClient`.
@@ -794,7 +854,6 @@ impl ConsumerCore {
     /// Commit what is finished with, and leave the group; see `gds_kafka.KafkaConsumerClient`.
     #[pyo3(signature = (timeout = None))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
-        let _ = timeout; // librdkafka bounds the leaving itself
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
@@ -802,19 +861,28 @@ impl ConsumerCore {
         if opened.generation != fork::generation() {
             return Ok(()); // the parent's, who closes it
         }
+        self.not_within(py)?;
         let handled = std::mem::take(&mut *self.handled.lock());
-        let (grouped, auto_commit) = (opened.grouped, opened.settings.consumer.auto_commit);
-        let ended = self.with_state(py, |state| {
-            state.finished.extend(handled);
-            state.drop_revoked(&opened.counts);
-            let kept = if grouped && auto_commit { state.pass_on() } else { Ok(()) };
-            let left = state.subscriber.take().map_or(Ok(()), |mut subscriber| subscriber.close());
-            if let Some(letters) = state.letters.take() {
-                letters.close(LETTER_PATIENCE);
-            }
-            state.hub = None;
-            kept.and(left)
+        let commits = opened.grouped && opened.settings.consumer.auto_commit;
+        let (state, counts) = (Arc::clone(&opened.state), Arc::clone(&opened.counts));
+        let patience = timeout.map_or(opened.settings.close_timeout, |seconds| {
+            Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::from_secs(1 << 32))
         });
+        let leave = tokio::task::spawn_blocking;
+        let ended = runtime::wait(py, async move {
+            let left = leave(move || leave_group(&mut state.lock(), handled, commits, &counts));
+            tokio::time::timeout(patience, left).await
+        })?;
+        let ended = match ended {
+            Ok(Ok(ended)) => ended,
+            Ok(Err(error)) => Err(Error::new(Kind::Message, format!("closing failed; please report this: {error}"))),
+            Err(_) => {
+                let message =
+                    format!("the group was not left within {patience:?}; the last places may not be committed");
+                Err(Error::new(Kind::Timeout, message).retriable())
+            }
+        };
+        let ended = ended.map_err(|error| to_python(py, &error));
         self.report_now(py)?;
         ended
     }

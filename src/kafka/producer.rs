@@ -549,7 +549,7 @@ impl ProducerCore {
         &self,
         event_loop: &Bound<'py, PyAny>,
         topic: &Bound<'_, PyAny>,
-        value: &Bound<'_, PyAny>,
+        value: &Bound<'py, PyAny>,
         key: Option<&Bound<'_, PyAny>>,
         headers: Option<&Bound<'_, PyAny>>,
         partition: Option<i32>,
