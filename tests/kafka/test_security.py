@@ -14,6 +14,7 @@ import pytest
 from gds_kafka import (
     DeliveredMessage,
     KafkaConnectionError,
+    KafkaConsumerClient,
     KafkaMessageError,
     KafkaProducerClient,
 )
@@ -25,6 +26,7 @@ LONG = 60.0
 """More than any delivery takes once the broker is there."""
 
 TOPIC_AUTHORIZATION_FAILED = 29
+GROUP_AUTHORIZATION_FAILED = 30
 
 DEBUG = {"debug": "security,broker,conf"}
 """librdkafka says all it knows about these."""
@@ -234,3 +236,53 @@ def test_what_is_not_authorized_is_a_dead_letter(secure_kafka: SecureKafka) -> N
     assert (letter.key, letter.value, headers["a"]) == (b"k", b'{"n":1}', b"1")
     assert (headers["dlq.topic"], headers["dlq.offset"], headers["dlq.attempts"]) == (b"secure-dead", b"-1", b"1")
     assert b"uthoriz" in (headers["dlq.error"] or b"")
+
+
+def readable_topic(kafka: SecureKafka, name: str) -> str:
+    allowed_topic(kafka, name)
+    kafka.allow("alice", "READ", name)
+    with KafkaProducerClient(**sasl(kafka, "PLAIN")) as producer:
+        producer.send_many(name, [{"n": 1}], timeout=LONG)
+    return name
+
+
+def reader(kafka: SecureKafka, topic: str, group: str | None, **more: Any) -> KafkaConsumerClient:
+    settings = sasl(kafka, "SCRAM-SHA-512", auto_offset_reset="earliest", consumer_timeout_ms=30_000, **more)
+    return KafkaConsumerClient(topic, settings.pop("bootstrap_servers"), group, **settings)
+
+
+def test_a_group_one_may_not_join_is_refused(secure_kafka: SecureKafka) -> None:
+    topic = readable_topic(secure_kafka, "secure-read")
+
+    def read(group: str) -> Any:
+        with reader(secure_kafka, topic, group) as consumer:
+            return next(consumer)["value"]
+
+    with pytest.raises(KafkaMessageError) as refused:
+        read("secure-forbidden-group")
+    assert (refused.value.code, refused.value.retriable) == (GROUP_AUTHORIZATION_FAILED, False)
+    assert "secure-forbidden-group" in str(refused.value) or "roup" in str(refused.value)
+    secure_kafka.allow("alice", "READ", "secure-group", "group")
+    assert read("secure-group") == {"n": 1}
+
+
+def test_a_topic_one_may_not_read_is_refused(secure_kafka: SecureKafka) -> None:
+    # To write is allowed, and with that to know that it is there.
+    topic = allowed_topic(secure_kafka, "secure-write-only")
+    secure_kafka.allow("alice", "READ", "secure-group-2", "group")
+    for group in ("secure-group-2", None):
+        with reader(secure_kafka, topic, group) as consumer, pytest.raises(KafkaMessageError) as refused:
+            next(consumer)
+        assert (refused.value.code, refused.value.retriable) == (TOPIC_AUTHORIZATION_FAILED, False)
+        assert topic in str(refused.value)
+
+
+def test_a_consumer_shows_no_password(secure_kafka: SecureKafka) -> None:
+    topic = readable_topic(secure_kafka, "secure-shown")
+    with reader(secure_kafka, topic, None) as consumer:
+        assert next(consumer)["value"] == {"n": 1}
+        shown = f"{consumer!r} {consumer} {consumer.stats()} {consumer.lag()}"
+    assert PASSWORDS["alice"] not in shown
+    with pytest.raises(KafkaConnectionError) as refused:
+        reader(secure_kafka, topic, None, sasl_plain_password="hunter2")
+    assert "hunter2" not in str(refused.value)
