@@ -4,8 +4,8 @@
 
     logging.getLogger().addHandler(KafkaLoggingHandler(bootstrap_servers="localhost:9092", service="billing"))
 
-Logging with it never raises, never waits for the network and never logs about itself through itself: what cannot be sent
-is counted (`KafkaLoggingHandler.stats`), and said once, in the logger ``gds_kafka``, which is not shipped.
+Logging with it never raises, never waits for the network and never logs about itself through itself: what cannot be
+sent is counted (`KafkaLoggingHandler.stats`), and said once, in the logger ``gds_kafka``, which is not shipped.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class KafkaLoggingHandler(logging.Handler):
     something to say ``function``, ``process``, ``thread``, ``host``, ``service``, ``exception`` (``type``, ``message``,
     ``traceback``), ``stack``, ``extra``, ``trace_id``, ``span_id`` and ``flags``. A formatter is not used.
 
-    Secrets are taken out before anything leaves the process: tokens, credentials in headers and URLs, keys, and whatever
-    stands under the name of a secret in ``extra``.
+    Secrets are taken out before anything leaves the process: tokens, credentials in headers and URLs, keys, and
+    whatever stands under the name of a secret in ``extra``.
 
     It needs no lock, so no thread waits for another, and a fork finds none taken.
 
@@ -101,8 +101,10 @@ class KafkaLoggingHandler(logging.Handler):
             host=socket.gethostname(),
             ignore=list(OWN_LOGGERS if native else OWN_LOGGERS + CLIENT_LOGGERS),
         )
-        self._owned: Any = None if bootstrap_servers is None else _own_producer(bootstrap_servers, config)
-        self._producer: Any = producer if self._owned is None else self._owned
+        self._producer: Any = producer
+        self._owned: Any = None
+        if bootstrap_servers is not None:
+            self._producer = self._owned = _own_producer(bootstrap_servers, config)
         # Bound once: this is all that the usual way through `handle` does.
         self._send_record: Any = self._producer.send_record if native else None
         # Last, because from here on `logging.shutdown` knows of it.

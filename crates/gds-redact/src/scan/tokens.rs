@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Found, LOOK, Scan, is_alphanumeric, is_dotted};
 use crate::prose;
-use crate::text::{Made, is_base64, is_base64url, is_basic, is_identifier, run};
+use crate::text::{Made, is_base64, is_base64url, is_identifier, run};
 
 impl Scan<'_> {
     pub(super) fn vault(&self, start: usize, end: usize) -> Option<Found> {
