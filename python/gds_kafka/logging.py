@@ -102,8 +102,10 @@ class KafkaLoggingHandler(logging.Handler):
             host=socket.gethostname(),
             ignore=list(OWN_LOGGERS if native else OWN_LOGGERS + CLIENT_LOGGERS),
         )
-        self._owned: Any = None if bootstrap_servers is None else _own_producer(bootstrap_servers, config)
-        self._producer: Any = producer if self._owned is None else self._owned
+        self._producer: Any = producer
+        self._owned: Any = None
+        if bootstrap_servers is not None:
+            self._producer = self._owned = _own_producer(bootstrap_servers, config)
         # Bound once: this is all that the usual way through `handle` does.
         self._send_record: Any = getattr(self._producer, "send_record", None) if native else None
         # Last, because from here on `logging.shutdown` knows of it.

@@ -3,6 +3,7 @@
 //! A name is split into words, and the last one decides what it names: `db_password` and `passwordOld` name a password,
 //! `password_policy` a policy, `secret_path` a path, `token_count` a count.
 
+use crate::fingerprint::Fingerprints;
 use crate::text::is_one_of;
 
 /// Longest part of a name that is looked at: its end, where the deciding words are.
@@ -198,6 +199,23 @@ const TOKENS_OF: &[&str] = &["access", "api", "auth", "bearer", "id", "refresh",
 /// What makes `auth` a user with a password.
 const AUTH_OF: &[&str] = &["basic", "http", "proxy"];
 
+/// What every name of a secret has in it.
+static STEMS: Fingerprints = Fingerprints::of(&[
+    "auth",
+    "bearer",
+    "cookie",
+    "cred",
+    "jwt",
+    "kennwort",
+    "key",
+    "pass",
+    "psw",
+    "pw",
+    "secret",
+    "signature",
+    "token",
+]);
+
 /// Whether what stands under this name is a secret, whatever it looks like.
 ///
 /// In any case and spelling: `password`, `db_password`, `dbPassword`, `X-Api-Key`, `PGPASSWORD`. Not secret are names
@@ -212,12 +230,16 @@ const AUTH_OF: &[&str] = &["basic", "http", "proxy"];
 /// assert!(!is_secret_key("secret_path"));
 /// ```
 pub fn is_secret_key(name: &str) -> bool {
+    if !STEMS.any(name.as_bytes()) {
+        return false;
+    }
     let mut buffer = [0; MAX_NAME * 2];
     let words = Words::split(name, &mut buffer);
     let mut rest = words.text.rsplit('_').skip_while(|word| is_neutral(word));
     let Some(last) = rest.next() else { return false };
     let before = rest.next().unwrap_or("");
     let named = match last {
+        "password" | "secret" => true,
         "token" => !is_one_of(before, HARMLESS_TOKEN),
         "tokens" => is_one_of(before, TOKENS_OF),
         "key" | "keys" => is_one_of(before, KEY_OF),

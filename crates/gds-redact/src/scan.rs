@@ -1,6 +1,6 @@
-//! One walk over a text: an automaton finds what secrets begin with or stand behind, a rule looks at each such place.
+//! One walk over a text: fingerprints find what secrets begin with or stand behind, a rule looks at each such place.
 //!
-//! **Linear.** The automaton passes each byte once. A rule looks at a bounded number of bytes before it decides, or at
+//! **Linear.** The walk passes each byte once. A rule looks at a bounded number of bytes before it decides, or at
 //! more only where what it looked at is taken out (so nobody looks there again), or where it remembers for later rules
 //! what it did not find ([`Scan::no_at_before`]).
 
@@ -9,10 +9,7 @@ mod tokens;
 
 use std::ops::Range;
 
-use aho_corasick::automaton::Automaton;
-use aho_corasick::dfa::DFA;
-use aho_corasick::{Anchored, Input, MatchKind, StartKind};
-
+use crate::fingerprint::Fingerprints;
 use crate::prose;
 use crate::text::{is_base64, is_base64url, is_basic, run};
 
@@ -67,7 +64,7 @@ fn is_alphanumeric(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
 }
 
-/// Searched for in any case; rules that care compare again.
+/// Found in any case; rules that care compare again.
 const TRIGGERS: &[(&str, Rule)] = &[
     ("pass", Rule::Key),
     ("pwd", Rule::Key),
@@ -127,15 +124,16 @@ const TRIGGERS: &[(&str, Rule)] = &[
     ("dapi", Rule::Known(32, is_alphanumeric)),
 ];
 
-/// The automaton for [`TRIGGERS`].
-pub(crate) fn automaton() -> DFA {
-    DFA::builder()
-        .ascii_case_insensitive(true)
-        .match_kind(MatchKind::Standard)
-        .start_kind(StartKind::Unanchored)
-        .build(TRIGGERS.iter().map(|(trigger, _)| trigger))
-        .expect("a few short constants")
-}
+/// Where they may begin.
+static FINGERPRINTS: Fingerprints = {
+    let mut words = [""; TRIGGERS.len()];
+    let mut number = 0;
+    while number < words.len() {
+        words[number] = TRIGGERS[number].0;
+        number += 1;
+    }
+    Fingerprints::of(&words)
+};
 
 /// What a rule found: what to take out, or at least where to go on.
 struct Found {
@@ -165,23 +163,34 @@ pub(crate) struct Scan<'t> {
 }
 
 impl<'t> Scan<'t> {
-    /// Where the secrets are, in order and apart from each other.
-    pub(crate) fn secrets(automaton: &DFA, text: &'t str) -> Vec<Range<usize>> {
-        let bytes = text.as_bytes();
-        let mut scan = Self { bytes, done: 0, no_at_before: 0, secrets: Vec::new() };
+    /// Where the secrets are; they may overlap.
+    pub(crate) fn secrets(text: &'t str) -> Vec<Range<usize>> {
+        let mut scan = Self { bytes: text.as_bytes(), done: 0, no_at_before: 0, secrets: Vec::new() };
         let mut at = 0;
-        while let Ok(Some(hit)) = automaton.try_find(&Input::new(bytes).anchored(Anchored::No).range(at..)) {
-            let found = scan.look(TRIGGERS[hit.pattern().as_usize()], hit.start(), hit.end());
-            at = hit.start() + 1;
-            if let Some(Found { secret, resume }) = found {
-                at = at.max(resume);
-                if !secret.is_empty() {
-                    scan.done = scan.done.max(secret.end);
-                    scan.secrets.push(secret);
-                }
-            }
+        while let Some((start, words)) = FINGERPRINTS.next(scan.bytes, at) {
+            at = scan.visit(start, words);
         }
         scan.secrets
+    }
+
+    /// Asks the rules of the words that may begin here, up to the first that knows more; returns where to go on.
+    fn visit(&mut self, start: usize, mut words: u64) -> usize {
+        while words != 0 {
+            let (word, rule) = TRIGGERS[words.trailing_zeros() as usize];
+            words &= words - 1;
+            let end = start + word.len();
+            if !self.bytes.get(start..end).is_some_and(|bytes| bytes.eq_ignore_ascii_case(word.as_bytes())) {
+                continue;
+            }
+            if let Some(Found { secret, resume }) = self.look((word, rule), start, end) {
+                if !secret.is_empty() {
+                    self.done = self.done.max(secret.end);
+                    self.secrets.push(secret);
+                }
+                return resume.max(start + 1);
+            }
+        }
+        start + 1
     }
 
     fn look(&mut self, (trigger, rule): (&str, Rule), start: usize, end: usize) -> Option<Found> {
@@ -228,23 +237,6 @@ impl<'t> Scan<'t> {
                     || byte.is_ascii_hexdigit() && before(3) == Some(b'%')
             }
             _ => true,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_trigger_hides_another() {
-        // The automaton tells of the one that ends first, and the walk goes on behind where that one began.
-        for (trigger, _) in TRIGGERS {
-            for (other, _) in TRIGGERS {
-                let (trigger, other) = (trigger.to_ascii_lowercase(), other.to_ascii_lowercase());
-                let hidden = trigger.find(&other).is_some_and(|at| at + other.len() < trigger.len());
-                assert!(!hidden, "{other} ends within {trigger}");
-            }
         }
     }
 }

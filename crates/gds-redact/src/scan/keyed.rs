@@ -21,6 +21,10 @@ impl Scan<'_> {
         let left =
             self.bytes[floor..start].iter().rposition(|&byte| !is_identifier(byte)).map_or(floor, |at| floor + at + 1);
         let right = end + self.glance(end, is_identifier).len();
+        // Most words are just words: nothing is assigned to them, and what is said of them comes after one space.
+        if !matches!(self.byte(right)?, b' ' | b'\t' | b'=' | b':' | b'"' | b'\'' | b'`' | b'\\' | b'%' | b'>') {
+            return None;
+        }
         let name = std::str::from_utf8(&self.bytes[left..right]).ok()?;
         let Some(separator) = Separator::find(self, left, right) else {
             return self.spoken(name, right);
