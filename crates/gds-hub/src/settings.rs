@@ -121,7 +121,7 @@ impl ProducerSettings {
             // The other half is what librdkafka may hold of it.
             buffer_bytes: usize::try_from(self.buffer_memory / 2).unwrap_or(usize::MAX),
             on_full: self.on_full,
-            linger: self.linger - self.librdkafka_linger(),
+            linger: self.linger.saturating_sub(self.librdkafka_linger()),
             delivery_timeout: if spool.is_some() { None } else { self.delivery_timeout },
             dead_letter: self.dead_letter,
             spool,
