@@ -5,10 +5,13 @@ use std::time::Duration;
 use gds_hub::kafka::mock::MockCluster;
 use gds_hub::kafka::{Callbacks, LogLevel, Token};
 use gds_hub::settings::{Role, Value};
-use gds_hub::{Admin, Hub, Kind};
+use gds_hub::{Admin, Hub, Kind, Start};
+use gds_process::fork::testing::Child;
 use parking_lot::Mutex;
 
-use crate::support::{PATIENCE, cluster, fill, numbers, open, open_with, sending, text};
+use crate::support::{
+    PATIENCE, cluster, fill, numbers, open, open_with, publisher, reading, record, sending, subscription, text,
+};
 
 #[test]
 fn a_hub_that_is_not_there_is_said_to_be_so() {
@@ -101,5 +104,29 @@ fn a_slow_hub_answers_within_its_time() {
     let cluster = cluster(1);
     cluster.broker_rtt(1, Duration::from_millis(400)).unwrap();
     let hub = open(Role::Producer, &cluster, &[], &[]);
+    hub.check(PATIENCE).unwrap();
+}
+
+#[test]
+#[allow(unsafe_code)] // one call, with its proof
+fn a_forked_child_drops_what_is_the_parents_at_once_and_the_parent_goes_on() {
+    let cluster = cluster(1);
+    let hub = sending(&cluster);
+    hub.check(PATIENCE).unwrap();
+    let (publisher, outcomes, _) = publisher(&hub);
+    let reader = reading(&cluster).subscribe(&subscription(&["t"], None, Start::Earliest)).unwrap();
+    publisher.publish(1, &record("t", b"x")).unwrap();
+    outcomes.recv_timeout(PATIENCE).unwrap();
+    let mut owned = Some((cluster, hub, publisher, reader));
+    let child = Child::fork_running(|_| {
+        // SAFETY: async-signal-safe. A child that hangs ends by it, and its silence fails the test.
+        unsafe { libc::alarm(30) };
+        drop(owned.take());
+        true
+    });
+    assert!(child.answer);
+    let (_cluster, hub, publisher, _reader) = owned.unwrap();
+    publisher.publish(2, &record("t", b"x")).unwrap();
+    assert_eq!(outcomes.recv_timeout(PATIENCE).unwrap().0, 2);
     hub.check(PATIENCE).unwrap();
 }
