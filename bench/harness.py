@@ -9,7 +9,20 @@ from statistics import median, quantiles
 from time import thread_time_ns
 from typing import Any, Literal
 
-__all__ = ["AT_LEAST", "AT_MOST", "Bar", "Call", "Effort", "Row", "alternate", "compare", "expect", "percentile", "row"]
+__all__ = [
+    "AT_LEAST",
+    "AT_MOST",
+    "Bar",
+    "Call",
+    "Effort",
+    "Row",
+    "alternate",
+    "alternate_pairs",
+    "compare",
+    "expect",
+    "percentile",
+    "row",
+]
 
 AT_LEAST: Literal["at least"] = "at least"
 AT_MOST: Literal["at most"] = "at most"
@@ -123,6 +136,13 @@ def compare(ours: Call, peer: Call, effort: Effort) -> list[tuple[float, float]]
 
 
 def alternate(ours: Callable[[], float], peer: Callable[[], float], rounds: int) -> list[tuple[float, float]]:
+    """What both return, in turns."""
+    return [(ours(), peer()) for _ in range(rounds)]
+
+
+def alternate_pairs(
+    ours: Callable[[], tuple[float, float]], peer: Callable[[], tuple[float, float]], rounds: int
+) -> list[tuple[tuple[float, float], tuple[float, float]]]:
     """What both return, in turns."""
     return [(ours(), peer()) for _ in range(rounds)]
 

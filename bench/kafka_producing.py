@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
 from confluent_kafka import Producer
 
 from bench.brokers import MESSAGE, broker, fresh_topic
-from bench.harness import AT_LEAST, AT_MOST, Bar, Effort, Row, alternate, expect, percentile, row
+from bench.harness import AT_LEAST, AT_MOST, Bar, Effort, Row, alternate, alternate_pairs, expect, percentile, row
 from gds_kafka import KafkaProducerClient
 from kafka import KafkaProducer
 from tests.services.kafka import KafkaBroker
@@ -21,6 +22,7 @@ __all__ = ["calls", "durability", "sending"]
 # kafka-python takes about 100 us for each.
 _FEW = 5_000
 _MANY = 100_000
+_CALLS = 20_000
 
 # Idempotent and acknowledged by all, as ours is by default.
 _CONFLUENT = {"enable.idempotence": True, "acks": "all", "linger.ms": 5, "queue.buffering.max.messages": 2_000_000}
@@ -137,13 +139,6 @@ def sending(effort: Effort) -> list[Row]:
     ]
 
 
-def alternate_pairs(
-    ours: Callable[[], tuple[float, float]], peer: Callable[[], tuple[float, float]], rounds: int
-) -> list[tuple[tuple[float, float], tuple[float, float]]]:
-    """What both return, in turns."""
-    return [(ours(), peer()) for _ in range(rounds)]
-
-
 def _latencies(call: Callable[[], object], times: int) -> list[float]:
     """Nanoseconds of each call. A short pause after every hundred lets the threads behind do their work."""
     clock = time.perf_counter_ns
@@ -160,39 +155,44 @@ def _latencies(call: Callable[[], object], times: int) -> list[float]:
 def calls(effort: Effort) -> list[Row]:
     """One call of send, with the broker up and with it away."""
     rounds = max(3, effort.long_rounds // 3)
-    times = 20_000
     rows = []
     with broker() as kafka:
         topic = fresh_topic(kafka)
         for state in ("up", "away"):
-            ours = KafkaProducerClient(kafka.bootstrap_servers, buffer_memory=1 << 30, close_timeout_seconds=0)
-            peer = Producer({"bootstrap.servers": kafka.bootstrap_servers, **_CONFLUENT, "log_level": 0})
-            produce, poll, dumps, send = peer.produce, peer.poll, orjson.dumps, ours.send
-
-            def peer_call() -> None:
-                produce(topic, dumps(MESSAGE))
-                poll(0)
-
-            def our_call() -> None:
-                send(topic, MESSAGE)
-
-            our_call()
-            peer_call()
-            expect("left by ours", ours.flush(), 0)
-            expect("left by the peer", peer.flush(), 0)
-            if state == "away":
-                kafka.stop()
-            measured = [(_latencies(our_call, times), _latencies(peer_call, times)) for _ in range(rounds)]
-            medians = [(percentile(a, 50), percentile(b, 50)) for a, b in measured]
-            tails = [(percentile_of(a, 0.999), percentile_of(b, 0.999)) for a, b in measured]
-            where = f"broker {state}"
-            against = "confluent-kafka, orjson"
-            rows.append(row(f"the call of send, {where}", medians, unit="ns", against=against, bar=Bar(AT_MOST, 0.8)))
-            rows.append(row(f"its p99.9, {where}", tails, unit="ns", against=against, bar=Bar(AT_MOST, 1)))
-            peer.purge()
-            peer.flush(1)
-            ours.close(0)
+            rows += _calls(kafka, topic, state, rounds)
     return rows
+
+
+def _calls(kafka: KafkaBroker, topic: str, state: str, rounds: int) -> list[Row]:
+    ours = KafkaProducerClient(kafka.bootstrap_servers, buffer_memory=1 << 30, close_timeout_seconds=0)
+    peer = Producer({"bootstrap.servers": kafka.bootstrap_servers, **_CONFLUENT, "log_level": 0})
+    produce, poll, dumps, send = peer.produce, peer.poll, orjson.dumps, ours.send
+
+    def our_call() -> None:
+        send(topic, MESSAGE)
+
+    def peer_call() -> None:
+        produce(topic, dumps(MESSAGE))
+        poll(0)
+
+    our_call()
+    peer_call()
+    expect("left by ours", ours.flush(), 0)
+    expect("left by the peer", peer.flush(), 0)
+    if state == "away":
+        kafka.stop()
+    measured = [(_latencies(our_call, _CALLS), _latencies(peer_call, _CALLS)) for _ in range(rounds)]
+    expect("what ours took", ours.stats()["accepted_total"], rounds * _CALLS + 1)
+    peer.purge()
+    peer.flush(1)
+    ours.close(0)
+    medians = [(percentile(a, 50), percentile(b, 50)) for a, b in measured]
+    tails = [(percentile_of(a, 0.999), percentile_of(b, 0.999)) for a, b in measured]
+    against = "confluent-kafka, orjson"
+    return [
+        row(f"the call of send, broker {state}", medians, unit="ns", against=against, bar=Bar(AT_MOST, 0.8)),
+        row(f"its p99.9, broker {state}", tails, unit="ns", against=against, bar=Bar(AT_MOST, 1)),
+    ]
 
 
 def percentile_of(values: list[float], part: float) -> float:
@@ -202,24 +202,28 @@ def percentile_of(values: list[float], part: float) -> float:
 
 def durability(effort: Effort) -> list[Row]:
     """What writing ahead to a spool costs each message."""
-    from tempfile import TemporaryDirectory
-
     rounds = max(3, effort.long_rounds // 3)
     with broker() as kafka, TemporaryDirectory() as folder:
 
-        def cost(**config: Any) -> float:
-            return _ours(kafka, fresh_topic(kafka), _MANY, **config)[0] / _MANY * 1e6
+        def cost(**config: Any) -> tuple[float, float]:
+            seconds, cpu = _ours(kafka, fresh_topic(kafka), _MANY, **config)
+            return seconds / _MANY * 1e6, cpu / _MANY * 1e6
 
-        measured = [(cost(spool_dir=folder), cost()) for _ in range(rounds)]
-    more = [with_spool - without for with_spool, without in measured]
+        measured = alternate_pairs(lambda: cost(spool_dir=folder), cost, rounds)
+    name = 'durability="process": more for each message'
     return [
-        Row(
-            name='durability="process": more for each message',
-            ours=percentile(more, 50),
-            unit="us",
-            against='durability="memory"',
-            bar=Bar(AT_MOST, 3),
-            low=percentile(more, 10),
-            high=percentile(more, 90),
-        )
+        _more(name, [with_spool[0] - without[0] for with_spool, without in measured], Bar(AT_MOST, 3)),
+        _more(f"{name}, CPU time", [with_spool[1] - without[1] for with_spool, without in measured]),
     ]
+
+
+def _more(name: str, more: list[float], bar: Bar | None = None) -> Row:
+    return Row(
+        name=name,
+        ours=percentile(more, 50),
+        unit="us",
+        against='durability="memory"',
+        bar=bar,
+        low=percentile(more, 10),
+        high=percentile(more, 90),
+    )

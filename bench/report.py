@@ -21,7 +21,7 @@ DOCUMENT = Path("docs") / "performance.md"
 _BEGIN = "<!-- begin: written by `python -m bench --write` -->"
 _END = "<!-- end -->"
 _COLUMNS = ("what", "ours", "peer", "ratio", "p10..p90", "bar", "")
-_PEERS = ("prometheus_client", "opentelemetry-sdk")
+_PEERS = ("prometheus_client", "opentelemetry-sdk", "confluent-kafka", "orjson", "kafka-python", "aiokafka")
 
 
 def header(arguments: Sequence[str]) -> dict[str, str]:

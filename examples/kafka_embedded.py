@@ -13,8 +13,8 @@ def main(folder: str) -> None:
     with KafkaProducerClient(hub, partitions=2) as producer:
         for name in ("ann", "bob", "cyd"):
             producer.send("visits", {"name": name}, key=name)
-    settings = {"auto_offset_reset": "earliest", "consumer_timeout_ms": 2000}
-    with KafkaConsumerClient("visits", hub, "readers", **settings) as consumer:
+    reader = KafkaConsumerClient("visits", hub, "readers", auto_offset_reset="earliest", consumer_timeout_ms=2000)
+    with reader as consumer:
         names = sorted(message["value"]["name"] for message in consumer)
         print("read:", names, "behind by:", sum(part["lag"] for part in consumer.lag()))
 

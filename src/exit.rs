@@ -71,7 +71,7 @@ pub(crate) fn interpreter_ends(py: Python<'_>) {
 }
 
 /// A number for this thread, never 0.
-fn this_thread() -> u64 {
+pub(crate) fn this_thread() -> u64 {
     use std::hash::{Hash, Hasher};
     let mut hasher = std::hash::DefaultHasher::new();
     std::thread::current().id().hash(&mut hasher);

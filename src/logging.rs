@@ -195,6 +195,7 @@ fn is_within(name: &str, logger: &str) -> bool {
 impl LogEncoder {
     #[new]
     #[pyo3(signature = (service=None, fields=None, redact=Vec::new(), *, host=None, ignore=Vec::new()))]
+    #[allow(clippy::needless_pass_by_value)] // a list of Python's
     fn new(
         service: Option<&str>,
         fields: Option<&Bound<'_, PyDict>>,
@@ -293,6 +294,7 @@ fn place(interned: &[Py<PyString>; NAMES.len()], name: &Bound<'_, PyAny>) -> Opt
 
 /// What could not be taken as it was.
 #[derive(Clone, Copy, Default, Eq, PartialEq)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own in the record
 struct Flags {
     non_finite: bool,
     truncated: bool,
@@ -435,7 +437,7 @@ impl Writer<'_> {
     /// Any object: as JSON where it has one, as text where not.
     fn value(&mut self, object: &Bound<'_, PyAny>, depth: usize) -> PyResult<()> {
         if let Ok(text) = object.cast::<PyString>() {
-            self.text(&lossy(&text));
+            self.text(&lossy(text));
         } else if object.is_none() {
             self.out.extend_from_slice(b"null");
         } else if let Ok(flag) = object.cast::<PyBool>() {
@@ -502,7 +504,7 @@ impl Writer<'_> {
             }
             is_first = false;
             match name.cast::<PyString>() {
-                Ok(name) => self.member(&lossy(&name), value, depth)?,
+                Ok(name) => self.member(&lossy(name), value, depth)?,
                 Err(_) => self.member(&described(name, Bound::str)?, value, depth)?,
             }
         }

@@ -132,7 +132,7 @@ class AsyncKafkaProducerClient:
                 return outcome
             # There may be room, and too little for this message.
             await asyncio.sleep(PAUSE_SECONDS)
-        producer._give_up()  # noqa: SLF001 - counts it
+        producer._give_up()
         error = KafkaTimeoutError(
             f"no room for the message within max_block_ms={patience * 1000:.0f}: the hub is slow or away; raise "
             "buffer_memory, or choose another on_full or a spool_dir"

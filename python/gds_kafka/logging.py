@@ -17,7 +17,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from gds_native._lib import LogEncoder, ProducerCore
+from gds_kafka._encoder import LogEncoder
+from gds_native._lib import ProducerCore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -106,7 +107,7 @@ class KafkaLoggingHandler(logging.Handler):
         if bootstrap_servers is not None:
             self._producer = self._owned = _own_producer(bootstrap_servers, config)
         # Bound once: this is all that the usual way through `handle` does.
-        self._send_record: Any = self._producer.send_record if native else None
+        self._send_record: Any = getattr(self._producer, "send_record", None) if native else None
         # Last, because from here on `logging.shutdown` knows of it.
         super().__init__(level)
 

@@ -30,6 +30,8 @@ __all__ = [
     "StatsdCore",
     "empty_call",
     "interpreter_ends",
+    "json_dumps",
+    "json_loads",
 ]
 
 _Path: TypeAlias = str | PathLike[str]
@@ -37,6 +39,30 @@ _Labels: TypeAlias = dict[str, str] | None
 
 def empty_call(name: object, value: object = None, labels: object = None) -> None:
     """Takes the arguments of an observing method and does nothing: what benchmarks compare a collector with."""
+
+def json_dumps(value: object, *, default: Callable[[Any], Any] | None = None, max_depth: int = 64) -> bytes:
+    """The JSON that a message with this value has, as UTF-8.
+
+    Beyond what `json.dumps` takes: datetime, date and time as ISO 8601, timedelta in seconds, UUID, Decimal and paths
+    as text, the value of an Enum, the fields of a dataclass, bytes in base64, sets as arrays, numpy scalars and arrays.
+    NaN and infinities become null, lone surrogates U+FFFD.
+
+    Args:
+        value: What to write.
+        default: Called with an object of any other type; what it returns is written instead.
+        max_depth: How many levels of containers there may be, up to 256.
+
+    Raises:
+        TypeError: An object, or a key, is of a type that has no JSON; the message says where it stands.
+        ValueError: It is too deep, contains itself, changed while it was written, or raised an exception.
+    """
+
+def json_loads(text: bytes) -> Any:
+    """The object that JSON in UTF-8 says. Strict, except that a float beyond the range of floats is an infinity.
+
+    Raises:
+        ValueError: It is no JSON; the message says at which byte and what was expected, never what stands there.
+    """
 
 def interpreter_ends() -> None:
     """Waits, for 2 seconds at most, until no observing call of another thread is in Python code, and lets none in."""
@@ -174,10 +200,10 @@ class LogEncoder:
         cls,
         service: str | None = None,
         fields: dict[str, object] | None = None,
-        redact: Sequence[str] = (),
+        redact: Sequence[str] = ...,
         *,
         host: str | None = None,
-        ignore: Sequence[str] = (),
+        ignore: Sequence[str] = ...,
     ) -> Self:
         """Sets up what all records share.
 
@@ -250,7 +276,7 @@ class ProducerCore:
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
     def _open(
         self,
-        bootstrap_servers: list[str],
+        servers: list[str],
         config: dict[str, object],
         librdkafka: dict[str, object],
         *,
@@ -287,6 +313,7 @@ class ProducerCore:
     ) -> Future[DeliveredMessage] | None: ...
     def send_record(self, topic: str, encoder: LogEncoder, record: LogRecord) -> None: ...
     def wait_for_room(self, seconds: float) -> None: ...
+    def _give_up(self) -> None: ...
     def flush(self, timeout: float | None = None) -> int: ...
     def close(self, timeout: float | None = None) -> int: ...
     def stats(self) -> dict[str, Any]: ...
@@ -310,7 +337,7 @@ class HubAdmin:
         self,
         name: str,
         partitions: int = 1,
-        replication: int = -1,
+        replication: int = ...,
         config: dict[str, str] | None = None,
         *,
         timeout: float = 30.0,
@@ -345,7 +372,7 @@ class ConsumerCore:
     def _open(
         self,
         topics: list[str],
-        bootstrap_servers: list[str],
+        servers: list[str],
         group_id: str | None,
         config: dict[str, object],
         librdkafka: dict[str, object],
@@ -369,3 +396,5 @@ class ConsumerCore:
     def lag(self) -> list[dict[str, Any]]: ...
     def stats(self) -> dict[str, Any]: ...
     def close(self, timeout: float | None = None) -> None: ...
+    @property
+    def closed(self) -> bool: ...

@@ -77,6 +77,7 @@ impl Session {
 }
 
 #[cold]
+#[allow(clippy::unnecessary_box_returns)] // what a failed read returns
 fn expected(at: usize, expected: &'static str) -> Box<ReadError> {
     Box::new(ReadError { at, expected, cause: None })
 }
@@ -93,11 +94,13 @@ struct Reader<'a, 'py> {
 
 impl<'py> Reader<'_, 'py> {
     #[cold]
+    #[allow(clippy::unnecessary_box_returns)] // as above
     fn expected(&self, what: &'static str) -> Box<ReadError> {
         expected(self.at, what)
     }
 
     #[cold]
+    #[allow(clippy::unnecessary_box_returns)] // as above
     fn raised(&self, what: &'static str, cause: PyErr) -> Box<ReadError> {
         Box::new(ReadError { cause: Some(cause), ..*expected(self.at, what) })
     }

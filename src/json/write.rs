@@ -136,8 +136,8 @@ impl WriteError {
     }
 
     #[cold]
-    fn at_field(mut self: Box<Self>, name: &Bound<'_, PyString>) -> Failure {
-        self.path.push(format!(".{}", name.to_string_lossy()));
+    fn at_field(mut self: Box<Self>, name: &Bound<'_, PyAny>) -> Failure {
+        self.path.push(format!(".{name}"));
         self
     }
 
@@ -179,7 +179,11 @@ pub(crate) fn write(
     let mut writer = Writer { py, out, options, flags: Flags::default(), careful: false };
     loop {
         match writer.held(value, options.max_depth) {
-            Ok(()) => return Ok(writer.flags),
+            Ok(()) => {
+                // Behind everything there is a comma.
+                writer.out.pop();
+                return Ok(writer.flags);
+            }
             Err(error) => {
                 writer.out.truncate(start);
                 if !error.again {
@@ -209,15 +213,12 @@ macro_rules! is_exactly {
 }
 
 impl<'py> Writer<'_, 'py> {
-    /// Writes any object, within `depth` more containers.
+    /// Writes an object that [`scalar`](Self::scalar) does not, within `depth` more containers, with a comma behind.
     ///
-    /// Safety: alive, and held by a reference if it is not of a type that [`scalar`](Self::scalar) writes.
-    unsafe fn value(&mut self, object: *mut ffi::PyObject, depth: usize) -> Result<(), Failure> {
+    /// Safety: alive and held by a reference.
+    unsafe fn container(&mut self, object: *mut ffi::PyObject, depth: usize) -> Result<(), Failure> {
         // SAFETY: alive.
         unsafe {
-            if self.scalar(object)? {
-                return Ok(());
-            }
             let kind = ffi::Py_TYPE(object);
             if is_exactly!(kind, PyDict_Type) {
                 self.dict(object, depth)
@@ -231,38 +232,39 @@ impl<'py> Writer<'_, 'py> {
         }
     }
 
-    /// Writes any object that is held by a reference.
-    #[inline]
+    /// Writes any object that is held by a reference, with a comma behind.
     fn held(&mut self, object: &Bound<'py, PyAny>, depth: usize) -> Result<(), Failure> {
         // SAFETY: alive, and held by the reference given.
-        unsafe { self.value(object.as_ptr(), depth) }
+        unsafe { if self.scalar(object.as_ptr())? { Ok(()) } else { self.container(object.as_ptr(), depth) } }
     }
 
-    /// Writes an exact str, int, float, bool or None, and says whether it was one. Runs no Python code unless `careful`.
+    /// Writes an exact str, int, float, bool or None with a comma behind, and says whether it was one. Runs no Python
+    /// code unless `careful`.
     ///
     /// Safety: alive.
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // the innermost of all loops
     unsafe fn scalar(&mut self, object: *mut ffi::PyObject) -> Result<bool, Failure> {
         // SAFETY: alive and attached; each call is made for an object of the type it is for.
         unsafe {
             let kind = ffi::Py_TYPE(object);
             if is_exactly!(kind, PyUnicode_Type) {
-                self.text(object)?;
+                self.text::<b','>(object)?;
             } else if is_exactly!(kind, PyLong_Type) {
                 let mut overflow = 0;
                 let number = ffi::PyLong_AsLongLongAndOverflow(object, &raw mut overflow);
                 if overflow != 0 {
                     return Ok(false);
                 }
-                self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+                text::write_plain(self.out, itoa::Buffer::new().format(number).as_bytes());
             } else if is_exactly!(kind, PyFloat_Type) {
                 self.float(ffi::PyFloat_AsDouble(object));
             } else if addr_eq(object, ffi::Py_None()) {
-                self.out.extend_from_slice(b"null");
+                self.out.extend_from_slice(b"null,");
             } else if addr_eq(object, ffi::Py_True()) {
-                self.out.extend_from_slice(b"true");
+                self.out.extend_from_slice(b"true,");
             } else if addr_eq(object, ffi::Py_False()) {
-                self.out.extend_from_slice(b"false");
+                self.out.extend_from_slice(b"false,");
             } else {
                 return Ok(false);
             }
@@ -270,11 +272,11 @@ impl<'py> Writer<'_, 'py> {
         Ok(true)
     }
 
-    /// Writes a `str`, or the text of a subclass.
+    /// Writes a `str`, or the text of a subclass, and what is to stand behind.
     ///
     /// Safety: alive.
     #[inline]
-    unsafe fn text(&mut self, object: *mut ffi::PyObject) -> Result<(), Failure> {
+    unsafe fn text<const BEHIND: u8>(&mut self, object: *mut ffi::PyObject) -> Result<(), Failure> {
         let mut length: ffi::Py_ssize_t = 0;
         // SAFETY: alive and attached. What it returns is UTF-8 that the object owns and never changes; nothing runs
         // while it is borrowed.
@@ -282,7 +284,8 @@ impl<'py> Writer<'_, 'py> {
             let start = ffi::PyUnicode_AsUTF8AndSize(object, &raw mut length);
             if !start.is_null() {
                 let bytes = std::slice::from_raw_parts(start.cast::<u8>(), length.cast_unsigned());
-                text::write(self.out, std::str::from_utf8_unchecked(bytes));
+                let text = std::str::from_utf8_unchecked(bytes);
+                text::write::<BEHIND>(self.out, text);
                 return Ok(());
             }
             ffi::PyErr_Clear();
@@ -292,7 +295,9 @@ impl<'py> Writer<'_, 'py> {
         }
         // SAFETY: alive: `careful` means that it is held by a reference.
         let object = unsafe { Bound::from_borrowed_ptr(self.py, object) };
-        self.text_with_surrogates(&object)
+        self.text_with_surrogates(&object)?;
+        self.out.push(BEHIND);
+        Ok(())
     }
 
     /// Writes text that is no UTF-8, with U+FFFD in the place of each surrogate.
@@ -318,7 +323,7 @@ impl<'py> Writer<'_, 'py> {
                 rest = tail;
             }
         }
-        text::write(self.out, &String::from_utf8_lossy(&replaced));
+        text::write_escaped(self.out, String::from_utf8_lossy(&replaced).as_bytes());
         self.flags.replaced = true;
         Ok(())
     }
@@ -326,9 +331,9 @@ impl<'py> Writer<'_, 'py> {
     #[inline]
     fn float(&mut self, number: f64) {
         if number.is_finite() {
-            self.out.extend_from_slice(ryu::Buffer::new().format_finite(number).as_bytes());
+            text::write_plain(self.out, zmij::Buffer::new().format_finite(number).as_bytes());
         } else {
-            self.out.extend_from_slice(b"null");
+            self.out.extend_from_slice(b"null,");
             self.flags.non_finite = true;
         }
     }
@@ -349,26 +354,27 @@ impl<'py> Writer<'_, 'py> {
     unsafe fn dict(&mut self, dict: *mut ffi::PyObject, depth: usize) -> Result<(), Failure> {
         let depth = self.enter(dict, depth)?;
         let (mut position, mut key, mut value) = (0, null_mut(), null_mut());
-        self.out.push(b'{');
         // SAFETY: `dict` is an exact dict, held by the caller, and attached. `PyDict_Next` looks at the dict as it is
         // at each call, so that it stays sound when Python code has changed the dict in between. Key and value are
         // borrowed from it only as said at the top of this file: everything that may run Python code is done on
         // references of our own.
         unsafe {
             let size = ffi::PyDict_Size(dict);
+            if size == 0 {
+                self.out.extend_from_slice(b"{},");
+                return Ok(());
+            }
+            self.out.push(b'{');
             while ffi::PyDict_Next(dict, &raw mut position, &raw mut key, &raw mut value) != 0 {
                 if !self.careful && is_exactly!(ffi::Py_TYPE(key), PyUnicode_Type) {
-                    self.text(key)?;
-                    self.out.push(b':');
+                    self.text::<b':'>(key)?;
                     if self.scalar(value)? {
-                        self.out.push(b',');
                         continue;
                     }
                     // The key is alive still: as long as `scalar` writes nothing, it runs nothing.
                     let key = Bound::from_borrowed_ptr(self.py, key);
                     let value = Bound::from_borrowed_ptr(self.py, value);
-                    self.held(&value, depth).map_err(|error| error.at_key(&key).within(dict))?;
-                    self.out.push(b',');
+                    self.container(value.as_ptr(), depth).map_err(|error| error.at_key(&key).within(dict))?;
                 } else {
                     let key = Bound::from_borrowed_ptr(self.py, key);
                     let value = Bound::from_borrowed_ptr(self.py, value);
@@ -385,19 +391,17 @@ impl<'py> Writer<'_, 'py> {
 
     fn pair(&mut self, key: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>, depth: usize) -> Result<(), Failure> {
         self.key(key, depth)?;
-        self.out.push(b':');
-        self.held(value, depth).map_err(|error| error.at_key(key))?;
-        self.out.push(b',');
-        Ok(())
+        self.held(value, depth).map_err(|error| error.at_key(key))
     }
 
-    /// Ends what began with `open`; of the commas, the last one is too many.
+    /// Ends what began with `open`, with a comma behind; of the commas within, the last one is too many.
     #[inline]
     fn close(&mut self, open: u8, close: u8) {
         match self.out.last_mut() {
             Some(last) if *last != open => *last = close,
             _ => self.out.push(close),
         }
+        self.out.push(b',');
     }
 
     /// Writes a list (`LIST`) or a tuple, or the items of a subclass.
@@ -405,23 +409,28 @@ impl<'py> Writer<'_, 'py> {
     /// Safety: alive and held by a reference, and of that type.
     unsafe fn sequence<const LIST: bool>(&mut self, sequence: *mut ffi::PyObject, depth: usize) -> Result<(), Failure> {
         let depth = self.enter(sequence, depth)?;
-        self.out.push(b'[');
         // SAFETY: of the type and held, as the caller promises, and attached. The length of a list is asked for again
         // after Python code may have run, and the index is within it; a tuple does not change. Items are borrowed
         // only as said at the top of this file.
         unsafe {
             let size = if LIST { ffi::PyList_Size(sequence) } else { ffi::PyTuple_Size(sequence) };
+            if size == 0 {
+                self.out.extend_from_slice(b"[],");
+                return Ok(());
+            }
+            self.out.push(b'[');
             for index in 0..size {
                 let item =
                     if LIST { ffi::PyList_GetItem(sequence, index) } else { ffi::PyTuple_GetItem(sequence, index) };
                 if self.careful || !self.scalar(item)? {
                     let item = Bound::from_borrowed_ptr(self.py, item);
-                    self.held(&item, depth).map_err(|error| error.at_index(index).within(sequence))?;
+                    let careful = self.careful;
+                    let written = if careful { self.held(&item, depth) } else { self.container(item.as_ptr(), depth) };
+                    written.map_err(|error| error.at_index(index).within(sequence))?;
                     if LIST && ffi::PyList_Size(sequence) != size {
                         return Err(changed("list"));
                     }
                 }
-                self.out.push(b',');
             }
         }
         self.close(b'[', b']');
@@ -438,7 +447,7 @@ impl<'py> Writer<'_, 'py> {
         // What is written in its place.
         let instead = match kind {
             // SAFETY: alive, held by `object`, and of the type as `kinds` found.
-            Kind::Text => return unsafe { self.text(pointer) },
+            Kind::Text => return unsafe { self.text::<b','>(pointer) },
             Kind::Int => return self.whole(object),
             Kind::Float => {
                 // SAFETY: the same; it reads the number of a subclass of float and runs no Python code.
@@ -482,7 +491,7 @@ impl<'py> Writer<'_, 'py> {
             let problem = "expected an int of no more digits than sys.get_int_max_str_digits(), got one of more";
             WriteError::raised(error, problem)
         })?;
-        self.out.extend_from_slice(digits.to_string_lossy().as_bytes());
+        text::write_plain(self.out, digits.to_string_lossy().as_bytes());
         Ok(())
     }
 
@@ -506,13 +515,13 @@ impl<'py> Writer<'_, 'py> {
         let depth = self.enter(object.as_ptr(), depth)?;
         self.out.push(b'{');
         for name in names {
-            let name = name.bind(self.py);
-            let value = object.getattr_opt(name).map_err(|error| WriteError::failed(error, object))?;
+            let name = name.bind(self.py).as_any();
+            let value = object
+                .getattr_opt(name.cast::<PyString>().map_err(|error| WriteError::failed(error.into(), object))?)
+                .map_err(|error| WriteError::failed(error, object))?;
             let Some(value) = value else { continue };
-            self.held(name, depth)?;
-            self.out.push(b':');
+            self.key(name, depth)?;
             self.held(&value, depth).map_err(|error| error.at_field(name).within(object.as_ptr()))?;
-            self.out.push(b',');
         }
         self.close(b'{', b'}');
         Ok(())
@@ -529,31 +538,37 @@ impl<'py> Writer<'_, 'py> {
         self.out.resize(start + bytes.as_bytes().len().div_ceil(3) * 4, 0);
         let written = STANDARD.encode_slice(bytes.as_bytes(), &mut self.out[start..]);
         debug_assert_eq!(written, Ok(self.out.len() - start));
-        self.out.push(b'"');
+        self.out.extend_from_slice(b"\",");
         Ok(())
     }
 
-    /// Writes a key, in quotes.
+    /// What was written with a comma behind is a key.
+    fn end_key(&mut self) {
+        self.out.pop();
+        self.out.extend_from_slice(b"\":");
+    }
+
+    /// Writes a key, with the colon.
     fn key(&mut self, key: &Bound<'py, PyAny>, depth: usize) -> Result<(), Failure> {
         let py = self.py;
         if key.is_exact_instance_of::<PyString>() {
             // SAFETY: alive, held by `key`.
-            return unsafe { self.text(key.as_ptr()) };
+            return unsafe { self.text::<b':'>(key.as_ptr()) };
         }
         if key.is_none() || key.is_exact_instance_of::<PyBool>() {
             self.out.push(b'"');
             self.held(key, depth)?;
-            self.out.push(b'"');
+            self.end_key();
             return Ok(());
         }
         let kind = kinds::of(key).map_err(|error| WriteError::raised(error, "expected a key with a type, got none"))?;
         let instead = match kind {
             // SAFETY: alive, held by `key`, and of the type as `kinds` found.
-            Kind::Text => return unsafe { self.text(key.as_ptr()) },
+            Kind::Text => return unsafe { self.text::<b':'>(key.as_ptr()) },
             Kind::Int => {
                 self.out.push(b'"');
                 self.whole(key)?;
-                self.out.push(b'"');
+                self.end_key();
                 return Ok(());
             }
             Kind::Float => float_key(key),

@@ -39,6 +39,7 @@ struct Partition {
 
 /// How far a group or a reader is behind in a partition.
 #[derive(IntoPyObject)]
+#[allow(clippy::struct_field_names)] // Kafka's word
 pub(crate) struct Lag {
     topic: String,
     partition: i32,

@@ -50,7 +50,6 @@ enum OnError {
 
 struct Opened {
     settings: Settings,
-    hub: Arc<dyn Hub>,
     value_deserializer: Option<Py<PyAny>>,
     key_deserializer: Option<Py<PyAny>>,
     on_error: OnError,
@@ -74,6 +73,10 @@ struct State {
     finished: HashMap<Place, i64>,
     passed_on: Instant,
     letters: Option<Producer<()>>,
+    /// For the dead letters; None once it is closed.
+    hub: Option<Arc<dyn Hub>>,
+    /// Since when `_poll` finds nothing.
+    idle_since: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -92,6 +95,8 @@ pub(crate) struct ConsumerCore {
     closed: AtomicBool,
     /// Whether a thread is waiting for messages.
     reading: AtomicBool,
+    /// The thread that makes messages into objects, which may call Python code; 0 if none does.
+    owner: AtomicU64,
     /// Places told by `_handled`, which must not wait for a fetch under way.
     handled: Mutex<HashMap<Place, i64>>,
 }
@@ -107,6 +112,8 @@ impl Reporter<()> for Unasked {
 /// What came of trying to give out the next message.
 enum Next<'py> {
     Message(Bound<'py, PyDict>),
+    /// A value that cannot be parsed: what to raise, and the place after it. It is still the next one.
+    Poison(PyErr, Place, i64),
     /// The batch is used up.
     Empty,
 }
@@ -133,7 +140,10 @@ impl State {
             if self.at_hand.as_ref().is_some_and(|(at_hand, _)| *at_hand == place) {
                 self.at_hand = None;
             }
-            self.gone.insert(place);
+            // One that went and came back within a fetch is this member's again, from where the group had committed.
+            if !subscriber.assignment().is_ok_and(|ours| ours.contains(&place)) {
+                self.gone.insert(place);
+            }
         }
     }
 
@@ -143,12 +153,15 @@ impl State {
             return Ok(());
         }
         self.passed_on = Instant::now();
-        let places = positions(self.finished.drain());
+        let places = positions(self.finished.clone());
         match self.subscriber()?.commit(&places, false) {
-            // It was another member's by then, which begins where this one had committed.
-            Err(error) if error.retriable => Ok(()),
-            done => done,
+            // One of them was another member's by then, who begins where this one had committed.
+            Err(error) if error.kind != Kind::Message => {
+                return if error.retriable { Ok(()) } else { Err(error) }; // they are passed on the next time
+            }
+            _ => self.finished.clear(),
         }
+        Ok(())
     }
 
     fn fetch(&mut self, opened: &Opened, max: usize, patience: Duration) -> Result<(), Error> {
@@ -196,6 +209,7 @@ impl ConsumerCore {
         call: impl FnOnce(&mut State) -> Result<R, Error> + Send,
     ) -> PyResult<R> {
         let state = &self.opened(py)?.state;
+        self.not_within(py)?;
         let mut call = Some(call);
         loop {
             let done = py.detach(|| {
@@ -209,67 +223,29 @@ impl ConsumerCore {
         }
     }
 
+    /// Refuses calls from a deserializer, which would wait for themselves.
+    fn not_within(&self, py: Python<'_>) -> PyResult<()> {
+        if self.owner.load(Ordering::Relaxed) != exit::this_thread() {
+            return Ok(());
+        }
+        let message = "a deserializer cannot use the consumer that calls it; do it in the loop body";
+        Err(to_python(py, &Error::new(Kind::Message, message)))
+    }
+
     /// Runs `call` on the state with the interpreter held; waits for others without it.
     fn with_python<R>(&self, py: Python<'_>, call: impl FnOnce(&Opened, &mut State) -> PyResult<R>) -> PyResult<R> {
         let opened = self.opened(py)?;
+        self.not_within(py)?;
         loop {
             if let Some(mut state) = opened.state.try_lock() {
-                return call(opened, &mut state);
+                self.owner.store(exit::this_thread(), Ordering::Relaxed);
+                let done = call(opened, &mut state);
+                self.owner.store(0, Ordering::Relaxed);
+                return done;
             }
             // Only to wait: the lock is taken again with the interpreter.
             py.detach(|| drop(opened.state.try_lock_for(SLICE)));
             py.check_signals()?;
-        }
-    }
-
-    /// Makes the next message of the batch into a dict.
-    fn next_message<'py>(
-        &self,
-        py: Python<'py>,
-        opened: &Opened,
-        state: &mut State,
-        session: &mut Session,
-    ) -> PyResult<Next<'py>> {
-        loop {
-            let Some(message) = state.batch.get(state.next) else { return Ok(Next::Empty) };
-            state.next += 1;
-            let place: Place = (Arc::clone(message.topic), message.partition);
-            if !state.gone.is_empty() && state.gone.contains(&place) {
-                continue;
-            }
-            let after = message.offset + 1;
-            match dict(py, opened, session, &message) {
-                Ok(made) => {
-                    opened.counts.given.fetch_add(1, Ordering::Relaxed);
-                    state.at_hand = Some((place, after));
-                    return Ok(Next::Message(made));
-                }
-                Err(Unparsed::Raised(error)) => return Err(error),
-                Err(Unparsed::Value(error, cause)) => {
-                    opened.counts.unparsed.fetch_add(1, Ordering::Relaxed);
-                    match opened.on_error {
-                        OnError::Raise => {
-                            let raised = unparsed(py, &error, &message, cause)?;
-                            state.at_hand = Some((place, after));
-                            return Err(raised);
-                        }
-                        OnError::Skip => {
-                            opened.counts.skipped.fetch_add(1, Ordering::Relaxed);
-                        }
-                        OnError::DeadLetter => {
-                            let index = state.next - 1;
-                            if let Err(failed) = bury(py, opened, state, index, &error) {
-                                state.next = index; // it is tried again
-                                return Err(failed);
-                            }
-                            opened.counts.dead_lettered.fetch_add(1, Ordering::Relaxed);
-                        }
-                    }
-                    // Unless the message before it, of the same list, is still at hand.
-                    state.finish();
-                    state.at_hand = Some((place, after));
-                }
-            }
         }
     }
 
@@ -316,12 +292,82 @@ impl ConsumerCore {
     }
 }
 
+/// Makes the next message of the batch into a dict.
+fn next_message<'py>(
+    py: Python<'py>,
+    opened: &Opened,
+    state: &mut State,
+    session: &mut Session,
+    listing: bool,
+) -> PyResult<Next<'py>> {
+    loop {
+        let Some(message) = state.batch.get(state.next) else { return Ok(Next::Empty) };
+        let place: Place = (Arc::clone(message.topic), message.partition);
+        if !state.gone.is_empty() && state.gone.contains(&place) {
+            state.next += 1;
+            continue;
+        }
+        let after = message.offset + 1;
+        let (error, cause) = match dict(py, opened, session, &message) {
+            Ok(made) => {
+                opened.counts.given.fetch_add(1, Ordering::Relaxed);
+                state.next += 1;
+                state.at_hand = Some((place, after));
+                return Ok(Next::Message(made));
+            }
+            Err(Unparsed::Raised(error)) => return Err(error),
+            Err(Unparsed::Value(error, cause)) => (error, cause),
+        };
+        match opened.on_error {
+            OnError::Skip => {
+                opened.counts.skipped.fetch_add(1, Ordering::Relaxed);
+            }
+            // The dead of a dead letter topic have nowhere to go.
+            OnError::DeadLetter if dead_letter::topic(message.topic).is_some() => {
+                bury(py, state, state.next, &error)?;
+                opened.counts.dead_lettered.fetch_add(1, Ordering::Relaxed);
+            }
+            OnError::Raise | OnError::DeadLetter => {
+                let raised = unparsed(py, &error, &message, cause)?;
+                return Ok(Next::Poison(raised, place, after));
+            }
+        }
+        opened.counts.unparsed.fetch_add(1, Ordering::Relaxed);
+        state.next += 1;
+        // In a list, messages before it may not be handled yet; the place after the next of them covers it.
+        if !listing {
+            state.finish();
+            state.finished.insert(place, after);
+        }
+    }
+}
+
+/// Raises for a value that cannot be parsed, which counts as given out: asking again goes on behind it.
+fn poisoned(opened: &Opened, state: &mut State, place: Place, after: i64) {
+    opened.counts.unparsed.fetch_add(1, Ordering::Relaxed);
+    state.next += 1;
+    state.at_hand = Some((place, after));
+}
+
 struct Reading<'a>(&'a AtomicBool);
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
+}
+
+/// Commits what is finished with, leaves the group and lets go of the hub.
+fn leave_group(state: &mut State, handled: HashMap<Place, i64>, commits: bool, counts: &Counts) -> Result<(), Error> {
+    state.finished.extend(handled);
+    state.drop_revoked(counts);
+    let kept = if commits { state.pass_on() } else { Ok(()) };
+    let left = state.subscriber.take().map_or(Ok(()), |mut subscriber| subscriber.close());
+    if let Some(letters) = state.letters.take() {
+        letters.close(LETTER_PATIENCE);
+    }
+    state.hub = None;
+    kept.and(left)
 }
 
 /// Why a message could not be made into a dict.
@@ -369,7 +415,7 @@ fn dict<'py>(
         },
     };
     let headers = PyList::empty(py);
-    for (name, value) in message.headers.iter() {
+    for (name, value) in &message.headers {
         headers.append((name, value.map(|value| PyBytes::new(py, value))))?;
     }
     let made = PyDict::new(py);
@@ -395,7 +441,11 @@ fn deserialized<'py>(
     message: &Message<'_>,
     who: &str,
 ) -> Result<Bound<'py, PyAny>, Unparsed> {
-    match deserializer.bind(py).call1((PyBytes::new(py, bytes),)) {
+    let bytes = PyBytes::new(py, bytes);
+    if deserializer.is(py.get_type::<PyBytes>()) {
+        return Ok(bytes.into_any());
+    }
+    match deserializer.bind(py).call1((bytes,)) {
         Ok(value) => Ok(value),
         Err(error) if error.is_instance_of::<PyException>(py) => {
             // Not its text, which may quote the value.
@@ -418,11 +468,14 @@ fn unparsed(py: Python<'_>, error: &Error, message: &Message<'_>, cause: Option<
 }
 
 /// Sends the message at `index` to its dead letter topic, and waits until it is there.
-fn bury(py: Python<'_>, opened: &Opened, state: &mut State, index: usize, error: &Error) -> PyResult<()> {
+fn bury(py: Python<'_>, state: &mut State, index: usize, error: &Error) -> PyResult<()> {
     let done = py.detach(|| -> Result<(), Error> {
         let letters = match &mut state.letters {
             Some(letters) => letters,
-            none => none.insert(Producer::new(&*opened.hub, ProducerOptions::default(), Arc::new(Unasked))?),
+            none => {
+                let hub = state.hub.as_ref().ok_or_else(closed)?;
+                none.insert(Producer::new(&**hub, ProducerOptions::default(), Arc::new(Unasked))?)
+            }
         };
         let Some(message) = state.batch.get(index) else { return Ok(()) };
         let Some(topic) = dead_letter::topic(message.topic) else { return Ok(()) };
@@ -514,6 +567,7 @@ impl ConsumerCore {
             opened: OnceLock::new(),
             closed: AtomicBool::new(false),
             reading: AtomicBool::new(false),
+            owner: AtomicU64::new(0),
             handled: Mutex::default(),
         }
     }
@@ -521,7 +575,7 @@ impl ConsumerCore {
     /// Settles the settings, reaches for the servers and subscribes.
     #[pyo3(name = "_open", signature = (topics, servers, group_id, config, librdkafka, *, log = None, token = None,
         value_deserializer = None, key_deserializer = None, on_error = "raise", report = None))]
-    #[allow(clippy::too_many_arguments)] // what Python's constructor collected
+    #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // what Python's constructor collected
     fn open(
         &self,
         py: Python<'_>,
@@ -570,6 +624,8 @@ impl ConsumerCore {
             finished: HashMap::new(),
             passed_on: Instant::now(),
             letters: None,
+            hub: Some(opened),
+            idle_since: None,
         }));
         let counts = Arc::new(Counts::default());
         if let Some(report) = &report {
@@ -580,7 +636,6 @@ impl ConsumerCore {
         let generation = fork::generation();
         let opened = Opened {
             settings,
-            hub: opened,
             value_deserializer,
             key_deserializer,
             on_error,
@@ -607,7 +662,11 @@ impl ConsumerCore {
         loop {
             let next = self.with_python(py, |opened, state| {
                 state.finish();
-                let next = self.next_message(py, opened, state, &mut Session::new())?;
+                let next = next_message(py, opened, state, &mut Session::new(), false)?;
+                if let Next::Poison(error, place, after) = next {
+                    poisoned(opened, state, place, after);
+                    return Err(error);
+                }
                 if let (Next::Message(_), Some((place, after))) = (&next, &state.at_hand) {
                     state.given.insert(place.clone(), *after);
                 }
@@ -644,30 +703,39 @@ impl ConsumerCore {
         let mut fetched = false;
         loop {
             self.with_python(py, |opened, state| {
-                let mut session = Session::new();
+                state.idle_since.get_or_insert_with(Instant::now);
+                state.finish(); // what was raised for, by the call before
+                let (mut session, start) = (Session::new(), state.next);
                 while list.len() < max_messages {
-                    match self.next_message(py, opened, state, &mut session) {
-                        Ok(Next::Message(message)) => {
+                    let next = next_message(py, opened, state, &mut session, true);
+                    match next.inspect_err(|_| state.next = start)? {
+                        Next::Message(message) => {
                             list.append(message)?;
                             if let Some((place, after)) = state.at_hand.take() {
                                 state.given.insert(place, after); // finished only when `_handled` says so
                             }
                         }
-                        Ok(Next::Empty) => break,
-                        Err(error) if list.is_empty() => return Err(error),
-                        Err(_) => {
-                            // First what could be read; the next call raises.
-                            state.next -= 1;
-                            state.at_hand = None;
-                            opened.counts.unparsed.fetch_sub(1, Ordering::Relaxed);
-                            break;
+                        Next::Poison(error, place, after) if list.is_empty() => {
+                            poisoned(opened, state, place, after);
+                            return Err(error);
                         }
+                        // First what could be read; the next call raises.
+                        Next::Poison(..) | Next::Empty => break,
                     }
                 }
                 Ok(())
             })?;
-            if !list.is_empty() || (fetched && Instant::now() >= deadline) {
+            if !list.is_empty() {
+                self.with_python(py, |_, state| {
+                    state.idle_since = None;
+                    Ok(())
+                })?;
                 return Ok(Some(list));
+            }
+            if fetched && Instant::now() >= deadline {
+                let idle = self.with_python(py, |_, state| Ok(state.idle_since.map(|since| since.elapsed())))?;
+                let over = opened.settings.consumer.timeout.is_some_and(|most| idle.is_some_and(|idle| idle >= most));
+                return Ok((!over).then_some(list));
             }
             if !self.fetch(py, opened, max_messages, Some(deadline))? {
                 return Ok(None);
@@ -724,7 +792,22 @@ impl ConsumerCore {
     /// Leave partitions out; see `gds_kafka.KafkaConsumerClient`.
     fn pause(&self, py: Python<'_>, partitions: Vec<(String, i32)>) -> PyResult<()> {
         let places = partitions_of(partitions);
-        self.with_state(py, |state| state.subscriber()?.pause(&places))
+        self.with_state(py, |state| {
+            for place in &places {
+                // What was fetched and not given out comes again after `resume`.
+                let first = (state.next..state.batch.len()).find_map(|index| {
+                    let message = state.batch.get(index)?;
+                    (message.partition == place.1 && **message.topic == *place.0).then_some(message.offset)
+                });
+                if let Some(offset) = first
+                    && state.gone.insert(place.clone())
+                {
+                    let position = Position { topic: Arc::clone(&place.0), partition: place.1, offset };
+                    state.subscriber()?.seek(&position)?;
+                }
+            }
+            state.subscriber()?.pause(&places)
+        })
     }
 
     /// Take partitions in again; see `gds_kafka.KafkaConsumerClient`.
@@ -771,7 +854,6 @@ impl ConsumerCore {
     /// Commit what is finished with, and leave the group; see `gds_kafka.KafkaConsumerClient`.
     #[pyo3(signature = (timeout = None))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
-        let _ = timeout; // librdkafka bounds the leaving itself
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
@@ -779,18 +861,28 @@ impl ConsumerCore {
         if opened.generation != fork::generation() {
             return Ok(()); // the parent's, who closes it
         }
+        self.not_within(py)?;
         let handled = std::mem::take(&mut *self.handled.lock());
-        let (grouped, auto_commit) = (opened.grouped, opened.settings.consumer.auto_commit);
-        let ended = self.with_state(py, |state| {
-            state.finished.extend(handled);
-            state.drop_revoked(&opened.counts);
-            let kept = if grouped && auto_commit { state.pass_on() } else { Ok(()) };
-            let left = state.subscriber.take().map_or(Ok(()), |mut subscriber| subscriber.close());
-            if let Some(letters) = state.letters.take() {
-                letters.close(LETTER_PATIENCE);
-            }
-            kept.and(left)
+        let commits = opened.grouped && opened.settings.consumer.auto_commit;
+        let (state, counts) = (Arc::clone(&opened.state), Arc::clone(&opened.counts));
+        let patience = timeout.map_or(opened.settings.close_timeout, |seconds| {
+            Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::from_secs(1 << 32))
         });
+        let leave = tokio::task::spawn_blocking;
+        let ended = runtime::wait(py, async move {
+            let left = leave(move || leave_group(&mut state.lock(), handled, commits, &counts));
+            tokio::time::timeout(patience, left).await
+        })?;
+        let ended = match ended {
+            Ok(Ok(ended)) => ended,
+            Ok(Err(error)) => Err(Error::new(Kind::Message, format!("closing failed; please report this: {error}"))),
+            Err(_) => {
+                let message =
+                    format!("the group was not left within {patience:?}; the last places may not be committed");
+                Err(Error::new(Kind::Timeout, message).retriable())
+            }
+        };
+        let ended = ended.map_err(|error| to_python(py, &error));
         self.report_now(py)?;
         ended
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use gds_hub::Error;
 use gds_hub::producer::{Place, Reported, Reporter};
 use parking_lot::{Condvar, Mutex};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
@@ -119,10 +120,11 @@ impl Reporter<Token> for Tell {
 }
 
 /// An exception or None, and a delivery or None.
-fn pair<'py>(
-    py: Python<'py>,
+#[allow(clippy::type_complexity)] // said in the line above
+fn pair(
+    py: Python<'_>,
     outcome: Result<Place, Error>,
-) -> PyResult<(Option<Bound<'py, PyAny>>, Option<Bound<'py, DeliveredMessage>>)> {
+) -> PyResult<(Option<Bound<'_, PyAny>>, Option<Bound<'_, DeliveredMessage>>)> {
     match outcome {
         Ok(place) => Ok((None, Some(Bound::new(py, DeliveredMessage::from(place))?))),
         Err(error) => Ok((Some(errors::instance(py, &error)?), None)),
@@ -168,13 +170,13 @@ pub(crate) fn resolve(futures: &Bound<'_, PyList>) -> PyResult<()> {
     for entry in futures {
         let entry = entry.cast_into::<PyTuple>()?;
         let (future, error, delivered) = (entry.get_item(0)?, entry.get_item(1)?, entry.get_item(2)?);
-        if future.call_method0("done")?.is_truthy()? {
+        if future.call_method0(intern!(future.py(), "done"))?.is_truthy()? {
             continue; // cancelled: the message was sent all the same
         }
         if error.is_none() {
-            future.call_method1("set_result", (delivered,))?;
+            future.call_method1(intern!(future.py(), "set_result"), (delivered,))?;
         } else {
-            future.call_method1("set_exception", (error,))?;
+            future.call_method1(intern!(future.py(), "set_exception"), (error,))?;
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ use gds_hub::settings::{Role, Settings};
 use gds_hub::{Error, Headers, Hub, Kind, OwnedHeader, Record, codec};
 use gds_process::fork::{self, Generations};
 use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
 
@@ -62,7 +63,6 @@ impl OutgoingMessage {
 /// What a process has of its own.
 struct Live {
     producer: Arc<Producer<Token>>,
-    hub: Arc<dyn Hub>,
 }
 
 /// What was given once, and is used again in a forked child.
@@ -109,7 +109,7 @@ impl ProducerCore {
         if self.closed.load(Ordering::Relaxed) {
             return Err(to_python(py, &Error::new(Kind::Closed, "the client is closed; make another one")));
         }
-        let live = start(py, opened)?;
+        let (live, _) = start(py, opened)?;
         match self.live.get_or_init(|| Some(live)) {
             Some(live) => Ok(live),
             None => Err(to_python(py, &Error::new(Kind::Closed, "the client is closed; make another one"))),
@@ -168,11 +168,7 @@ impl ProducerCore {
         let mut deadline = None;
         loop {
             let producer = &live.producer;
-            let sent = if producer.waits_for_disk() {
-                py.detach(|| producer.send(frame, token))
-            } else {
-                producer.send(frame, token)
-            };
+            let sent = send_now(py, producer, frame, token);
             match sent.map_err(|error| to_python(py, &error))? {
                 Sent::Queued => return Ok(()),
                 Sent::Dropped(token, error) => {
@@ -198,11 +194,6 @@ impl ProducerCore {
         }
     }
 
-    fn send_now(&self, py: Python<'_>, live: &Live, frame: &[u8]) -> gds_hub::Result<Sent<Token>> {
-        let producer = &live.producer;
-        if producer.waits_for_disk() { py.detach(|| producer.send(frame, None)) } else { producer.send(frame, None) }
-    }
-
     fn send_with(
         &self,
         topic: &Bound<'_, PyAny>,
@@ -217,6 +208,16 @@ impl ProducerCore {
             self.queue(py, live, frame, token)
         })
     }
+}
+
+/// Sends with the interpreter released only where that waits for the disk.
+fn send_now(
+    py: Python<'_>,
+    producer: &Producer<Token>,
+    frame: &[u8],
+    token: Option<Token>,
+) -> gds_hub::Result<Sent<Token>> {
+    if producer.waits_for_disk() { py.detach(|| producer.send(frame, token)) } else { producer.send(frame, token) }
 }
 
 /// Lends the thread's buffer, empty; a call within the call gets another one.
@@ -237,14 +238,15 @@ fn topic_name<'a>(topic: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
     }
 }
 
-fn start(py: Python<'_>, opened: &Opened) -> PyResult<Live> {
+/// The sender, and the hub to be asked whether it is there.
+fn start(py: Python<'_>, opened: &Opened) -> PyResult<(Live, Arc<dyn Hub>)> {
     let (settings, callbacks) = (&opened.settings, &opened.callbacks);
     let made = py.detach(|| {
         let hub = gds_hub::open(settings, callbacks.clone())?;
         let producer = Producer::new(&*hub, settings.producer.options(), Arc::new(Tell))?;
-        Ok(Live { producer: Arc::new(producer), hub })
+        Ok((Live { producer: Arc::new(producer) }, hub))
     });
-    let live = made.map_err(|error| to_python(py, &error))?;
+    let (live, hub) = made.map_err(|error| to_python(py, &error))?;
     if let Some(report) = &opened.report {
         let report = report.clone_ref(py);
         runtime::handle()?.spawn(report_regularly(
@@ -253,7 +255,7 @@ fn start(py: Python<'_>, opened: &Opened) -> PyResult<Live> {
             settings.statistics_interval(),
         ));
     }
-    Ok(live)
+    Ok((live, hub))
 }
 
 /// Tells the figures once an interval, until the producer is gone.
@@ -468,7 +470,7 @@ impl ProducerCore {
     /// Settles the settings, reaches for the servers and starts the sender.
     #[pyo3(name = "_open", signature = (servers, config, librdkafka, *, log = None, token = None, value_serializer = None,
         key_serializer = None, report = None))]
-    #[allow(clippy::too_many_arguments)] // what Python's constructor collected
+    #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // what Python's constructor collected
     fn open(
         &self,
         py: Python<'_>,
@@ -486,9 +488,9 @@ impl ProducerCore {
         let settings = settings::parse(py, Role::Producer, &servers, config, librdkafka)?;
         let callbacks = hub::callbacks(log, token);
         let opened = Opened { settings, callbacks, value_serializer, key_serializer, report };
-        let live = start(py, &opened)?;
+        let (live, hub) = start(py, &opened)?;
         if !opened.settings.lazy && opened.settings.producer.spool.is_none() {
-            hub::reach(py, &live.hub, opened.settings.connect_timeout)?;
+            hub::reach(py, &hub, opened.settings.connect_timeout)?;
         }
         if self.opened.set(opened).is_err() {
             return Err(PyTypeError::new_err("__init__ was called twice; make a new client"));
@@ -531,7 +533,7 @@ impl ProducerCore {
                 let draft = codec::begin(frame, Some(&key));
                 frame.extend_from_slice(value);
                 live.producer.finish(frame, draft, true, &Record { topic, timestamp: now_ms(), ..Record::default() });
-                match self.send_now(py, live, frame) {
+                match send_now(py, &live.producer, frame, None) {
                     Ok(Sent::Queued | Sent::Dropped(..)) => {}
                     Ok(Sent::Full(_)) | Err(_) => live.producer.give_up(),
                 }
@@ -547,7 +549,7 @@ impl ProducerCore {
         &self,
         event_loop: &Bound<'py, PyAny>,
         topic: &Bound<'_, PyAny>,
-        value: &Bound<'_, PyAny>,
+        value: &Bound<'py, PyAny>,
         key: Option<&Bound<'_, PyAny>>,
         headers: Option<&Bound<'_, PyAny>>,
         partition: Option<i32>,
@@ -555,11 +557,11 @@ impl ProducerCore {
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = value.py();
         let live = self.live(py)?;
-        let future = event_loop.call_method0("create_future")?;
+        let future = event_loop.call_method0(intern!(py, "create_future"))?;
         let token = Token::Future { event_loop: event_loop.clone().unbind(), future: future.clone().unbind() };
         let sent = with_scratch(|frame| {
             self.write(live, frame, topic_name(topic)?, value, Parts { key, headers, partition, timestamp })?;
-            live.producer.send(frame, Some(token)).map_err(|error| to_python(py, &error))
+            send_now(py, &live.producer, frame, Some(token)).map_err(|error| to_python(py, &error))
         })?;
         match sent {
             Sent::Queued => Ok(Some(future)),

@@ -1,4 +1,4 @@
-"""What a producer does when something breaks: what was sent, delivered, dropped and doubled, as the broker's log has it."""
+"""What a producer does when something breaks: sent, delivered, dropped and doubled, as the broker's log has it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typing_extensions import Self
 
 from gds_kafka import KafkaConnectionError, KafkaProducerClient
 from tests.metrics.programs import Program
@@ -66,7 +67,7 @@ class Load:
             self.sent += 1
             time.sleep(self._pause)
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -371,7 +372,7 @@ def test_topic_deleted_under_load(kafka_factory: KafkaFactory) -> None:
     kafka = kafka_factory(auto_create_topics=False)
     kafka.create_topic("gone")
     kafka.create_topic("gone.dlq")
-    failures: list[Exception] = []
+    failures: list[Exception | None] = []
     with KafkaProducerClient(
         kafka.bootstrap_servers,
         dead_letter=True,
@@ -441,7 +442,7 @@ def test_a_minute_of_load_with_flat_memory(kafka: KafkaBroker) -> None:
     sent = 0
     with KafkaProducerClient(kafka.bootstrap_servers) as producer:
         start = time.monotonic()
-        sizes = []
+        sizes: list[int] = []
         while (elapsed := time.monotonic() - start) < 60:
             for _ in range(200):
                 producer.send(topic, {"n": sent}, key=str(sent % 50), on_delivery=count)

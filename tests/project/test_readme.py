@@ -39,6 +39,7 @@ def test_the_python_in_the_documents_runs(document: Path, folder: Path) -> None:
             ("http://localhost:4318", http.url),
             ("https://collector:4317", http.url),
             ("8125", str(udp.getsockname()[1])),
+            ("localhost:9092", "embedded:hub"),
         ):
             text = text.replace(shown, used)
         program = folder / f"{document.stem}.py"

@@ -104,6 +104,12 @@ pub struct ProducerSettings {
 }
 
 impl ProducerSettings {
+    /// The part of the linger that librdkafka does. Without any its thread polls while requests are under way; beyond
+    /// this, a flush would have to wait for it.
+    pub(crate) fn librdkafka_linger(&self) -> Duration {
+        self.linger.min(Duration::from_millis(4))
+    }
+
     /// What the producer is to know of them.
     pub fn options(&self) -> ProducerOptions {
         let spool = self.spool.as_ref().map(|spool| SpoolOptions {
@@ -115,7 +121,7 @@ impl ProducerSettings {
             // The other half is what librdkafka may hold of it.
             buffer_bytes: usize::try_from(self.buffer_memory / 2).unwrap_or(usize::MAX),
             on_full: self.on_full,
-            linger: self.linger,
+            linger: self.linger.saturating_sub(self.librdkafka_linger()),
             delivery_timeout: if spool.is_some() { None } else { self.delivery_timeout },
             dead_letter: self.dead_letter,
             spool,

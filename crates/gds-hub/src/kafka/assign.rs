@@ -3,18 +3,22 @@
 
 use std::collections::BTreeMap;
 use std::ptr;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
 
+use super::errors;
 use super::native::{Handle, Queue, millis};
 use super::partitions::{PartitionList, Place, checked, checked_error};
 use crate::error::Result;
 
 /// How long a partition that was only just assigned may take to be ready for a seek.
 const SEEK_PATIENCE: Duration = Duration::from_secs(10);
+/// Between looks whether the group is left.
+const CLOSE_PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) fn subscribe(handle: &Handle, topics: &[String]) -> Result<()> {
     let list = PartitionList::of(topics.iter().map(|topic| (topic.as_str(), -1, 0)))?;
@@ -106,8 +110,28 @@ pub(super) fn positions(
     Ok(found)
 }
 
-/// Leaves the group; rebalances happen in here.
-pub(super) fn close(handle: &Handle) -> Result<()> {
+/// Leaves the group; rebalances happen in here. librdkafka's own way would wait without end.
+pub(super) fn close(handle: &Arc<Handle>, patience: Duration) -> Result<()> {
+    handle.shared().rebalance.lock().leaving = true;
+    let queue = handle.queue();
+    // SAFETY: handle and queue are alive; the error returned is ours.
+    unsafe { checked_error(sys::rd_kafka_consumer_close_queue(handle.raw(), queue.raw()), "leaving the group")? };
+    let end = Instant::now() + patience;
     // SAFETY: the handle is alive.
-    checked(unsafe { sys::rd_kafka_consumer_close(handle.raw()) }, "leaving the group")
+    while unsafe { sys::rd_kafka_consumer_closed(handle.raw()) } == 0 {
+        if Instant::now() >= end {
+            let reason = handle.shared().reason((errors::TIMED_OUT, "no answer")).1;
+            return Err(errors::error(errors::TIMED_OUT, format!("the group could not be left in time: {reason}")));
+        }
+        // The end comes with an event too; messages that nobody waits for any more are dropped here.
+        let Some(event) = queue.poll(CLOSE_PAUSE) else { continue };
+        if event.kind() == sys::RD_KAFKA_EVENT_REBALANCE {
+            // SAFETY: handle and event are alive, and the list with the event.
+            unsafe {
+                let list = sys::rd_kafka_event_topic_partition_list(event.raw());
+                super::rebalance::changed(handle.raw(), event.code(), list, handle.shared());
+            }
+        }
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! A handle with the thread that serves its events.
 
 use std::fmt;
+use std::panic;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -11,7 +12,7 @@ use rdkafka_sys as sys;
 
 use super::native::{Event, Handle, Queue, Use};
 use super::shared::{Callbacks, LogLevel, Shared};
-use super::{logs, oauth, statistics};
+use super::{errors, logs, oauth, statistics};
 use crate::error::{Error, Kind, Result};
 use crate::settings::Settings;
 
@@ -118,7 +119,11 @@ fn serve(events: Queue, stopped: &Receiver<Arc<Handle>>, mut duty: Box<dyn Duty>
             end = Some((Instant::now() + END_PATIENCE, handle));
         }
         match event {
-            Some(event) => handle_event(&event, events.handle(), duty.as_mut()),
+            Some(event) => {
+                // A callback of the program that panics must not end the reports of what became of records.
+                let handle = || handle_event(&event, events.handle(), duty.as_mut());
+                let _ = panic::catch_unwind(panic::AssertUnwindSafe(handle));
+            }
             None => match &end {
                 Some((latest, _)) if duty.finished() || Instant::now() >= *latest => break,
                 _ => {}
@@ -143,8 +148,10 @@ fn handle_event(event: &Event, handle: &Arc<Handle>, duty: &mut dyn Duty) {
         sys::RD_KAFKA_EVENT_ERROR => {
             let (code, text) = (event.code(), event.text());
             shared.went_wrong(code, &text);
-            // librdkafka logs the cause of some errors only; a program that reads its log sees all of them here.
-            shared.log(LogLevel::Warning, "ERROR", &text);
+            // What happens to a connection, and the end of a client, librdkafka logs by itself.
+            if !errors::logged(code) {
+                shared.log(LogLevel::Warning, "ERROR", &text);
+            }
         }
         _ => {}
     }

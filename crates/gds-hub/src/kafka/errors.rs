@@ -7,6 +7,7 @@ use super::native::owned_text;
 use crate::error::{Error, Kind};
 
 pub(super) const QUEUE_FULL: i32 = Code::RD_KAFKA_RESP_ERR__QUEUE_FULL as i32;
+pub(super) const TOO_LARGE: i32 = Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE as i32;
 pub(super) const FATAL: i32 = Code::RD_KAFKA_RESP_ERR__FATAL as i32;
 pub(super) const TIMED_OUT: i32 = Code::RD_KAFKA_RESP_ERR__TIMED_OUT as i32;
 pub(super) const ALL_BROKERS_DOWN: i32 = Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as i32;
@@ -98,6 +99,18 @@ fn kind(code: i32) -> (Kind, bool) {
 /// Whether trying again cannot help before somebody changes something: who we are, or whom we trust.
 pub(super) fn hopeless(code: i32) -> bool {
     matches!(kind(code), (Kind::Connection, false))
+}
+
+/// Whether librdkafka writes a line of its own to its log when it tells of this.
+pub(super) fn logged(code: i32) -> bool {
+    matches!(
+        Code::try_from(code),
+        Ok(Code::RD_KAFKA_RESP_ERR__TRANSPORT
+            | Code::RD_KAFKA_RESP_ERR__RESOLVE
+            | Code::RD_KAFKA_RESP_ERR__SSL
+            | Code::RD_KAFKA_RESP_ERR__AUTHENTICATION
+            | Code::RD_KAFKA_RESP_ERR__FATAL)
+    )
 }
 
 /// librdkafka's words without what is about itself: "host:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection

@@ -20,6 +20,7 @@ mod partitions;
 mod produce;
 mod publisher;
 mod rebalance;
+mod reports;
 mod shared;
 mod statistics;
 mod subscriber;
@@ -74,8 +75,9 @@ impl Kafka {
         if let Some(client) = &*asking {
             return Ok(client.clone());
         }
-        // Figures of a client that only asks are of no use to anybody.
-        let client = Arc::new(self.client(Use::Admin, &[("statistics.interval.ms", "0")], Box::new(NoDuty))?);
+        // Figures of a client that only asks are of no use to anybody, and asking for a topic must not make it.
+        let quiet = [("statistics.interval.ms", "0"), ("allow.auto.create.topics", "false")];
+        let client = Arc::new(self.client(Use::Admin, &quiet, Box::new(NoDuty))?);
         *asking = Some(client.clone());
         Ok(client)
     }

@@ -175,6 +175,14 @@ impl Drop for Handle {
     }
 }
 
+/// Ends a client as an error that cannot be mended would.
+#[cfg(test)]
+pub(super) fn end_for_test(handle: &Handle) {
+    let code = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    // SAFETY: the handle is alive; the text is a constant.
+    unsafe { sys::rd_kafka_test_fatal_error(handle.rk, code, c"a test".as_ptr()) };
+}
+
 /// Keys that are of no use for the purpose; librdkafka would log a warning for each.
 fn fits(purpose: Use, key: &str) -> bool {
     const SENDING: &[&str] = &[

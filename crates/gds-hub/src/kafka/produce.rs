@@ -90,15 +90,15 @@ impl Topics {
             return Ok(());
         }
         // SAFETY: the error is ours, read and then destroyed once; so are the headers, as the call failed.
-        let code = unsafe {
-            let code = sys::rd_kafka_error_code(error) as i32;
+        let (code, fatal) = unsafe {
+            let (code, fatal) = (sys::rd_kafka_error_code(error) as i32, sys::rd_kafka_error_is_fatal(error) != 0);
             sys::rd_kafka_error_destroy(error);
             if !headers.is_null() {
                 sys::rd_kafka_headers_destroy(headers);
             }
-            code
+            (code, fatal)
         };
-        Err(refused(code, record))
+        Err(if fatal { errors::fatal(code, &errors::text(code)) } else { refused(code, record) })
     }
 }
 
@@ -133,12 +133,11 @@ fn new_headers(headers: &Headers<'_>) -> Result<*mut sys::rd_kafka_headers_t> {
 
 /// Why librdkafka did not take a record.
 fn refused(code: i32, record: &Record<'_>) -> Error {
-    const TOO_LARGE: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE as i32;
     const UNKNOWN_PARTITION: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION as i32;
     let topic = record.topic;
     let message = match code {
         errors::QUEUE_FULL => "librdkafka's queue is full: the brokers take less than is sent".to_owned(),
-        TOO_LARGE => {
+        errors::TOO_LARGE => {
             let size = record.value.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len);
             format!(
                 "a record of {size} bytes for topic {topic:?} is more than max_request_size: raise it, and the topic's max.message.bytes"

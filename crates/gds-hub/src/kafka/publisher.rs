@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::Kafka;
-use super::client::{Client, Duty};
+use super::client::Client;
 use super::errors;
-use super::native::{Event, Use};
-use super::produce::{self, Outcome, Topics};
-use super::shared::{LogLevel, Shared};
-use crate::error::{Error, Result};
+use super::native::Use;
+use super::produce::{self, Topics};
+use super::reports::{Reports, Single};
+use super::shared::LogLevel;
+use crate::error::Result;
 use crate::hub::{Deliveries, Publisher};
 use crate::record::Record;
 
@@ -23,48 +24,66 @@ use crate::record::Record;
 /// in another order) makes a new client; what was under way is told as failed and retriable. If the new one ends in
 /// the same way before anything was delivered, the error is fatal.
 pub(super) struct KafkaPublisher {
-    kafka: Arc<Kafka>,
     current: Mutex<Option<Current>>,
-    counters: Arc<Counters>,
-    deliveries: Arc<dyn Deliveries>,
+    common: Common,
 }
 
-/// Dropped in this order: topics are given back before their client ends.
-struct Current {
+/// What a publisher shares with the reports of its clients.
+#[derive(Clone)]
+pub(super) struct Common {
+    pub(super) kafka: Arc<Kafka>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) deliveries: Arc<dyn Deliveries>,
+    pub(super) single: Single,
+}
+
+/// A client and the topics it publishes to. Dropped in this order: topics are given back before their client ends.
+pub(super) struct Current {
     topics: Topics,
     client: Client,
 }
 
+impl Current {
+    pub(super) fn new(client: Client) -> Self {
+        Self { topics: Topics::new(client.handle().clone()), client }
+    }
+
+    pub(super) fn produce(&mut self, id: u64, record: &Record<'_>) -> Result<()> {
+        self.topics.produce(id, record)
+    }
+
+    fn purge(&self) {
+        produce::purge(self.client.handle());
+    }
+}
+
 #[derive(Default)]
-struct Counters {
-    in_flight: AtomicUsize,
+pub(super) struct Counters {
+    pub(super) in_flight: AtomicUsize,
     /// Something was delivered since the client was made.
-    delivered: AtomicBool,
+    pub(super) delivered: AtomicBool,
+    /// The publisher is going: nothing is begun any more.
+    pub(super) ending: AtomicBool,
 }
 
 impl fmt::Debug for KafkaPublisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KafkaPublisher").field("in_flight", &self.counters.in_flight).finish_non_exhaustive()
+        f.debug_struct("KafkaPublisher").field("in_flight", &self.common.counters.in_flight).finish_non_exhaustive()
     }
 }
 
 impl KafkaPublisher {
     pub(super) fn new(kafka: Arc<Kafka>, deliveries: Arc<dyn Deliveries>) -> Result<Self> {
-        let counters = Arc::new(Counters { in_flight: AtomicUsize::new(0), delivered: AtomicBool::new(true) });
-        let publisher = Self { kafka, current: Mutex::new(None), counters, deliveries };
+        let counters = Arc::new(Counters { delivered: AtomicBool::new(true), ..Counters::default() });
+        let common = Common { kafka, counters, deliveries, single: Single::default() };
+        let publisher = Self { current: Mutex::new(None), common };
         *publisher.current.lock() = Some(publisher.client()?);
         Ok(publisher)
     }
 
     fn client(&self) -> Result<Current> {
-        let timeout = self.kafka.settings.producer.delivery_timeout;
-        let reports = Reports {
-            counters: self.counters.clone(),
-            deliveries: self.deliveries.clone(),
-            patience: timeout.map_or_else(|| "the time given".to_owned(), |time| format!("{time:?}")),
-        };
-        let client = self.kafka.client(Use::Publish, &[], Box::new(reports))?;
-        Ok(Current { topics: Topics::new(client.handle().clone()), client })
+        let reports = Reports::new(self.common.clone(), true);
+        Ok(Current::new(self.common.kafka.client(Use::Publish, &[], Box::new(reports))?))
     }
 
     /// A new client in place of one that ended, once for each time that something was delivered.
@@ -72,11 +91,11 @@ impl KafkaPublisher {
         let Some(old) = current.as_ref() else { return Ok(()) };
         let handle = old.client.handle();
         let error = handle.fatal_error().unwrap_or_else(|| errors::fatal(errors::FATAL, "it does not say why"));
-        if !self.counters.delivered.swap(false, Ordering::AcqRel) {
+        if !self.common.counters.delivered.swap(false, Ordering::AcqRel) {
             return Err(error);
         }
         handle.shared().log(LogLevel::Error, "FATAL", &format!("making a new client: {error}"));
-        produce::purge(handle);
+        old.purge();
         // The old one ends, and tells what became of its records, before the new one begins.
         *current = None;
         *current = Some(self.client()?);
@@ -90,27 +109,31 @@ impl Publisher for KafkaPublisher {
         if current.is_none() {
             *current = Some(self.client()?);
         }
-        for attempt in 0.. {
-            let Some(now) = current.as_mut() else { break };
+        let mut replaced = false;
+        while let Some(now) = current.as_mut() {
             // Before the call: the report may come before its end.
-            self.counters.in_flight.fetch_add(1, Ordering::AcqRel);
-            let Err(error) = now.topics.produce(id, record) else { return Ok(()) };
-            self.counters.in_flight.fetch_sub(1, Ordering::AcqRel);
-            if !error.fatal || attempt > 0 {
+            self.common.counters.in_flight.fetch_add(1, Ordering::AcqRel);
+            let Err(error) = now.produce(id, record) else { return Ok(()) };
+            self.common.counters.in_flight.fetch_sub(1, Ordering::AcqRel);
+            if !error.fatal || replaced {
                 return Err(error);
             }
             self.replace(&mut current)?;
+            replaced = true;
         }
-        Err(errors::fatal(errors::FATAL, "no client"))
+        Err(errors::fatal(errors::FATAL, "there is no client"))
     }
 
     fn in_flight(&self) -> usize {
-        self.counters.in_flight.load(Ordering::Acquire)
+        self.common.counters.in_flight.load(Ordering::Acquire)
     }
 
     fn purge(&self) {
         if let Some(current) = self.current.lock().as_ref() {
-            produce::purge(current.client.handle());
+            current.purge();
+        }
+        if let Some(single) = self.common.single.lock().as_ref() {
+            single.purge();
         }
     }
 
@@ -119,68 +142,77 @@ impl Publisher for KafkaPublisher {
     }
 }
 
-/// What is still under way is given up and told as failed. In a forked child this does nothing.
+/// What is still under way is given up and told as failed. In a forked child this does nothing, and leaves the
+/// parent's memory as it is.
 impl Drop for KafkaPublisher {
     fn drop(&mut self) {
-        if let Some(current) = self.current.get_mut()
-            && current.client.handle().ours()
-        {
-            produce::purge(current.client.handle());
+        let Some(current) = self.current.get_mut().take() else { return };
+        if !current.client.handle().ours() {
+            std::mem::forget(current);
+            return;
+        }
+        self.common.counters.ending.store(true, Ordering::Release);
+        current.purge();
+        drop(current);
+        let single = self.common.single.lock().take();
+        if let Some(single) = single {
+            single.purge();
         }
     }
 }
 
-/// Tells what became of records.
-struct Reports {
-    counters: Arc<Counters>,
-    deliveries: Arc<dyn Deliveries>,
-    patience: String,
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{self, Sender};
+    use std::time::Duration;
 
-impl Reports {
-    fn failure(&self, code: i32, topic: &str, shared: &Shared) -> Error {
-        if code != errors::MSG_TIMED_OUT {
-            return errors::error(code, format!("a record for topic {topic:?} was refused: {}", errors::text(code)));
-        }
-        let (_, reason) = shared.reason((code, "the brokers did not answer in time"));
-        let message = format!("a record for topic {topic:?} could not be delivered within {}: {reason}", self.patience);
-        errors::error(code, message)
-    }
-}
+    use super::*;
+    use crate::error::Error;
+    use crate::hub::Delivery;
+    use crate::kafka::mock::MockCluster;
+    use crate::kafka::{Callbacks, native};
+    use crate::settings::{Role, Settings};
 
-impl Duty for Reports {
-    fn outcomes(&mut self, event: &Event) {
-        let shared = event.shared();
-        let mut told = 0;
-        // Records of a batch fail together, for one reason.
-        let mut last: Option<(i32, String, Error)> = None;
-        let mut delivered = false;
-        produce::outcomes(event, |id, outcome| {
-            told += 1;
-            match outcome {
-                Outcome::Delivered(place) => {
-                    delivered = true;
-                    self.deliveries.delivered(id, place);
-                }
-                Outcome::Failed(code, record) => {
-                    if last.as_ref().is_none_or(|(known, topic, _)| known != code || topic != record.topic) {
-                        last = Some((*code, record.topic.to_owned(), self.failure(*code, record.topic, shared)));
-                    }
-                    if let Some((_, _, error)) = &last {
-                        self.deliveries.failed(id, record, error);
-                    }
-                }
-            }
-        });
-        if delivered {
-            shared.is_well();
-            self.counters.delivered.store(true, Ordering::Release);
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    struct Told(Mutex<Sender<(u64, Option<Error>)>>);
+
+    impl Deliveries for Told {
+        fn delivered(&self, id: u64, _: &Delivery<'_>) {
+            let _ = self.0.lock().send((id, None));
         }
-        self.counters.in_flight.fetch_sub(told, Ordering::AcqRel);
-        self.deliveries.collected();
+
+        fn failed(&self, id: u64, _: &Record<'_>, error: &Error) {
+            let _ = self.0.lock().send((id, Some(error.clone())));
+        }
     }
 
-    fn finished(&self) -> bool {
-        self.counters.in_flight.load(Ordering::Acquire) == 0
+    /// librdkafka's test of itself is the one sure way to such an error.
+    #[test]
+    fn a_client_that_ends_is_replaced_unless_its_successor_ends_too() {
+        let cluster = MockCluster::start(1).unwrap();
+        let settings = Settings::parse(Role::Producer, &[cluster.bootstrap_servers()], &[], &[]).unwrap();
+        let kafka = Kafka::open(&settings, Callbacks::default()).unwrap();
+        let (send, told) = mpsc::channel();
+        let publisher = KafkaPublisher::new(kafka, Arc::new(Told(Mutex::new(send)))).unwrap();
+        let record = Record { topic: "t", value: Some(b"x"), ..Record::default() };
+        let end_client = || {
+            let current = publisher.current.lock();
+            native::end_for_test(current.as_ref().expect("a client").client.handle());
+        };
+
+        publisher.publish(1, &record).unwrap();
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), (1, None));
+        cluster.broker_down(1).unwrap();
+        publisher.publish(2, &record).unwrap();
+        end_client();
+        publisher.publish(3, &record).unwrap();
+        let (id, error) = told.recv_timeout(PATIENCE).unwrap();
+        assert!(id == 2 && error.is_some_and(|error| error.retriable && !error.fatal));
+
+        // Nothing was delivered since: the second end is one for good.
+        end_client();
+        let error = publisher.publish(4, &record).unwrap_err();
+        assert!(error.fatal && error.message.contains("make a new one"), "{error}");
     }
 }

@@ -28,9 +28,21 @@ pub(super) struct Rebalance {
     pub(super) revoked: Vec<Place>,
     /// Offsets that the group does not have yet, as far as is known.
     pub(super) pending: BTreeMap<Place, i64>,
+    /// The consumer is leaving.
+    pub(super) leaving: bool,
+    /// Since then, librdkafka was told once to give up everything.
+    given_up: bool,
 }
 
 impl Rebalance {
+    /// Whether librdkafka needs no word about this change any more.
+    ///
+    /// While a consumer leaves, librdkafka takes whatever it is told about partitions as "give up all", and ends the
+    /// consumer soon after; to what it is told after that there is no answer, and the call would wait for ever.
+    fn settled(&mut self) -> bool {
+        self.leaving && std::mem::replace(&mut self.given_up, true)
+    }
+
     /// Those places that the group has now.
     pub(super) fn kept(&mut self, kept: &BTreeMap<Place, i64>) {
         self.pending.retain(|place, offset| kept.get(place) != Some(offset));
@@ -44,14 +56,27 @@ pub(super) unsafe extern "C" fn rebalanced(
     partitions: *mut sys::rd_kafka_topic_partition_list_t,
     opaque: *mut c_void,
 ) {
-    // SAFETY: the opaque is the `Shared` that the handle owns until it is destroyed.
-    let shared = unsafe { &*opaque.cast::<Shared>() };
+    // SAFETY: the opaque is the `Shared` that the handle owns until it is destroyed; handle and list are alive.
+    unsafe { changed(rk, code as i32, partitions, &*opaque.cast::<Shared>()) }
+}
+
+/// Takes or gives up partitions.
+///
+/// # Safety
+/// Handle and list are alive.
+pub(super) unsafe fn changed(
+    rk: *mut sys::rd_kafka_t,
+    code: i32,
+    partitions: *mut sys::rd_kafka_topic_partition_list_t,
+    shared: &Shared,
+) {
     // SAFETY: handle and list are alive for the call; a protocol's name is a constant.
-    let (places, cooperative) = unsafe {
+    let (places, cooperative, closed) = unsafe {
         let places: Vec<Place> = lines(partitions).into_iter().map(|line| (line.topic, line.partition)).collect();
-        (places, owned_text(sys::rd_kafka_rebalance_protocol(rk)) == "COOPERATIVE")
+        let cooperative = owned_text(sys::rd_kafka_rebalance_protocol(rk)) == "COOPERATIVE";
+        (places, cooperative, sys::rd_kafka_consumer_closed(rk) != 0)
     };
-    let assigned = code == Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+    let assigned = code == Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS as i32;
     if !assigned {
         // SAFETY: the handle is alive.
         let lost = unsafe { sys::rd_kafka_assignment_lost(rk) } != 0;
@@ -65,12 +90,15 @@ pub(super) unsafe extern "C" fn rebalanced(
         rebalance.revoked.extend(places.iter().cloned());
         drop(rebalance);
         // What is lost may have a new reader already, whose commits are not to be turned back.
-        if !lost && !last.is_empty() {
+        if !lost && !closed && !last.is_empty() {
             // SAFETY: the handle is alive.
             if let Err(error) = unsafe { commit_now(rk, &last) } {
                 shared.log(LogLevel::Warning, "COMMIT", &format!("{error}; some messages will be read again"));
             }
         }
+    }
+    if closed || shared.rebalance.lock().settled() {
+        return;
     }
     // SAFETY: handle and list are alive for the call; the list is copied.
     let result = unsafe {

@@ -9,7 +9,7 @@ use rdkafka_sys as sys;
 
 use super::Kafka;
 use super::assign;
-use super::client::{Client, NoDuty};
+use super::client::{Client, Duty, NoDuty};
 use super::consume::{Notice, Taker};
 use super::discovery::{Discovery, Found, Wanted};
 use super::errors;
@@ -24,6 +24,8 @@ use sys::rd_kafka_OffsetSpec_t as Spec;
 
 /// How long a commit that is waited for may take.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
+/// How long leaving may take; the group finds out by itself otherwise.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 /// Between tries of a commit that failed and that nobody waits for.
 const COMMIT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -82,13 +84,9 @@ impl KafkaSubscriber {
             more.push(("topic.blacklist", "^__.*"));
         }
         let found = Found::default();
-        let client = match group {
-            Some(_) => kafka.client(Use::Subscribe, &more, Box::new(NoDuty))?,
-            None => {
-                let duty = Discovery::soon(wanted.clone(), found.clone());
-                kafka.client(Use::Subscribe, &more, Box::new(duty))?
-            }
-        };
+        let duty: Box<dyn Duty> =
+            if group.is_some() { Box::new(NoDuty) } else { Box::new(Discovery::soon(wanted.clone(), found.clone())) };
+        let client = kafka.client(Use::Subscribe, &more, duty)?;
         let handle = client.handle();
         let messages = handle.messages().ok_or_else(|| Error::new(Kind::Config, "librdkafka gives no queue"))?;
         let answers = handle.queue();
@@ -358,7 +356,7 @@ impl Subscriber for KafkaSubscriber {
         }
         let kept = if self.group { self.commit_all(COMMIT_PATIENCE) } else { Ok(()) };
         self.closed = true;
-        assign::close(self.client.handle())?;
+        assign::close(self.client.handle(), CLOSE_PATIENCE)?;
         kept
     }
 }
@@ -367,7 +365,7 @@ impl Subscriber for KafkaSubscriber {
 impl Drop for KafkaSubscriber {
     fn drop(&mut self) {
         if !self.closed && self.client.handle().ours() {
-            let _ = assign::close(self.client.handle());
+            let _ = assign::close(self.client.handle(), CLOSE_PATIENCE);
         }
     }
 }

@@ -28,7 +28,7 @@ pub fn topic(name: &str) -> Option<String> {
 pub fn headers(record: &Record<'_>, death: &Death<'_>) -> Vec<OwnedHeader> {
     let mut headers = Vec::with_capacity(record.headers.len() + 6);
     let mut attempts = 1_u64;
-    for (name, value) in record.headers.iter() {
+    for (name, value) in &record.headers {
         if name == "dlq.attempts" {
             let before = value.and_then(|value| std::str::from_utf8(value).ok()?.parse::<u64>().ok());
             attempts = before.unwrap_or(0).saturating_add(1);

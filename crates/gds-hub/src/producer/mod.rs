@@ -117,7 +117,8 @@ impl Default for ProducerOptions {
 #[derive(Debug)]
 pub struct Producer<T: Send + 'static> {
     shared: Arc<Shared<T>>,
-    publisher: Arc<dyn Publisher>,
+    /// None once it is closed: a hub on this machine is free for others then.
+    publisher: Mutex<Option<Arc<dyn Publisher>>>,
     sender: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -144,7 +145,7 @@ impl<T: Send + 'static> Producer<T> {
                 sender::run(&for_thread, &*hub_side);
             })
             .map_err(|error| Error::new(Kind::Connection, format!("cannot start the sender thread: {error}")))?;
-        Ok(Self { shared, publisher, sender: Mutex::new(Some(sender)) })
+        Ok(Self { shared, publisher: Mutex::new(Some(publisher)), sender: Mutex::new(Some(sender)) })
     }
 
     /// Whether records get [`MESSAGE_ID`], since they may arrive twice.
@@ -218,8 +219,11 @@ impl<T: Send + 'static> Producer<T> {
     /// What was counted so far.
     pub fn stats(&self) -> Stats {
         let mut stats = self.shared.stats();
-        stats.in_flight = self.publisher.in_flight() as u64;
-        stats.hub = self.publisher.statistics();
+        let publisher = self.publisher.lock().clone();
+        if let Some(publisher) = publisher {
+            stats.in_flight = publisher.in_flight() as u64;
+            stats.hub = publisher.statistics();
+        }
         stats
     }
 
@@ -234,14 +238,19 @@ impl<T: Send + 'static> Producer<T> {
         self.shared.work.ring();
         self.shared.progress.ring();
         let _ = sender.join(); // a panic there was told by the panic hook; the rest still has to be counted
-        if !settled {
-            self.publisher.purge();
+        let publisher = self.publisher.lock().take();
+        if let Some(publisher) = &publisher
+            && !settled
+        {
+            publisher.purge();
             let deadline = Instant::now() + LAST_OUTCOMES;
-            while self.publisher.in_flight() > 0 && Instant::now() < deadline {
+            while publisher.in_flight() > 0 && Instant::now() < deadline {
                 self.shared.settled.wait(Duration::from_millis(20));
             }
         }
-        self.shared.leave_the_rest()
+        let left = self.shared.leave_the_rest();
+        drop(publisher);
+        left
     }
 }
 

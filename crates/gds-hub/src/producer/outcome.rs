@@ -97,7 +97,7 @@ impl<T: Send + 'static> Deliveries for Sink<T> {
 pub(super) fn reason(error: &Error) -> &'static str {
     match (error.code, error.kind) {
         (Some(10), _) => "message_too_large",
-        (Some(29 | 30 | 31), _) => "not_authorized",
+        (Some(29..=31), _) => "not_authorized",
         (Some(3 | -188 | -190), _) => "unknown_topic",
         (Some(17), _) => "invalid_topic",
         (Some(-192), _) | (_, Kind::Timeout) => "timeout",

@@ -293,6 +293,8 @@ impl<T: Send + 'static> Shared<T> {
         stats.dead_lettered = self.counts.dead_lettered.load(Ordering::Relaxed);
         stats.accepted = self.counts.accepted.load(Ordering::Relaxed);
         stats.pending = stats.accepted.saturating_sub(stats.delivered + stats.failures() + stats.drops());
+        // What the sender is about to let go of may have its outcome already.
+        stats.queued = stats.queued.min(stats.pending);
         stats
     }
 

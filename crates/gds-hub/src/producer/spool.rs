@@ -259,23 +259,20 @@ impl Spool {
             frames.extend_from_slice(entry.payload);
             ends.push((entry.offset, frames.len()));
         });
-        match progress {
-            Ok(progress) => {
-                folder.read_to = reader.position();
-                if progress.damaged + progress.trimmed > 0 {
-                    // What cannot be read is done, and counted.
-                    let read: std::collections::HashSet<u64> = ends.iter().map(|(offset, _)| *offset).collect();
-                    let lost = (from..folder.read_to).filter(|offset| !read.contains(offset));
-                    let lost: Vec<u64> = lost.filter(|offset| folder.acks.is_open(*offset)).collect();
-                    self.done.lock().extend(lost.iter().map(|offset| id_of(*number, *offset)));
-                    self.lost.fetch_add(lost.len() as u64, Ordering::Relaxed);
-                }
-                Some(*number)
+        if let Ok(progress) = progress {
+            folder.read_to = reader.position();
+            if progress.damaged + progress.trimmed > 0 {
+                // What cannot be read is done, and counted.
+                let read: std::collections::HashSet<u64> = ends.iter().map(|(offset, _)| *offset).collect();
+                let lost = (from..folder.read_to).filter(|offset| !read.contains(offset));
+                let lost: Vec<u64> = lost.filter(|offset| folder.acks.is_open(*offset)).collect();
+                self.done.lock().extend(lost.iter().map(|offset| id_of(*number, *offset)));
+                self.lost.fetch_add(lost.len() as u64, Ordering::Relaxed);
             }
-            Err(_) => {
-                self.errors.fetch_add(1, Ordering::Relaxed);
-                None
-            }
+            Some(*number)
+        } else {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+            None
         }
     }
 
@@ -292,16 +289,13 @@ impl Spool {
                     self.errors.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            match codec::read(&frame) {
-                Ok((record, _)) => {
-                    if !publish(*id, &record) {
-                        break; // it is still in the spool
-                    }
+            if let Ok((record, _)) = codec::read(&frame) {
+                if !publish(*id, &record) {
+                    break; // it is still in the spool
                 }
-                Err(_) => {
-                    self.lost.fetch_add(1, Ordering::Relaxed);
-                    self.done(*id);
-                }
+            } else {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+                self.done(*id);
             }
         }
         again.len()

@@ -228,7 +228,8 @@ impl Given {
         }
         self.default("acks", "-1");
         self.default("partitioner", "murmur2_random"); // where the Java client and kafka-python put a key
-        self.default("linger.ms", "0"); // the queue before librdkafka does the waiting
+        // The queue before librdkafka does the rest of the waiting.
+        self.default("linger.ms", &producer.librdkafka_linger().as_millis().to_string());
         self.default("queue.buffering.max.messages", "100000");
         // The other half is the queue before it.
         self.default(

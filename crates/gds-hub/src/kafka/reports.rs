@@ -1,0 +1,127 @@
+//! What became of records, as told by the thread of a publisher's client.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::client::Duty;
+use super::errors;
+use super::native::{Event, Use};
+use super::produce::{self, Outcome};
+use super::publisher::{Common, Current};
+use super::shared::{LogLevel, Shared};
+use crate::error::{Error, Kind, Result};
+use crate::record::Record;
+
+/// Sends records one by one that were refused together; made when first needed.
+///
+/// A broker's limit is on batches, and librdkafka does not know a topic's limit (max.message.bytes): where that is
+/// less than batch.size, the broker refuses a batch of small records as too large. The Java client splits such a
+/// batch; so does this. Their order among later records is lost, but not the records.
+pub(super) type Single = Arc<Mutex<Option<Current>>>;
+
+/// Between looks for room among the records that are sent one by one.
+const PAUSE: Duration = Duration::from_millis(5);
+
+pub(super) struct Reports {
+    common: Common,
+    patience: String,
+    /// What is refused as too large may be one of many.
+    batches: bool,
+}
+
+impl Reports {
+    pub(super) fn new(common: Common, batches: bool) -> Self {
+        let timeout = common.kafka.settings.producer.delivery_timeout;
+        let patience = timeout.map_or_else(|| "the time given".to_owned(), |time| format!("{time:?}"));
+        Self { common, patience, batches }
+    }
+
+    fn failure(&self, code: i32, topic: &str, shared: &Shared) -> Error {
+        let message = match code {
+            errors::MSG_TIMED_OUT => {
+                let (_, reason) = shared.reason((code, "the brokers did not answer in time"));
+                format!("a record for topic {topic:?} could not be delivered within {}: {reason}", self.patience)
+            }
+            errors::TOO_LARGE => format!(
+                "a record for topic {topic:?} is larger than the broker takes: raise the topic's max.message.bytes, or \
+                 send less at once"
+            ),
+            _ => format!("a record for topic {topic:?} was refused: {}", errors::text(code)),
+        };
+        errors::error(code, message)
+    }
+
+    /// Sends a record that was refused as too large once more, alone. Its outcome is told by the other client.
+    fn alone(&self, id: u64, record: &Record<'_>, shared: &Shared) -> Result<()> {
+        loop {
+            if self.common.counters.ending.load(Ordering::Acquire) {
+                return Err(Error::new(Kind::Closed, "the publisher is closed").retriable());
+            }
+            let mut single = self.common.single.lock();
+            if single.is_none() {
+                let text = format!(
+                    "a batch for topic {:?} is larger than the broker takes; its records are sent one by one. Give a \
+                     batch_size below the topic's max.message.bytes",
+                    record.topic
+                );
+                shared.log(LogLevel::Warning, "TOOLARGE", &text);
+                let reports = Self::new(self.common.clone(), false);
+                let one = [("batch.num.messages", "1"), ("statistics.interval.ms", "0")];
+                *single = Some(Current::new(self.common.kafka.client(Use::Publish, &one, Box::new(reports))?));
+            }
+            let Some(current) = single.as_mut() else { continue };
+            match current.produce(id, record) {
+                Err(error) if error.kind == Kind::Full => {}
+                result => return result,
+            }
+            // Reports behind this one wait, and with them whoever publishes: that is what bounds the memory.
+            drop(single);
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+impl Duty for Reports {
+    fn outcomes(&mut self, event: &Event) {
+        let shared = event.shared();
+        let deliveries = &self.common.deliveries;
+        let (mut told, mut delivered) = (0, false);
+        // Records of a batch fail together, for one reason.
+        let mut last: Option<(i32, String, Error)> = None;
+        produce::outcomes(event, |id, outcome| match outcome {
+            Outcome::Delivered(place) => {
+                (told, delivered) = (told + 1, true);
+                deliveries.delivered(id, place);
+            }
+            Outcome::Failed(errors::TOO_LARGE, record) if self.batches => {
+                if let Err(error) = self.alone(id, record, shared) {
+                    told += 1;
+                    deliveries.failed(id, record, &error);
+                }
+            }
+            Outcome::Failed(code, record) => {
+                told += 1;
+                if last.as_ref().is_none_or(|(known, topic, _)| known != code || topic != record.topic) {
+                    last = Some((*code, record.topic.to_owned(), self.failure(*code, record.topic, shared)));
+                }
+                if let Some((_, _, error)) = &last {
+                    deliveries.failed(id, record, error);
+                }
+            }
+        });
+        if delivered {
+            shared.is_well();
+            self.common.counters.delivered.store(true, Ordering::Release);
+        }
+        self.common.counters.in_flight.fetch_sub(told, Ordering::AcqRel);
+        deliveries.collected();
+    }
+
+    fn finished(&self) -> bool {
+        self.common.counters.in_flight.load(Ordering::Acquire) == 0
+    }
+}

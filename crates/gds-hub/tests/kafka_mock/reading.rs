@@ -1,0 +1,184 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gds_hub::settings::Role;
+use gds_hub::{Batch, Hub, Kind, Position, Start, Subscriber};
+
+use crate::support::{PATIENCE, cluster, fill, numbers, open, quick_group, read, reading, subscription, text, values};
+
+fn at(partition: i32, offset: i64) -> Position {
+    Position { topic: "t".into(), partition, offset }
+}
+
+#[test]
+fn a_group_goes_on_where_it_committed() {
+    let cluster = cluster(1);
+    let hub = reading(&cluster);
+    fill(&cluster, "t", numbers(10));
+    let wanted = subscription(&["t"], Some("g"), Start::Earliest);
+
+    let mut reader = hub.subscribe(&wanted).unwrap();
+    assert_eq!(read(reader.as_mut(), 10), numbers(10));
+    assert_eq!(reader.assignment().unwrap(), [("t".into(), 0)]);
+    reader.commit(&[at(0, 4)], true).unwrap();
+    drop(reader); // without close: nothing else is committed
+
+    let mut reader = hub.subscribe(&wanted).unwrap();
+    assert_eq!(read(reader.as_mut(), 6), numbers(10)[4..]);
+    reader.commit(&[at(0, 6)], false).unwrap();
+    reader.commit(&[at(0, 7)], false).unwrap();
+    reader.close().unwrap();
+    let error = reader.poll(&mut Batch::default(), 1, Duration::ZERO).unwrap_err();
+    assert_eq!(error.kind, Kind::Closed);
+
+    let mut reader = hub.subscribe(&wanted).unwrap();
+    assert_eq!(read(reader.as_mut(), 3), numbers(10)[7..]);
+    let lag = reader.lag(PATIENCE).unwrap();
+    assert_eq!((lag.len(), lag[0].position, lag[0].end, lag[0].lag), (1, Some(10), 10, 0));
+}
+
+#[test]
+fn a_commit_that_fails_is_an_error_if_waited_for_and_tried_again_if_not() {
+    let cluster = cluster(1);
+    let hub = reading(&cluster);
+    fill(&cluster, "t", numbers(5));
+    let wanted = subscription(&["t"], Some("g"), Start::Earliest);
+    let mut reader = hub.subscribe(&wanted).unwrap();
+    assert_eq!(read(reader.as_mut(), 5), numbers(5));
+    cluster.push_request_errors("OffsetCommit", &[30, 30]).unwrap(); // group not authorised
+    let error = reader.commit(&[at(0, 2)], true).unwrap_err();
+    assert_eq!((error.kind, error.code), (Kind::Message, Some(30)));
+    reader.commit(&[at(0, 3)], false).unwrap();
+    // The first try of this one fails as well, and nobody is told but the log; the mock cluster cannot be asked for
+    // what it has, but it says when it has nothing left to refuse.
+    let end = Instant::now() + PATIENCE;
+    let mut batch = Batch::default();
+    while reader.commit(&[], true).is_err() {
+        assert!(Instant::now() < end, "not committed");
+        reader.poll(&mut batch, 1, Duration::from_millis(20)).unwrap();
+    }
+    reader.close().unwrap();
+    let mut reader = hub.subscribe(&wanted).unwrap();
+    assert_eq!(read(reader.as_mut(), 2), ["3", "4"]);
+}
+
+#[test]
+fn what_was_committed_without_waiting_is_kept_when_another_takes_over() {
+    let cluster = cluster(2);
+    fill(&cluster, "t", numbers(100));
+    for strategy in ["range", "cooperative-sticky"] {
+        let mut keywords = quick_group().to_vec();
+        keywords.push(("partition_assignment_strategy", text(strategy)));
+        let hub = open(Role::Consumer, &cluster, &keywords, &[]);
+        let wanted = subscription(&["t"], Some(strategy), Start::Earliest);
+        let end = Instant::now() + PATIENCE;
+        let (mut batch, mut other) = (Batch::default(), Batch::default());
+        let poll = |reader: &mut dyn Subscriber, batch: &mut Batch| {
+            assert!(Instant::now() < end, "the partitions do not move");
+            batch.clear();
+            reader.poll(batch, 1000, Duration::from_millis(50)).unwrap();
+        };
+        let mut first = hub.subscribe(&wanted).unwrap();
+        while first.assignment().unwrap().len() < 2 {
+            poll(first.as_mut(), &mut batch);
+        }
+        assert_eq!(first.revoked(), []);
+        // No poll in between: the answer is not seen before the partitions move.
+        first.commit(&[at(0, 40), at(1, 0)], false).unwrap();
+        first.commit(&[at(0, 60), at(1, 0)], false).unwrap();
+        let mut second = hub.subscribe(&wanted).unwrap();
+        let mut revoked = Vec::new();
+        while second.assignment().unwrap().len() != 1 || first.assignment().unwrap().len() != 1 {
+            poll(first.as_mut(), &mut batch);
+            poll(second.as_mut(), &mut other);
+            revoked.extend(first.revoked());
+        }
+        let (topic, moved) = second.assignment().unwrap()[0].clone();
+        assert!(revoked.contains(&(topic, moved)), "{strategy}: {revoked:?}");
+        let error = first.commit(&[at(moved, 50)], true).unwrap_err();
+        assert!(error.retriable && error.message.contains("not assigned"), "{error}");
+        first.close().unwrap();
+        second.close().unwrap();
+        // A third one goes on where the first one left off, in whatever it did not give up, too.
+        let mut third = hub.subscribe(&wanted).unwrap();
+        assert_eq!(read(third.as_mut(), 40), numbers(100)[60..], "{strategy}");
+    }
+}
+
+#[test]
+fn without_a_group_every_partition_is_read_from_where_it_was_asked() {
+    let cluster = cluster(1);
+    for (topic, partitions) in [("a.1", 3), ("a.2", 1), ("b", 1)] {
+        cluster.create_topic(topic, partitions, 1).unwrap();
+        fill(&cluster, topic, [format!("{topic} old")]);
+    }
+    let hub = reading(&cluster);
+    let mut all = hub.subscribe(&subscription(&["^a\\."], None, Start::Earliest)).unwrap();
+    let mut latest = hub.subscribe(&subscription(&["b", "a.1"], None, Start::Latest)).unwrap();
+    // No poll yet: what "latest" means was settled by subscribing.
+    for topic in ["a.1", "a.2", "b"] {
+        fill(&cluster, topic, [format!("{topic} new")]);
+    }
+    let sorted = |mut values: Vec<String>| {
+        values.sort();
+        values
+    };
+    assert_eq!(sorted(read(all.as_mut(), 4)), ["a.1 new", "a.1 old", "a.2 new", "a.2 old"]);
+    assert_eq!(sorted(read(latest.as_mut(), 2)), ["a.1 new", "b new"]);
+    assert_eq!(all.assignment().unwrap().len(), 4);
+    let error = latest.commit(&[], false).unwrap_err();
+    assert!(error.kind == Kind::Config && error.message.contains("group_id"), "{error}");
+    let error = hub.subscribe(&subscription(&["^("], None, Start::Latest)).unwrap_err();
+    assert!(error.kind == Kind::Config && error.message.contains("^("), "{error}");
+    assert_eq!(hub.subscribe(&subscription(&[], None, Start::Latest)).unwrap_err().kind, Kind::Config);
+}
+
+#[test]
+fn without_a_group_what_comes_up_later_is_read_from_its_beginning() {
+    let cluster = cluster(1);
+    cluster.broker_down(1).unwrap();
+    let hub = open(Role::Consumer, &cluster, &[("connect_timeout_seconds", gds_hub::settings::Value::Float(0.1))], &[]);
+    let mut reader = hub.subscribe(&subscription(&["t"], None, Start::Latest)).unwrap();
+    cluster.broker_up(1).unwrap();
+    fill(&cluster, "t", numbers(3));
+    assert_eq!(read(reader.as_mut(), 3), numbers(3));
+}
+
+#[test]
+fn seeking_and_pausing_do_what_they_say() {
+    let cluster = cluster(1);
+    fill(&cluster, "t", numbers(5));
+    let hub = reading(&cluster);
+    let mut reader = hub.subscribe(&subscription(&["t"], None, Start::Latest)).unwrap();
+    let place = [(Arc::from("t"), 0)];
+    reader.seek(&at(0, 3)).unwrap();
+    assert_eq!(read(reader.as_mut(), 2), ["3", "4"]);
+    reader.seek(&at(0, 1)).unwrap();
+    assert_eq!(read(reader.as_mut(), 4), ["1", "2", "3", "4"]);
+    reader.pause(&place).unwrap();
+    fill(&cluster, "t", ["5".to_owned()]);
+    let mut batch = Batch::default();
+    reader.poll(&mut batch, 10, Duration::from_millis(300)).unwrap();
+    assert!(batch.is_empty());
+    reader.resume(&place).unwrap();
+    assert_eq!(read(reader.as_mut(), 1), ["5"]);
+    for error in [reader.seek(&at(9, 1)), reader.pause(&[("t".into(), 9)])] {
+        assert!(error.as_ref().is_err_and(|error| error.message.contains("partition 9")), "{error:?}");
+    }
+}
+
+#[test]
+fn a_poll_takes_many_messages_and_does_not_wait_for_more() {
+    let cluster = cluster(1);
+    fill(&cluster, "t", numbers(2000));
+    let mut reader = reading(&cluster).subscribe(&subscription(&["t"], None, Start::Earliest)).unwrap();
+    let mut batch = Batch::default();
+    let begin = Instant::now();
+    while batch.len() < 2000 {
+        let before = batch.len();
+        // Would be slept through for every poll that waited for messages that do not come.
+        reader.poll(&mut batch, 700, Duration::from_secs(20)).unwrap();
+        assert!(batch.len() - before <= 700 && begin.elapsed() < Duration::from_secs(15), "{}", batch.len());
+    }
+    assert_eq!(values(&batch), numbers(2000));
+}
