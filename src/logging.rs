@@ -328,7 +328,13 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn record(&mut self, record: &Bound<'_, PyAny>, parts: &Parts<'_>, name: &str, constant: &[u8]) -> PyResult<()> {
+    fn record<'py>(
+        &mut self,
+        record: &Bound<'py, PyAny>,
+        parts: &Parts<'py>,
+        name: &str,
+        constant: &[u8],
+    ) -> PyResult<()> {
         let py = record.py();
         self.out.extend_from_slice(b"{\"timestamp\":");
         // The first six are in every record, whoever made it.
@@ -343,12 +349,11 @@ impl Writer<'_> {
         self.name("path");
         self.plain(parts.text(PATH).as_deref().unwrap_or_default());
         self.name("lineno");
-        let line = parts.get(LINE).and_then(|line| line.extract::<u32>().ok()).unwrap_or(0);
-        write!(self.out, "{line}").expect("a Vec takes anything");
+        self.whole(parts.get(LINE).and_then(|line| line.extract::<u32>().ok()).unwrap_or(0));
         self.named_plain("function", parts.text(FUNCTION).as_deref());
         if let Some(process) = parts.get(PROCESS).and_then(|process| process.extract::<u32>().ok()) {
             self.name("process");
-            write!(self.out, "{process}").expect("a Vec takes anything");
+            self.whole(process);
         }
         self.named_text("thread", parts.text(THREAD).as_deref());
         self.out.extend_from_slice(constant);
@@ -374,9 +379,12 @@ impl Writer<'_> {
     }
 
     /// The formatted message; where it cannot be formatted, what there is to see of it.
-    fn message(&mut self, record: &Bound<'_, PyAny>, parts: &Parts<'_>) -> PyResult<()> {
+    fn message<'py>(&mut self, record: &Bound<'py, PyAny>, parts: &Parts<'py>) -> PyResult<()> {
         let py = record.py();
-        let message = record.call_method0(pyo3::intern!(py, "getMessage"));
+        let message = match formatted(record, parts) {
+            Some(message) => message,
+            None => record.call_method0(pyo3::intern!(py, "getMessage")),
+        };
         match message.and_then(|message| message.str()) {
             Ok(message) => self.text(&lossy(&message)),
             Err(error) => {
@@ -444,7 +452,7 @@ impl Writer<'_> {
             self.out.extend_from_slice(if flag.is_true() { b"true" } else { b"false" });
         } else if object.is_instance_of::<PyInt>() {
             match object.extract::<i64>() {
-                Ok(number) => write!(self.out, "{number}").expect("a Vec takes anything"),
+                Ok(number) => self.whole(number),
                 Err(_) => self.other(object)?,
             }
         } else if let Ok(number) = object.cast::<PyFloat>() {
@@ -472,21 +480,28 @@ impl Writer<'_> {
             let items: SmallVec<[_; 8]> = dict.iter().collect();
             return self.members(&items, depth);
         }
-        let items: Vec<_> = match object.try_iter() {
-            Ok(items) => items
-                .collect::<PyResult<_>>()
-                .or_else(|error| unless_program(object.py(), error).map(|()| Vec::new()))?,
-            Err(_) => return self.other(object),
-        };
+        if let Ok(list) = object.cast_exact::<PyList>() {
+            return self.items(list.iter(), depth);
+        }
+        if let Ok(tuple) = object.cast_exact::<PyTuple>() {
+            return self.items(tuple.iter(), depth);
+        }
+        let Ok(items) = object.try_iter() else { return self.other(object) };
+        let items: PyResult<Vec<_>> = items.collect();
+        let items = items.or_else(|error| unless_program(object.py(), error).map(|()| Vec::new()))?;
+        self.items(items.into_iter(), depth)
+    }
+
+    fn items<'py>(&mut self, items: impl Iterator<Item = Bound<'py, PyAny>>, depth: usize) -> PyResult<()> {
         self.out.push(b'[');
-        for (number, item) in items.iter().enumerate() {
+        for (number, item) in items.enumerate() {
             if self.is_full() {
                 break;
             }
             if number > 0 {
                 self.out.push(b',');
             }
-            self.value(item, depth)?;
+            self.value(&item, depth)?;
         }
         self.out.push(b']');
         Ok(())
@@ -593,9 +608,13 @@ impl Writer<'_> {
         self.out.push(b'"');
     }
 
+    fn whole(&mut self, number: impl itoa::Integer) {
+        self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    }
+
     fn float(&mut self, number: f64) {
         if number.is_finite() {
-            write!(self.out, "{number:?}").expect("a Vec takes anything");
+            self.out.extend_from_slice(zmij::Buffer::new().format_finite(number).as_bytes());
         } else {
             self.flags.non_finite = true;
             self.out.extend_from_slice(b"null");
@@ -638,6 +657,40 @@ impl Writer<'_> {
         }
         self.out.extend_from_slice(rest);
         self.out.push(b'"');
+    }
+}
+
+/// `logging.LogRecord` and its `getMessage`, if that is the one of the standard library.
+static PLAIN_RECORD: PyOnceLock<(Py<PyAny>, Option<Py<PyAny>>)> = PyOnceLock::new();
+
+/// What `LogRecord.getMessage` returns, without calling it; none if the record has a way of its own.
+///
+/// Programs may make records of another class, or replace the method for all of them.
+fn formatted<'py>(record: &Bound<'py, PyAny>, parts: &Parts<'py>) -> Option<PyResult<Bound<'py, PyAny>>> {
+    let py = record.py();
+    let name = pyo3::intern!(py, "getMessage");
+    let (class, method) = PLAIN_RECORD
+        .get_or_try_init(py, || {
+            let class = py.import("logging")?.getattr("LogRecord")?;
+            let method = class.getattr(name)?;
+            let is_plain = method.getattr("__module__")?.eq("logging")?
+                && method.getattr("__qualname__")?.eq("LogRecord.getMessage")?;
+            PyResult::Ok((class.unbind(), is_plain.then(|| method.unbind())))
+        })
+        .ok()?;
+    let kind = record.get_type();
+    if !kind.is(class) || !kind.getattr(name).is_ok_and(|found| method.as_ref().is_some_and(|method| found.is(method)))
+    {
+        return None;
+    }
+    let message = parts.get(MSG)?.cast_exact::<PyString>().ok()?;
+    match parts.get(ARGS) {
+        None => Some(Ok(message.clone().into_any())),
+        Some(arguments) => match arguments.cast_exact::<PyTuple>() {
+            Ok(arguments) if arguments.is_empty() => Some(Ok(message.clone().into_any())),
+            Ok(arguments) => Some(message.rem(arguments)),
+            Err(_) => None,
+        },
     }
 }
 

@@ -102,6 +102,23 @@ def test_wrong_arguments_arrive_unformatted(app: logging.Logger, producer: Recor
     assert value["flags"] == ["unformatted"]
 
 
+def test_a_record_with_a_way_of_its_own_to_format_is_asked(
+    handler: KafkaLoggingHandler, producer: RecordingProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Braced(logging.LogRecord):
+        def getMessage(self) -> str:  # noqa: N802 - the name is logging's
+            return str(self.msg).format(*self.args)  # type: ignore[misc]
+
+    handler.handle(Braced("app", logging.INFO, __file__, 1, "{} of {}", (1, 2), None))
+    monkeypatch.setattr(logging.LogRecord, "getMessage", lambda record: f"patched {record.msg}")
+    handler.handle(logging.makeLogRecord({"msg": "for all"}))
+    monkeypatch.undo()
+    handler.handle(logging.makeLogRecord({"msg": "%(a)s and 100%%", "args": {"a": "by name"}}))
+    handler.handle(logging.makeLogRecord({"msg": "100%", "args": ()}))
+    messages = [value["message"] for value in producer.values]
+    assert messages == ["1 of 2", "patched for all", "by name and 100%", "100%"]
+
+
 def test_what_has_no_json_arrives_as_text(app: logging.Logger, producer: RecordingProducer) -> None:
     loop: list[Any] = []
     loop.append(loop)

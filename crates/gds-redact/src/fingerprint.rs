@@ -4,6 +4,9 @@
 //! looked up bits have one in common begins with that word's first three bytes. The look-ups of a place do not wait for
 //! those of the place before, as the steps of an automaton do, which makes this twice as fast.
 
+/// Places that are looked at together.
+const STEP: usize = 8;
+
 /// The tables for up to 64 words.
 pub(crate) struct Fingerprints {
     first: [u64; 256],
@@ -38,9 +41,19 @@ impl Fingerprints {
 
     /// The first place from `from` on where words may begin, and which; the last two bytes are not looked at.
     #[inline]
-    pub(crate) fn next(&self, bytes: &[u8], from: usize) -> Option<(usize, u64)> {
-        let rest = bytes.get(from..)?;
-        rest.windows(3).enumerate().find_map(|(place, bytes)| {
+    pub(crate) fn next(&self, bytes: &[u8], mut from: usize) -> Option<(usize, u64)> {
+        // Several places at once, with one branch for all of them: hardly any has something.
+        while let Some(ten) = bytes.get(from..).and_then(<[u8]>::first_chunk::<{ STEP + 2 }>) {
+            let mut words = 0;
+            for place in 0..STEP {
+                words |= self.at(ten[place], ten[place + 1], ten[place + 2]);
+            }
+            if words != 0 {
+                break;
+            }
+            from += STEP;
+        }
+        bytes.get(from..)?.windows(3).enumerate().find_map(|(place, bytes)| {
             let words = self.at(bytes[0], bytes[1], bytes[2]);
             (words != 0).then_some((from + place, words))
         })
