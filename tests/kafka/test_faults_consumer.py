@@ -12,7 +12,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,8 @@ from tests.services.process import wait_until
 LONG = 60.0
 """More than anything here takes."""
 
-IDLE_MS = 3_000
-"""Longer than it takes to join a group and get a first message."""
+IDLE_MS = 300
+"""Ends a loop; whoever waits for messages begins another."""
 
 QUICK: dict[str, Any] = {"heartbeat_interval_ms": 200, "session_timeout_ms": 6_000, "auto_commit_interval_ms": 100}
 """Members that notice each other soon; six seconds is the broker's least for the death of one."""
@@ -62,15 +61,28 @@ def reader(kafka: KafkaCluster, topics: str | list[str], group: str | None, **se
     return KafkaConsumerClient(topics, kafka.bootstrap_servers, group, **given | settings)
 
 
-def taken(consumer: KafkaConsumerClient, count: int) -> list[int]:
-    """The numbers of the next messages; the last one is not finished with."""
-    found = [message["value"]["n"] for message in islice(consumer.messages(), count)]
-    assert len(found) == count, found
+def arrived(consumer: KafkaConsumerClient, count: int) -> list[dict[str, Any]]:
+    """The next messages, whose loop may end meanwhile for want of some; the last one is not finished with."""
+    found: list[dict[str, Any]] = []
+
+    def enough() -> bool:
+        for message in consumer.messages():
+            found.append(message)
+            if len(found) == count:
+                return True
+        return False
+
+    wait_until(enough, what=lambda: f"{count} messages: {found}")
     return found
 
 
+def taken(consumer: KafkaConsumerClient, count: int) -> list[int]:
+    """Their numbers."""
+    return [message["value"]["n"] for message in arrived(consumer, count)]
+
+
 def rest(consumer: KafkaConsumerClient) -> list[int]:
-    """The numbers of the messages there are, all finished with."""
+    """The numbers of the messages that come now, all finished with."""
     return [message["value"]["n"] for message in consumer.messages()]
 
 
@@ -173,7 +185,7 @@ def test_a_message_is_what_the_contract_says(kafka: KafkaCluster) -> None:
     publish(kafka, topic, None, key=b"\xff")
     publish(kafka, topic, [1.5, None, True])
     with reader(kafka, topic, None) as consumer:
-        first, second, third = islice(consumer, 3)
+        first, second, third = arrived(consumer, 3)
     assert first == {
         "topic": topic,
         "partition": 0,
@@ -207,14 +219,14 @@ def test_offsets_are_committed_only_after_the_body_has_finished(kafka: KafkaClus
         assert taken(consumer, 3) == [5, 6, 7]
     assert committed(kafka, group, topic) == {0: 7}, "the loop was left at the last one"
     with reader(kafka, topic, group, **QUICK) as consumer:
-        assert rest(consumer) == [7, 8, 9]
+        assert gathered(consumer, 3) == [7, 8, 9]
     assert committed(kafka, group, topic) == {0: 10}
 
 
 def test_commits_go_on_while_the_loop_runs(kafka: KafkaCluster) -> None:
     topic, group = "read-commits-running", "read-commits-running"
     publish(kafka, topic, *numbered(5))
-    with reader(kafka, topic, group, **QUICK, consumer_timeout_ms=100) as consumer:
+    with reader(kafka, topic, group, **QUICK) as consumer:
         assert gathered(consumer, 5) == [0, 1, 2, 3, 4]
         wait_until(lambda: rest(consumer) or committed(kafka, group, topic) == {0: 5}, what="they are committed")
 
@@ -350,15 +362,15 @@ def test_a_poison_message_raises_with_its_place_and_is_not_committed(kafka: Kafk
     poisoned(kafka, topic)
     for _ in range(2):
         with reader(kafka, topic, group, **QUICK) as consumer, pytest.raises(KafkaSerializationError) as caught:
-            rest(consumer)
+            gathered(consumer, 3)
         place: Any = caught.value
         assert (place.topic, place.partition, place.offset) == (topic, 0, 1)
         assert committed(kafka, group, topic) == {0: 1}
     with reader(kafka, topic, group, **QUICK) as consumer:
         with pytest.raises(KafkaSerializationError):
-            rest(consumer)
+            gathered(consumer, 3)
         consumer.seek(topic, 0, 2)
-        assert rest(consumer) == [2]
+        assert gathered(consumer, 1) == [2]
     assert committed(kafka, group, topic) == {0: 3}
 
 
@@ -366,7 +378,7 @@ def test_a_poison_message_is_skipped_and_counted(kafka: KafkaCluster) -> None:
     topic = group = "read-poison-skip"
     poisoned(kafka, topic)
     with reader(kafka, topic, group, on_error="skip", **QUICK) as consumer:
-        assert rest(consumer) == [0, 2]
+        assert gathered(consumer, 2) == [0, 2]
         assert consumer.stats()["skipped_total"] == 1
     assert committed(kafka, group, topic) == {0: 3}
 
@@ -375,7 +387,7 @@ def test_a_poison_message_is_a_dead_letter(kafka: KafkaCluster) -> None:
     topic = group = "read-poison-dead"
     poisoned(kafka, topic)
     with reader(kafka, topic, group, on_error="dead_letter", **QUICK) as consumer:
-        assert rest(consumer) == [0, 2]
+        assert gathered(consumer, 2) == [0, 2]
         assert consumer.stats()["dead_lettered_total"] == 1
     assert committed(kafka, group, topic) == {0: 3}
     [letter] = kafka.read(f"{topic}.dlq")
@@ -397,7 +409,7 @@ def test_a_dead_letter_that_came_back_counts_its_attempts(kafka: KafkaCluster) -
     topic = group = "read-poison-again"
     publish(kafka, topic, b"{poison", headers=[("dlq.attempts", b"2"), ("a", b"1")])
     with reader(kafka, topic, group, on_error="dead_letter", **QUICK) as consumer:
-        assert rest(consumer) == []
+        wait_until(lambda: rest(consumer) or consumer.stats()["dead_lettered_total"], what="a dead letter")
     [letter] = kafka.read(f"{topic}.dlq")
     assert [value for name, value in letter.headers if name == "dlq.attempts"] == [b"3"]
     assert dict(letter.headers)["a"] == b"1"
@@ -408,7 +420,7 @@ def test_batches(kafka: KafkaCluster) -> None:
     publish(kafka, topic, *numbered(10))
 
     def fail_at_second() -> None:
-        with reader(kafka, topic, group, **QUICK) as consumer:
+        with reader(kafka, topic, group, **QUICK, consumer_timeout_ms=30_000) as consumer:
             for batch in consumer.batches(4, 5.0):
                 if batch[0]["value"]["n"] == 4:
                     raise RuntimeError("on purpose")
@@ -416,7 +428,7 @@ def test_batches(kafka: KafkaCluster) -> None:
     with pytest.raises(RuntimeError, match="on purpose"):
         fail_at_second()
     assert committed(kafka, group, topic) == {0: 4}, "the first list was finished with"
-    with reader(kafka, topic, group, **QUICK) as consumer:
+    with reader(kafka, topic, group, **QUICK, consumer_timeout_ms=30_000) as consumer:
         seen: list[int] = []
         for batch in consumer.batches(4, 1.0):
             assert len(batch) <= 4
@@ -462,7 +474,7 @@ def test_offsets_that_retention_has_removed(kafka: KafkaCluster, reset: str) -> 
     with AdminClient({"bootstrap.servers": kafka.direct_bootstrap_servers}) as admin:
         [removed] = admin.delete_records([TopicPartition(topic, 0, 5)]).values()
         removed.result(30)
-    with reader(kafka, topic, group, auto_offset_reset=reset, consumer_timeout_ms=500) as consumer:
+    with reader(kafka, topic, group, auto_offset_reset=reset) as consumer:
         if reset == "earliest":
             assert gathered(consumer, 3) == [5, 6, 7]
             return
@@ -532,7 +544,7 @@ def test_a_forked_child_is_told_that_the_consumer_is_its_parents(kafka: KafkaClu
         assert len(errors) == 5
         assert all("KafkaConnectionError" in line and "another process" in line for line in errors), errors
         assert own == "[0, 1, 2, 3, 4]"
-        assert rest(consumer) == [2, 3, 4], "the parent's goes on"
+        assert gathered(consumer, 3) == [2, 3, 4], "the parent's goes on"
     assert committed(kafka, group, topic) == {0: 5}
 
 
@@ -541,7 +553,7 @@ def test_seek_pause_resume_lag_and_assignment(kafka: KafkaCluster) -> None:
     kafka.create_topic(topic, partitions=2)
     publish(kafka, topic, *numbered(5), partition=0)
     publish(kafka, topic, *numbered(5, 10), partition=1)
-    with reader(kafka, topic, group, consumer_timeout_ms=1_000) as consumer:
+    with reader(kafka, topic, group) as consumer:
         assert sorted(gathered(consumer, 10)) == [*range(5), *range(10, 15)]
         assert sorted(consumer.assignment()) == [(topic, 0), (topic, 1)]
         assert {(lag["partition"], lag["position"], lag["end"], lag["lag"]) for lag in consumer.lag()} == {
@@ -549,14 +561,14 @@ def test_seek_pause_resume_lag_and_assignment(kafka: KafkaCluster) -> None:
             (1, 5, 5, 0),
         }
         consumer.seek(topic, 1, 3)
-        assert rest(consumer) == [13, 14]
+        assert gathered(consumer, 2) == [13, 14]
         consumer.pause([(topic, 0)])
         publish(kafka, topic, {"n": 5}, partition=0)
         publish(kafka, topic, {"n": 15}, partition=1)
-        assert rest(consumer) == [15]
+        assert gathered(consumer, 1) == [15]
         assert {lag["partition"]: lag["lag"] for lag in consumer.lag()} == {0: 1, 1: 0}
         consumer.resume([(topic, 0)])
-        assert rest(consumer) == [5]
+        assert gathered(consumer, 1) == [5]
         for use in (consumer.pause, consumer.resume):
             with pytest.raises(KafkaMessageError, match="7"):
                 use([(topic, 7)])
@@ -571,7 +583,7 @@ def test_a_seek_back_in_the_middle_of_a_batch_begins_there(kafka: KafkaCluster) 
     with reader(kafka, topic, group, **QUICK) as consumer:
         assert taken(consumer, 6) == list(range(6))
         consumer.seek(topic, 0, 2)
-        assert rest(consumer) == list(range(2, 10))
+        assert gathered(consumer, 8) == list(range(2, 10))
     assert committed(kafka, group, topic) == {0: 10}
 
 
@@ -580,7 +592,7 @@ def test_a_pattern_finds_topics_that_come_later(kafka: KafkaCluster, group: str 
     name = f"pattern-{'group' if group else 'alone'}"
     for topic in (f"{name}-a", f"{name}-b", f"not-{name}"):
         publish(kafka, topic, {"n": len(topic)})
-    with reader(kafka, f"^{name}-.*", group, metadata_max_age_ms=300, consumer_timeout_ms=500, **QUICK) as consumer:
+    with reader(kafka, f"^{name}-.*", group, metadata_max_age_ms=300, **QUICK) as consumer:
         seen: set[str] = set()
 
         def found(*topics: str) -> bool:
@@ -603,7 +615,6 @@ def test_figures_and_lag_reach_a_collector(kafka: KafkaCluster) -> None:
         group,
         metrics=recorder,
         client_id="billing",
-        consumer_timeout_ms=300,
         librdkafka={"statistics.interval.ms": 100},
         **QUICK,
     ) as consumer:
@@ -645,7 +656,7 @@ def test_log_records_arrive_as_the_contract_says(kafka: KafkaCluster, logger: lo
         logger.exception("it failed with Authorization: Bearer abcdef0123456789abcdef")
     handler.flush()
     with reader(kafka, topic, None) as consumer:
-        messages = list(islice(consumer, 2))
+        messages = arrived(consumer, 2)
     records = kafka.read(topic)
     assert [json.loads(record.value or b"") for record in records] == [message["value"] for message in messages]
     assert [record.key for record in records] == [b"shop.orders"] * 2
@@ -686,7 +697,7 @@ def test_metrics_arrive_as_the_contract_says(kafka: KafkaCluster) -> None:
         metrics.timing("vault.secret.fetch", 12.25, {"ok": "true"})
         assert metrics.flush(LONG)
     with reader(kafka, topic, None) as consumer:
-        messages = list(islice(consumer, 4))
+        messages = arrived(consumer, 4)
     records = kafka.read(topic)
     assert [json.loads(record.value or b"") for record in records] == [message["value"] for message in messages]
     values = [message["value"] for message in messages]
@@ -707,7 +718,7 @@ def test_what_a_pausing_reader_sends_on_keeps_its_headers_and_timestamp(kafka: K
     headers = [("a", b"1"), ("a", None)]
     publish(kafka, source, {"n": 1}, key="k", headers=headers, timestamp=1_795_000_000_123)
     with reader(kafka, source, None) as consumer, KafkaProducerClient(kafka.bootstrap_servers) as producer:
-        message = next(consumer)
+        [message] = arrived(consumer, 1)
         producer.send_many(
             target,
             [
