@@ -11,6 +11,7 @@ mod observe;
 mod otlp;
 mod prometheus;
 mod python_metrics;
+mod released;
 mod runtime;
 mod sites;
 mod statsd;

@@ -24,6 +24,7 @@ use super::admin::Lag as LagDict;
 use super::errors::to_python;
 use super::{hub, settings};
 use crate::json::read::Session;
+use crate::released::Released;
 use crate::{exit, runtime};
 
 /// How long a wait may keep Ctrl-C from being seen, and another thread from its turn.
@@ -56,7 +57,7 @@ struct Opened {
     grouped: bool,
     report: Option<Py<PyAny>>,
     generation: u32,
-    state: Arc<Mutex<State>>,
+    state: Released<Arc<Mutex<State>>>,
     counts: Arc<Counts>,
 }
 
@@ -75,6 +76,8 @@ struct State {
     letters: Option<Producer<()>>,
     /// For the dead letters; None once it is closed.
     hub: Option<Arc<dyn Hub>>,
+    /// Where partitions go on after a seek, until a message of theirs was given out.
+    sought: HashMap<Place, i64>,
     /// Since when `_poll` finds nothing.
     idle_since: Option<Instant>,
 }
@@ -312,6 +315,9 @@ fn next_message<'py>(
             Ok(made) => {
                 opened.counts.given.fetch_add(1, Ordering::Relaxed);
                 state.next += 1;
+                if !state.sought.is_empty() {
+                    state.sought.remove(&place);
+                }
                 state.at_hand = Some((place, after));
                 return Ok(Next::Message(made));
             }
@@ -606,6 +612,7 @@ impl ConsumerCore {
         let callbacks = hub::callbacks(log, token);
         let opening = settings.clone();
         let opened = py.detach(|| gds_hub::open(&opening, callbacks)).map_err(|error| to_python(py, &error))?;
+        let opened = Released::new(opened);
         if !settings.lazy {
             hub::reach(py, &opened, settings.connect_timeout)?;
         }
@@ -614,7 +621,7 @@ impl ConsumerCore {
         let joining = Arc::clone(&opened);
         let subscriber = runtime::wait_blocking(py, move || joining.subscribe(&subscription))?
             .map_err(|error| to_python(py, &error))?;
-        let state = Arc::new(Mutex::new(State {
+        let state = Released::new(Arc::new(Mutex::new(State {
             subscriber: Some(subscriber),
             batch: Batch::default(),
             next: 0,
@@ -624,9 +631,10 @@ impl ConsumerCore {
             finished: HashMap::new(),
             passed_on: Instant::now(),
             letters: None,
-            hub: Some(opened),
+            hub: Some(Arc::clone(&opened)),
+            sought: HashMap::new(),
             idle_since: None,
-        }));
+        })));
         let counts = Arc::new(Counts::default());
         if let Some(report) = &report {
             let interval = settings.statistics_interval();
@@ -784,6 +792,7 @@ impl ConsumerCore {
             }
             state.finished.remove(&place);
             state.given.remove(&place);
+            state.sought.insert(place.clone(), offset);
             state.gone.insert(place);
             Ok(())
         })
@@ -834,11 +843,10 @@ impl ConsumerCore {
             }
             for lag in &mut lags {
                 let place = (Arc::clone(&lag.topic), lag.partition);
-                if let Some(first) = waiting.get(&place)
-                    && !state.gone.contains(&place)
-                {
-                    lag.position = Some(*first);
-                    lag.lag = (lag.end - first).max(0);
+                let fetched = waiting.get(&place).filter(|_| !state.gone.contains(&place));
+                if let Some(next) = fetched.or_else(|| state.sought.get(&place)) {
+                    lag.position = Some(*next);
+                    lag.lag = (lag.end - next).max(0);
                 }
             }
             Ok(lags)

@@ -20,6 +20,7 @@ use super::outcomes::{Many, Tell, Token, outcome_object};
 use super::{hub, settings};
 use crate::json::write::{self as json, Options};
 use crate::logging::LogEncoder;
+use crate::released::Released;
 use crate::{exit, runtime};
 
 /// How long a wait may keep Ctrl-C from being seen.
@@ -62,7 +63,7 @@ impl OutgoingMessage {
 
 /// What a process has of its own.
 struct Live {
-    producer: Arc<Producer<Token>>,
+    producer: Released<Arc<Producer<Token>>>,
 }
 
 /// What was given once, and is used again in a forked child.
@@ -239,12 +240,12 @@ fn topic_name<'a>(topic: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
 }
 
 /// The sender, and the hub to be asked whether it is there.
-fn start(py: Python<'_>, opened: &Opened) -> PyResult<(Live, Arc<dyn Hub>)> {
+fn start(py: Python<'_>, opened: &Opened) -> PyResult<(Live, Released<Arc<dyn Hub>>)> {
     let (settings, callbacks) = (&opened.settings, &opened.callbacks);
     let made = py.detach(|| {
         let hub = gds_hub::open(settings, callbacks.clone())?;
         let producer = Producer::new(&*hub, settings.producer.options(), Arc::new(Tell))?;
-        Ok((Live { producer: Arc::new(producer) }, hub))
+        Ok((Live { producer: Released::new(Arc::new(producer)) }, Released::new(hub)))
     });
     let (live, hub) = made.map_err(|error| to_python(py, &error))?;
     if let Some(report) = &opened.report {
@@ -529,16 +530,16 @@ impl ProducerCore {
             if !encoder.get().encode(py, record, &mut key, value)? {
                 return Ok(());
             }
-            with_scratch(|frame| {
-                let draft = codec::begin(frame, Some(&key));
-                frame.extend_from_slice(value);
-                live.producer.finish(frame, draft, true, &Record { topic, timestamp: now_ms(), ..Record::default() });
-                match send_now(py, &live.producer, frame, None) {
-                    Ok(Sent::Queued | Sent::Dropped(..)) => {}
-                    Ok(Sent::Full(_)) | Err(_) => live.producer.give_up(),
-                }
-                Ok(())
-            })
+            let mut frame = Vec::with_capacity(value.len() + key.len() + 128);
+            let draft = codec::begin(&mut frame, Some(&key));
+            frame.extend_from_slice(value);
+            let parts = Record { topic, timestamp: now_ms(), ..Record::default() };
+            live.producer.finish(&mut frame, draft, true, &parts);
+            match send_now(py, &live.producer, &frame, None) {
+                Ok(Sent::Queued | Sent::Dropped(..)) => {}
+                Ok(Sent::Full(_)) | Err(_) => live.producer.give_up(),
+            }
+            Ok(())
         })
     }
 

@@ -20,6 +20,9 @@ pub(super) fn pass_on(event: &Event, shared: &Shared) {
         (result, owned_text(facility), owned_text(text))
     };
     if result == 0 {
-        shared.log(LogLevel::of_syslog(level), &facility, &text);
+        // librdkafka warns of an answer that every new cluster gives once.
+        let passing = facility == "GETPID" && text.ends_with("retrying");
+        let level = LogLevel::of_syslog(level);
+        shared.log(if passing { level.min(LogLevel::Info) } else { level }, &facility, &text);
     }
 }

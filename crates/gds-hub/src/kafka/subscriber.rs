@@ -37,6 +37,7 @@ pub(super) struct KafkaSubscriber {
     client: Client,
     taker: Taker,
     group: bool,
+    start: Start,
     /// What the commit under way carries; one at a time.
     committing: Option<BTreeMap<Place, i64>>,
     next_try: Option<Instant>,
@@ -96,6 +97,7 @@ impl KafkaSubscriber {
             client,
             taker: Taker::default(),
             group: group.is_some(),
+            start: subscription.start,
             committing: None,
             next_try: None,
             trouble: None,
@@ -340,7 +342,9 @@ impl Subscriber for KafkaSubscriber {
             // A partition without a leader has no end to tell.
             let end = *ends.get(&place)?;
             let position = positions.get(&place).copied();
-            let from = position.or_else(|| starts.get(&place).copied()).unwrap_or(end);
+            // Who begins with what comes next is behind in nothing yet.
+            let start = starts.get(&place).copied().filter(|_| self.start == Start::Earliest);
+            let from = position.or(start).unwrap_or(end);
             Some(Lag { topic: place.0, partition: place.1, position, end, lag: (end - from).max(0) })
         };
         Ok(places.into_iter().filter_map(lag).collect())
