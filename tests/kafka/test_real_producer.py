@@ -385,7 +385,7 @@ def test_a_message_too_large_for_its_topic_is_a_dead_letter(kafka: KafkaBroker) 
     death = dict(letter.headers[3:])
     assert set(death) == DEATH
     assert (death["dlq.topic"], death["dlq.offset"], death["dlq.attempts"]) == (topic.encode(), b"-1", b"1")
-    assert b"Message size too large" in (death["dlq.error"] or b"")
+    assert b"larger than the broker takes" in (death["dlq.error"] or b"")
 
 
 def test_a_dead_letter_that_is_too_large_as_well_is_counted(kafka: KafkaBroker) -> None:
