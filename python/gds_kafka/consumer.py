@@ -106,9 +106,8 @@ class KafkaConsumerClient(Client, ConsumerCore):
 
     def _batches(self, max_messages: int, timeout_seconds: float) -> Iterator[list[Message]]:
         while (batch := self._poll(max_messages, timeout_seconds)) is not None:
-            handled = places(batch)
             yield batch
-            self._handled(handled)
+            self._handled()
 
     def close(self, timeout: float | None = None) -> None:
         """Commit what the loop has finished with, and leave the group; may be called again.

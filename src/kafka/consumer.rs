@@ -78,6 +78,8 @@ struct State {
     hub: Option<Arc<dyn Hub>>,
     /// Where partitions go on after a seek, until a message of theirs was given out.
     sought: HashMap<Place, i64>,
+    /// The topic of the last message, as a Python object.
+    topic: Option<(Arc<str>, Py<PyString>)>,
     /// Since when `_poll` finds nothing.
     idle_since: Option<Instant>,
 }
@@ -102,6 +104,8 @@ pub(crate) struct ConsumerCore {
     owner: AtomicU64,
     /// Places told by `_handled`, which must not wait for a fetch under way.
     handled: Mutex<HashMap<Place, i64>>,
+    /// The places after the list that `_poll` gave last.
+    listed: Mutex<HashMap<Place, i64>>,
 }
 
 /// Nobody waits for the outcome of a dead letter but the one who asks for the counts.
@@ -311,7 +315,15 @@ fn next_message<'py>(
             continue;
         }
         let after = message.offset + 1;
-        let (error, cause) = match dict(py, opened, session, &message) {
+        let topic = match &state.topic {
+            Some((known, topic)) if Arc::ptr_eq(known, message.topic) => topic.bind(py).clone(),
+            _ => {
+                let topic = PyString::new(py, message.topic);
+                state.topic = Some((Arc::clone(message.topic), topic.clone().unbind()));
+                topic
+            }
+        };
+        let (error, cause) = match dict(py, opened, session, &message, &topic) {
             Ok(made) => {
                 opened.counts.given.fetch_add(1, Ordering::Relaxed);
                 state.next += 1;
@@ -395,6 +407,7 @@ fn dict<'py>(
     opened: &Opened,
     session: &mut Session,
     message: &Message<'_>,
+    topic: &Bound<'py, PyString>,
 ) -> Result<Bound<'py, PyDict>, Unparsed> {
     let key = match (message.key, &opened.key_deserializer) {
         (None, _) => py.None().into_bound(py),
@@ -427,7 +440,7 @@ fn dict<'py>(
     let made = PyDict::new(py);
     made.set_item(intern!(py, "key"), key)?;
     made.set_item(intern!(py, "value"), value)?;
-    made.set_item(intern!(py, "topic"), &**message.topic)?;
+    made.set_item(intern!(py, "topic"), topic)?;
     made.set_item(intern!(py, "partition"), message.partition)?;
     made.set_item(intern!(py, "offset"), message.offset)?;
     made.set_item(intern!(py, "timestamp"), message.timestamp)?;
@@ -575,6 +588,7 @@ impl ConsumerCore {
             reading: AtomicBool::new(false),
             owner: AtomicU64::new(0),
             handled: Mutex::default(),
+            listed: Mutex::default(),
         }
     }
 
@@ -633,6 +647,7 @@ impl ConsumerCore {
             letters: None,
             hub: Some(Arc::clone(&opened)),
             sought: HashMap::new(),
+            topic: None,
             idle_since: None,
         })));
         let counts = Arc::new(Counts::default());
@@ -714,13 +729,14 @@ impl ConsumerCore {
                 state.idle_since.get_or_insert_with(Instant::now);
                 state.finish(); // what was raised for, by the call before
                 let (mut session, start) = (Session::new(), state.next);
+                let mut listed = HashMap::new();
                 while list.len() < max_messages {
                     let next = next_message(py, opened, state, &mut session, true);
                     match next.inspect_err(|_| state.next = start)? {
                         Next::Message(message) => {
                             list.append(message)?;
                             if let Some((place, after)) = state.at_hand.take() {
-                                state.given.insert(place, after); // finished only when `_handled` says so
+                                listed.insert(place, after); // finished only when `_handled` says so
                             }
                         }
                         Next::Poison(error, place, after) if list.is_empty() => {
@@ -731,6 +747,8 @@ impl ConsumerCore {
                         Next::Poison(..) | Next::Empty => break,
                     }
                 }
+                state.given.extend(listed.iter().map(|(place, after): (&Place, &i64)| (place.clone(), *after)));
+                *self.listed.lock() = listed;
                 Ok(())
             })?;
             if !list.is_empty() {
@@ -752,10 +770,13 @@ impl ConsumerCore {
         }
     }
 
-    /// Places that are finished with; never waits for a fetch under way.
-    #[pyo3(name = "_handled")]
-    fn handled(&self, offsets: &Bound<'_, PyAny>) -> PyResult<()> {
-        let places = places_of(offsets)?;
+    /// Places that are finished with, by default those of the last list; never waits for a fetch under way.
+    #[pyo3(name = "_handled", signature = (offsets = None))]
+    fn handled(&self, offsets: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let places = match offsets {
+            Some(offsets) => places_of(offsets)?,
+            None => std::mem::take(&mut *self.listed.lock()),
+        };
         self.handled.lock().extend(places);
         Ok(())
     }
