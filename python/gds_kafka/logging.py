@@ -5,7 +5,8 @@
     logging.getLogger().addHandler(KafkaLoggingHandler(bootstrap_servers="localhost:9092", service="billing"))
 
 Logging with it never raises, never waits for the network and never logs about itself through itself: what cannot be
-sent is counted (`KafkaLoggingHandler.stats`), and said once, in the logger ``gds_kafka``, which is not shipped.
+sent is counted (`KafkaLoggingHandler.stats`), and said once, in the logger ``gds_kafka``, which is not shipped. Where no
+other handler hears that logger, its warnings go to stderr.
 """
 
 from __future__ import annotations
@@ -95,12 +96,13 @@ class KafkaLoggingHandler(logging.Handler):
         _check(producer, topic, bootstrap_servers, config)
         patterns = [redact] if isinstance(redact, str) else list(redact)
         native = bootstrap_servers is not None or isinstance(producer, ProducerCore)
+        self._own_loggers = OWN_LOGGERS if native else OWN_LOGGERS + CLIENT_LOGGERS
         self._encoder = LogEncoder(
             service,
             dict(fields or {}),
             patterns,
             host=socket.gethostname(),
-            ignore=list(OWN_LOGGERS if native else OWN_LOGGERS + CLIENT_LOGGERS),
+            ignore=list(self._own_loggers),
         )
         self._producer: Any = producer
         self._owned: Any = None
@@ -134,26 +136,55 @@ class KafkaLoggingHandler(logging.Handler):
         """Send the record; never raises and never waits."""
         try:
             if self._closed:
-                self._counts["dropped"] += 1
+                if not self._aloud(record):
+                    self._counts["dropped"] += 1
             elif self._send_record is not None:
-                self._send_record(self.topic, self._encoder, record)
-            else:
-                self._send(record)
+                if not self._send_record(self.topic, self._encoder, record):
+                    self._aloud(record)
+            elif not self._send(record):
+                self._aloud(record)
         except Exception as error:  # noqa: BLE001 - whatever a producer raises, the program goes on
             self._failed(error)
 
-    def _send(self, record: logging.LogRecord) -> None:
+    def _send(self, record: logging.LogRecord) -> bool:
         """The way of producers that are not ours: they may log, and then come back here."""
         if getattr(self._emitting, "now", False):
-            return
+            return False
         self._emitting.now = True
         try:
             message = self._encoder.encode_record(record)
-            if message is not None:
-                value = json.loads(message)
-                self._producer.send(self.topic, value, key=value["logger"])
+            if message is None:
+                return False
+            value = json.loads(message)
+            self._producer.send(self.topic, value, key=value["logger"])
+            return True
         finally:
             self._emitting.now = False
+
+    def _aloud(self, record: logging.LogRecord) -> bool:
+        """Whether the record is of the client itself, which is not shipped.
+
+        A warning of it goes where `logging` puts those of a program without handlers, unless another handler hears it:
+        a message that was lost is never lost in silence.
+        """
+        if not any(record.name == own or record.name.startswith(own + ".") for own in self._own_loggers):
+            return False
+        if logging.lastResort is not None and record.levelno >= logging.lastResort.level and self._hears_alone(record):
+            logging.lastResort.handle(record)
+        return True
+
+    def _hears_alone(self, record: logging.LogRecord) -> bool:
+        """Whether only handlers of this kind hear the record, and this one as the first."""
+        handlers: list[logging.Handler] = []
+        at: logging.Logger | None = logging.getLogger(record.name)
+        while at is not None:
+            handlers += at.handlers
+            at = at.parent if at.propagate else None
+        ours = [handler for handler in handlers if isinstance(handler, KafkaLoggingHandler)]
+        others = [
+            handler for handler in handlers if not isinstance(handler, (KafkaLoggingHandler, logging.NullHandler))
+        ]
+        return not others and ours[:1] in ([self], [])
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002 - the name is logging's
         """Count the record as dropped; what `logging.raiseExceptions` prints elsewhere would be printed for each."""

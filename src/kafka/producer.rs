@@ -517,18 +517,19 @@ impl ProducerCore {
     }
 
     /// Queue a log record as `encoder` writes it. Never raises, never waits: without room the record is dropped, counted.
+    /// False if `encoder` has nothing to send for it.
     fn send_record(
         &self,
         py: Python<'_>,
         topic: &str,
         encoder: &Bound<'_, LogEncoder>,
         record: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
+    ) -> PyResult<bool> {
         let live = self.live(py)?;
         with_scratch(|value| {
             let mut key = Vec::new();
             if !encoder.get().encode(py, record, &mut key, value)? {
-                return Ok(());
+                return Ok(false);
             }
             let mut frame = Vec::with_capacity(value.len() + key.len() + 128);
             let draft = codec::begin(&mut frame, Some(&key));
@@ -539,7 +540,7 @@ impl ProducerCore {
                 Ok(Sent::Queued | Sent::Dropped(..)) => {}
                 Ok(Sent::Full(_)) | Err(_) => live.producer.give_up(),
             }
-            Ok(())
+            Ok(true)
         })
     }
 

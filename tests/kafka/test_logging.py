@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 import logging.config
@@ -380,6 +381,54 @@ def test_repr_has_no_secret(producer: RecordingProducer) -> None:
     assert repr(handler) == "KafkaLoggingHandler(topic='logs', service='billing', level=NOTSET)"
 
 
+def test_what_the_client_says_is_heard_once_if_no_other_handler_hears_it(
+    producer: RecordingProducer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = logging.getLogger("gds_kafka.test")
+    own.propagate = False
+    first, second = KafkaLoggingHandler(producer), KafkaLoggingHandler(producer)
+    elsewhere = logging.StreamHandler(io.StringIO())
+    try:
+        own.addHandler(first)
+        own.addHandler(second)
+        own.warning("3 messages were dropped")
+        own.info("nothing to worry about")
+        assert capsys.readouterr().err == "3 messages were dropped\n"
+        first.close()
+        own.warning("at the end")
+        assert capsys.readouterr().err == "at the end\n"
+        own.addHandler(elsewhere)
+        own.warning("heard there")
+        assert capsys.readouterr().err == ""
+        assert elsewhere.stream.getvalue() == "heard there\n"
+    finally:
+        for handler in (first, second, elsewhere):
+            own.removeHandler(handler)
+            handler.close()
+    assert producer.sent == []
+    assert first.stats()["dropped"] == 0
+
+
+def test_what_is_lost_at_the_end_is_said_on_stderr_if_nobody_else_says_it() -> None:
+    from tests.metrics.programs import run_aloud
+
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        said = run_aloud(
+            """
+import logging, sys
+from gds_kafka import KafkaLoggingHandler
+handler = KafkaLoggingHandler(bootstrap_servers=f"127.0.0.1:{sys.argv[1]}")
+logging.getLogger().addHandler(handler)
+logging.getLogger("app").warning("never arrives")
+handler._owned.close(timeout=0.1)
+""",
+            nobody.getsockname()[1],
+        )
+    assert "1 messages were not delivered before the client was closed: dropped" in said
+    assert "never arrives" not in said
+
+
 def test_records_reach_kafka_from_dictconfig_alone(kafka: Any, tmp_path: Path) -> None:
     from tests.metrics.programs import run
 
@@ -394,6 +443,8 @@ config = {
     "handlers": {"kafka": {"class": "gds_kafka.KafkaLoggingHandler", "bootstrap_servers": sys.argv[1],
                            "topic": sys.argv[2], "service": "billing"}},
     "root": {"handlers": ["kafka"], "level": "INFO"},
+    # A broker that has just started is not ready at once, which the client warns of.
+    "loggers": {"gds_kafka": {"level": "ERROR"}},
 }
 logging.config.dictConfig(config)
 logging.getLogger("app").info("before reload, password=%s", "hunter2")

@@ -39,7 +39,22 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def run(source: str, *arguments: object, extra: Mapping[str, str] | None = None, status: int = 0) -> str:
     """Run a script to its end, which must be quiet and with ``status``; returns what it printed."""
-    done = subprocess.run(
+    done = _done(source, arguments, extra)
+    assert (done.returncode, done.stderr) == (status, ""), f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def run_aloud(source: str, *arguments: object, extra: Mapping[str, str] | None = None) -> str:
+    """Run a script to its end; returns what it said on the error stream."""
+    done = _done(source, arguments, extra)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stderr
+
+
+def _done(
+    source: str, arguments: tuple[object, ...], extra: Mapping[str, str] | None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [*_PYTHON, source, *map(str, arguments)],
         env=environment(extra),
         cwd="/",
@@ -49,8 +64,6 @@ def run(source: str, *arguments: object, extra: Mapping[str, str] | None = None,
         timeout=TIMEOUT_SECONDS,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (status, ""), f"{done.stdout}\n{done.stderr}"
-    return done.stdout
 
 
 class Program:

@@ -14,6 +14,7 @@ pub mod format;
 pub mod http;
 pub mod index;
 pub mod key;
+mod names;
 pub mod naming;
 pub mod otlp;
 pub mod page;

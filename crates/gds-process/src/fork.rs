@@ -118,6 +118,8 @@ mod unix {
 
     use libc::c_int;
 
+    use crate::names;
+
     /// More sockets than a few servers hold at their limit of connections. A handler may not allocate or lock, which
     /// leaves a table of fixed size.
     const SLOTS: usize = 1024;
@@ -145,14 +147,23 @@ mod unix {
         if WATCHED.swap(true, Ordering::AcqRel) {
             return;
         }
-        // SAFETY: `in_child` has the type asked for, lives as long as the program text, and calls nothing but what
-        // may be called between fork and exec of a process with threads (see there). A library that is unloaded takes
+        // SAFETY: the handlers have the type asked for, live as long as the program text, and `in_child` calls nothing
+        // but what may be called between fork and exec of a process with threads (see there). A library that is unloaded takes
         // its handlers along: glibc and Apple's libc tie them to the object that registered them.
         // It fails only without memory for one entry; then forks go unseen, as they would without this module.
-        let _ = unsafe { pthread_atfork(None, None, Some(in_child)) };
+        let _ = unsafe { pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+    }
+
+    extern "C" fn before() {
+        names::forking();
+    }
+
+    extern "C" fn in_parent() {
+        names::forked(false);
     }
 
     extern "C" fn in_child() {
+        names::forked(true);
         GENERATION.fetch_add(1, Ordering::Relaxed);
         for slot in SLOT.iter().take(USED.load(Ordering::Relaxed)) {
             let fd = slot.swap(EMPTY, Ordering::Relaxed);

@@ -95,6 +95,8 @@ impl Handle {
         unsafe {
             sys::rd_kafka_conf_set_events(conf.0, events);
             sys::rd_kafka_conf_set_log_cb(conf.0, Some(no_log));
+            #[cfg(unix)]
+            rd_kafka_conf_set_resolve_cb(conf.0, Some(resolve));
             sys::rd_kafka_conf_set_opaque(conf.0, Arc::as_ptr(shared).cast_mut().cast());
             if verify {
                 sys::rd_kafka_conf_set_ssl_cert_verify_cb(conf.0, Some(verify_certificate));
@@ -264,6 +266,39 @@ impl Drop for Conf {
         // SAFETY: ours, and given to no one; destroyed once.
         unsafe { sys::rd_kafka_conf_destroy(self.0) }
     }
+}
+
+#[cfg(unix)]
+type Resolve = unsafe extern "C" fn(
+    *const c_char,
+    *const c_char,
+    *const libc::addrinfo,
+    *mut *mut libc::addrinfo,
+    *mut c_void,
+) -> c_int;
+
+// librdkafka has it; its bindings leave out what needs the C library's own types.
+#[cfg(unix)]
+unsafe extern "C" {
+    fn rd_kafka_conf_set_resolve_cb(conf: *mut sys::rd_kafka_conf_t, resolve: Option<Resolve>);
+}
+
+/// Looks a broker's name up such that a fork meanwhile leaves the child able to do so too.
+#[cfg(unix)]
+unsafe extern "C" fn resolve(
+    node: *const c_char,
+    service: *const c_char,
+    hints: *const libc::addrinfo,
+    found: *mut *mut libc::addrinfo,
+    _: *mut c_void,
+) -> c_int {
+    if node.is_null() && service.is_null() {
+        // SAFETY: so librdkafka gives back what it was given below.
+        unsafe { libc::freeaddrinfo(*found) };
+        return 0;
+    }
+    // SAFETY: librdkafka calls it as it would call the C library's.
+    unsafe { gds_process::names::getaddrinfo(node, service, hints, found) }
 }
 
 /// What comes before there is a queue for log lines; nothing of ours goes to stderr.

@@ -1,7 +1,7 @@
 //! The socket: resolved, connected and written by whoever flushes, never by whoever reports.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
@@ -120,7 +120,7 @@ pub(super) struct Link {
 impl Link {
     /// A link that looks names up with the system's resolver.
     pub(super) fn new(target: Target, clock: Clock) -> Self {
-        Self::with_lookup(target, clock, Arc::new(|host, port| (host, port).to_socket_addrs().map(Iterator::collect)))
+        Self::with_lookup(target, clock, Arc::new(gds_process::names::resolve))
     }
 
     pub(super) fn with_lookup(target: Target, clock: Clock, lookup: Lookup) -> Self {
