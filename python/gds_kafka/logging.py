@@ -5,8 +5,8 @@
     logging.getLogger().addHandler(KafkaLoggingHandler(bootstrap_servers="localhost:9092", service="billing"))
 
 Logging with it never raises, never waits for the network and never logs about itself through itself: what cannot be
-sent is counted (`KafkaLoggingHandler.stats`), and said once, in the logger ``gds_kafka``, which is not shipped. Where no
-other handler hears that logger, its warnings go to stderr.
+sent is counted (`KafkaLoggingHandler.stats`), and said once, in the logger ``gds_kafka``, which is not shipped: where
+no other handler hears that logger, its warnings go to stderr.
 """
 
 from __future__ import annotations
