@@ -158,8 +158,8 @@ pub(super) enum Outcome<'a> {
     Failed(i32, Record<'a>),
 }
 
-/// Calls `each` with the id and outcome of every record of a delivery report.
-pub(super) fn outcomes(event: &Event, mut each: impl FnMut(u64, &Outcome<'_>)) {
+/// Calls `each` with the id, the bytes and the outcome of every record of a delivery report.
+pub(super) fn outcomes(event: &Event, mut each: impl FnMut(u64, usize, &Outcome<'_>)) {
     loop {
         // SAFETY: the event is alive and a report; the message, if any, lives as long as the event.
         let message = unsafe { sys::rd_kafka_event_message_next(event.raw()) };
@@ -167,12 +167,13 @@ pub(super) fn outcomes(event: &Event, mut each: impl FnMut(u64, &Outcome<'_>)) {
             return;
         }
         // SAFETY: not null, alive. The number is read as one, as a newer broker may send some that the type lacks.
-        let (code, opaque, partition, offset) = unsafe {
+        let (code, opaque, partition, offset, size) = unsafe {
             (
                 (&raw const (*message).err).cast::<i32>().read(),
                 (*message)._private,
                 (*message).partition,
                 (*message).offset,
+                (*message).len + (*message).key_len,
             )
         };
         let id = opaque.addr() as u64;
@@ -182,7 +183,7 @@ pub(super) fn outcomes(event: &Event, mut each: impl FnMut(u64, &Outcome<'_>)) {
         // SAFETY: the message is alive.
         let timestamp = unsafe { sys::rd_kafka_message_timestamp(message, &raw mut kind) };
         if code == 0 {
-            each(id, &Outcome::Delivered(Delivery { topic, partition, offset: offset.max(-1), timestamp }));
+            each(id, size, &Outcome::Delivered(Delivery { topic, partition, offset: offset.max(-1), timestamp }));
             continue;
         }
         // SAFETY: the message is alive, and its parts live as long as the event.
@@ -191,7 +192,7 @@ pub(super) fn outcomes(event: &Event, mut each: impl FnMut(u64, &Outcome<'_>)) {
         };
         let partition = (partition >= 0).then_some(partition);
         let record = Record { topic, partition, timestamp, key, value, headers: Headers::new(&headers) };
-        each(id, &Outcome::Failed(code, record));
+        each(id, size, &Outcome::Failed(code, record));
     }
 }
 

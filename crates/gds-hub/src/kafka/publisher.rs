@@ -14,9 +14,13 @@ use super::native::Use;
 use super::produce::{self, Topics};
 use super::reports::{Reports, Single};
 use super::shared::LogLevel;
-use crate::error::Result;
+use super::window::Window;
+use crate::error::{Error, Kind, Result};
 use crate::hub::{Deliveries, Publisher};
 use crate::record::Record;
+
+/// librdkafka's own `batch.size`.
+const BATCH: usize = 1_000_000;
 
 /// Publishes to Kafka. Reports come on a thread of its own.
 ///
@@ -25,6 +29,7 @@ use crate::record::Record;
 /// the same way before anything was delivered, the error is fatal.
 pub(super) struct KafkaPublisher {
     current: Mutex<Option<Current>>,
+    window: Mutex<Window>,
     common: Common,
 }
 
@@ -60,6 +65,8 @@ impl Current {
 #[derive(Default)]
 pub(super) struct Counters {
     pub(super) in_flight: AtomicUsize,
+    /// Bytes of keys and values of the same.
+    pub(super) in_flight_bytes: AtomicUsize,
     /// Something was delivered since the client was made.
     pub(super) delivered: AtomicBool,
     /// The publisher is going: nothing is begun any more.
@@ -76,7 +83,12 @@ impl KafkaPublisher {
     pub(super) fn new(kafka: Arc<Kafka>, deliveries: Arc<dyn Deliveries>) -> Result<Self> {
         let counters = Arc::new(Counters { delivered: AtomicBool::new(true), ..Counters::default() });
         let common = Common { kafka, counters, deliveries, single: Single::default() };
-        let publisher = Self { current: Mutex::new(None), common };
+        let size = |key: &str, default| {
+            common.kafka.settings.client.get(key).and_then(|value| value.parse().ok()).unwrap_or(default)
+        };
+        let most = size("queue.buffering.max.kbytes", usize::MAX).saturating_mul(1024);
+        let window = Mutex::new(Window::new(size("batch.size", BATCH), most));
+        let publisher = Self { current: Mutex::new(None), window, common };
         *publisher.current.lock() = Some(publisher.client()?);
         Ok(publisher)
     }
@@ -105,6 +117,11 @@ impl KafkaPublisher {
 
 impl Publisher for KafkaPublisher {
     fn publish(&self, id: u64, record: &Record<'_>) -> Result<()> {
+        let counters = &self.common.counters;
+        let size = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        if !self.window.lock().has_room(counters.in_flight_bytes.load(Ordering::Acquire), size) {
+            return Err(Error::new(Kind::Full, "enough is under way").retriable());
+        }
         let mut current = self.current.lock();
         if current.is_none() {
             *current = Some(self.client()?);
@@ -112,9 +129,11 @@ impl Publisher for KafkaPublisher {
         let mut replaced = false;
         while let Some(now) = current.as_mut() {
             // Before the call: the report may come before its end.
-            self.common.counters.in_flight.fetch_add(1, Ordering::AcqRel);
+            counters.in_flight.fetch_add(1, Ordering::AcqRel);
+            counters.in_flight_bytes.fetch_add(size, Ordering::AcqRel);
             let Err(error) = now.produce(id, record) else { return Ok(()) };
-            self.common.counters.in_flight.fetch_sub(1, Ordering::AcqRel);
+            counters.in_flight.fetch_sub(1, Ordering::AcqRel);
+            counters.in_flight_bytes.fetch_sub(size, Ordering::AcqRel);
             if !error.fatal || replaced {
                 return Err(error);
             }

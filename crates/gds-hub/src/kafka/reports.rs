@@ -89,22 +89,28 @@ impl Duty for Reports {
     fn outcomes(&mut self, event: &Event) {
         let shared = event.shared();
         let deliveries = &self.common.deliveries;
-        let (mut told, mut delivered) = (0, false);
+        let (mut told, mut bytes, mut delivered) = (0, 0, false);
         // Records of a batch fail together, for one reason.
         let mut last: Option<(i32, String, Error)> = None;
-        produce::outcomes(event, |id, outcome| match outcome {
+        produce::outcomes(event, |id, size, outcome| match outcome {
             Outcome::Delivered(place) => {
-                (told, delivered) = (told + 1, true);
+                if !delivered {
+                    // Before anybody hears of it, and may find the client ended.
+                    delivered = true;
+                    shared.is_well();
+                    self.common.counters.delivered.store(true, Ordering::Release);
+                }
+                (told, bytes) = (told + 1, bytes + size);
                 deliveries.delivered(id, place);
             }
             Outcome::Failed(errors::TOO_LARGE, record) if self.batches => {
                 if let Err(error) = self.alone(id, record, shared) {
-                    told += 1;
+                    (told, bytes) = (told + 1, bytes + size);
                     deliveries.failed(id, record, &error);
                 }
             }
             Outcome::Failed(code, record) => {
-                told += 1;
+                (told, bytes) = (told + 1, bytes + size);
                 if last.as_ref().is_none_or(|(known, topic, _)| known != code || topic != record.topic) {
                     last = Some((*code, record.topic.to_owned(), self.failure(*code, record.topic, shared)));
                 }
@@ -113,11 +119,8 @@ impl Duty for Reports {
                 }
             }
         });
-        if delivered {
-            shared.is_well();
-            self.common.counters.delivered.store(true, Ordering::Release);
-        }
         self.common.counters.in_flight.fetch_sub(told, Ordering::AcqRel);
+        self.common.counters.in_flight_bytes.fetch_sub(bytes, Ordering::AcqRel);
         deliveries.collected();
     }
 
