@@ -140,7 +140,8 @@ pub(crate) struct LogEncoder {
 }
 
 impl LogEncoder {
-    /// Appends the record to `value` and the name of its logger to `key`.
+    /// Appends the record to `out`, after `begin` was given the name of its logger, without secrets, to append what it
+    /// likes.
     ///
     /// False if there is nothing to send: the record is of a logger that is ignored, was logged while this thread was
     /// writing another, or the interpreter is ending around this thread. An error is no `Exception` (Ctrl-C).
@@ -148,15 +149,15 @@ impl LogEncoder {
         &self,
         py: Python<'_>,
         record: &Bound<'_, PyAny>,
-        key: &mut Vec<u8>,
-        value: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+        begin: impl FnOnce(&mut Vec<u8>, &[u8]),
     ) -> PyResult<bool> {
         let Some(_writing) = Writing::begin() else {
             self.counts.skipped.fetch_add(1, Ordering::Relaxed);
             return Ok(false);
         };
-        let (key_len, value_len) = (key.len(), value.len());
-        let written = exit::calling_python(py, || self.write(record, key, value)).unwrap_or(Ok(None));
+        let length = out.len();
+        let written = exit::calling_python(py, || self.write(record, out, begin)).unwrap_or(Ok(None));
         match written {
             Ok(Some(flags)) => {
                 self.counts.encoded.fetch_add(1, Ordering::Relaxed);
@@ -164,22 +165,26 @@ impl LogEncoder {
                 Ok(true)
             }
             other => {
-                key.truncate(key_len);
-                value.truncate(value_len);
+                out.truncate(length);
                 self.counts.skipped.fetch_add(1, Ordering::Relaxed);
                 other.map(|_| false)
             }
         }
     }
 
-    fn write(&self, record: &Bound<'_, PyAny>, key: &mut Vec<u8>, out: &mut Vec<u8>) -> PyResult<Option<Flags>> {
+    fn write(
+        &self,
+        record: &Bound<'_, PyAny>,
+        out: &mut Vec<u8>,
+        begin: impl FnOnce(&mut Vec<u8>, &[u8]),
+    ) -> PyResult<Option<Flags>> {
         let parts = Parts::of(record)?;
         let name = parts.text(NAME);
         let name = name.as_deref().unwrap_or("root");
         if self.ignored.iter().any(|logger| is_within(name, logger)) {
             return Ok(None);
         }
-        key.extend_from_slice(self.redactor.redact(name).as_bytes());
+        begin(out, self.redactor.redact(name).as_bytes());
         let mut writer = Writer { redactor: &self.redactor, start: out.len(), out, flags: Flags::default() };
         writer.record(record, &parts, name, &self.constant)?;
         Ok(Some(writer.flags))
@@ -225,7 +230,7 @@ impl LogEncoder {
     fn encode_record<'py>(&self, record: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let py = record.py();
         let mut value = Vec::with_capacity(512);
-        let written = self.encode(py, record, &mut Vec::new(), &mut value)?;
+        let written = self.encode(py, record, &mut value, |_, _| ())?;
         Ok(written.then(|| PyBytes::new(py, &value)))
     }
 

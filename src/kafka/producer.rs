@@ -526,17 +526,16 @@ impl ProducerCore {
         record: &Bound<'_, PyAny>,
     ) -> PyResult<bool> {
         let live = self.live(py)?;
-        with_scratch(|value| {
-            let mut key = Vec::new();
-            if !encoder.get().encode(py, record, &mut key, value)? {
+        with_scratch(|frame| {
+            let mut draft = None;
+            let begin = |frame: &mut Vec<u8>, key: &[u8]| draft = Some(codec::begin(frame, Some(key)));
+            if !encoder.get().encode(py, record, frame, begin)? {
                 return Ok(false);
             }
-            let mut frame = Vec::with_capacity(value.len() + key.len() + 128);
-            let draft = codec::begin(&mut frame, Some(&key));
-            frame.extend_from_slice(value);
+            let Some(draft) = draft else { return Ok(false) };
             let parts = Record { topic, timestamp: now_ms(), ..Record::default() };
-            live.producer.finish(&mut frame, draft, true, &parts);
-            match send_now(py, &live.producer, &frame, None) {
+            live.producer.finish(frame, draft, true, &parts);
+            match send_now(py, &live.producer, frame, None) {
                 Ok(Sent::Queued | Sent::Dropped(..)) => {}
                 Ok(Sent::Full(_)) | Err(_) => live.producer.give_up(),
             }
