@@ -55,6 +55,9 @@ pub trait Publisher: Send + Sync + Debug {
     /// No more for the moment: the time to write what was collected.
     fn handed_over(&self) {}
 
+    /// There are no more records: the time to send those that wait for others.
+    fn idle(&self) {}
+
     /// Records handed over whose outcome was not told yet.
     fn in_flight(&self) -> usize;
 

@@ -104,10 +104,11 @@ pub struct ProducerSettings {
 }
 
 impl ProducerSettings {
-    /// The part of the linger that librdkafka does. Without any its thread polls while requests are under way; beyond
-    /// this, a flush would have to wait for it.
+    /// The linger of librdkafka, on top of ours: for batches that are not full when no further records come, if the
+    /// publisher did not get it to send them before. Records that wait beyond it make its thread poll without a pause.
     pub(crate) fn librdkafka_linger(&self) -> Duration {
-        self.linger.min(Duration::from_millis(4))
+        const LONG: Duration = Duration::from_millis(50);
+        LONG.min(self.delivery_timeout.unwrap_or(LONG))
     }
 
     /// What the producer is to know of them.
@@ -121,7 +122,7 @@ impl ProducerSettings {
             // The other half is what librdkafka may hold of it.
             buffer_bytes: usize::try_from(self.buffer_memory / 2).unwrap_or(usize::MAX),
             on_full: self.on_full,
-            linger: self.linger.saturating_sub(self.librdkafka_linger()),
+            linger: self.linger,
             delivery_timeout: if spool.is_some() { None } else { self.delivery_timeout },
             dead_letter: self.dead_letter,
             spool,

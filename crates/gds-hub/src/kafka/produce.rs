@@ -7,6 +7,7 @@
 use std::ffi::{CStr, c_void};
 use std::ptr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use rdkafka_sys as sys;
@@ -243,6 +244,12 @@ pub(super) unsafe fn headers_of(message: *const sys::rd_kafka_message_t) -> Vec<
             headers.push((super::native::owned_text(name), bytes(value, length).map(<[u8]>::to_vec)));
         }
     }
+}
+
+/// Has librdkafka send batches that are not full: those it gets to before all is delivered, or within `patience`.
+pub(super) fn send_now(handle: &Handle, patience: Duration) {
+    // SAFETY: the handle is alive. As outcomes are events here, the call serves no callbacks and only waits.
+    unsafe { sys::rd_kafka_flush(handle.raw(), super::native::millis(patience)) };
 }
 
 /// Gives up on everything that was handed over: each record is reported as failed.

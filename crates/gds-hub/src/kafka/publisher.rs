@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -18,6 +19,9 @@ use super::window::Window;
 use crate::error::{Error, Kind, Result};
 use crate::hub::{Deliveries, Publisher};
 use crate::record::Record;
+
+/// How long librdkafka is told to send what it has, unless that is delivered before.
+const NOW: Duration = Duration::from_millis(5);
 
 /// librdkafka's own `batch.size`.
 const BATCH: usize = 1_000_000;
@@ -141,6 +145,15 @@ impl Publisher for KafkaPublisher {
             replaced = true;
         }
         Err(errors::fatal(errors::FATAL, "there is no client"))
+    }
+
+    fn idle(&self) {
+        let handle = self.current.lock().as_ref().map(|current| current.client.handle().clone());
+        if let Some(handle) = handle
+            && self.in_flight() > 0
+        {
+            produce::send_now(&handle, NOW);
+        }
     }
 
     fn in_flight(&self) -> usize {

@@ -35,6 +35,9 @@ pub(super) fn run<T: Send + 'static>(shared: &Shared<T>, publisher: &dyn Publish
                 break;
             }
         }
+        if !shared.has_work() {
+            publisher.idle();
+        }
         shared.collected();
     }
 }
