@@ -24,6 +24,7 @@ mod reports;
 mod shared;
 mod statistics;
 mod subscriber;
+mod tls;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
