@@ -262,13 +262,12 @@ impl ConsumerCore {
             if self.closed.load(Ordering::Relaxed) {
                 return Ok(false);
             }
-            let handled = std::mem::take(&mut *self.handled.lock());
             let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()));
             let some = self.with_state(py, |state| {
                 if state.subscriber.is_none() {
                     return Ok(None);
                 }
-                state.finished.extend(handled);
+                state.finished.extend(std::mem::take(&mut *self.handled.lock()));
                 state.fetch(opened, max, left.min(SLICE))?;
                 Ok(Some(!state.batch.is_empty()))
             })?;
@@ -299,13 +298,14 @@ impl ConsumerCore {
     }
 }
 
-/// Makes the next message of the batch into a dict.
+/// Makes the next message of the batch into a dict. What is left out on the way is finished with at once, or with the
+/// list whose places are `listed`.
 fn next_message<'py>(
     py: Python<'py>,
     opened: &Opened,
     state: &mut State,
     session: &mut Session,
-    listing: bool,
+    mut listed: Option<&mut HashMap<Place, i64>>,
 ) -> PyResult<Next<'py>> {
     loop {
         let Some(message) = state.batch.get(state.next) else { return Ok(Next::Empty) };
@@ -352,11 +352,11 @@ fn next_message<'py>(
         }
         opened.counts.unparsed.fetch_add(1, Ordering::Relaxed);
         state.next += 1;
-        // In a list, messages before it may not be handled yet; the place after the next of them covers it.
-        if !listing {
-            state.finish();
-            state.finished.insert(place, after);
-        }
+        match &mut listed {
+            // Messages before it are handled when the list is.
+            Some(listed) => listed.insert(place, after),
+            None => state.finished.insert(place, after),
+        };
     }
 }
 
@@ -685,7 +685,7 @@ impl ConsumerCore {
         loop {
             let next = self.with_python(py, |opened, state| {
                 state.finish();
-                let next = next_message(py, opened, state, &mut Session::new(), false)?;
+                let next = next_message(py, opened, state, &mut Session::new(), None)?;
                 if let Next::Poison(error, place, after) = next {
                     poisoned(opened, state, place, after);
                     return Err(error);
@@ -731,7 +731,7 @@ impl ConsumerCore {
                 let (mut session, start) = (Session::new(), state.next);
                 let mut listed = HashMap::new();
                 while list.len() < max_messages {
-                    let next = next_message(py, opened, state, &mut session, true);
+                    let next = next_message(py, opened, state, &mut session, Some(&mut listed));
                     match next.inspect_err(|_| state.next = start)? {
                         Next::Message(message) => {
                             list.append(message)?;
@@ -746,6 +746,10 @@ impl ConsumerCore {
                         // First what could be read; the next call raises.
                         Next::Poison(..) | Next::Empty => break,
                     }
+                }
+                if list.is_empty() {
+                    // What was left out is all there was, and behind what the program had before it asked for more.
+                    state.finished.extend(std::mem::take(&mut listed));
                 }
                 state.given.extend(listed.iter().map(|(place, after): (&Place, &i64)| (place.clone(), *after)));
                 *self.listed.lock() = listed;
@@ -785,9 +789,8 @@ impl ConsumerCore {
     #[pyo3(signature = (offsets = None))]
     fn commit(&self, py: Python<'_>, offsets: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let given = offsets.map(places_of).transpose()?;
-        let handled = std::mem::take(&mut *self.handled.lock());
         self.with_state(py, |state| {
-            state.finished.extend(handled);
+            state.finished.extend(std::mem::take(&mut *self.handled.lock()));
             let places = given.unwrap_or_else(|| {
                 let mut places = state.finished.clone();
                 places.extend(state.given.clone());
@@ -805,6 +808,7 @@ impl ConsumerCore {
     /// Go on at another place; see `gds_kafka.KafkaConsumerClient`.
     fn seek(&self, py: Python<'_>, topic: String, partition: i32, offset: i64) -> PyResult<()> {
         self.with_state(py, |state| {
+            state.finished.extend(std::mem::take(&mut *self.handled.lock()));
             let place: Place = (Arc::from(topic), partition);
             let position = Position { topic: Arc::clone(&place.0), partition, offset };
             state.subscriber()?.seek(&position)?;
@@ -813,6 +817,7 @@ impl ConsumerCore {
             }
             state.finished.remove(&place);
             state.given.remove(&place);
+            self.listed.lock().remove(&place);
             state.sought.insert(place.clone(), offset);
             state.gone.insert(place);
             Ok(())

@@ -155,6 +155,38 @@ def test_a_value_that_does_not_parse_can_be_skipped(hub: str) -> None:
         assert numbers(consumer) == [0, 2]
 
 
+@pytest.mark.parametrize("max_messages", [1, 2, 100])
+def test_batches_leave_out_what_does_not_parse(hub: str, max_messages: int) -> None:
+    publish(hub, b"poison", {"n": 1}, b"poison", {"n": 3}, b"poison", b"poison")
+    with reader(hub, on_error="skip") as consumer:
+        found = [message["value"]["n"] for batch in consumer.batches(max_messages, 0.2) for message in batch]
+        assert found == [1, 3]
+        assert consumer.stats()["skipped_total"] == 4
+    with reader(hub, on_error="raise") as consumer:
+        assert numbers(consumer) == [], "what was left out at the end is committed with the list before it"
+
+
+def test_what_batches_left_out_is_not_committed_before_the_list_it_is_behind(hub: str) -> None:
+    publish(hub, b"poison", {"n": 1}, b"poison", {"n": 3}, b"poison")
+    with reader(hub, on_error="skip") as consumer:
+        assert [message["value"]["n"] for message in next(consumer.batches(1, 5.0))] == [1]
+    with reader(hub, on_error="skip") as consumer:
+        assert [message["value"]["n"] for message in next(consumer.batches(100, 5.0))] == [1, 3]
+    with reader(hub, on_error="skip") as consumer:
+        assert numbers(consumer) == [1, 3]
+
+
+def test_a_seek_within_a_list_is_not_undone_when_the_list_is_finished(hub: str) -> None:
+    publish(hub, *({"n": n} for n in range(4)))
+    with reader(hub) as consumer:
+        batches = consumer.batches(2, 5.0)
+        assert [message["value"]["n"] for message in next(batches)] == [0, 1]
+        consumer.seek("orders", 0, 1)
+        assert [message["value"]["n"] for message in next(batches)] == [1, 2]
+    with reader(hub) as consumer:
+        assert numbers(consumer) == [0, 1, 2, 3], "the second list was left, and nothing else was finished with"
+
+
 def test_a_deserializer_of_the_programs_own(hub: str) -> None:
     publish(hub, b"poison")
     with reader(hub, value_deserializer=bytes.upper) as consumer:

@@ -442,6 +442,31 @@ def test_batches(kafka: KafkaCluster) -> None:
     assert committed(kafka, group, topic) == {0: 10}
 
 
+def test_dead_letters_at_the_end_of_a_list_are_committed_with_it(kafka: KafkaCluster) -> None:
+    topic = group = "read-batches-poison"
+    publish(kafka, topic, {"n": 0}, b"{poison", {"n": 2}, b"{poison", b"{poison")
+    settings: dict[str, Any] = {"on_error": "dead_letter", "consumer_timeout_ms": 30_000}
+    with reader(kafka, topic, group, **QUICK | settings) as consumer:
+        for batch in consumer.batches(500, 1.0):
+            if [message["value"]["n"] for message in batch][-1:] == [2]:
+                break
+        assert consumer.stats()["dead_lettered_total"] == 3
+    assert committed(kafka, group, topic).get(0, 0) < 3, "the loop was left at the list"
+    with reader(kafka, topic, group, **QUICK | settings) as consumer:
+        seen: list[int] = []
+        for batch in consumer.batches(500, 1.0):
+            seen += [message["value"]["n"] for message in batch]
+            if seen and not batch:
+                wait_until(lambda: committed(kafka, group, topic) == {0: 5}, what="all of it is committed")
+                break
+        assert seen[-1] == 2
+    letters = len(kafka.read(f"{topic}.dlq"))
+    with reader(kafka, topic, group, **QUICK, on_error="dead_letter") as consumer:
+        assert rest(consumer) == []
+        assert consumer.stats()["dead_lettered_total"] == 0
+    assert len(kafka.read(f"{topic}.dlq")) == letters
+
+
 def test_topic_deleted_under_a_consumer(kafka_factory: KafkaFactory) -> None:
     kafka = kafka_factory(auto_create_topics=False)
     kafka.create_topic("gone")
