@@ -57,6 +57,7 @@ struct Opened {
     grouped: bool,
     report: Option<Py<PyAny>>,
     generation: u32,
+    process: u32,
     state: Released<Arc<Mutex<State>>>,
     counts: Arc<Counts>,
 }
@@ -202,8 +203,11 @@ impl ConsumerCore {
             return Err(to_python(py, &Error::new(Kind::Closed, message)));
         };
         if opened.generation != fork::generation() {
-            let message =
-                "this consumer was made in another process, of which this one is a fork; make one in this process";
+            let (made, here) = (opened.process, std::process::id());
+            let message = format!(
+                "this consumer was made in process {made} and cannot be used in process {here}, which is a fork of it: \
+                 make a new KafkaConsumerClient in this process"
+            );
             return Err(to_python(py, &Error::new(Kind::Closed, message)));
         }
         Ok(opened)
@@ -665,6 +669,7 @@ impl ConsumerCore {
             grouped,
             report,
             generation,
+            process: std::process::id(),
             state,
             counts,
         };

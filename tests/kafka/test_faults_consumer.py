@@ -555,7 +555,7 @@ def test_a_forked_child_is_told_that_the_consumer_is_its_parents(kafka: KafkaClu
                 for use in (consumer.__next__, consumer.commit, consumer.lag, consumer.assignment, consumer.stats):
                     with pytest.raises(GdsKafkaError) as refused:
                         use()
-                    os.write(told, f"{refused.typename}: {refused.value}\n".encode())
+                    os.write(told, f"{os.getpid()} {refused.typename}: {refused.value}\n".encode())
                 consumer.close()
                 del consumer
                 with reader(kafka, topic, "read-forked-child", **QUICK) as mine:
@@ -567,7 +567,11 @@ def test_a_forked_child_is_told_that_the_consumer_is_its_parents(kafka: KafkaClu
         with os.fdopen(answers) as lines:
             *errors, own = lines.read().splitlines()
         assert len(errors) == 5
-        assert all("KafkaConnectionError" in line and "another process" in line for line in errors), errors
+        told_of = (
+            f"KafkaConnectionError: this consumer was made in process {os.getpid()} and cannot be used in process {pid}"
+        )
+        assert all(line.startswith(f"{pid} {told_of}") for line in errors), errors
+        assert all("make a new KafkaConsumerClient in this process" in line for line in errors)
         assert own == "[0, 1, 2, 3, 4]"
         assert gathered(consumer, 3) == [2, 3, 4], "the parent's goes on"
     assert committed(kafka, group, topic) == {0: 5}
