@@ -262,11 +262,15 @@ def test_without_a_group_everything_is_read_and_nothing_committed(kafka: KafkaCl
         assert taken(consumer, 1) == [30]
 
 
-@pytest.mark.parametrize("strategy", ["cooperative-sticky"])
-def test_nothing_is_missed_when_members_come_and_go_under_load(kafka: KafkaCluster, strategy: str) -> None:
-    topic = group = f"read-rebalance-{strategy}"
+STRATEGIES = pytest.mark.parametrize("strategy", [None, "cooperative-sticky"], ids=["default", "cooperative"])
+"""The default gives up every partition in a rebalance, the other one only those that move."""
+
+
+@STRATEGIES
+def test_nothing_is_missed_when_members_come_and_go_under_load(kafka: KafkaCluster, strategy: str | None) -> None:
+    topic = group = f"read-rebalance-{strategy or 'default'}"
     kafka.create_topic(topic, partitions=4)
-    settings: dict[str, Any] = {"partition_assignment_strategy": [strategy]}
+    settings: dict[str, Any] = {"partition_assignment_strategy": strategy and [strategy]}
     done: set[int] = set()
     with Member(kafka, topic, group, **settings) as first:
         with Load(kafka, topic, 4) as load:
@@ -286,6 +290,57 @@ def test_nothing_is_missed_when_members_come_and_go_under_load(kafka: KafkaClust
     # The last message of a loop that is left is not finished with.
     kept = committed(kafka, group, topic)
     assert all(ends[partition] - 1 <= offset <= ends[partition] for partition, offset in kept.items())
+
+
+@pytest.mark.parametrize("the_other_joins", ["meanwhile", "afterwards"])
+def test_a_body_that_takes_too_long_loses_its_partitions_and_joins_again(
+    kafka: KafkaCluster, the_other_joins: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = group = f"read-too-long-{the_other_joins}"
+    kafka.create_topic(topic, partitions=2)
+    settings: dict[str, Any] = {"max_poll_interval_ms": 6_000}
+
+    def publish_to_both(start: int) -> None:
+        for partition in (0, 1):
+            publish(kafka, topic, *numbered(20, start + 20 * partition), partition=partition)
+
+    publish_to_both(0)
+    with reader(kafka, topic, group, **QUICK | settings) as slow:
+        [at_hand] = arrived(slow, 1)
+        mine: set[int] = {at_hand["value"]["n"]}
+        # From here on the body of its loop runs, until the other member has read all there is.
+        if the_other_joins == "afterwards":
+            wait_until(lambda: "maximum poll interval" in caplog.text, what="it is late, and left the group")
+        with Member(kafka, topic, group, **settings) as other:
+            wait_until(
+                lambda: other.failed or set(other.done) == set(range(40)),
+                what=lambda: f"the other one has it all: {sorted(other.done)}",
+                timeout_seconds=LONG,
+            )
+
+            def joined_again() -> bool:
+                mine.update(rest(slow))
+                return len(slow.assignment()) == 1
+
+            wait_until(joined_again, what=lambda: f"it has a partition: {slow.assignment()}", timeout_seconds=LONG)
+            assert caplog.text, "the log says what went on"
+            publish_to_both(40)
+
+            def all_done() -> bool:
+                mine.update(rest(slow))
+                return bool(other.failed) or mine | set(other.done) == set(range(80))
+
+            wait_until(
+                all_done,
+                what=lambda: f"all of it, missing {sorted(set(range(80)) - mine - set(other.done))}",
+                timeout_seconds=LONG,
+            )
+            new = set(range(40, 80))
+            assert mine & new
+            assert set(other.done) & new, "each has one of the partitions"
+    assert mine | set(other.done) == set(range(80))
+    # The last message of a loop that is left is not finished with.
+    assert all(39 <= offset <= 40 for offset in committed(kafka, group, topic).values())
 
 
 MEMBER = """
