@@ -20,12 +20,14 @@ from typing_extensions import Self
 
 from gds_kafka import (
     GdsKafkaError,
+    KafkaConnectionError,
     KafkaConsumerClient,
     KafkaLoggingHandler,
     KafkaMessageError,
     KafkaMetrics,
     KafkaProducerClient,
     KafkaSerializationError,
+    KafkaTimeoutError,
     OutgoingMessage,
 )
 from tests.kafka.schemas import problems
@@ -645,6 +647,7 @@ def test_seek_pause_resume_lag_and_assignment(kafka: KafkaCluster) -> None:
             (1, 5, 5, 0),
         }
         consumer.seek(topic, 1, 3)
+        assert {lag["partition"]: (lag["position"], lag["lag"]) for lag in consumer.lag()} == {0: (5, 0), 1: (3, 2)}
         assert gathered(consumer, 2) == [13, 14]
         consumer.pause([(topic, 0)])
         publish(kafka, topic, {"n": 5}, partition=0)
@@ -659,6 +662,67 @@ def test_seek_pause_resume_lag_and_assignment(kafka: KafkaCluster) -> None:
         with pytest.raises(KafkaMessageError, match="elsewhere"):
             consumer.seek("elsewhere", 0, 0)
     assert committed(kafka, group, topic) == {0: 6, 1: 6}
+
+
+@pytest.mark.parametrize("group", ["read-lag", None])
+@pytest.mark.parametrize(("reset", "behind"), [("latest", 0), ("earliest", 5)])
+def test_lag_before_anything_was_read(kafka: KafkaCluster, group: str | None, reset: str, behind: int) -> None:
+    topic = f"read-lag-{group}-{reset}"
+    kafka.create_topic(topic, partitions=2)
+    publish(kafka, topic, *numbered(5), partition=0)
+    publish(kafka, topic, *numbered(5), partition=1)
+    group = group and topic
+    with reader(kafka, topic, group, auto_offset_reset=reset, **QUICK | {"consumer_timeout_ms": 1}) as consumer:
+        # Asked as soon as they are there, so that nothing of them is given out.
+        def assigned() -> bool:
+            if len(consumer.assignment()) == 2:
+                return True
+            assert rest(consumer) == []
+            return False
+
+        wait_until(assigned, what="its partitions")
+        lags = {lag["partition"]: (lag["end"], lag["lag"]) for lag in consumer.lag()}
+    assert lags == {0: (5, behind), 1: (5, behind)}
+
+
+def test_pause_holds_back_what_was_fetched(kafka: KafkaCluster) -> None:
+    topic = group = "read-pause"
+    kafka.create_topic(topic, partitions=2)
+    publish(kafka, topic, *numbered(10), partition=0)
+    publish(kafka, topic, *numbered(10, 10), partition=1)
+    with reader(kafka, topic, group, **QUICK) as consumer:
+        [first] = arrived(consumer, 1)
+        paused = first["partition"]
+        consumer.pause([(topic, paused)])
+        others = [*range(10)] if paused else [*range(10, 20)]
+        assert gathered(consumer, 10) == others
+        assert rest(consumer) == []
+        consumer.resume([(topic, paused)])
+        assert gathered(consumer, 9) == sorted({*range(20)} - {*others, first["value"]["n"]})
+    assert committed(kafka, group, topic) == {0: 10, 1: 10}
+
+
+def test_close_is_bounded_while_the_broker_is_away(kafka_factory: KafkaFactory) -> None:
+    kafka = kafka_factory()
+    publish(kafka, "away", *numbered(3))
+    readers = {group: reader(kafka, "away", group) for group in ("hangs", "gone")}
+    for consumer in readers.values():
+        assert taken(consumer, 3) == [0, 1, 2]
+    for group, trouble in (("hangs", kafka.pause), ("gone", kafka.kill)):
+        trouble()
+        start = time.monotonic()
+        try:
+            with pytest.raises(KafkaTimeoutError, match="group"):
+                readers[group].close(0.5)
+        finally:
+            kafka.resume()
+        assert readers[group].closed
+        # Nor does it hold up what comes after it.
+        with pytest.raises(KafkaConnectionError, match="closed"):
+            readers[group].lag()
+        assert readers[group].stats()["consumed_total"] == 3
+        assert list(readers[group]) == []
+        assert 0.5 <= time.monotonic() - start < 5
 
 
 def test_a_seek_back_in_the_middle_of_a_batch_begins_there(kafka: KafkaCluster) -> None:
