@@ -702,6 +702,30 @@ def test_pause_holds_back_what_was_fetched(kafka: KafkaCluster) -> None:
     assert committed(kafka, group, topic) == {0: 10, 1: 10}
 
 
+ENDING = """
+import logging
+from gds_kafka import KafkaConsumerClient
+logging.getLogger("gds_kafka").addHandler(logging.NullHandler())
+servers, topic, group = ARGUMENTS
+consumer = KafkaConsumerClient(topic, servers, group, auto_offset_reset="earliest", close_timeout_seconds=0.5)
+print([next(consumer)["value"]["n"] for _ in range(3)], flush=True)
+input()
+"""
+
+
+def test_the_end_of_the_program_waits_no_longer_than_close_timeout_seconds(kafka_factory: KafkaFactory) -> None:
+    kafka = kafka_factory()
+    publish(kafka, "ending", *numbered(3))
+    arguments = (kafka.bootstrap_servers, "ending", "ending")
+    with Program(source=f"ARGUMENTS = {arguments!r}\n{ENDING}") as program:
+        assert program.line() == "[0, 1, 2]"
+        kafka.kill()
+        start = time.monotonic()
+        program.process.communicate("\n", timeout=LONG)
+        assert time.monotonic() - start < 4, "the bound of a collector, which has none of its own, is five seconds"
+        assert program.process.returncode == 0
+
+
 def test_close_is_bounded_while_the_broker_is_away(kafka_factory: KafkaFactory) -> None:
     kafka = kafka_factory()
     publish(kafka, "away", *numbered(3))
