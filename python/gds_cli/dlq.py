@@ -128,7 +128,8 @@ def _send_again(producer: KafkaProducerClient, batch: list[Message], letters: st
             message["value"],
             message["key"],
             headers=headers,
-            timestamp=message["timestamp"],
+            # Before 1970 there are none that could be sent.
+            timestamp=message["timestamp"] if (message["timestamp"] or 0) > 0 else None,
             on_delivery=told,
         )
     left = producer.flush(None)

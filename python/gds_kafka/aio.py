@@ -274,6 +274,9 @@ class AsyncKafkaConsumerClient:
         await self._fetched_before()
         await self._aside(partial(consumer.seek, topic, partition, offset))
         self._buffer = deque(each for each in self._buffer if (each["topic"], each["partition"]) != (topic, partition))
+        # The group goes on there, whatever was finished with before.
+        self._given.pop((topic, partition), None)
+        self._handled.pop((topic, partition), None)
 
     async def pause(self, partitions: Iterable[tuple[str, int]]) -> None:
         """Fetch no more from partitions, until `resume`."""
@@ -310,7 +313,10 @@ class AsyncKafkaConsumerClient:
         given, self._given = self._given, {}
         if given:
             self._handled |= given
-            (await self._opened())._handled(given)
+            consumer = await self._opened()
+            consumer._handled(given)
+            if not self._buffer and self._fetch is None:
+                consumer._handled()  # all that was fetched, and with it what was left out behind the last message
 
     async def _fetched(self, most: int, timeout_seconds: float) -> bool:
         """Wait for messages, or for the time to pass; False when there will be none any more."""

@@ -57,6 +57,7 @@ struct Opened {
     grouped: bool,
     report: Option<Py<PyAny>>,
     generation: u32,
+    process: u32,
     state: Released<Arc<Mutex<State>>>,
     counts: Arc<Counts>,
 }
@@ -202,14 +203,18 @@ impl ConsumerCore {
             return Err(to_python(py, &Error::new(Kind::Closed, message)));
         };
         if opened.generation != fork::generation() {
-            let message =
-                "this consumer was made in another process, of which this one is a fork; make one in this process";
+            let (made, here) = (opened.process, std::process::id());
+            let message = format!(
+                "this consumer was made in process {made} and cannot be used in process {here}, which is a fork of it: \
+                 make a new KafkaConsumerClient in this process"
+            );
             return Err(to_python(py, &Error::new(Kind::Closed, message)));
         }
         Ok(opened)
     }
 
-    /// Runs `call` on the state with the interpreter released; waits for a fetch of another thread.
+    /// Runs `call` on the state with the interpreter released; waits for a fetch of another thread, but not for the
+    /// end of a `close` that ran out of time.
     fn with_state<R: Send>(
         &self,
         py: Python<'_>,
@@ -225,6 +230,7 @@ impl ConsumerCore {
             });
             match done {
                 Some(result) => return result.map_err(|error| to_python(py, &error)),
+                None if self.closed.load(Ordering::Relaxed) => return Err(to_python(py, &closed())),
                 None => py.check_signals()?,
             }
         }
@@ -239,8 +245,13 @@ impl ConsumerCore {
         Err(to_python(py, &Error::new(Kind::Message, message)))
     }
 
-    /// Runs `call` on the state with the interpreter held; waits for others without it.
-    fn with_python<R>(&self, py: Python<'_>, call: impl FnOnce(&Opened, &mut State) -> PyResult<R>) -> PyResult<R> {
+    /// Runs `call` on the state with the interpreter held; waits for others without it. None while a `close` that ran
+    /// out of time goes on.
+    fn with_python<R>(
+        &self,
+        py: Python<'_>,
+        call: impl FnOnce(&Opened, &mut State) -> PyResult<R>,
+    ) -> PyResult<Option<R>> {
         let opened = self.opened(py)?;
         self.not_within(py)?;
         loop {
@@ -248,7 +259,10 @@ impl ConsumerCore {
                 self.owner.store(exit::this_thread(), Ordering::Relaxed);
                 let done = call(opened, &mut state);
                 self.owner.store(0, Ordering::Relaxed);
-                return done;
+                return done.map(Some);
+            }
+            if self.closed.load(Ordering::Relaxed) {
+                return Ok(None);
             }
             // Only to wait: the lock is taken again with the interpreter.
             py.detach(|| drop(opened.state.try_lock_for(SLICE)));
@@ -262,16 +276,19 @@ impl ConsumerCore {
             if self.closed.load(Ordering::Relaxed) {
                 return Ok(false);
             }
-            let handled = std::mem::take(&mut *self.handled.lock());
             let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()));
-            let some = self.with_state(py, |state| {
+            let fetched = self.with_state(py, |state| {
                 if state.subscriber.is_none() {
                     return Ok(None);
                 }
-                state.finished.extend(handled);
+                state.finished.extend(std::mem::take(&mut *self.handled.lock()));
                 state.fetch(opened, max, left.min(SLICE))?;
                 Ok(Some(!state.batch.is_empty()))
-            })?;
+            });
+            let some = match fetched {
+                Err(_) if self.closed.load(Ordering::Relaxed) => return Ok(false),
+                fetched => fetched?,
+            };
             py.check_signals()?;
             match some {
                 None => return Ok(false),
@@ -283,6 +300,7 @@ impl ConsumerCore {
     }
 
     fn one_reader(&self, py: Python<'_>) -> PyResult<Reading<'_>> {
+        self.not_within(py)?;
         if self.reading.swap(true, Ordering::Acquire) {
             let message = "another thread is reading from this consumer; give each thread a consumer of its own";
             return Err(to_python(py, &Error::new(Kind::Message, message)));
@@ -299,13 +317,14 @@ impl ConsumerCore {
     }
 }
 
-/// Makes the next message of the batch into a dict.
+/// Makes the next message of the batch into a dict. What is left out on the way is finished with at once, or with the
+/// list whose places are `listed`.
 fn next_message<'py>(
     py: Python<'py>,
     opened: &Opened,
     state: &mut State,
     session: &mut Session,
-    listing: bool,
+    mut listed: Option<&mut HashMap<Place, i64>>,
 ) -> PyResult<Next<'py>> {
     loop {
         let Some(message) = state.batch.get(state.next) else { return Ok(Next::Empty) };
@@ -352,11 +371,11 @@ fn next_message<'py>(
         }
         opened.counts.unparsed.fetch_add(1, Ordering::Relaxed);
         state.next += 1;
-        // In a list, messages before it may not be handled yet; the place after the next of them covers it.
-        if !listing {
-            state.finish();
-            state.finished.insert(place, after);
-        }
+        match &mut listed {
+            // Messages before it are handled when the list is.
+            Some(listed) => listed.insert(place, after),
+            None => state.finished.insert(place, after),
+        };
     }
 }
 
@@ -379,6 +398,9 @@ impl Drop for Reading<'_> {
 fn leave_group(state: &mut State, handled: HashMap<Place, i64>, commits: bool, counts: &Counts) -> Result<(), Error> {
     state.finished.extend(handled);
     state.drop_revoked(counts);
+    // Nothing of it is given out any more.
+    state.batch.clear();
+    state.next = 0;
     let kept = if commits { state.pass_on() } else { Ok(()) };
     let left = state.subscriber.take().map_or(Ok(()), |mut subscriber| subscriber.close());
     if let Some(letters) = state.letters.take() {
@@ -665,6 +687,7 @@ impl ConsumerCore {
             grouped,
             report,
             generation,
+            process: std::process::id(),
             state,
             counts,
         };
@@ -685,7 +708,7 @@ impl ConsumerCore {
         loop {
             let next = self.with_python(py, |opened, state| {
                 state.finish();
-                let next = next_message(py, opened, state, &mut Session::new(), false)?;
+                let next = next_message(py, opened, state, &mut Session::new(), None)?;
                 if let Next::Poison(error, place, after) = next {
                     poisoned(opened, state, place, after);
                     return Err(error);
@@ -695,6 +718,7 @@ impl ConsumerCore {
                 }
                 Ok(next)
             })?;
+            let Some(next) = next else { return Ok(None) };
             if let Next::Message(message) = next {
                 return Ok(Some(message));
             }
@@ -704,7 +728,7 @@ impl ConsumerCore {
                 return Ok(None);
             }
             let over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if over && self.with_python(py, |_, state| Ok(state.batch.is_empty()))? {
+            if over && self.with_python(py, |_, state| Ok(state.batch.is_empty()))?.unwrap_or(true) {
                 return Ok(None);
             }
         }
@@ -725,13 +749,13 @@ impl ConsumerCore {
         let list = PyList::empty(py);
         let mut fetched = false;
         loop {
-            self.with_python(py, |opened, state| {
+            let found = self.with_python(py, |opened, state| {
                 state.idle_since.get_or_insert_with(Instant::now);
                 state.finish(); // what was raised for, by the call before
                 let (mut session, start) = (Session::new(), state.next);
                 let mut listed = HashMap::new();
                 while list.len() < max_messages {
-                    let next = next_message(py, opened, state, &mut session, true);
+                    let next = next_message(py, opened, state, &mut session, Some(&mut listed));
                     match next.inspect_err(|_| state.next = start)? {
                         Next::Message(message) => {
                             list.append(message)?;
@@ -747,19 +771,23 @@ impl ConsumerCore {
                         Next::Poison(..) | Next::Empty => break,
                     }
                 }
+                if list.is_empty() {
+                    // What was left out is all there was, and behind what the program had before it asked for more.
+                    state.finished.extend(std::mem::take(&mut listed));
+                }
+                if !list.is_empty() {
+                    state.idle_since = None;
+                }
                 state.given.extend(listed.iter().map(|(place, after): (&Place, &i64)| (place.clone(), *after)));
                 *self.listed.lock() = listed;
-                Ok(())
+                Ok(state.idle_since)
             })?;
+            let Some(idle_since) = found else { return Ok(None) };
             if !list.is_empty() {
-                self.with_python(py, |_, state| {
-                    state.idle_since = None;
-                    Ok(())
-                })?;
                 return Ok(Some(list));
             }
             if fetched && Instant::now() >= deadline {
-                let idle = self.with_python(py, |_, state| Ok(state.idle_since.map(|since| since.elapsed())))?;
+                let idle = idle_since.map(|since| since.elapsed());
                 let over = opened.settings.consumer.timeout.is_some_and(|most| idle.is_some_and(|idle| idle >= most));
                 return Ok((!over).then_some(list));
             }
@@ -785,9 +813,8 @@ impl ConsumerCore {
     #[pyo3(signature = (offsets = None))]
     fn commit(&self, py: Python<'_>, offsets: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let given = offsets.map(places_of).transpose()?;
-        let handled = std::mem::take(&mut *self.handled.lock());
         self.with_state(py, |state| {
-            state.finished.extend(handled);
+            state.finished.extend(std::mem::take(&mut *self.handled.lock()));
             let places = given.unwrap_or_else(|| {
                 let mut places = state.finished.clone();
                 places.extend(state.given.clone());
@@ -805,6 +832,7 @@ impl ConsumerCore {
     /// Go on at another place; see `gds_kafka.KafkaConsumerClient`.
     fn seek(&self, py: Python<'_>, topic: String, partition: i32, offset: i64) -> PyResult<()> {
         self.with_state(py, |state| {
+            state.finished.extend(std::mem::take(&mut *self.handled.lock()));
             let place: Place = (Arc::from(topic), partition);
             let position = Position { topic: Arc::clone(&place.0), partition, offset };
             state.subscriber()?.seek(&position)?;
@@ -813,6 +841,7 @@ impl ConsumerCore {
             }
             state.finished.remove(&place);
             state.given.remove(&place);
+            self.listed.lock().remove(&place);
             state.sought.insert(place.clone(), offset);
             state.gone.insert(place);
             Ok(())
@@ -877,12 +906,16 @@ impl ConsumerCore {
 
     /// What was counted so far; see `gds_kafka.KafkaConsumerClient`.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        self.with_python(py, |opened, state| stats_of(py, &opened.counts, Some(state)))
+        match self.with_python(py, |opened, state| stats_of(py, &opened.counts, Some(state)))? {
+            Some(stats) => Ok(stats),
+            None => stats_of(py, &self.opened(py)?.counts, None),
+        }
     }
 
     /// Commit what is finished with, and leave the group; see `gds_kafka.KafkaConsumerClient`.
     #[pyo3(signature = (timeout = None))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        self.not_within(py)?; // before it counts as closed
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
@@ -890,7 +923,6 @@ impl ConsumerCore {
         if opened.generation != fork::generation() {
             return Ok(()); // the parent's, who closes it
         }
-        self.not_within(py)?;
         let handled = std::mem::take(&mut *self.handled.lock());
         let commits = opened.grouped && opened.settings.consumer.auto_commit;
         let (state, counts) = (Arc::clone(&opened.state), Arc::clone(&opened.counts));

@@ -296,6 +296,18 @@ fn read_timestamp(given: &Bound<'_, PyAny>) -> PyResult<i64> {
     if given.is_none() {
         return Ok(now_ms());
     }
+    let timestamp = timestamp_of(given)?;
+    if timestamp < 1 {
+        // To librdkafka 0 is now and -1 none at all; another time than the one given is worse than an error.
+        return Err(PyValueError::new_err(format!(
+            "timestamp={}: expected milliseconds since the epoch from 1 on, or a datetime after it; leave it out for now",
+            given.str()?
+        )));
+    }
+    Ok(timestamp)
+}
+
+fn timestamp_of(given: &Bound<'_, PyAny>) -> PyResult<i64> {
     if given.is_instance_of::<PyInt>() {
         return given.extract();
     }

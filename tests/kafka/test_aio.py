@@ -199,6 +199,22 @@ def test_a_cancelled_wait_loses_no_message(run: Run, hub: str) -> None:
     assert run(main()) == list(range(20))
 
 
+@pytest.mark.parametrize("in_lists", [False, True])
+def test_what_does_not_parse_at_the_end_is_committed_with_what_is_before_it(run: Run, hub: str, in_lists: bool) -> None:
+    with KafkaProducerClient(hub) as producer:
+        for value in ({"n": 0}, b"poison", {"n": 2}, b"poison", b"poison"):
+            producer.send("orders", value)
+
+    async def main() -> list[int]:
+        async with reader(hub, on_error="skip", consumer_timeout_ms=300) as consumer:
+            if in_lists:
+                return [message["value"]["n"] async for batch in consumer.batches(10, 0.2) for message in batch]
+            return [message["value"]["n"] async for message in consumer]
+
+    assert run(main()) == [0, 2]
+    assert committed(hub) == []
+
+
 def test_batches_and_seek(run: Run, hub: str) -> None:
     publish(hub, 7)
 

@@ -20,12 +20,14 @@ from typing_extensions import Self
 
 from gds_kafka import (
     GdsKafkaError,
+    KafkaConnectionError,
     KafkaConsumerClient,
     KafkaLoggingHandler,
     KafkaMessageError,
     KafkaMetrics,
     KafkaProducerClient,
     KafkaSerializationError,
+    KafkaTimeoutError,
     OutgoingMessage,
 )
 from tests.kafka.schemas import problems
@@ -262,11 +264,15 @@ def test_without_a_group_everything_is_read_and_nothing_committed(kafka: KafkaCl
         assert taken(consumer, 1) == [30]
 
 
-@pytest.mark.parametrize("strategy", ["cooperative-sticky"])
-def test_nothing_is_missed_when_members_come_and_go_under_load(kafka: KafkaCluster, strategy: str) -> None:
-    topic = group = f"read-rebalance-{strategy}"
+STRATEGIES = pytest.mark.parametrize("strategy", [None, "cooperative-sticky"], ids=["default", "cooperative"])
+"""The default gives up every partition in a rebalance, the other one only those that move."""
+
+
+@STRATEGIES
+def test_nothing_is_missed_when_members_come_and_go_under_load(kafka: KafkaCluster, strategy: str | None) -> None:
+    topic = group = f"read-rebalance-{strategy or 'default'}"
     kafka.create_topic(topic, partitions=4)
-    settings: dict[str, Any] = {"partition_assignment_strategy": [strategy]}
+    settings: dict[str, Any] = {"partition_assignment_strategy": strategy and [strategy]}
     done: set[int] = set()
     with Member(kafka, topic, group, **settings) as first:
         with Load(kafka, topic, 4) as load:
@@ -286,6 +292,57 @@ def test_nothing_is_missed_when_members_come_and_go_under_load(kafka: KafkaClust
     # The last message of a loop that is left is not finished with.
     kept = committed(kafka, group, topic)
     assert all(ends[partition] - 1 <= offset <= ends[partition] for partition, offset in kept.items())
+
+
+@pytest.mark.parametrize("the_other_joins", ["meanwhile", "afterwards"])
+def test_a_body_that_takes_too_long_loses_its_partitions_and_joins_again(
+    kafka: KafkaCluster, the_other_joins: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = group = f"read-too-long-{the_other_joins}"
+    kafka.create_topic(topic, partitions=2)
+    settings: dict[str, Any] = {"max_poll_interval_ms": 6_000}
+
+    def publish_to_both(start: int) -> None:
+        for partition in (0, 1):
+            publish(kafka, topic, *numbered(20, start + 20 * partition), partition=partition)
+
+    publish_to_both(0)
+    with reader(kafka, topic, group, **QUICK | settings) as slow:
+        [at_hand] = arrived(slow, 1)
+        mine: set[int] = {at_hand["value"]["n"]}
+        # From here on the body of its loop runs, until the other member has read all there is.
+        if the_other_joins == "afterwards":
+            wait_until(lambda: "maximum poll interval" in caplog.text, what="it is late, and left the group")
+        with Member(kafka, topic, group, **settings) as other:
+            wait_until(
+                lambda: other.failed or set(other.done) == set(range(40)),
+                what=lambda: f"the other one has it all: {sorted(other.done)}",
+                timeout_seconds=LONG,
+            )
+
+            def joined_again() -> bool:
+                mine.update(rest(slow))
+                return len(slow.assignment()) == 1
+
+            wait_until(joined_again, what=lambda: f"it has a partition: {slow.assignment()}", timeout_seconds=LONG)
+            assert caplog.text, "the log says what went on"
+            publish_to_both(40)
+
+            def all_done() -> bool:
+                mine.update(rest(slow))
+                return bool(other.failed) or mine | set(other.done) == set(range(80))
+
+            wait_until(
+                all_done,
+                what=lambda: f"all of it, missing {sorted(set(range(80)) - mine - set(other.done))}",
+                timeout_seconds=LONG,
+            )
+            new = set(range(40, 80))
+            assert mine & new
+            assert set(other.done) & new, "each has one of the partitions"
+    assert mine | set(other.done) == set(range(80))
+    # The last message of a loop that is left is not finished with.
+    assert all(39 <= offset <= 40 for offset in committed(kafka, group, topic).values())
 
 
 MEMBER = """
@@ -442,6 +499,31 @@ def test_batches(kafka: KafkaCluster) -> None:
     assert committed(kafka, group, topic) == {0: 10}
 
 
+def test_dead_letters_at_the_end_of_a_list_are_committed_with_it(kafka: KafkaCluster) -> None:
+    topic = group = "read-batches-poison"
+    publish(kafka, topic, {"n": 0}, b"{poison", {"n": 2}, b"{poison", b"{poison")
+    settings: dict[str, Any] = {"on_error": "dead_letter", "consumer_timeout_ms": 30_000}
+    with reader(kafka, topic, group, **QUICK | settings) as consumer:
+        for batch in consumer.batches(500, 1.0):
+            if [message["value"]["n"] for message in batch][-1:] == [2]:
+                break
+        assert consumer.stats()["dead_lettered_total"] == 3
+    assert committed(kafka, group, topic).get(0, 0) < 3, "the loop was left at the list"
+    with reader(kafka, topic, group, **QUICK | settings) as consumer:
+        seen: list[int] = []
+        for batch in consumer.batches(500, 1.0):
+            seen += [message["value"]["n"] for message in batch]
+            if seen and not batch:
+                wait_until(lambda: committed(kafka, group, topic) == {0: 5}, what="all of it is committed")
+                break
+        assert seen[-1] == 2
+    letters = len(kafka.read(f"{topic}.dlq"))
+    with reader(kafka, topic, group, **QUICK, on_error="dead_letter") as consumer:
+        assert rest(consumer) == []
+        assert consumer.stats()["dead_lettered_total"] == 0
+    assert len(kafka.read(f"{topic}.dlq")) == letters
+
+
 def test_topic_deleted_under_a_consumer(kafka_factory: KafkaFactory) -> None:
     kafka = kafka_factory(auto_create_topics=False)
     kafka.create_topic("gone")
@@ -530,7 +612,7 @@ def test_a_forked_child_is_told_that_the_consumer_is_its_parents(kafka: KafkaClu
                 for use in (consumer.__next__, consumer.commit, consumer.lag, consumer.assignment, consumer.stats):
                     with pytest.raises(GdsKafkaError) as refused:
                         use()
-                    os.write(told, f"{refused.typename}: {refused.value}\n".encode())
+                    os.write(told, f"{os.getpid()} {refused.typename}: {refused.value}\n".encode())
                 consumer.close()
                 del consumer
                 with reader(kafka, topic, "read-forked-child", **QUICK) as mine:
@@ -542,7 +624,11 @@ def test_a_forked_child_is_told_that_the_consumer_is_its_parents(kafka: KafkaClu
         with os.fdopen(answers) as lines:
             *errors, own = lines.read().splitlines()
         assert len(errors) == 5
-        assert all("KafkaConnectionError" in line and "another process" in line for line in errors), errors
+        told_of = (
+            f"KafkaConnectionError: this consumer was made in process {os.getpid()} and cannot be used in process {pid}"
+        )
+        assert all(line.startswith(f"{pid} {told_of}") for line in errors), errors
+        assert all("make a new KafkaConsumerClient in this process" in line for line in errors)
         assert own == "[0, 1, 2, 3, 4]"
         assert gathered(consumer, 3) == [2, 3, 4], "the parent's goes on"
     assert committed(kafka, group, topic) == {0: 5}
@@ -561,6 +647,7 @@ def test_seek_pause_resume_lag_and_assignment(kafka: KafkaCluster) -> None:
             (1, 5, 5, 0),
         }
         consumer.seek(topic, 1, 3)
+        assert {lag["partition"]: (lag["position"], lag["lag"]) for lag in consumer.lag()} == {0: (5, 0), 1: (3, 2)}
         assert gathered(consumer, 2) == [13, 14]
         consumer.pause([(topic, 0)])
         publish(kafka, topic, {"n": 5}, partition=0)
@@ -575,6 +662,91 @@ def test_seek_pause_resume_lag_and_assignment(kafka: KafkaCluster) -> None:
         with pytest.raises(KafkaMessageError, match="elsewhere"):
             consumer.seek("elsewhere", 0, 0)
     assert committed(kafka, group, topic) == {0: 6, 1: 6}
+
+
+@pytest.mark.parametrize("group", ["read-lag", None])
+@pytest.mark.parametrize(("reset", "behind"), [("latest", 0), ("earliest", 5)])
+def test_lag_before_anything_was_read(kafka: KafkaCluster, group: str | None, reset: str, behind: int) -> None:
+    topic = f"read-lag-{group}-{reset}"
+    kafka.create_topic(topic, partitions=2)
+    publish(kafka, topic, *numbered(5), partition=0)
+    publish(kafka, topic, *numbered(5), partition=1)
+    group = group and topic
+    with reader(kafka, topic, group, auto_offset_reset=reset, **QUICK | {"consumer_timeout_ms": 1}) as consumer:
+        # Asked as soon as they are there, so that nothing of them is given out.
+        def assigned() -> bool:
+            if len(consumer.assignment()) == 2:
+                return True
+            assert rest(consumer) == []
+            return False
+
+        wait_until(assigned, what="its partitions")
+        lags = {lag["partition"]: (lag["end"], lag["lag"]) for lag in consumer.lag()}
+    assert lags == {0: (5, behind), 1: (5, behind)}
+
+
+def test_pause_holds_back_what_was_fetched(kafka: KafkaCluster) -> None:
+    topic = group = "read-pause"
+    kafka.create_topic(topic, partitions=2)
+    publish(kafka, topic, *numbered(10), partition=0)
+    publish(kafka, topic, *numbered(10, 10), partition=1)
+    with reader(kafka, topic, group, **QUICK) as consumer:
+        [first] = arrived(consumer, 1)
+        paused = first["partition"]
+        consumer.pause([(topic, paused)])
+        others = [*range(10)] if paused else [*range(10, 20)]
+        assert gathered(consumer, 10) == others
+        assert rest(consumer) == []
+        consumer.resume([(topic, paused)])
+        assert gathered(consumer, 9) == sorted({*range(20)} - {*others, first["value"]["n"]})
+    assert committed(kafka, group, topic) == {0: 10, 1: 10}
+
+
+ENDING = """
+import logging
+from gds_kafka import KafkaConsumerClient
+logging.getLogger("gds_kafka").addHandler(logging.NullHandler())
+servers, topic, group = ARGUMENTS
+consumer = KafkaConsumerClient(topic, servers, group, auto_offset_reset="earliest", close_timeout_seconds=0.5)
+print([next(consumer)["value"]["n"] for _ in range(3)], flush=True)
+input()
+"""
+
+
+def test_the_end_of_the_program_waits_no_longer_than_close_timeout_seconds(kafka_factory: KafkaFactory) -> None:
+    kafka = kafka_factory()
+    publish(kafka, "ending", *numbered(3))
+    arguments = (kafka.bootstrap_servers, "ending", "ending")
+    with Program(source=f"ARGUMENTS = {arguments!r}\n{ENDING}") as program:
+        assert program.line() == "[0, 1, 2]"
+        kafka.kill()
+        start = time.monotonic()
+        program.process.communicate("\n", timeout=LONG)
+        assert time.monotonic() - start < 4, "the bound of a collector, which has none of its own, is five seconds"
+        assert program.process.returncode == 0
+
+
+def test_close_is_bounded_while_the_broker_is_away(kafka_factory: KafkaFactory) -> None:
+    kafka = kafka_factory()
+    publish(kafka, "away", *numbered(3))
+    readers = {group: reader(kafka, "away", group) for group in ("hangs", "gone")}
+    for consumer in readers.values():
+        assert taken(consumer, 3) == [0, 1, 2]
+    for group, trouble in (("hangs", kafka.pause), ("gone", kafka.kill)):
+        trouble()
+        start = time.monotonic()
+        try:
+            with pytest.raises(KafkaTimeoutError, match="group"):
+                readers[group].close(0.5)
+        finally:
+            kafka.resume()
+        assert readers[group].closed
+        # Nor does it hold up what comes after it.
+        with pytest.raises(KafkaConnectionError, match="closed"):
+            readers[group].lag()
+        assert readers[group].stats()["consumed_total"] == 3
+        assert list(readers[group]) == []
+        assert 0.5 <= time.monotonic() - start < 5
 
 
 def test_a_seek_back_in_the_middle_of_a_batch_begins_there(kafka: KafkaCluster) -> None:

@@ -171,6 +171,17 @@ def test_timestamps(kafka: KafkaBroker) -> None:
     assert {record["tstype"] for record in kafka.kcat_read(topic)} == {"create"}
 
 
+@pytest.mark.parametrize(
+    "timestamp", [0, -1, -5, datetime(1970, 1, 1, tzinfo=timezone.utc), datetime(1969, 7, 20, tzinfo=timezone.utc)]
+)
+def test_a_timestamp_that_cannot_be_sent_is_refused(timestamp: Any) -> None:
+    with KafkaProducerClient("127.0.0.1:9", lazy=True, close_timeout_seconds=0) as producer:
+        with pytest.raises(ValueError, match="expected milliseconds since the epoch from 1 on") as refused:
+            producer.send("real-timestamp-refused", b"", timestamp=timestamp)
+        assert f"timestamp={timestamp}" in str(refused.value)
+        assert producer.stats()["accepted_total"] == 0
+
+
 def test_without_a_timestamp_it_is_the_time_of_send(kafka: KafkaBroker) -> None:
     topic = "real-timestamp-now"
     with KafkaProducerClient(kafka.bootstrap_servers, linger_ms=10_000) as producer:
@@ -366,10 +377,10 @@ DEATH = {"dlq.topic", "dlq.partition", "dlq.offset", "dlq.timestamp", "dlq.attem
 def test_a_message_too_large_for_its_topic_is_a_dead_letter(kafka: KafkaBroker) -> None:
     topic = "real-dead"
     kafka.create_topic(topic, config={"max.message.bytes": 2_000})
-    kafka.create_topic(f"{topic}.dlq")
+    kafka.create_topic(f"{topic}.dlq", config=KEPT)
     value, headers = b"x" * 5_000, [("a", b"1"), ("a", b"\xff"), ("none", None)]
     with KafkaProducerClient(kafka.bootstrap_servers, dead_letter=True) as producer:
-        outcomes = producer.send_many(topic, [OutgoingMessage(value, "k", headers=headers)])
+        outcomes = producer.send_many(topic, [OutgoingMessage(value, "k", headers=headers, timestamp=LONG_AGO)])
         assert producer.flush(LONG) == 0
         stats = producer.stats()
     [error] = outcomes
@@ -386,6 +397,18 @@ def test_a_message_too_large_for_its_topic_is_a_dead_letter(kafka: KafkaBroker) 
     assert set(death) == DEATH
     assert (death["dlq.topic"], death["dlq.offset"], death["dlq.attempts"]) == (topic.encode(), b"-1", b"1")
     assert b"larger than the broker takes" in (death["dlq.error"] or b"")
+    assert (letter.timestamp_ms, death["dlq.timestamp"]) == (LONG_AGO, str(LONG_AGO).encode())
+
+
+def test_a_batch_too_large_for_its_topic_goes_in_parts_that_keep_their_times(kafka: KafkaBroker) -> None:
+    topic = "real-parts"
+    kafka.create_topic(topic, config={"max.message.bytes": 2_000} | KEPT)
+    with KafkaProducerClient(kafka.bootstrap_servers) as producer:
+        outcomes = producer.send_many(
+            topic, [OutgoingMessage(b"x" * 300, timestamp=LONG_AGO + number) for number in range(30)]
+        )
+        assert [each for each in outcomes if not isinstance(each, DeliveredMessage)] == []
+    assert sorted(record.timestamp_ms or 0 for record in kafka.read(topic)) == [*range(LONG_AGO, LONG_AGO + 30)]
 
 
 def test_a_dead_letter_that_is_too_large_as_well_is_counted(kafka: KafkaBroker) -> None:

@@ -24,6 +24,7 @@ mod reports;
 mod shared;
 mod statistics;
 mod subscriber;
+mod tls;
 mod window;
 
 use std::fmt;

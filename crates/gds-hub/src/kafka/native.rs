@@ -14,6 +14,7 @@ use rdkafka_sys as sys;
 
 use super::errors;
 use super::shared::Shared;
+use super::tls;
 use crate::error::{Error, Kind, Result};
 use crate::settings::{Settings, is_secret};
 
@@ -116,7 +117,9 @@ impl Handle {
         if rk.is_null() {
             // SAFETY: librdkafka ended the text with NUL.
             let text = shared.scrubbed(&unsafe { owned_text(text.as_ptr()) });
-            return Err(Error::new(Kind::Config, format!("the settings do not make a Kafka client: {text}")));
+            let explained = tls::explained(&settings.client, &text);
+            let message = explained.unwrap_or_else(|| format!("the settings do not make a Kafka client: {text}"));
+            return Err(Error::new(Kind::Config, message));
         }
         conf.given_away();
         // SAFETY: a fresh handle; no queue given means its main one.

@@ -180,10 +180,9 @@ pub(super) fn outcomes(event: &Event, mut each: impl FnMut(u64, usize, &Outcome<
         let id = opaque.addr() as u64;
         // SAFETY: the message is alive, and so is its topic's name for as long as the event.
         let topic = unsafe { topic_name(message) };
-        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-        // SAFETY: the message is alive.
-        let timestamp = unsafe { sys::rd_kafka_message_timestamp(message, &raw mut kind) };
         if code == 0 {
+            // SAFETY: the message is alive; no place for the kind of timestamp is asked for.
+            let timestamp = unsafe { sys::rd_kafka_message_timestamp(message, ptr::null_mut()) };
             each(id, size, &Outcome::Delivered(Delivery { topic, partition, offset: offset.max(-1), timestamp }));
             continue;
         }
@@ -191,9 +190,28 @@ pub(super) fn outcomes(event: &Event, mut each: impl FnMut(u64, usize, &Outcome<
         let (key, value, headers) = unsafe {
             (bytes((*message).key, (*message).key_len), bytes((*message).payload, (*message).len), headers_of(message))
         };
+        // SAFETY: the message is alive, and for as long as the event, of which this is the one owner, nobody else has it.
+        let timestamp = unsafe { timestamp_of_failed(message.cast_mut()) };
         let partition = (partition >= 0).then_some(partition);
         let record = Record { topic, partition, timestamp, key, value, headers: Headers::new(&headers) };
         each(id, size, &Outcome::Failed(code, record));
+    }
+}
+
+/// The time that a message which failed was handed over with. librdkafka still has it, and hides it as long as the
+/// message says that it failed.
+///
+/// # Safety
+/// The message is alive, from a delivery report, and nobody else reads or writes it meanwhile.
+unsafe fn timestamp_of_failed(message: *mut sys::rd_kafka_message_t) -> i64 {
+    // SAFETY: the caller's promise. The message is memory of librdkafka's heap, given to the owner of the event, and
+    // the number is a field of its public struct; it is moved as a number, and is the same as before at the end.
+    unsafe {
+        let code = (&raw mut (*message).err).cast::<i32>();
+        let failed = code.replace(0);
+        let timestamp = sys::rd_kafka_message_timestamp(message, ptr::null_mut());
+        code.write(failed);
+        timestamp
     }
 }
 

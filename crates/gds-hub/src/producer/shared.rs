@@ -410,7 +410,7 @@ impl<T: Send + 'static> Shared<T> {
     /// Puts a record from memory into the spool at the end; it stays pending.
     fn keep(&self, spool: &Spool, id: u64, record: &Record<'_>) -> bool {
         let mut frame = Vec::new();
-        codec::write(&mut frame, &Record { timestamp: known(record.timestamp), ..*record });
+        codec::write(&mut frame, record);
         let kept = matches!(spool.append_last(&frame), Appended::Kept { .. });
         if kept {
             drop(self.tokens.remove(id));
@@ -421,7 +421,6 @@ impl<T: Send + 'static> Shared<T> {
     /// Writes the dead letter of a record; beyond all bounds, since what is in flight bounds their number.
     fn bury(&self, record: &Record<'_>, error: &Error) {
         let Some(topic) = dead_letter::topic(record.topic) else { return };
-        let record = &Record { timestamp: known(record.timestamp), ..*record };
         let death = Death { error: &error.message, partition: record.partition, offset: None };
         let headers = dead_letter::headers(record, &death);
         let mut frame = Vec::new();
@@ -518,11 +517,6 @@ impl<T: Send + 'static> Shared<T> {
         let dropped = self.counts.dropped.lock().get("closed").copied().unwrap_or_default();
         Left { spooled, dropped }
     }
-}
-
-/// librdkafka forgets the time of a record that it could not deliver: now is near.
-fn known(timestamp: i64) -> i64 {
-    if timestamp < 0 { crate::log::now_ms() } else { timestamp }
 }
 
 fn closed() -> Error {

@@ -30,7 +30,7 @@ fn a_file_that_is_not_there_is_named() {
     let keywords = [("security_protocol", text("SSL")), ("ssl_cafile", text("/no/such/file.pem"))];
     let hub = open_with(Role::Producer, "127.0.0.1:1", &keywords, &[], Callbacks::default());
     let error = hub.check(Duration::from_secs(1)).unwrap_err();
-    assert!(error.kind == Kind::Config && error.message.contains("ssl.ca.location"), "{error}");
+    assert!(error.kind == Kind::Config && error.message.contains("ssl_cafile=\"/no/such/file.pem\""), "{error}");
 }
 
 #[test]

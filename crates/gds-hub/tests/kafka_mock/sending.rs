@@ -109,12 +109,16 @@ fn what_the_broker_refuses_comes_back_whole_and_is_not_retriable() {
         let times = if code == 10 { 2 } else { 1 };
         cluster.push_request_errors("Produce", &vec![code; times]).unwrap();
         let headers = [("h".to_owned(), Some(b"1".to_vec())), ("n".to_owned(), None)];
-        let record = Record { key: Some(b"k"), headers: Headers::new(&headers), ..record("t", b"value") };
+        let headers_of = Headers::new(&headers);
+        let record =
+            Record { key: Some(b"k"), headers: headers_of, timestamp: 1_500_000_000_123, ..record("t", b"value") };
         publisher.publish(7, &record).unwrap();
         let (id, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
-        let Outcome::Failed { key, value, headers: back, topic, error } = outcome else { panic!("{outcome:?}") };
+        let Outcome::Failed { key, value, headers: back, topic, timestamp, error } = outcome else {
+            panic!("{outcome:?}")
+        };
         assert_eq!((id, key.as_deref(), value.as_deref()), (7, Some(&b"k"[..]), Some(&b"value"[..])));
-        assert_eq!((back.as_slice(), topic.as_str()), (&headers[..], "t"));
+        assert_eq!((back.as_slice(), topic.as_str(), timestamp), (&headers[..], "t", 1_500_000_000_123));
         assert_eq!((error.kind, error.code), (Kind::Message, Some(code)));
         assert_eq!((error.retriable, error.fatal), (false, false));
     }
@@ -172,7 +176,7 @@ fn with_the_broker_away_the_queue_fills_and_purging_tells_of_every_record() {
     cluster.broker_down(1).unwrap();
     let mut taken = 0;
     let error = loop {
-        match publisher.publish(taken, &record("t", b"x")) {
+        match publisher.publish(taken, &Record { timestamp: 7, ..record("t", b"x") }) {
             Ok(()) => taken += 1,
             Err(error) => break error,
         }
@@ -183,7 +187,7 @@ fn with_the_broker_away_the_queue_fills_and_purging_tells_of_every_record() {
     let mut told = BTreeSet::new();
     for _ in 0..taken {
         let (id, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
-        assert!(matches!(&outcome, Outcome::Failed { error, .. } if error.retriable), "{outcome:?}");
+        assert!(matches!(&outcome, Outcome::Failed { timestamp: 7, error, .. } if error.retriable), "{outcome:?}");
         told.insert(id);
     }
     assert_eq!(told.len(), 50);

@@ -18,8 +18,19 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// What became of a record.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    Delivered { topic: String, partition: i32, offset: i64 },
-    Failed { key: Option<Vec<u8>>, value: Option<Vec<u8>>, headers: Vec<OwnedHeader>, topic: String, error: Error },
+    Delivered {
+        topic: String,
+        partition: i32,
+        offset: i64,
+    },
+    Failed {
+        key: Option<Vec<u8>>,
+        value: Option<Vec<u8>>,
+        headers: Vec<OwnedHeader>,
+        topic: String,
+        timestamp: i64,
+        error: Error,
+    },
 }
 
 pub(crate) struct Told {
@@ -45,7 +56,7 @@ impl Deliveries for Told {
         let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
         let headers = record.headers.iter().map(|(name, value)| (name.to_owned(), owned(value))).collect();
         let (key, value, topic) = (owned(record.key), owned(record.value), record.topic.to_owned());
-        let outcome = Outcome::Failed { key, value, headers, topic, error: error.clone() };
+        let outcome = Outcome::Failed { key, value, headers, topic, timestamp: record.timestamp, error: error.clone() };
         let _ = self.outcomes.lock().send((id, outcome));
     }
 
