@@ -16,7 +16,13 @@ from typing import Any
 import pytest
 from typing_extensions import Self
 
-from gds_kafka import KafkaConnectionError, KafkaProducerClient
+from gds_kafka import (
+    DeliveredMessage,
+    KafkaConnectionError,
+    KafkaProducerClient,
+    KafkaSerializationError,
+    KafkaTimeoutError,
+)
 from tests.metrics.programs import Program
 from tests.services.fixtures import KafkaFactory, SecureKafkaFactory
 from tests.services.kafka import KafkaBroker, KafkaCluster, SecureKafka
@@ -477,3 +483,40 @@ except KeyboardInterrupt:
         assert running.line() == "interrupted"
         assert time.monotonic() - start < 5
         running.end(expect=0)
+
+
+@pytest.mark.parametrize("fault", ["stopped", "paused"])
+def test_send_many_gives_up_in_time_and_what_is_unknown_is_delivered_later(
+    kafka_factory: KafkaFactory, fault: str
+) -> None:
+    kafka = kafka_factory()
+    kafka.create_topic("many")
+    with KafkaProducerClient(kafka.bootstrap_servers) as producer:
+        [known] = producer.send_many("many", [{"n": 0}], timeout=LONG)
+        assert isinstance(known, DeliveredMessage)
+        if fault == "stopped":
+            kafka.stop()
+        else:
+            kafka.pause()
+        for timeout, numbers in ((1.0, (1, 2)), (0.0, (3, 4))):
+            start = time.monotonic()
+            first, bad, second = producer.send_many(
+                "many", [{"n": numbers[0]}, {"n": object()}, {"n": numbers[1]}], timeout=timeout
+            )
+            assert timeout <= time.monotonic() - start < timeout + 10
+            for outcome in (first, second):
+                assert isinstance(outcome, KafkaTimeoutError)
+                assert (outcome.retriable, outcome.fatal) == (True, False)
+                assert "it may still be delivered" in str(outcome)
+            # What is known by then is told as it is.
+            assert isinstance(bad, KafkaSerializationError)
+        stats = producer.stats()
+        balanced(stats)
+        assert (stats["delivered_total"], stats["pending"], stats["failed_total"]) == (1, 4, {})
+        if fault == "stopped":
+            kafka.start()
+        else:
+            kafka.resume()
+        assert producer.flush(LONG) == 0
+        stats = producer.stats()
+    all_arrived_once(kafka, "many", 5, stats)
