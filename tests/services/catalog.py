@@ -154,8 +154,9 @@ _SERVICES = (
             libraries=(
                 *("krb5-admin-server", "krb5-user"),
                 # Those that a machine often has are here too: they must be of the same build.
-                *("libgssrpc4", "libk5crypto3", "libkadm5clnt-mit12", "libkadm5srv-mit12", "libkdb5-10", "libkrb5-3"),
-                *("libkrb5support0", "libss2", "libev4", "libverto-libev1", "libverto1", "libcom-err2", "libkeyutils1"),
+                *("libcom-err2", "libgssapi-krb5-2", "libgssrpc4", "libk5crypto3", "libkadm5clnt-mit12"),
+                *("libkadm5srv-mit12", "libkdb5-10", "libkeyutils1", "libkrb5-3", "libkrb5support0", "libss2"),
+                *("libev4", "libverto-libev1", "libverto1"),
             ),
         ),
     ),
