@@ -117,6 +117,8 @@ def test_a_setting_without_a_value_is_named_without_what_may_be_a_password() -> 
         (b"\xff\x00", {"base64": "/wA="}),
         (b"", ""),
         (b"NaN", "NaN"),
+        (b'{"a": 1e999}', '{"a": 1e999}'),
+        (b'["\\ud800"]', '["\\ud800"]'),
         (b"[" * 100_000, "[" * 100_000),
         (None, None),
         ({"a": 1}, {"a": 1}),
@@ -124,4 +126,4 @@ def test_a_setting_without_a_value_is_named_without_what_may_be_a_password() -> 
 )
 def test_values_are_shown_as_json_text_or_base64(raw: Any, expected: Any) -> None:
     assert shown(raw) == expected
-    json.dumps(shown(raw), allow_nan=False)
+    json.dumps(shown(raw), ensure_ascii=False, allow_nan=False).encode()

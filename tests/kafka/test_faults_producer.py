@@ -16,7 +16,13 @@ from typing import Any
 import pytest
 from typing_extensions import Self
 
-from gds_kafka import KafkaConnectionError, KafkaProducerClient
+from gds_kafka import (
+    DeliveredMessage,
+    KafkaConnectionError,
+    KafkaProducerClient,
+    KafkaSerializationError,
+    KafkaTimeoutError,
+)
 from tests.metrics.programs import Program
 from tests.services.fixtures import KafkaFactory, SecureKafkaFactory
 from tests.services.kafka import KafkaBroker, KafkaCluster, SecureKafka
@@ -477,3 +483,171 @@ except KeyboardInterrupt:
         assert running.line() == "interrupted"
         assert time.monotonic() - start < 5
         running.end(expect=0)
+
+
+@pytest.mark.parametrize("fault", ["stopped", "paused"])
+def test_send_many_gives_up_in_time_and_what_is_unknown_is_delivered_later(
+    kafka_factory: KafkaFactory, fault: str
+) -> None:
+    kafka = kafka_factory()
+    kafka.create_topic("many")
+    with KafkaProducerClient(kafka.bootstrap_servers) as producer:
+        [known] = producer.send_many("many", [{"n": 0}], timeout=LONG)
+        assert isinstance(known, DeliveredMessage)
+        if fault == "stopped":
+            kafka.stop()
+        else:
+            kafka.pause()
+        for timeout, numbers in ((1.0, (1, 2)), (0.0, (3, 4))):
+            start = time.monotonic()
+            first, bad, second = producer.send_many(
+                "many", [{"n": numbers[0]}, {"n": object()}, {"n": numbers[1]}], timeout=timeout
+            )
+            assert timeout <= time.monotonic() - start < timeout + 10
+            for outcome in (first, second):
+                assert isinstance(outcome, KafkaTimeoutError)
+                assert (outcome.retriable, outcome.fatal) == (True, False)
+                assert "it may still be delivered" in str(outcome)
+            # What is known by then is told as it is.
+            assert isinstance(bad, KafkaSerializationError)
+        stats = producer.stats()
+        balanced(stats)
+        assert (stats["delivered_total"], stats["pending"], stats["failed_total"]) == (1, 4, {})
+        if fault == "stopped":
+            kafka.start()
+        else:
+            kafka.resume()
+        assert producer.flush(LONG) == 0
+        stats = producer.stats()
+    all_arrived_once(kafka, "many", 5, stats)
+
+
+FORGET = """
+import gc, sys, threading, time
+from gds_kafka import KafkaProducerClient
+servers, topic, settings, wanted = ARGUMENTS
+counted = 0
+def count():
+    global counted
+    while True:
+        counted += 1
+        time.sleep(0.001)
+threading.Thread(target=count, daemon=True).start()
+
+under_way, forgetting = threading.Event(), threading.Event()
+def wait_for_another_thread():
+    under_way.set()
+    forgetting.wait()
+    enough = counted + 100
+    while counted < enough:
+        time.sleep(0.001)
+
+told = []
+def tell(error, delivered):
+    if wanted == "outcome" and not told:
+        wait_for_another_thread()
+    told.append(error)
+
+def token():
+    wait_for_another_thread()
+    return "a.b.c"
+
+class Metrics:
+    def take(self, *arguments, **more):
+        if not forgetting.is_set():
+            wait_for_another_thread()
+    increment = gauge = histogram = timing = take
+
+if wanted == "outcome":
+    settings |= {"delivery_timeout_ms": 100}
+elif wanted == "token":
+    settings |= {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "OAUTHBEARER"}
+    settings["sasl_oauth_token_provider"] = token
+elif wanted == "metrics":
+    settings |= {"metrics": Metrics(), "librdkafka": {"statistics.interval.ms": 10}}
+producer = KafkaProducerClient(servers, lazy=True, **settings)
+for number in range(100):
+    producer.send(topic, {"n": number}, on_delivery=tell)
+"""
+
+DROP = """
+# A client that is not closed is kept until the program ends; here it is not.
+from gds_metrics._exit import is_closed
+under_way.wait()
+is_closed(producer)
+begin = counted
+forgetting.set()
+del producer
+gc.collect()
+went_on = counted - begin
+while len(told) < 100:
+    time.sleep(0.001)
+print(went_on, flush=True)
+"""
+
+
+@pytest.mark.parametrize("wanted", ["outcome", "token", "metrics"])
+def test_a_producer_is_dropped_while_its_threads_want_the_interpreter(wanted: str) -> None:
+    arguments = f"ARGUMENTS = {('127.0.0.1:9', 'nowhere', {}, wanted)!r}\n"
+    with Program(source=arguments + FORGET + DROP) as program:
+        went_on = int(program.line())
+        program.end(expect=None)
+    # Dropping it waits for a thread that waits for another thread of the program, which goes on meanwhile. Whoever
+    # reports to metrics has a share in the producer, so dropping that waits for nothing.
+    assert went_on >= (0 if wanted == "metrics" else 100)
+
+
+REFUSED = """
+import threading, time
+from gds_kafka import KafkaConnectionError, KafkaConsumerClient, KafkaProducerClient
+longest_pause = 0
+def count():
+    global longest_pause
+    while True:
+        begin = time.monotonic()
+        time.sleep(0.001)
+        longest_pause = max(longest_pause, time.monotonic() - begin)
+threading.Thread(target=count, daemon=True).start()
+asked = 0
+def token():
+    global asked
+    asked += 1
+    # Longer than the constructor waits for the broker: it drops the client meanwhile.
+    time.sleep(0.5)
+    return "a.b.c"
+settings = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "OAUTHBEARER", "connect_timeout_seconds": 0.2}
+for client in (KafkaProducerClient, lambda *where, **how: KafkaConsumerClient("nowhere", *where, "group", **how)):
+    try:
+        client("127.0.0.1:9", sasl_oauth_token_provider=token, **settings)
+    except KafkaConnectionError:
+        print(asked > 0, flush=True)
+        asked = 0
+print(longest_pause, flush=True)
+"""
+
+
+def test_a_client_that_is_not_let_in_is_dropped_while_its_token_is_asked_for() -> None:
+    with Program(source=REFUSED) as program:
+        assert (program.line(), program.line()) == ("True", "True")
+        # Waiting with the interpreter held took ten seconds.
+        assert float(program.line()) < 4
+
+
+KEEP = """
+del producer
+gc.collect()
+print(len(told), flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_producer_that_is_forgotten_delivers_what_it_has(kafka_factory: KafkaFactory) -> None:
+    kafka = kafka_factory()
+    kafka.create_topic("forgotten")
+    kafka.stop()
+    arguments = (kafka.bootstrap_servers, "forgotten", {"close_timeout_seconds": LONG}, "")
+    with Program(source=f"ARGUMENTS = {arguments!r}\n{FORGET}{KEEP}") as program:
+        assert program.line() == "0"
+        kafka.start()
+        program.end()
+    assert ledger(kafka, "forgotten").delivered == set(range(100))

@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from time import time
 from typing import Any
 
@@ -18,9 +19,11 @@ from gds_kafka import (
     KafkaMessageError,
     KafkaProducerClient,
 )
+from tests.kafka.test_faults_consumer import committed
 from tests.services.fixtures import SecureKafkaFactory
 from tests.services.kafka import Pem, SecureKafka
 from tests.services.kafka.secure import PASSWORDS
+from tests.services.process import wait_until
 
 LONG = 60.0
 """More than any delivery takes once the broker is there."""
@@ -286,3 +289,56 @@ def test_a_consumer_shows_no_password(secure_kafka: SecureKafka) -> None:
     with pytest.raises(KafkaConnectionError) as refused:
         reader(secure_kafka, topic, None, sasl_plain_password="hunter2")
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("way", ["messages", "batches"])
+def test_a_dead_letter_that_may_not_be_written_is_raised_and_nothing_is_lost(
+    secure_kafka: SecureKafka, way: str
+) -> None:
+    topic = allowed_topic(secure_kafka, f"secure-poison-{way}")
+    letters, group = f"{topic}.dlq", f"secure-poison-{way}"
+    secure_kafka.create_topic(letters)
+    secure_kafka.allow("alice", "READ", topic)
+    secure_kafka.allow("alice", "READ", group, "group")
+    with KafkaProducerClient(**sasl(secure_kafka, "PLAIN")) as producer:
+        outcomes = producer.send_many(topic, [{"n": 0}, b"{poison", {"n": 2}], timeout=LONG)
+    assert all(isinstance(outcome, DeliveredMessage) for outcome in outcomes)
+
+    taken: list[int] = []
+
+    def read(consumer: KafkaConsumerClient) -> bool:
+        """Whether it got to the last message."""
+        lists = consumer.batches() if way == "batches" else ([message] for message in consumer)
+        for messages in lists:
+            taken.extend(message["value"]["n"] for message in messages)
+            if 2 in taken:
+                consumer.commit()
+                return True
+        return False
+
+    def refused(consumer: KafkaConsumerClient) -> None:
+        with pytest.raises(KafkaMessageError, match=f"{letters} did not take the dead letter") as error:
+            read(consumer)
+        assert (error.value.retriable, error.value.fatal) == (True, False)
+        assert f"{topic}[0] offset 1" in str(error.value)
+        assert consumer.stats()["dead_lettered_total"] == 0
+
+    def allowed(consumer: KafkaConsumerClient) -> bool:
+        # librdkafka learns of a right when it asks for the topic again.
+        with suppress(KafkaMessageError):
+            return read(consumer)
+        return False
+
+    with reader(secure_kafka, topic, group, on_error="dead_letter") as consumer:
+        refused(consumer)
+        refused(consumer)
+    assert committed(secure_kafka, group, topic).get(0, 0) <= 1
+    with reader(secure_kafka, topic, group, on_error="dead_letter") as consumer:
+        refused(consumer)
+        secure_kafka.allow("alice", "WRITE", letters)
+        wait_until(lambda: allowed(consumer), timeout_seconds=LONG, what="the letter to be taken")
+        assert consumer.stats()["dead_lettered_total"] == 1
+    assert taken == [0, 2]
+    assert committed(secure_kafka, group, topic) == {0: 3}
+    [letter] = secure_kafka.read(letters)
+    assert letter.value == b"{poison"

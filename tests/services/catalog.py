@@ -20,12 +20,13 @@ class ServiceUnavailable(Exception):
 class Binary:
     """One executable. ``also_called`` are the names under which distributions ship it.
 
-    ``version_flag`` makes it print ``version <number>`` and end.
+    ``version_flag`` makes it print ``version <number>`` and end; ``None`` where nothing does, and
+    another binary that comes with it says which version it is.
     """
 
     name: str
     also_called: tuple[str, ...] = ()
-    version_flag: str = "--version"
+    version_flag: str | None = "--version"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -40,8 +41,8 @@ class DebianPackage:
     The release of the machine decides which version that is, so ``Service.version`` is the least
     one accepted: Debian 12 has exactly it, later releases have later ones.
 
-    ``libraries`` are the packages of the shared libraries it needs that a machine may well not
-    have; the binaries find them without any being installed.
+    ``libraries`` are the other packages it needs that a machine may well not have, of shared
+    libraries mostly; the binaries find those without any being installed.
     """
 
     package: str
@@ -140,6 +141,24 @@ _SERVICES = (
         version="1.7.1",
         binaries=(Binary("kcat", also_called=("kafkacat",), version_flag="-V"),),
         recipe=DebianPackage("kcat", libraries=("librdkafka1", "libsasl2-2", "libyajl2")),
+    ),
+    Service(
+        name="kerberos",
+        version="1.20.1",
+        binaries=(
+            *(Binary(name, version_flag=None) for name in ("krb5kdc", "kdb5_util", "kadmin.local", "kinit")),
+            Binary("klist", version_flag="-V"),
+        ),
+        recipe=DebianPackage(
+            "krb5-kdc",
+            libraries=(
+                *("krb5-admin-server", "krb5-user"),
+                # Those that a machine often has are here too: they must be of the same build.
+                *("libcom-err2", "libgssapi-krb5-2", "libgssrpc4", "libk5crypto3", "libkadm5clnt-mit12"),
+                *("libkadm5srv-mit12", "libkdb5-10", "libkeyutils1", "libkrb5-3", "libkrb5support0", "libss2"),
+                *("libev4", "libverto-libev1", "libverto1"),
+            ),
+        ),
     ),
     Service(
         name="toxiproxy",

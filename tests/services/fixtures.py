@@ -14,8 +14,9 @@ from typing import NoReturn, Protocol
 import pytest
 
 from .install import ServiceUnavailable, install
-from .kafka import KafkaBroker, KafkaCluster, SecureKafka
+from .kafka import KafkaBroker, KafkaCluster, KerberizedKafka, SecureKafka
 from .kafka.secure import Certificate
+from .kerberos import Kerberos
 from .run import (
     OtelCollector,
     Prometheus,
@@ -30,6 +31,7 @@ __all__ = [
     "kafka",
     "kafka_cluster",
     "kafka_factory",
+    "kerberized_kafka",
     "missing",
     "otel_collector",
     "otel_collector_factory",
@@ -210,6 +212,15 @@ def secure_kafka_factory() -> Iterator[SecureKafkaFactory]:
             return brokers.enter_context(SecureKafka(server_certificate=server_certificate))
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def kerberized_kafka() -> Iterator[KerberizedKafka]:
+    """One broker, and the realm it is in, for the tests of a module."""
+    require_service("kafka")
+    require_service("kerberos")
+    with Kerberos() as realm, KerberizedKafka(realm) as broker:
+        yield broker
 
 
 @pytest.fixture

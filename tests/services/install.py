@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import product
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
@@ -160,10 +161,11 @@ def _digest(service: Service) -> str:
 
 def _fault(path: Path, binary: Binary, service: Service) -> str | None:
     """Say what is wrong with a binary, or ``None``: it must run, and be new enough."""
-    command = f"{path} {binary.version_flag}"
+    flag = binary.version_flag or "--help"
+    command = f"{path} {flag}"
     try:
         answer = subprocess.run(
-            [path, binary.version_flag],
+            [path, flag],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             # Some of these print their version to standard error.
@@ -174,6 +176,9 @@ def _fault(path: Path, binary: Binary, service: Service) -> str | None:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{command} does not run: {error}"
     text = answer.stdout.decode(errors="replace")
+    if binary.version_flag is None:
+        # The status of a help text is anything; this one is the loader's, for want of a library.
+        return f"{command} printed {text!r}" if answer.returncode == 127 else None
     match = re.search(r"\bversion v?(\d+(?:\.\d+)+)", text, re.IGNORECASE)
     if answer.returncode != 0 or match is None:
         return f"{command} exited with {answer.returncode} and printed {text!r}"
@@ -198,8 +203,8 @@ def _unpack_debian(service: Service, recipe: DebianPackage, work: Path, result: 
             timeout_seconds=_APT_TIMEOUT_SECONDS,
         )
     for binary in service.binaries:
-        for name in binary.names:
-            file = unpacked / "usr" / "bin" / name
+        for folder, name in product(("bin", "sbin"), binary.names):
+            file = unpacked / "usr" / folder / name
             if file.is_file():
                 break
         else:
@@ -216,10 +221,10 @@ def _unpack_debian(service: Service, recipe: DebianPackage, work: Path, result: 
 def _wrap(file: Path, binary: Binary, unpacked: Path, result: Path) -> None:
     """Put the executable beside the shared libraries, and into ``bin`` a script that shows it where they are."""
     libraries = result / "lib"
-    # One folder per architecture, and it is the one of this machine.
-    [found] = {path.parent for path in (unpacked / "usr" / "lib").glob("*/*.so.*")}
     if not libraries.exists():
-        shutil.copytree(found, libraries, symlinks=True)
+        # One folder per architecture, and it is the one of this machine; not all packages know of /usr.
+        for found in {path.parent for lib in ("usr/lib", "lib") for path in (unpacked / lib).glob("*/*.so.*")}:
+            shutil.copytree(found, libraries, symlinks=True, dirs_exist_ok=True)
     file.rename(libraries / binary.name)
     script = result / "bin" / binary.name
     script.write_text(

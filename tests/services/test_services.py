@@ -13,6 +13,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from http.client import HTTPConnection, HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -414,6 +415,13 @@ def test_binary_on_the_path_is_used_when_new_enough(missing_service: Path, versi
     script(binary, f"print('missing, version {version}+ds')")
     found = install_module.installed(MISSING)
     assert found == ({"gds-no-such-binary": binary} if accepted else None)
+
+
+@pytest.mark.parametrize(("status", "accepted"), [(2, True), (127, False)])
+def test_binary_that_tells_no_version_has_to_start(missing_service: Path, status: int, accepted: bool) -> None:
+    script(missing_service / "gds-no-such-binary", f"exit({status})")
+    service = replace(MISSING, binaries=(Binary("gds-no-such-binary", version_flag=None),))
+    assert (install_module.installed(service) is not None) == accepted
 
 
 def test_refusal_is_asked_for_once(missing_service: Path) -> None:

@@ -6,13 +6,14 @@
         assert [record.value for record in kafka.read("orders")] == [b"1"]
 
 ``cluster`` starts and stops the processes, ``inspection`` asks them through confluent-kafka and
-kcat, ``secure`` adds passwords, certificates and access control.
+kcat, ``secure`` adds passwords, certificates and access control, ``kerberized`` tickets.
 """
 
 from __future__ import annotations
 
 from .cluster import KafkaBroker, KafkaCluster, KafkaNode
 from .inspection import Partition, Record
+from .kerberized import KerberizedKafka
 from .secure import Certificates, Pem, SecureKafka
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "KafkaBroker",
     "KafkaCluster",
     "KafkaNode",
+    "KerberizedKafka",
     "Partition",
     "Pem",
     "Record",

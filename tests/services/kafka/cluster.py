@@ -179,7 +179,7 @@ class KafkaCluster(Inspection):
             settings = {**self._defaults(), "controller.quorum.voters": voters, **self._settings}
             checkpoint = _formatted(self._scram)
             for node in self.nodes:
-                node.configure(settings, checkpoint, self._class_options())
+                node.configure(settings, checkpoint, self._more_java_options())
             self.start()
         except BaseException:
             self.close()
@@ -276,7 +276,7 @@ class KafkaCluster(Inspection):
     def _bootstrap(self, listener: str) -> str:
         return ",".join(f"{LOOPBACK}:{node.advertised_port(listener)}" for node in self.nodes)
 
-    def _class_options(self) -> Sequence[str]:
+    def _more_java_options(self) -> Sequence[str]:
         archive = _class_archive()
         return [] if archive is None else [f"-XX:SharedArchiveFile={archive}"]
 
@@ -324,7 +324,7 @@ class _Rehearsal(KafkaBroker):
         super().__init__()
         self._archive = archive
 
-    def _class_options(self) -> Sequence[str]:
+    def _more_java_options(self) -> Sequence[str]:
         return [f"-XX:ArchiveClassesAtExit={self._archive}"]
 
 
