@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use gds_hub::producer::dead_letter::{self, Death};
-use gds_hub::producer::{Producer, ProducerOptions, Reported, Reporter, Sent};
+use gds_hub::producer::{Producer, ProducerOptions, Sent};
 use gds_hub::settings::{Role, Settings};
 use gds_hub::{Batch, Error, Hub, Kind, Lag, Message, Position, Record, Subscriber, Subscription};
 use gds_process::fork;
@@ -22,6 +22,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use super::admin::Lag as LagDict;
 use super::errors::to_python;
+use super::outcomes::{Many, Tell, Token};
 use super::{hub, settings};
 use crate::json::read::Session;
 use crate::released::Released;
@@ -74,7 +75,7 @@ struct State {
     given: HashMap<Place, i64>,
     finished: HashMap<Place, i64>,
     passed_on: Instant,
-    letters: Option<Producer<()>>,
+    letters: Option<Producer<Token>>,
     /// For the dead letters; None once it is closed.
     hub: Option<Arc<dyn Hub>>,
     /// Where partitions go on after a seek, until a message of theirs was given out.
@@ -107,14 +108,6 @@ pub(crate) struct ConsumerCore {
     handled: Mutex<HashMap<Place, i64>>,
     /// The places after the list that `_poll` gave last.
     listed: Mutex<HashMap<Place, i64>>,
-}
-
-/// Nobody waits for the outcome of a dead letter but the one who asks for the counts.
-#[derive(Debug)]
-struct Unasked;
-
-impl Reporter<()> for Unasked {
-    fn report(&self, _: Vec<Reported<()>>) {}
 }
 
 /// What came of trying to give out the next message.
@@ -515,7 +508,7 @@ fn bury(py: Python<'_>, state: &mut State, index: usize, error: &Error) -> PyRes
             Some(letters) => letters,
             none => {
                 let hub = state.hub.as_ref().ok_or_else(closed)?;
-                none.insert(Producer::new(&**hub, ProducerOptions::default(), Arc::new(Unasked))?)
+                none.insert(Producer::new(&**hub, ProducerOptions::default(), Arc::new(Tell))?)
             }
         };
         let Some(message) = state.batch.get(index) else { return Ok(()) };
@@ -530,17 +523,24 @@ fn bury(py: Python<'_>, state: &mut State, index: usize, error: &Error) -> PyRes
         };
         let death = Death { error: &error.message, partition: Some(message.partition), offset: Some(message.offset) };
         let headers = dead_letter::headers(&record, &death);
-        let before = letters.stats();
-        let sent = letters.send_record(&dead_letter::record(&record, &topic, &headers), None, LETTER_PATIENCE)?;
+        let outcome = Arc::new(Many::default());
+        let token = Token::Waiting(Arc::clone(&outcome), outcome.expect());
+        let deadline = Instant::now() + LETTER_PATIENCE;
+        let record = dead_letter::record(&record, &topic, &headers);
+        let queued = matches!(letters.send_record(&record, Some(token), LETTER_PATIENCE)?, Sent::Queued);
         letters.hurry();
-        let settled = matches!(sent, Sent::Queued) && letters.wait_settled(LETTER_PATIENCE);
-        let after = letters.stats();
-        if settled && after.delivered > before.delivered {
-            return Ok(());
+        while queued && !outcome.wait(deadline.saturating_duration_since(Instant::now())) && Instant::now() < deadline {
         }
-        let message =
-            format!("{topic} did not take the dead letter of a message that cannot be read: {}", error.message);
-        Err(Error::new(Kind::Message, message).retriable())
+        let why = match outcome.take().pop().flatten() {
+            Some(Ok(_)) => return Ok(()),
+            Some(Err(why)) => why,
+            None => Error::new(Kind::Timeout, format!("no answer within {LETTER_PATIENCE:?}")),
+        };
+        let message = format!(
+            "{topic} did not take the dead letter of a message that cannot be read ({}): {}",
+            error.message, why.message
+        );
+        Err(Error { code: why.code, ..Error::new(Kind::Message, message).retriable() })
     });
     done.map_err(|error| to_python(py, &error))
 }

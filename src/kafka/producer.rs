@@ -163,8 +163,15 @@ impl ProducerCore {
         Ok(())
     }
 
-    /// Queues a written record, as `on_full` says where there is no room.
-    fn queue(&self, py: Python<'_>, live: &Live, frame: &[u8], token: Option<Token>) -> PyResult<()> {
+    /// Queues a written record, as `on_full` says where there is no room; `until` ends the wait for some earlier.
+    fn queue(
+        &self,
+        py: Python<'_>,
+        live: &Live,
+        frame: &[u8],
+        token: Option<Token>,
+        until: Option<Instant>,
+    ) -> PyResult<()> {
         let mut token = token;
         let mut deadline = None;
         loop {
@@ -179,14 +186,20 @@ impl ProducerCore {
                 Sent::Full(back) => token = back,
             }
             let max_block = self.opened(py)?.settings.producer.max_block;
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + max_block);
+            let deadline = *deadline.get_or_insert_with(|| {
+                let patience = Instant::now() + max_block;
+                until.map_or(patience, |until| until.min(patience))
+            });
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 producer.give_up();
+                let bound = match until {
+                    Some(until) if until <= Instant::now() => "the timeout given".to_owned(),
+                    _ => format!("max_block_ms={}", max_block.as_millis()),
+                };
                 let message = format!(
-                    "no room for the message within max_block_ms={}: the hub is slow or away; raise buffer_memory, or choose \
-                     another on_full or a spool_dir",
-                    max_block.as_millis()
+                    "no room for the message within {bound}: the hub is slow or away; raise buffer_memory, or choose \
+                     another on_full or a spool_dir"
                 );
                 return Err(to_python(py, &Error::new(Kind::Timeout, message).retriable()));
             }
@@ -201,12 +214,13 @@ impl ProducerCore {
         value: &Bound<'_, PyAny>,
         parts: Parts<'_, '_>,
         token: Option<Token>,
+        until: Option<Instant>,
     ) -> PyResult<()> {
         let py = value.py();
         let live = self.live(py)?;
         with_scratch(|frame| {
             self.write(live, frame, topic_name(topic)?, value, parts)?;
-            self.queue(py, live, frame, token)
+            self.queue(py, live, frame, token, until)
         })
     }
 }
@@ -525,7 +539,13 @@ impl ProducerCore {
         timestamp: Option<&Bound<'_, PyAny>>,
         on_delivery: Option<Py<PyAny>>,
     ) -> PyResult<()> {
-        self.send_with(topic, value, Parts { key, headers, partition, timestamp }, on_delivery.map(Token::Callback))
+        self.send_with(
+            topic,
+            value,
+            Parts { key, headers, partition, timestamp },
+            on_delivery.map(Token::Callback),
+            None,
+        )
     }
 
     /// Queue a log record as `encoder` writes it. Never raises, never waits: without room the record is dropped, counted.
@@ -608,6 +628,7 @@ impl ProducerCore {
         values: &Bound<'py, PyAny>,
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyList>> {
+        let deadline = timeout.map(|seconds| Instant::now() + patience_of(Some(seconds), Duration::ZERO));
         let many = Arc::new(Many::default());
         for value in values.try_iter()? {
             let value = value?;
@@ -625,9 +646,9 @@ impl ProducerCore {
                         partition: message.partition,
                         timestamp: timestamp.as_ref(),
                     };
-                    self.send_with(topic, message.value.bind(py), parts, token)
+                    self.send_with(topic, message.value.bind(py), parts, token, deadline)
                 }
-                Err(_) => self.send_with(topic, &value, Parts::default(), token),
+                Err(_) => self.send_with(topic, &value, Parts::default(), token, deadline),
             };
             if let Err(error) = sent {
                 if !error.is_instance_of::<PyException>(py) {
@@ -639,7 +660,6 @@ impl ProducerCore {
         }
         let live = self.live(py)?;
         live.producer.hurry();
-        let deadline = timeout.map(|seconds| Instant::now() + patience_of(Some(seconds), Duration::ZERO));
         while !py.detach(|| many.wait(SIGNAL_CHECK)) {
             py.check_signals()?;
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {

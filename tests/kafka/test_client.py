@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from typing import Any
 
 import pytest
 
-from gds_kafka import GdsKafkaError, KafkaConfigurationError, KafkaConsumerClient, KafkaProducerClient
+from gds_kafka import (
+    GdsKafkaError,
+    KafkaConfigurationError,
+    KafkaConsumerClient,
+    KafkaProducerClient,
+    KafkaTimeoutError,
+)
 from gds_kafka._client import TOKEN_SECONDS, log, opening
 from tests.metrics.doubles import Recorder
 from tests.metrics.programs import run
@@ -153,6 +159,16 @@ def test_what_was_counted_is_reported_to_metrics_at_flush_and_close(tmp_path: Pa
         "kafka.producer.spool_bytes",
         "kafka.producer.spool_age_seconds",
     }
+
+
+def test_the_timeout_of_send_many_bounds_the_wait_for_room_too() -> None:
+    with KafkaProducerClient("127.0.0.1:1", lazy=True, buffer_memory=1 << 20, close_timeout_seconds=0) as producer:
+        start = monotonic()
+        outcomes = producer.send_many("t", [bytes(200_000)] * 6, timeout=0.5)
+        # It would be a minute for each message without room.
+        assert 0.5 <= monotonic() - start < 30
+        assert all(isinstance(outcome, KafkaTimeoutError) for outcome in outcomes)
+        assert "no room for the message within the timeout given" in str(outcomes[-1])
 
 
 def test_a_closed_client_says_so(tmp_path: Path) -> None:

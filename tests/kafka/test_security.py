@@ -321,6 +321,8 @@ def test_a_dead_letter_that_may_not_be_written_is_raised_and_nothing_is_lost(
             read(consumer)
         assert (error.value.retriable, error.value.fatal) == (True, False)
         assert f"{topic}[0] offset 1" in str(error.value)
+        assert "Topic authorization failed" in str(error.value)
+        assert error.value.code == 29
         assert consumer.stats()["dead_lettered_total"] == 0
 
     def allowed(consumer: KafkaConsumerClient) -> bool:

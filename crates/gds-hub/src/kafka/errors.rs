@@ -122,10 +122,14 @@ pub(super) fn shortened(text: &str) -> &str {
 }
 
 /// Why no connection came about, and what can be done about it.
-pub(super) fn unreachable(brokers: &str, code: i32, reason: &str) -> Error {
+pub(super) fn unreachable(brokers: &str, kerberos: bool, code: i32, reason: &str) -> Error {
     let hint = match Code::try_from(code) {
         Ok(Code::RD_KAFKA_RESP_ERR__AUTHENTICATION | Code::RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED) => {
-            "check sasl_mechanism, sasl_plain_username and sasl_plain_password"
+            if kerberos {
+                "check sasl_kerberos_service_name, sasl.kerberos.principal and sasl.kerberos.keytab, and try kinit with them"
+            } else {
+                "check sasl_mechanism, sasl_plain_username and sasl_plain_password"
+            }
         }
         Ok(Code::RD_KAFKA_RESP_ERR__SSL) => "check ssl_cafile, ssl_certfile and the broker's certificate",
         Ok(Code::RD_KAFKA_RESP_ERR__RESOLVE) => "check the host names in bootstrap_servers",

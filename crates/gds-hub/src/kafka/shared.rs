@@ -63,6 +63,7 @@ pub(super) struct Shared {
     pub(super) callbacks: Callbacks,
     pub(super) brokers: String,
     secrets: Vec<String>,
+    kerberos: bool,
     trouble: Mutex<Trouble>,
     troubled: AtomicBool,
     statistics: Mutex<BTreeMap<String, f64>>,
@@ -82,6 +83,7 @@ impl Shared {
         Arc::new(Self {
             callbacks: callbacks.clone(),
             brokers: brokers.to_owned(),
+            kerberos: settings.client.get("sasl.mechanisms").is_some_and(|mechanism| mechanism == "GSSAPI"),
             secrets: secrets.map(|(_, value)| value.clone()).collect(),
             trouble: Mutex::default(),
             troubled: AtomicBool::new(false),
@@ -138,7 +140,7 @@ impl Shared {
     /// That reason as an error.
     pub(super) fn unreachable(&self, otherwise: (i32, &str)) -> Error {
         let (code, reason) = self.reason(otherwise);
-        errors::unreachable(&self.brokers, code, &reason)
+        errors::unreachable(&self.brokers, self.kerberos, code, &reason)
     }
 
     pub(super) fn keep_statistics(&self, figures: BTreeMap<String, f64>) {

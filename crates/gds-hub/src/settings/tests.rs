@@ -63,7 +63,7 @@ fn defaults_are_those_that_lose_nothing() {
         ("enable.idempotence", "true"),
         ("acks", "-1"),
         ("partitioner", "murmur2_random"),
-        ("linger.ms", "4"),
+        ("linger.ms", "50"),
         ("message.timeout.ms", "120000"),
         ("message.max.bytes", "1048576"),
         ("queue.buffering.max.kbytes", "16384"),
