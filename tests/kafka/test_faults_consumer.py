@@ -142,11 +142,15 @@ class Load:
         wait_until(lambda: self.sent >= enough, what="the load goes on")
 
 
+# A broker that shares its processors with others takes its time over a member that leaves.
+_PATIENT: dict[str, Any] = {"consumer_timeout_ms": 100, "close_timeout_seconds": 60}
+
+
 class Member:
     """A member of a group in a thread of its own, which notes what it has finished with."""
 
     def __init__(self, kafka: KafkaCluster, topic: str, group: str, **settings: Any) -> None:
-        self._consumer = reader(kafka, topic, group, **{"consumer_timeout_ms": 100} | QUICK | settings)
+        self._consumer = reader(kafka, topic, group, **_PATIENT | QUICK | settings)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.done: Counter[int] = Counter()

@@ -295,6 +295,7 @@ def test_collector_receives_over_grpc(otel_collector: OtelCollector) -> None:
 def test_collector_outage_keeps_port_and_history(otel_collector: OtelCollector) -> None:
     url = f"{otel_collector.http_endpoint}/v1/metrics"
     post(url, otlp_gauge("test.before", 1), "application/json")
+    otel_collector.wait_for("test.before")
     otel_collector.stop()
     assert not otel_collector.running
     with pytest.raises(ConnectionRefusedError):
