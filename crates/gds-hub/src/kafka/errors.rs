@@ -12,6 +12,8 @@ pub(super) const FATAL: i32 = Code::RD_KAFKA_RESP_ERR__FATAL as i32;
 pub(super) const TIMED_OUT: i32 = Code::RD_KAFKA_RESP_ERR__TIMED_OUT as i32;
 pub(super) const ALL_BROKERS_DOWN: i32 = Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as i32;
 pub(super) const MSG_TIMED_OUT: i32 = Code::RD_KAFKA_RESP_ERR__MSG_TIMED_OUT as i32;
+pub(super) const PURGE_QUEUE: i32 = Code::RD_KAFKA_RESP_ERR__PURGE_QUEUE as i32;
+pub(super) const PURGE_INFLIGHT: i32 = Code::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT as i32;
 
 /// An error with librdkafka's number, the kind that goes with it, and these words.
 pub(super) fn error(code: i32, message: impl Into<String>) -> Error {

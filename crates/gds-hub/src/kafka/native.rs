@@ -403,6 +403,11 @@ impl Event {
         &self.handle.shared
     }
 
+    /// What ended the client that tells it, if something did.
+    pub(super) fn fatal_error(&self) -> Option<Error> {
+        self.handle.fatal_error()
+    }
+
     pub(super) fn kind(&self) -> i32 {
         // SAFETY: the event is alive.
         unsafe { sys::rd_kafka_event_type(self.event) }

@@ -240,7 +240,9 @@ mod tests {
         end_client();
         publisher.publish(3, &record).unwrap();
         let (id, error) = told.recv_timeout(PATIENCE).unwrap();
-        assert!(id == 2 && error.is_some_and(|error| error.retriable && !error.fatal));
+        let error = error.expect("it was not delivered");
+        assert!(id == 2 && error.retriable && !error.fatal && error.message.contains("given up: "), "{error}");
+        assert!(!error.message.contains("Purged"), "{error}");
 
         // Nothing was delivered since: the second end is one for good.
         end_client();

@@ -40,8 +40,13 @@ impl Reports {
         Self { common, patience, batches }
     }
 
-    fn failure(&self, code: i32, topic: &str, shared: &Shared) -> Error {
+    fn failure(&self, code: i32, topic: &str, event: &Event) -> Error {
+        let shared = event.shared();
         let message = match code {
+            errors::PURGE_QUEUE | errors::PURGE_INFLIGHT => {
+                let why = event.fatal_error().map_or_else(|| errors::text(code), |error| error.message);
+                format!("a record for topic {topic:?} was given up: {why}")
+            }
             errors::MSG_TIMED_OUT => {
                 let (_, reason) = shared.reason((code, "the brokers did not answer in time"));
                 format!("a record for topic {topic:?} could not be delivered within {}: {reason}", self.patience)
@@ -112,7 +117,7 @@ impl Duty for Reports {
             Outcome::Failed(code, record) => {
                 (told, bytes) = (told + 1, bytes + size);
                 if last.as_ref().is_none_or(|(known, topic, _)| known != code || topic != record.topic) {
-                    last = Some((*code, record.topic.to_owned(), self.failure(*code, record.topic, shared)));
+                    last = Some((*code, record.topic.to_owned(), self.failure(*code, record.topic, event)));
                 }
                 if let Some((_, _, error)) = &last {
                     deliveries.failed(id, record, error);
