@@ -11,13 +11,14 @@ anyone waits for it, and one that was being fetched is kept for the next who ask
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gds_kafka.consumer import KafkaConsumerClient, places
-from gds_kafka.errors import GdsKafkaError, KafkaTimeoutError
+from gds_kafka.errors import GdsKafkaError, KafkaConnectionError, KafkaTimeoutError
 from gds_kafka.producer import KafkaProducerClient
 from gds_metrics._settings import seconds, whole
 from gds_native._lib import DeliveredMessage
@@ -204,7 +205,18 @@ class AsyncKafkaConsumerClient:
         config: As for `KafkaConsumerClient`.
     """
 
-    __slots__ = ("__weakref__", "_buffer", "_closed", "_fetch", "_given", "_handled", "_make", "_opening", "_thread")
+    __slots__ = (
+        "__weakref__",
+        "_buffer",
+        "_closed",
+        "_fetch",
+        "_given",
+        "_handled",
+        "_make",
+        "_opening",
+        "_process",
+        "_thread",
+    )
 
     def __init__(
         self,
@@ -222,6 +234,8 @@ class AsyncKafkaConsumerClient:
         self._given: dict[tuple[str, int], int] = {}
         self._handled: dict[tuple[str, int], int] = {}
         self._closed = False
+        self._process: int | None = None
+        """Where it was opened."""
 
     async def start(self) -> None:
         """Connect and join the group; may be called again."""
@@ -302,7 +316,8 @@ class AsyncKafkaConsumerClient:
             return
         self._closed = True
         try:
-            if self._opening is not None:
+            # In a forked child it is the parent's, who closes it.
+            if self._opening is not None and self._process == os.getpid():
                 consumer = await asyncio.shield(self._opening)
                 await self._aside(partial(consumer.close, timeout))
         finally:
@@ -343,7 +358,13 @@ class AsyncKafkaConsumerClient:
     async def _opened(self) -> KafkaConsumerClient:
         # Many tasks may come here first; one cancelled among them does not stop the others.
         opening = self._opening
+        if opening is not None and self._process != os.getpid():
+            raise KafkaConnectionError(
+                f"this consumer was opened in process {self._process} and cannot be used in process {os.getpid()}, "
+                "which is a fork of it: make a new AsyncKafkaConsumerClient in this process"
+            )
         if opening is None:
+            self._process = os.getpid()
             opening = self._opening = asyncio.ensure_future(self._aside(self._make))
         try:
             return await asyncio.shield(opening)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ import pytest
 from typing_extensions import Self
 
 from gds_kafka import (
+    AsyncKafkaConsumerClient,
     GdsKafkaError,
     KafkaConnectionError,
     KafkaConsumerClient,
@@ -636,6 +638,48 @@ def test_a_forked_child_is_told_that_the_consumer_is_its_parents(kafka: KafkaClu
         assert own == "[0, 1, 2, 3, 4]"
         assert gathered(consumer, 3) == [2, 3, 4], "the parent's goes on"
     assert committed(kafka, group, topic) == {0: 5}
+
+
+def test_a_forked_child_is_told_that_the_asynchronous_consumer_is_its_parents(kafka: KafkaCluster) -> None:
+    topic = group = "read-forked-aio"
+    publish(kafka, topic, *numbered(5))
+
+    async def first(consumer: AsyncKafkaConsumerClient) -> int:
+        async for message in consumer:
+            value: int = message["value"]["n"]
+            return value
+        raise AssertionError("there was none")
+
+    async def refused(consumer: AsyncKafkaConsumerClient) -> str:
+        with pytest.raises(KafkaConnectionError) as error:
+            await first(consumer)
+        await consumer.close()
+        return str(error.value)
+
+    def settings(group: str) -> dict[str, Any]:
+        return {"bootstrap_servers": kafka.bootstrap_servers, "group_id": group, "auto_offset_reset": "earliest"}
+
+    consumer = AsyncKafkaConsumerClient(topic, **settings(group), **QUICK)
+    loop = asyncio.new_event_loop()
+    try:
+        assert loop.run_until_complete(first(consumer)) == 0
+        answers, told = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                asyncio.set_event_loop(None)
+                os.write(told, asyncio.new_event_loop().run_until_complete(refused(consumer)).encode())
+            finally:
+                os._exit(0)
+        os.close(told)
+        os.waitpid(pid, 0)
+        with os.fdopen(answers) as lines:
+            said = lines.read()
+        assert f"was opened in process {os.getpid()} and cannot be used in process {pid}" in said
+        assert loop.run_until_complete(first(consumer)) == 1
+    finally:
+        loop.run_until_complete(consumer.close())
+        loop.close()
 
 
 def test_seek_pause_resume_lag_and_assignment(kafka: KafkaCluster) -> None:
