@@ -6,6 +6,7 @@ mod input;
 mod json;
 mod kafka;
 mod logging;
+mod made;
 mod noop;
 mod observe;
 mod otlp;

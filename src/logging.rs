@@ -17,12 +17,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use gds_redact::{MARK, Redactor, is_secret_key};
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
 use smallvec::SmallVec;
 
 use crate::exit;
 use crate::input::type_name;
+use crate::made::Made;
 use crate::trace;
 
 /// Containers within containers of `extra`; what lies deeper is left out.
@@ -99,7 +99,7 @@ const KEYS: [&str; 17] = [
     "flags",
 ];
 
-static INTERNED: PyOnceLock<[Py<PyString>; NAMES.len()]> = PyOnceLock::new();
+static INTERNED: Made<[Py<PyString>; NAMES.len()]> = Made::new();
 
 thread_local! {
     /// Whether this thread is writing a record: what it logs meanwhile (in a `__str__`) goes elsewhere.
@@ -261,7 +261,8 @@ impl<'py> Parts<'py> {
             Err(error) => return unless_program(py, error).map(|()| parts),
         };
         let Ok(dict) = dict.cast_exact::<PyDict>() else { return Ok(parts) };
-        let interned = INTERNED.get_or_init(py, || NAMES.map(|name| PyString::intern(py, name).unbind()));
+        let interned =
+            INTERNED.get_or_try_init(py, || PyResult::Ok(NAMES.map(|name| PyString::intern(py, name).unbind())))?;
         let mut next = 0;
         // No Python code runs in this loop, so the dict stays as it is.
         for (name, value) in dict.iter() {
@@ -666,7 +667,7 @@ impl Writer<'_> {
 }
 
 /// `logging.LogRecord` and its `getMessage`, if that is the one of the standard library.
-static PLAIN_RECORD: PyOnceLock<(Py<PyAny>, Option<Py<PyAny>>)> = PyOnceLock::new();
+static PLAIN_RECORD: Made<(Py<PyAny>, Option<Py<PyAny>>)> = Made::new();
 
 /// What `LogRecord.getMessage` returns, without calling it; none if the record has a way of its own.
 ///

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use gds_metrics::snapshot::TraceContext;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 use crate::exit;
+use crate::made::Made;
 
-static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+static MODULES: Made<Py<PyDict>> = Made::new();
 
 /// Number of loaded modules when OpenTelemetry was last looked for in vain.
 static MODULES_WITHOUT: AtomicUsize = AtomicUsize::new(usize::MAX);
@@ -37,7 +37,7 @@ pub(crate) fn active_span(py: Python<'_>) -> Option<TraceContext> {
 /// comparison: as long as the number of loaded modules is what it was, it is not loaded yet.
 #[inline]
 fn active(py: Python<'_>) -> Option<Active> {
-    let modules = match MODULES.get(py) {
+    let modules = match MODULES.get() {
         Some(modules) => modules.bind(py),
         None => modules(py)?,
     };
@@ -60,7 +60,7 @@ fn look(modules: &Bound<'_, PyDict>, loaded: usize) -> Option<Active> {
 }
 
 /// `opentelemetry.context.get_current`.
-static GET_CURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static GET_CURRENT: Made<Py<PyAny>> = Made::new();
 
 /// The context asked about last, kept alive so that its address means this one, and the span that was active in it.
 ///

@@ -3,8 +3,9 @@
 use gds_hub::{Error, Kind};
 use pyo3::exceptions::{PyException, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
+
+use crate::made::Made;
 
 /// The classes, made once; the hub has no other errors than these say.
 pub(crate) struct Exceptions {
@@ -16,7 +17,7 @@ pub(crate) struct Exceptions {
     timeout: Py<PyType>,
 }
 
-static EXCEPTIONS: PyOnceLock<Exceptions> = PyOnceLock::new();
+static EXCEPTIONS: Made<Exceptions> = Made::new();
 
 fn class<'py>(
     py: Python<'py>,
