@@ -3,6 +3,7 @@
 mod errors;
 mod exit;
 mod input;
+mod items;
 mod json;
 mod kafka;
 mod logging;
@@ -22,6 +23,7 @@ use pyo3::prelude::*;
 
 #[pymodule]
 fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    made::make_ready(module.py())?;
     module.add_class::<noop::NoOpMetrics>()?;
     module.add_class::<prometheus::PrometheusCore>()?;
     module.add_class::<otlp::OtlpCore>()?;

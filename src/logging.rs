@@ -22,7 +22,7 @@ use smallvec::SmallVec;
 
 use crate::exit;
 use crate::input::type_name;
-use crate::made::Made;
+use crate::made::{Made, interned};
 use crate::trace;
 
 /// Containers within containers of `extra`; what lies deeper is left out.
@@ -256,7 +256,7 @@ impl<'py> Parts<'py> {
     fn of(record: &Bound<'py, PyAny>) -> PyResult<Self> {
         let py = record.py();
         let mut parts = Self { named: [const { None }; NAMES.len()], extra: SmallVec::new() };
-        let dict = match record.getattr(pyo3::intern!(py, "__dict__")) {
+        let dict = match record.getattr(interned!(py, "__dict__")) {
             Ok(dict) => dict,
             Err(error) => return unless_program(py, error).map(|()| parts),
         };
@@ -389,7 +389,7 @@ impl Writer<'_> {
         let py = record.py();
         let message = match formatted(record, parts) {
             Some(message) => message,
-            None => record.call_method0(pyo3::intern!(py, "getMessage")),
+            None => record.call_method0(interned!(py, "getMessage")),
         };
         match message.and_then(|message| message.str()) {
             Ok(message) => self.text(&lossy(&message)),
@@ -549,7 +549,7 @@ impl Writer<'_> {
     fn other(&mut self, object: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = object.py();
         // Times as everybody writes them; scalars of numpy as the numbers they are.
-        for name in [pyo3::intern!(py, "isoformat"), pyo3::intern!(py, "item")] {
+        for name in [interned!(py, "isoformat"), interned!(py, "item")] {
             let Ok(Some(method)) = object.getattr_opt(name) else { continue };
             match method.call0() {
                 Ok(value)
@@ -674,7 +674,7 @@ static PLAIN_RECORD: Made<(Py<PyAny>, Option<Py<PyAny>>)> = Made::new();
 /// Programs may make records of another class, or replace the method for all of them.
 fn formatted<'py>(record: &Bound<'py, PyAny>, parts: &Parts<'py>) -> Option<PyResult<Bound<'py, PyAny>>> {
     let py = record.py();
-    let name = pyo3::intern!(py, "getMessage");
+    let name = interned!(py, "getMessage");
     let (class, method) = PLAIN_RECORD
         .get_or_try_init(py, || {
             let class = py.import("logging")?.getattr("LogRecord")?;

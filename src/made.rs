@@ -1,7 +1,10 @@
 //! Python objects that are looked for once.
 
+use std::convert::Infallible;
+
 use once_cell::race::OnceBox;
 use pyo3::prelude::*;
+use pyo3::types::{PyMapping, PyString};
 
 /// A value that is made at its first use and kept.
 ///
@@ -29,4 +32,39 @@ impl<T> Made<T> {
     ) -> Result<&T, E> {
         self.0.get_or_try_init(|| make().map(Box::new))
     }
+}
+
+/// A `str` literal as a Python string, made once.
+pub(crate) struct Interned(&'static str, Made<Py<PyString>>);
+
+impl Interned {
+    pub(crate) const fn new(text: &'static str) -> Self {
+        Self(text, Made::new())
+    }
+
+    #[inline]
+    pub(crate) fn get<'py>(&self, py: Python<'py>) -> &Bound<'py, PyString> {
+        let make = || Ok::<_, Infallible>(PyString::intern(py, self.0).unbind());
+        let Ok(made) = self.1.get_or_try_init(py, make);
+        made.bind(py)
+    }
+}
+
+/// As pyo3's `intern!`, which holds a `PyOnceLock`.
+macro_rules! interned {
+    ($py:expr, $text:expr) => {{
+        static TEXT: $crate::made::Interned = $crate::made::Interned::new($text);
+        TEXT.get($py)
+    }};
+}
+pub(crate) use interned;
+
+/// Has pyo3 make what it keeps in `PyOnceLock`s of its own and what reports come across, while the module is imported:
+/// no other thread has it yet, so no fork finds one half made.
+pub(crate) fn make_ready(py: Python<'_>) -> PyResult<()> {
+    let mapping = py.get_type::<PyMapping>();
+    mapping.name()?;
+    mapping.qualname()?;
+    mapping.fully_qualified_name()?;
+    Ok(())
 }

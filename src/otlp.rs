@@ -18,29 +18,30 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::errors::to_python;
 use crate::input::Given;
+use crate::items::from_items;
 use crate::observe::{Collector, Counted, Descriptions, Warned, log_warning, observe};
 use crate::{exit, runtime};
 
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct Settings {
-    endpoint: Option<String>,
-    protocol: Option<String>,
-    headers: Option<Vec<(String, String)>>,
-    cafile: Option<PathBuf>,
-    certfile: Option<PathBuf>,
-    keyfile: Option<PathBuf>,
-    insecure: Option<bool>,
-    interval_seconds: Option<f64>,
-    timeout_seconds: Option<f64>,
-    temporality: Option<String>,
-    resource_attributes: Option<Vec<(String, String)>>,
-    compression: Option<String>,
-    service_name: Option<String>,
-    service_version: Option<String>,
-    buckets: Vec<f64>,
-    max_series: usize,
-    exemplars: bool,
+from_items! {
+    struct Settings {
+        endpoint: Option<String>,
+        protocol: Option<String>,
+        headers: Option<Vec<(String, String)>>,
+        cafile: Option<PathBuf>,
+        certfile: Option<PathBuf>,
+        keyfile: Option<PathBuf>,
+        insecure: Option<bool>,
+        interval_seconds: Option<f64>,
+        timeout_seconds: Option<f64>,
+        temporality: Option<String>,
+        resource_attributes: Option<Vec<(String, String)>>,
+        compression: Option<String>,
+        service_name: Option<String>,
+        service_version: Option<String>,
+        buckets: Vec<f64>,
+        max_series: usize,
+        exemplars: bool,
+    }
 }
 
 struct Resolved {

@@ -21,27 +21,29 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use crate::errors::to_python;
+use crate::items::from_items;
 use crate::observe::{Collector, Counted, Descriptions, Warned, log_warning, observe};
 use crate::{exit, input, python_metrics, runtime};
 
-/// Everything a collector was constructed with, so that a forked child can make its own from it.
-#[derive(Clone, FromPyObject)]
-#[pyo3(from_item_all)]
-struct Settings {
-    prefix: String,
-    port: u16,
-    addr: String,
-    certfile: Option<PathBuf>,
-    keyfile: Option<PathBuf>,
-    client_cafile: Option<PathBuf>,
-    bearer_token_file: Option<PathBuf>,
-    basic_auth_file: Option<PathBuf>,
-    buckets: Vec<f64>,
-    max_series: usize,
-    expire_after_seconds: Option<f64>,
-    multiprocess_dir: Option<PathBuf>,
-    exemplars: bool,
-    process_metrics: bool,
+from_items! {
+    /// Everything a collector was constructed with, so that a forked child can make its own from it.
+    #[derive(Clone)]
+    struct Settings {
+        prefix: String,
+        port: u16,
+        addr: String,
+        certfile: Option<PathBuf>,
+        keyfile: Option<PathBuf>,
+        client_cafile: Option<PathBuf>,
+        bearer_token_file: Option<PathBuf>,
+        basic_auth_file: Option<PathBuf>,
+        buckets: Vec<f64>,
+        max_series: usize,
+        expire_after_seconds: Option<f64>,
+        multiprocess_dir: Option<PathBuf>,
+        exemplars: bool,
+        process_metrics: bool,
+    }
 }
 
 /// A registry with its page, and the server that shows it, if any. Collectors on one port share it.

@@ -16,22 +16,23 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::errors::to_python;
 use crate::input::Given;
+use crate::items::from_items;
 use crate::observe::{Collector, Warned, observe};
 use crate::{exit, runtime};
 
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct Settings {
-    host: Option<String>,
-    port: i64,
-    socket_path: Option<PathBuf>,
-    prefix: String,
-    constant_tags: Vec<(String, String)>,
-    max_packet_bytes: Option<usize>,
-    flush_interval_seconds: f64,
-    max_series: usize,
-    max_buffered_samples: usize,
-    pack_values: bool,
+from_items! {
+    struct Settings {
+        host: Option<String>,
+        port: i64,
+        socket_path: Option<PathBuf>,
+        prefix: String,
+        constant_tags: Vec<(String, String)>,
+        max_packet_bytes: Option<usize>,
+        flush_interval_seconds: f64,
+        max_series: usize,
+        max_buffered_samples: usize,
+        pack_values: bool,
+    }
 }
 
 /// Native side of `gds_metrics.StatsdMetrics`.

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::exit;
-use crate::made::Made;
+use crate::made::{Made, interned};
 
 static MODULES: Made<Py<PyDict>> = Made::new();
 
@@ -52,7 +52,7 @@ fn modules(py: Python<'_>) -> Option<&Bound<'_, PyDict>> {
 }
 
 fn look(modules: &Bound<'_, PyDict>, loaded: usize) -> Option<Active> {
-    let Some(module) = modules.get_item(pyo3::intern!(modules.py(), "opentelemetry.trace")).ok()? else {
+    let Some(module) = modules.get_item(interned!(modules.py(), "opentelemetry.trace")).ok()? else {
         MODULES_WITHOUT.store(loaded, Ordering::Relaxed);
         return None;
     };
@@ -87,14 +87,14 @@ fn of_context(module: &Bound<'_, PyAny>) -> PyResult<Option<Active>> {
 
 fn read(module: &Bound<'_, PyAny>) -> PyResult<Option<Active>> {
     let py = module.py();
-    let span = module.call_method0(pyo3::intern!(py, "get_current_span"))?;
-    let context = span.call_method0(pyo3::intern!(py, "get_span_context"))?;
-    let flags: u8 = context.getattr(pyo3::intern!(py, "trace_flags"))?.extract()?;
-    if !context.getattr(pyo3::intern!(py, "is_valid"))?.extract::<bool>()? {
+    let span = module.call_method0(interned!(py, "get_current_span"))?;
+    let context = span.call_method0(interned!(py, "get_span_context"))?;
+    let flags: u8 = context.getattr(interned!(py, "trace_flags"))?.extract()?;
+    if !context.getattr(interned!(py, "is_valid"))?.extract::<bool>()? {
         return Ok(None);
     }
-    let trace: u128 = context.getattr(pyo3::intern!(py, "trace_id"))?.extract()?;
-    let span: u64 = context.getattr(pyo3::intern!(py, "span_id"))?.extract()?;
+    let trace: u128 = context.getattr(interned!(py, "trace_id"))?.extract()?;
+    let span: u64 = context.getattr(interned!(py, "span_id"))?.extract()?;
     let context = TraceContext { trace_id: trace.to_be_bytes(), span_id: span.to_be_bytes() };
     Ok(Some(Active { context, is_sampled: flags & 1 != 0 }))
 }

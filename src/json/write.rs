@@ -37,12 +37,12 @@ use std::ptr::{addr_eq, null_mut};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use pyo3::ffi;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyList, PyMapping, PyMappingMethods, PyString};
 
 use super::kinds::{self, Kind};
 use super::text;
+use crate::made::interned;
 
 /// More levels than this would be more than the stack of a small thread holds.
 pub(crate) const DEEPEST: usize = 256;
@@ -462,11 +462,11 @@ impl<'py> Writer<'_, 'py> {
             Kind::Bytes => return self.bytes(object),
             Kind::Dataclass(fields) => return self.fields(object, &fields, depth),
             Kind::Set => set_items(object),
-            Kind::Iso => object.call_method0(intern!(py, "isoformat")),
-            Kind::Timedelta => object.call_method0(intern!(py, "total_seconds")),
+            Kind::Iso => object.call_method0(interned!(py, "isoformat")),
+            Kind::Timedelta => object.call_method0(interned!(py, "total_seconds")),
             Kind::Str => object.str().map(Bound::into_any),
-            Kind::Enum => object.getattr(intern!(py, "value")),
-            Kind::NumpyScalar => object.call_method0(intern!(py, "item")),
+            Kind::Enum => object.getattr(interned!(py, "value")),
+            Kind::NumpyScalar => object.call_method0(interned!(py, "item")),
             Kind::NumpyArray => numpy_items(object),
             Kind::NumpyDatetime => numpy_text(object),
             Kind::NumpyTimedelta => numpy_seconds(object),
@@ -572,10 +572,10 @@ impl<'py> Writer<'_, 'py> {
                 return Ok(());
             }
             Kind::Float => float_key(key),
-            Kind::Iso => key.call_method0(intern!(py, "isoformat")),
+            Kind::Iso => key.call_method0(interned!(py, "isoformat")),
             Kind::Str => key.str().map(Bound::into_any),
-            Kind::Enum => key.getattr(intern!(py, "value")),
-            Kind::NumpyScalar => key.call_method0(intern!(py, "item")),
+            Kind::Enum => key.getattr(interned!(py, "value")),
+            Kind::NumpyScalar => key.call_method0(interned!(py, "item")),
             _ => {
                 let got = class_of(key);
                 let problem = format!(
@@ -596,9 +596,9 @@ fn float_key<'py>(key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = key.py();
     let number = key.extract::<f64>()?;
     Ok(match number {
-        f64::INFINITY => intern!(py, "Infinity").clone().into_any(),
-        f64::NEG_INFINITY => intern!(py, "-Infinity").clone().into_any(),
-        _ if number.is_nan() => intern!(py, "NaN").clone().into_any(),
+        f64::INFINITY => interned!(py, "Infinity").clone().into_any(),
+        f64::NEG_INFINITY => interned!(py, "-Infinity").clone().into_any(),
+        _ if number.is_nan() => interned!(py, "NaN").clone().into_any(),
         _ => PyFloat::new(py, number).repr()?.into_any(),
     })
 }
@@ -611,7 +611,7 @@ fn set_items<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
 /// `tolist()`, with the times in it as they are written alone: of those in nanoseconds it would make plain integers.
 fn numpy_items<'py>(array: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = array.py();
-    let kind = array.getattr(intern!(py, "dtype"))?.getattr(intern!(py, "kind"))?;
+    let kind = array.getattr(interned!(py, "dtype"))?.getattr(interned!(py, "kind"))?;
     let array = match &*kind.extract::<String>()? {
         // Text by way of objects, since NaT is to become None.
         "M" => {
@@ -622,7 +622,7 @@ fn numpy_items<'py>(array: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         "m" => numpy_seconds(array)?,
         _ => array.clone(),
     };
-    array.call_method0(intern!(py, "tolist"))
+    array.call_method0(interned!(py, "tolist"))
 }
 
 fn numpy_text<'py>(time: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {

@@ -11,6 +11,7 @@ use pyo3::types::PyDict;
 
 use super::errors::to_python;
 use super::{hub, settings};
+use crate::items::into_items;
 use crate::runtime;
 
 /// Looks after the topics and groups of a hub.
@@ -21,31 +22,34 @@ pub(crate) struct HubAdmin {
     process_id: u32,
 }
 
-#[derive(IntoPyObject)]
-struct Topic {
-    name: String,
-    partitions: Vec<Partition>,
+into_items! {
+    struct Topic {
+        name: String,
+        partitions: Vec<Partition>,
+    }
 }
 
-#[derive(IntoPyObject)]
-struct Partition {
-    id: i32,
-    leader: Option<i32>,
-    replicas: usize,
-    in_sync: usize,
-    start: i64,
-    end: i64,
+into_items! {
+    struct Partition {
+        id: i32,
+        leader: Option<i32>,
+        replicas: usize,
+        in_sync: usize,
+        start: i64,
+        end: i64,
+    }
 }
 
-/// How far a group or a reader is behind in a partition.
-#[derive(IntoPyObject)]
-#[allow(clippy::struct_field_names)] // Kafka's word
-pub(crate) struct Lag {
-    topic: String,
-    partition: i32,
-    position: Option<i64>,
-    end: i64,
-    lag: i64,
+into_items! {
+    /// How far a group or a reader is behind in a partition.
+    #[allow(clippy::struct_field_names)] // Kafka's word
+    pub(crate) struct Lag {
+        topic: String,
+        partition: i32,
+        position: Option<i64>,
+        end: i64,
+        lag: i64,
+    }
 }
 
 impl From<gds_hub::Topic> for Topic {

@@ -16,7 +16,6 @@ use gds_hub::{Batch, Error, Hub, Kind, Lag, Message, Position, Record, Subscribe
 use gds_process::fork;
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyException, PyTypeError};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
@@ -25,6 +24,7 @@ use super::errors::to_python;
 use super::outcomes::{Many, Tell, Token};
 use super::{hub, settings};
 use crate::json::read::Session;
+use crate::made::interned;
 use crate::released::Released;
 use crate::{exit, runtime};
 
@@ -453,13 +453,13 @@ fn dict<'py>(
         headers.append((name, value.map(|value| PyBytes::new(py, value))))?;
     }
     let made = PyDict::new(py);
-    made.set_item(intern!(py, "key"), key)?;
-    made.set_item(intern!(py, "value"), value)?;
-    made.set_item(intern!(py, "topic"), topic)?;
-    made.set_item(intern!(py, "partition"), message.partition)?;
-    made.set_item(intern!(py, "offset"), message.offset)?;
-    made.set_item(intern!(py, "timestamp"), message.timestamp)?;
-    made.set_item(intern!(py, "headers"), headers)?;
+    made.set_item(interned!(py, "key"), key)?;
+    made.set_item(interned!(py, "value"), value)?;
+    made.set_item(interned!(py, "topic"), topic)?;
+    made.set_item(interned!(py, "partition"), message.partition)?;
+    made.set_item(interned!(py, "offset"), message.offset)?;
+    made.set_item(interned!(py, "timestamp"), message.timestamp)?;
+    made.set_item(interned!(py, "headers"), headers)?;
     Ok(made)
 }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 use gds_hub::Error;
 use gds_hub::producer::{Place, Reported, Reporter};
 use parking_lot::{Condvar, Mutex};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
 use super::errors;
 use crate::exit;
+use crate::made::interned;
 use crate::observe::warn_in;
 
 /// Where a message landed.
@@ -170,13 +170,13 @@ pub(crate) fn resolve(futures: &Bound<'_, PyList>) -> PyResult<()> {
     for entry in futures {
         let entry = entry.cast_into::<PyTuple>()?;
         let (future, error, delivered) = (entry.get_item(0)?, entry.get_item(1)?, entry.get_item(2)?);
-        if future.call_method0(intern!(future.py(), "done"))?.is_truthy()? {
+        if future.call_method0(interned!(future.py(), "done"))?.is_truthy()? {
             continue; // cancelled: the message was sent all the same
         }
         if error.is_none() {
-            future.call_method1(intern!(future.py(), "set_result"), (delivered,))?;
+            future.call_method1(interned!(future.py(), "set_result"), (delivered,))?;
         } else {
-            future.call_method1(intern!(future.py(), "set_exception"), (error,))?;
+            future.call_method1(interned!(future.py(), "set_exception"), (error,))?;
         }
     }
     Ok(())

@@ -11,7 +11,6 @@ use gds_hub::settings::{Role, Settings};
 use gds_hub::{Error, Headers, Hub, Kind, OwnedHeader, Record, codec};
 use gds_process::fork::{self, Generations};
 use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
 
@@ -20,6 +19,7 @@ use super::outcomes::{Many, Tell, Token, outcome_object};
 use super::{hub, settings};
 use crate::json::write::{self as json, Options};
 use crate::logging::LogEncoder;
+use crate::made::interned;
 use crate::released::Released;
 use crate::{exit, runtime};
 
@@ -590,7 +590,7 @@ impl ProducerCore {
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = value.py();
         let live = self.live(py)?;
-        let future = event_loop.call_method0(intern!(py, "create_future"))?;
+        let future = event_loop.call_method0(interned!(py, "create_future"))?;
         let token = Token::Future { event_loop: event_loop.clone().unbind(), future: future.clone().unbind() };
         let sent = with_scratch(|frame| {
             self.write(live, frame, topic_name(topic)?, value, Parts { key, headers, partition, timestamp })?;

@@ -4,11 +4,11 @@
 //! is sent and is part of no message.
 
 use std::fmt;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use once_cell::race::OnceBox;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use reqwest::{Client, Method};
 use rustls::ClientConfig;
@@ -36,7 +36,7 @@ pub struct PushTarget {
     replace: bool,
     timeout: Duration,
     tls: Option<ClientConfig>,
-    client: OnceLock<Client>,
+    client: OnceBox<Client>,
 }
 
 impl PushTarget {
@@ -71,7 +71,7 @@ impl PushTarget {
         // An `http` URL with a host takes both.
         let _ = url.set_username("");
         let _ = url.set_password(None);
-        Ok(Self { url, credentials, replace: false, timeout: TIMEOUT, tls: None, client: OnceLock::new() })
+        Ok(Self { url, credentials, replace: false, timeout: TIMEOUT, tls: None, client: OnceBox::new() })
     }
 
     /// Whether a push replaces the whole group (`PUT`), instead of the metrics of the same names only (`POST`).
@@ -93,7 +93,7 @@ impl PushTarget {
     #[must_use]
     pub fn tls(mut self, tls: ClientConfig) -> Self {
         self.tls = Some(tls);
-        self.client = OnceLock::new();
+        self.client = OnceBox::new();
         self
     }
 
@@ -124,7 +124,7 @@ impl PushTarget {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|error| self.unreachable(error))?;
-        Ok(self.client.get_or_init(|| client))
+        Ok(self.client.get_or_init(|| Box::new(client)))
     }
 
     fn unreachable(&self, error: reqwest::Error) -> Error {

@@ -3,8 +3,8 @@
 
 use std::ffi::{CStr, CString, c_char};
 use std::ptr;
-use std::sync::OnceLock;
 
+use once_cell::race::OnceBox;
 use rdkafka_sys as sys;
 
 /// Names that mean the same, and the one that is used here.
@@ -107,7 +107,7 @@ impl Drop for Trial {
 
 /// The name of every key of librdkafka, aliases too.
 pub(super) fn names() -> &'static [String] {
-    static NAMES: OnceLock<Vec<String>> = OnceLock::new();
+    static NAMES: OnceBox<Vec<String>> = OnceBox::new();
     NAMES.get_or_init(|| {
         let page = properties();
         let mut names: Vec<String> = page
@@ -118,7 +118,7 @@ pub(super) fn names() -> &'static [String] {
             .collect();
         names.sort_unstable();
         names.dedup();
-        names
+        Box::new(names)
     })
 }
 
