@@ -16,12 +16,8 @@ from gds_kafka import (
     KafkaMessageError,
     KafkaProducerClient,
 )
+from tests.kafka.test_security import LONG, TOPIC_AUTHORIZATION_FAILED
 from tests.services.kafka import KerberizedKafka
-
-LONG = 60.0
-"""More than any delivery takes once the broker is there."""
-
-TOPIC_AUTHORIZATION_FAILED = 29
 
 
 @pytest.fixture
