@@ -21,10 +21,13 @@ LOCK := requirements/dev.lock
 VENV_MADE := $(VENV)/.made-$(shell { cat $(LOCK); $(PYTHON) -V; } 2>/dev/null | cksum | tr ' ' '-')
 WHEEL_BUILT := dist/.built
 WHEEL_INSTALLED := $(VENV)/.wheel-installed
+INSTALLED := $(VENV)/.installed
 WHEEL_SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md LICENSE \
 	$(shell find src crates python \( -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name py.typed -o -name Cargo.toml \) \
 		-not -path '*/tests/*' -not -path '*/benches/*')
-PYTHON_CODE := python tests $(wildcard bench examples)
+PACKAGES := $(wildcard packages/*)
+PACKAGE_SOURCES := $(shell find $(PACKAGES) -type f -not -name '*.pyc')
+PYTHON_CODE := python $(wildcard packages/*/src) tests $(wildcard bench examples)
 
 say = @printf '\033[1m==>\033[0m %s\n'
 
@@ -34,14 +37,14 @@ say = @printf '\033[1m==>\033[0m %s\n'
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(WHEEL_INSTALLED) ## Run a sample program under load and show what Prometheus sees of it
+demo: $(INSTALLED) ## Run a sample program under load and show what Prometheus sees of it
 	@$(PY) -m tests.services install prometheus || echo "    the demo goes on without a Prometheus"
 	$(say) "demo"
 	@$(PY) examples/demo.py
 
 test: test-rust services test-python ## Run all tests: Rust, then Python on the installed wheel with real servers
 
-bench: $(WHEEL_INSTALLED) ## Time this package and its peers in the same run, then the Rust core by itself
+bench: $(INSTALLED) ## Time this package and its peers in the same run, then the Rust core by itself
 	$(say) "benchmarks against the peers"
 	@$(PY) -m bench
 	$(say) "benchmarks of the core"
@@ -49,8 +52,8 @@ bench: $(WHEEL_INSTALLED) ## Time this package and its peers in the same run, th
 
 lint: lint-rust lint-python lint-stub audit ## Check format, style, types, stubs, licences and known vulnerabilities
 
-wheel: $(WHEEL_BUILT) ## Build the release wheel into dist/
-	@ls dist/*.whl
+wheel: $(INSTALLED) ## Build the release wheel, and those of packages/, into dist/
+	@ls dist/*.whl dist/packages/*.whl
 
 format: $(VENV_MADE) ## Format all code and repair what can be repaired
 	$(say) "cargo fmt, ruff"
@@ -92,13 +95,20 @@ $(VENV_MADE): $(LOCK)
 
 $(WHEEL_BUILT): $(WHEEL_SOURCES) | $(VENV_MADE)
 	$(say) "building the release wheel (some minutes the first time)"
-	@rm -f dist/*.whl
+	@rm -f dist/gds_telemetry-*.whl
 	@CARGO_TERM_QUIET=true $(VENV)/bin/maturin build --quiet --release --locked --interpreter $(PY) --out dist
 	@touch $@
 
 $(WHEEL_INSTALLED): $(WHEEL_BUILT) $(VENV_MADE)
 	$(say) "installing the wheel into $(VENV)"
-	@$(PY) -m pip install --quiet --no-index --no-deps --force-reinstall dist/*.whl
+	@$(PY) -m pip install --quiet --no-index --no-deps --force-reinstall dist/gds_telemetry-*.whl
+	@touch $@
+
+$(INSTALLED): $(PACKAGE_SOURCES) $(WHEEL_INSTALLED)
+	$(say) "building and installing packages/"
+	@rm -rf dist/packages
+	@$(PY) -m pip wheel --quiet --no-build-isolation --no-index --no-deps --wheel-dir dist/packages $(addprefix ./,$(PACKAGES))
+	@$(PY) -m pip install --quiet --no-index --no-deps --force-reinstall dist/packages/*.whl
 	@touch $@
 
 test-rust:
@@ -109,7 +119,7 @@ services: $(VENV_MADE)
 	$(say) "servers for the tests (some minutes the first time)"
 	@$(PY) -m tests.services install || { [ "$${CI:-}" != true ] && echo "    tests of the missing servers are skipped"; }
 
-test-python: $(WHEEL_INSTALLED)
+test-python: $(INSTALLED)
 	$(say) "pytest"
 	@$(PY) -m pytest --quiet
 

@@ -1,0 +1,1 @@
+"""A client for HashiCorp Vault and OpenBao."""
