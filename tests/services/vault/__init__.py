@@ -114,6 +114,10 @@ class Vault(Server):
         """End a token now."""
         self.call("POST", "auth/token/revoke", {"token": token})
 
+    def revoke_logins(self, method: str) -> None:
+        """End every token that was given to a login by ``approle`` or ``userpass``."""
+        self.call("PUT", f"sys/leases/revoke-prefix/auth/{method}/login")
+
     def seal(self) -> None:
         """Have it answer 503 to all but its own state, until ``unseal``."""
         self.call("PUT", "sys/seal")
