@@ -113,9 +113,7 @@ class _Hub:
                         break
         except GdsKafkaError as error:
             return self._refused(error, topic, "Read")
-        return Finding(
-            FAILED, f"none of its partitions is there to be read after {self._seconds:g} s", "raise --timeout"
-        )
+        return Finding(FAILED, f"no partition of it could be read within {self._seconds:g} s", "raise --timeout")
 
     def written(self, topic: str) -> Finding:
         from gds_kafka import KafkaProducerClient

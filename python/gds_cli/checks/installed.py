@@ -43,7 +43,7 @@ def _wheel() -> Finding:
     python = f"Python {platform.python_version()} on {platform.machine()}"
     found = f"{WHEEL} {wheel.version}, the compiled module loads, {python}"
     folders = {module.__name__: Path(str(module.__file__)).parent for module in (gds_kafka, gds_metrics, native)}
-    home = os.path.realpath(wheel.locate_file(""))
+    home = Path(str(wheel.locate_file(""))).resolve()
     hidden = [f"{name} is that of {path}" for name, path in folders.items() if not path.resolve().is_relative_to(home)]
     if hidden:
         return Finding(WARNING, f"{found}; but {', '.join(hidden)}", "take what hides the wheel's off PYTHONPATH")
@@ -74,11 +74,9 @@ def _distributions() -> Finding:
 
 def _record(found: Distribution) -> dict[str, str]:
     """Its files and their digests, as written at installation. `Distribution.files` leaves out what is missing."""
-    home = os.path.realpath(found.locate_file(""))
-    rows = csv.reader((found.read_text("RECORD") or "").splitlines())
-    return {
-        os.path.normpath(f"{home}/{row[0]}"): row[1] for row in rows if len(row) > 1 and not row[0].endswith(".pyc")
-    }
+    home = Path(str(found.locate_file(""))).resolve()
+    rows = [row for row in csv.reader((found.read_text("RECORD") or "").splitlines()) if len(row) > 1]
+    return {os.path.normpath(home / row[0]): row[1] for row in rows if not row[0].endswith(".pyc")}
 
 
 def _damage(files: dict[str, str]) -> tuple[list[str], list[str]]:

@@ -60,8 +60,8 @@ def spool_usable(folder: Path) -> Finding:
     if dead:
         return Finding(
             WARNING,
-            f"{found}; {dead} processes ended and left {_size(left)} of messages",
-            "the next producer with this spool_dir sends it: start the program",
+            f"{found}; spools of dead processes: {dead}, with {_size(left)}",
+            "the next producer with this spool_dir sends what is in them: start the program",
         )
     if free < SPOOL_BYTES:
         wanted = f"a spool may take {_size(SPOOL_BYTES)}"
@@ -91,7 +91,7 @@ def can_be_made(folder: Path) -> Finding | None:
     above = next(parent for parent in folder.absolute().parents if parent.exists())
     if not above.is_dir():
         return Finding(FAILED, f"it cannot be made: {above} is no folder", "take another folder")
-    if not os.access(above, os.W_OK | os.X_OK):
+    if not os.access(above, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         return Finding(
             FAILED, f"it cannot be made: {above} is not writable", f"make it, and give it to this user: {folder}"
         )

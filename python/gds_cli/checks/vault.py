@@ -90,9 +90,7 @@ class _Vault:
             return Finding(WARNING, f"not tried: {self._down}")
         if not token:
             if os.environ.get("VAULT_ROLE_ID") and os.environ.get("VAULT_SECRET_ID"):
-                return Finding(
-                    OK, "VAULT_ROLE_ID and VAULT_SECRET_ID are set; a login may use them up and is not tried"
-                )
+                return Finding(OK, "VAULT_ROLE_ID and VAULT_SECRET_ID are set, and not tried: that may use them up")
             return Finding(WARNING, "VAULT_TOKEN is not set", "set it, or VAULT_ROLE_ID and VAULT_SECRET_ID")
         if not re.fullmatch(r"[\x21-\x7e]+", token):
             return Finding(FAILED, "VAULT_TOKEN has characters that no token has", "set it to the token alone")
