@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from gds_cli.checks import FAILED, OK, WARNING, Finding
+from gds_cli.checks.installed import REINSTALL
 from tests.packages.installing import Installation, make_wheel, wheel
 
 PACKAGES = ("gds_metrics", "gds_kafka")
@@ -87,10 +90,23 @@ def works(installation: Installation) -> None:
     installation.run(PROGRAM)
 
 
+def distributions(installation: Installation) -> Finding:
+    """What `gds doctor` says of them."""
+    source = """
+import json
+from gds_cli.checks.installed import steps
+print(json.dumps(dict(steps())["distributions"]()))
+"""
+    return Finding(*json.loads(installation.run(source)))
+
+
 def mended_and_removed(installation: Installation) -> None:
-    """What docs/installing.md says mends it does, and nothing of ours is left when all is removed."""
-    installation.pip("install --force-reinstall --no-deps gds-telemetry")
+    """What `gds doctor` says mends it does, and nothing of ours is left when all is removed."""
+    for command in distributions(installation).remedy.split(" && "):
+        assert command.startswith("pip ")
+        installation.pip(command.removeprefix("pip "))
     assert lost(installation) == set()
+    assert distributions(installation).level == OK
     works(installation)
     installation.pip("uninstall -y gds-telemetry gds-metrics gds-kafka somebodys-tool")
     assert [name for name in {*ours(), *OLD} if (installation.packages / name).exists()] == []
@@ -122,16 +138,35 @@ def test_pip_deletes_files_when_it_upgrades_and_programs_work_all_the_same(insta
     assert lost(installed) == set(OLD) & ours()
     works(installed)
     installed.pip("check")
+    level, found, remedy = distributions(installed)
+    assert (level, remedy) == (FAILED, REINSTALL)
+    assert "missing: gds_kafka/__init__.py" in found
     mended_and_removed(installed)
 
 
 def test_old_distributions_that_are_removed_afterwards_break_nothing(installed: Installation) -> None:
     installed.pip("install gds-telemetry")
     works(installed)
+    level, found, remedy = distributions(installed)
+    assert (level, remedy) == (WARNING, f"pip uninstall -y gds-kafka gds-metrics && {REINSTALL}")
+    assert "gds-kafka 0.3.0 and gds-metrics 0.3.0" in found
     installed.pip("uninstall -y gds-metrics gds-kafka")
     assert lost(installed) == set(OLD) & ours()
     works(installed)
     mended_and_removed(installed)
+
+
+def test_an_old_distribution_installed_over_the_wheel_is_seen(tmp_path: Path, wheels: Path) -> None:
+    made = Installation(tmp_path, wheels)
+    made.pip("install gds-telemetry")
+    assert distributions(made).level == OK
+    made.pip("install gds-metrics<1")
+    (made.packages / "gds_kafka" / "aio.py").unlink()
+    level, found, remedy = distributions(made)
+    assert (level, remedy) == (FAILED, f"pip uninstall -y gds-metrics && {REINSTALL}")
+    assert "missing: gds_kafka/aio.py and changed: gds_metrics/__init__.py" in found
+    assert "gds-metrics 0.3.0 holds files of the same names" in found
+    mended_and_removed(made)
 
 
 def test_an_upgrade_by_uv_keeps_every_file(installed: Installation) -> None:
@@ -144,6 +179,8 @@ def test_removing_the_old_ones_first_keeps_every_file(installed: Installation) -
     installed.pip("uninstall -y gds-metrics gds-kafka")
     installed.pip("install gds-telemetry gds-metrics")
     assert lost(installed) == set()
+    level, found, _ = distributions(installed)
+    assert (level, "whole, gds-metrics 1." in found) == (OK, True)
     works(installed)
     installed.pip("uninstall -y gds-metrics")
     assert lost(installed) == set()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gds_cli.checks import FAILED, OK, WARNING, Finding, Steps
 
-__all__ = ["steps"]
+__all__ = ["REINSTALL", "steps"]
 
 WHEEL = "gds-telemetry"
 FORMER = {"gds-metrics", "gds-kafka"}
