@@ -1,0 +1,5 @@
+"""Read only where ``gds_kafka/__init__.py`` is missing: see `gds_native._spare`."""
+
+from gds_native._spare import load
+
+load(__name__)
