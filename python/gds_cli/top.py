@@ -61,7 +61,7 @@ def top(
         raise typer.BadParameter("--group and --logs-topic: expected --bootstrap-servers with them")
     from gds_cli.live.model import Model
     from gds_cli.live.show import Ending, how, show
-    from gds_cli.live.sources import HubSource, LogsSource, PageSource, quiet_clients
+    from gds_cli.live.sources import HubSource, LogsSource, PageSource, quiet
     from gds_cli.live.view import Heading
 
     model = Model()
@@ -73,7 +73,7 @@ def top(
         sources.append(HubSource(model, servers, group or (), given))
         if logs_topic:
             sources.append(LogsSource(model, servers, logs_topic, given))
-    with quiet_clients(), Ending() as ending:
+    with quiet("gds_kafka"), Ending() as ending:
         for source in sources:
             source.start()
         try:

@@ -13,8 +13,6 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from gds_cli.live.page import text_of
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
@@ -106,7 +104,7 @@ class Counter:
     """A counter, its series together; one that tells of something bad has a row for each series."""
 
     name: str
-    labels: str = ""
+    labels: Labels = ()
     unit: str = ""
     total: float = 0.0
     per_second: float | None = None
@@ -130,7 +128,7 @@ class Gauge:
     """One series of a gauge."""
 
     name: str
-    labels: str
+    labels: Labels
     unit: str
     value: float
     moves: bool
@@ -198,7 +196,7 @@ class Snapshot:
             "errors": [
                 {
                     "name": each.name,
-                    "labels": each.labels,
+                    "labels": dict(each.labels),
                     "total": _number(each.total),
                     "per_second": rate(each.per_second),
                 }
@@ -218,7 +216,7 @@ class Snapshot:
                 for each in self.distributions
             },
             "gauges": [
-                {"name": each.name, "labels": each.labels, "value": _number(each.value)} for each in self.gauges
+                {"name": each.name, "labels": dict(each.labels), "value": _number(each.value)} for each in self.gauges
             ],
             "topics": {
                 each.name: {"messages": each.messages, "per_second": rate(each.per_second)} for each in self.topics
@@ -376,12 +374,15 @@ class Model:
             shown.logs = list(self._logs)
             return shown
 
+    def _is_first(self, name: str) -> bool:
+        return bool(self._first) and name.startswith(self._first)
+
     def _order(self, name: str, per_second: float | None, total: float) -> tuple[bool, float, float, str]:
-        return (not (self._first and name.startswith(self._first)), -(per_second or 0.0), -total, name)
+        return (not self._is_first(name), -(per_second or 0.0), -total, name)
 
     def _counters(self, shown: Snapshot, live: Mapping[str, _PageState]) -> None:
         good: dict[str, Counter] = {}
-        bad: dict[tuple[str, str], Counter] = {}
+        bad: dict[tuple[str, Labels], Counter] = {}
         for page in live.values():
             for family in page.families.values():
                 if family.kind != "counter":
@@ -389,10 +390,9 @@ class Model:
                 for suffix, labels in family.samples:
                     key = (family.name, suffix, labels)
                     if _is_bad(family.name, labels):
-                        text = text_of(labels)
-                        row = bad.setdefault((family.name, text), Counter(family.name, text, family.unit))
+                        row = bad.setdefault((family.name, labels), Counter(family.name, labels, family.unit))
                     else:
-                        row = good.setdefault(family.name, Counter(family.name, "", family.unit))
+                        row = good.setdefault(family.name, Counter(family.name, (), family.unit))
                     row.total += page.rising.value(key)
                     row.per_second = _plus(row.per_second, page.rising.grown(key), page.rising.seconds)
         for row in good.values():
@@ -425,9 +425,7 @@ class Model:
                     continue
                 before = page.before.get(family.name, family).samples
                 for sample, value in family.samples.items():
-                    labels = text_of(sample[1])
-                    if len(live) > 1:
-                        labels = f"{labels}, page={name}" if labels else f"page={name}"
+                    labels = (*sample[1], ("page", name)) if len(live) > 1 else sample[1]
                     moves = before.get(sample, value) != value
                     rows.append(Gauge(family.name, labels, family.unit, value, moves))
         return sorted(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Labels: TypeAlias = tuple[tuple[str, str], ...]
     Sample: TypeAlias = tuple[str, Labels]
 
-__all__ = ["Family", "parse", "text_of"]
+__all__ = ["Family", "parse"]
 
 # https://prometheus.io/docs/instrumenting/exposition_formats: names, labels, value, then a timestamp or an exemplar.
 # A name that is not plain stands quoted among the labels.
@@ -57,11 +57,6 @@ def parse(page: str) -> dict[str, Family]:
         elif line and not line.isspace():
             _read_sample(line, families)
     return {name: family for name, family in families.items() if family.samples}
-
-
-def text_of(labels: Labels) -> str:
-    """Labels for people."""
-    return ", ".join(f"{name}={value}" for name, value in labels)
 
 
 def _read_comment(line: str, families: dict[str, Family]) -> None:

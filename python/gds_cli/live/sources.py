@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gds_kafka import KafkaConsumerClient
     from gds_native._lib import HubAdmin
 
-__all__ = ["HubSource", "LogsSource", "PageSource", "Source", "checked_url", "fetch", "quiet_clients", "told"]
+__all__ = ["HubSource", "LogsSource", "PageSource", "Source", "checked_url", "fetch", "quiet", "told"]
 
 INTERVAL_SECONDS = 1.0
 TIMEOUT_SECONDS = 3.0
@@ -274,14 +274,16 @@ def told(error: BaseException) -> str:
 
 
 @contextmanager
-def quiet_clients() -> Iterator[None]:
-    """Keep the log of the Kafka clients off the terminal: the view says itself what cannot be reached."""
-    logger = logging.getLogger("gds_kafka")
-    handler, propagates = logging.NullHandler(), logger.propagate
-    logger.addHandler(handler)
-    logger.propagate = False
+def quiet(*loggers: str) -> Iterator[None]:
+    """Keep loggers off the terminal, where the view says itself what cannot be reached."""
+    handler = logging.NullHandler()
+    before = [(logging.getLogger(name), logging.getLogger(name).propagate) for name in loggers]
+    for logger, _ in before:
+        logger.addHandler(handler)
+        logger.propagate = False
     try:
         yield
     finally:
-        logger.propagate = propagates
-        logger.removeHandler(handler)
+        for logger, propagates in before:
+            logger.propagate = propagates
+            logger.removeHandler(handler)

@@ -48,7 +48,7 @@ class Section(NamedTuple):
 
     columns: tuple[str, ...]
     widths: tuple[int, ...]
-    rows: list[Cells]
+    rows: Sequence[Cells]
     nothing: Text
     newest_last: bool = False
     """Whether rows are left out at the top."""
@@ -66,6 +66,8 @@ def rate(per_second: float | None) -> str:
         return "-"
     if per_second >= 1e6:
         return f"{per_second / 1e6:,.1f}M/s"
+    if per_second == 0:
+        return "0/s"
     if 0 < per_second < 0.05:
         return "<0.1/s"
     return f"{per_second:,.1f}/s" if per_second < 1000 else f"{per_second:,.0f}/s"
@@ -113,6 +115,10 @@ def clean(text: str) -> str:
     return "".join(each if each.isprintable() else " " for each in text)
 
 
+def _short(name: str) -> str:
+    return clean(name).removesuffix("_total")
+
+
 def _bars(trail: Sequence[float], width: int) -> str:
     shown = trail[-width:]
     top = max(shown, default=0.0)
@@ -130,7 +136,7 @@ def _rates(shown: Snapshot, width: int) -> Section:
     rows = []
     for row in shown.counters:
         idle = not row.per_second
-        name = Text(clean(row.name), FAINT if idle else "")
+        name = Text(_short(row.name), FAINT if idle else "")
         total = Text(with_unit(row.total, row.unit), FAINT if idle else "")
         # Seconds that are counted are a share of the time: of a processor, say.
         shown_rate = (
@@ -168,9 +174,9 @@ def _errors(shown: Snapshot) -> Section:
     rows = []
     for row in shown.errors:
         colour = BAD if row.per_second else FAINT
-        name = Text(clean(row.name), colour)
-        if row.labels:
-            name.append(f"  {clean(row.labels)}", "" if row.per_second else FAINT)
+        name = Text(_short(row.name), colour)
+        # Their values alone: in a row of a terminal the names would take the place of what differs.
+        name.append("".join(f"  {clean(value)}" for _, value in row.labels), "" if row.per_second else FAINT)
         rows.append((name, Text(rate(row.per_second), colour), Text(count(row.total), colour)))
     return Section(("ERRORS", "now", "total"), (0, 11, 13), rows, Text("none", GOOD))
 
@@ -208,8 +214,7 @@ def _gauges(shown: Snapshot) -> Section:
     rows = []
     for row in shown.gauges:
         name = Text(clean(row.name))
-        if row.labels:
-            name.append(f"  {clean(row.labels)}", FAINT)
+        name.append("".join(f"  {clean(label)}={clean(value)}" for label, value in row.labels), FAINT)
         rows.append((name, Text(with_unit(row.value, row.unit, row.name), "" if row.moves else FAINT)))
     return Section(("GAUGES", "value"), (0, 18), rows, Text("none yet", FAINT))
 
@@ -333,7 +338,7 @@ def plain(shown: Snapshot, heading: Heading, logs_after: int = 0) -> list[str]:
     if heading.happening:
         parts.append(heading.happening)
     parts += [f"{state.name} is away ({state.error})" for state in shown.sources if state.reachable is False]
-    parts += [f"{row.name} {rate(row.per_second)}" for row in shown.counters[:2] if row.per_second]
+    parts += [f"{_short(row.name)} {rate(row.per_second)}" for row in shown.counters[:2] if row.per_second]
     for row in shown.distributions[:1]:
         median, _, late = row.quantiles
         if median is not None and late is not None and math.isfinite(late):
@@ -346,7 +351,5 @@ def plain(shown: Snapshot, heading: Heading, logs_after: int = 0) -> list[str]:
     if lags:
         parts.append(f"lag {sum(lags):,}")
     lines = [clean("  ".join(parts))]
-    for line in shown.logs:
-        if line.number > logs_after:
-            lines.append("         " + _log_text(line).plain)
-    return lines
+    new = (line for line in shown.logs if line.number > logs_after)
+    return [*lines, *("         " + _log_text(line).plain for line in new)]
