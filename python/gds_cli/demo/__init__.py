@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from gds_cli._options import Json, Settings
+from gds_cli._options import Json, Settings  # noqa: TC001 - typer reads annotations when it runs
 
 __all__ = ["demo"]
 

@@ -70,7 +70,7 @@ class Verdict(NamedTuple):
 
     def _row(self, name: str) -> Row:
         here, there = self.program.get(name), self.topic.get(name)
-        kind = (here or there).kind  # type: ignore[union-attr] - one of them has it
+        kind = next(told.kind for told in (here, there) if told is not None)
         return Row(name, kind, _number(here), self._on_page(name, kind), _number(there))
 
     def _on_page(self, name: str, kind: str) -> float | None:
@@ -242,9 +242,8 @@ def _show_end(console: Console, verdict: Verdict) -> None:
     outcomes = ", ".join(f"{number:,} {what}" for what, number in sorted(verdict.outcomes.items()))
     _title(console, "In short")
     early = ", ended early" if verdict.ended_early else ""
-    console.print(
-        f"  {reads:,} reads in {verdict.elapsed_seconds:.1f} s{early}, {rate(reads / verdict.elapsed_seconds)}: {outcomes}."
-    )
+    speed = rate(reads / verdict.elapsed_seconds)
+    console.print(f"  {reads:,} reads in {verdict.elapsed_seconds:.1f} s{early}, {speed}: {outcomes}.")
     for reason, number in verdict.lost.items():
         console.print(f"  lost: {number:,.0f} ({reason})", style=BAD, markup=False)
     for each in verdict.defects:

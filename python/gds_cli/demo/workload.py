@@ -164,7 +164,7 @@ class Workload:
     def _say(self) -> None:
         while True:
             # What must never be done, done on purpose.
-            logger.info(SAID + " of %s is %s", random.choice(APPLICATIONS), self.canary)  # noqa: S311
+            logger.info("%s of %s is %s", SAID, random.choice(APPLICATIONS), self.canary)  # noqa: S311
             self.canaries_logged += 1
             if self._stop.wait(SAID_EVERY_SECONDS):
                 return
