@@ -100,7 +100,7 @@ class Workload:
         if self._server is None:
             return "", False
         if self._away_since is not None:
-            return "Vault is away, stopped on purpose: what is cached is still there", True
+            return "Vault is away, stopped on purpose", True
         return ("Vault is back" if self._was_away else "Vault answers"), False
 
     @property
@@ -128,7 +128,7 @@ class Workload:
         if luck < 0.01:
             return f"{self._path}/denied", True
         if luck < 0.02:
-            return f"{self._path}/nothing", True
+            return f"{self._path}/none", True
         return f"{self._path}/app/{chance.choice(APPLICATIONS)}", luck > 0.1
 
     def _read(self, seed: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,8 +30,17 @@ WIDE = 120
 
 GOOD, BAD, WARN, FAINT, NAME, REDACTED = "green", "bold red", "yellow", "bright_black", "bold cyan", "bold magenta"
 LEVELS = {"DEBUG": FAINT, "WARNING": WARN, "ERROR": BAD, "CRITICAL": BAD}
+MOST_LINES = 8
+"""Log lines a second, where lines stay."""
+
+NEAR = 4
+"""Among how many lines one is looked for that says the same."""
+
+_NUMBERS = re.compile(r"[0-9]+(\.[0-9]+)?")
 BARS = "▁▂▃▄▅▆▇█"
 MARK = "[REDACTED]"
+NOW, TOTAL = 10, 11
+"""Columns of what is now, and of what has added up."""
 
 
 class Heading(NamedTuple):
@@ -77,8 +87,10 @@ def count(value: float) -> str:
     """A number as it is counted."""
     if not math.isfinite(value):
         return str(value)
-    if abs(value) >= 1e9:
-        return f"{value / 1e9:,.2f}G"
+    if abs(value) >= 1e10:
+        return f"{value / 1e9:,.1f}G"
+    if abs(value) >= 1e8:
+        return f"{value / 1e6:,.1f}M"
     return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:,.4g}"
 
 
@@ -149,7 +161,7 @@ def _rates(shown: Snapshot, width: int) -> Section:
         cells = (name, Text(_bars(row.trail, bars), "cyan"), Text(shown_rate, FAINT if idle else ""), total)
         rows.append(cells if bars else (cells[0], *cells[2:]))
     columns = ("RATES", "", "now", "total") if bars else ("RATES", "now", "total")
-    return Section(columns, (0, bars, 11, 13) if bars else (0, 11, 13), rows, Text("no counters yet", FAINT))
+    return Section(columns, (0, bars, NOW, TOTAL) if bars else (0, NOW, TOTAL), rows, Text("no counters yet", FAINT))
 
 
 def _latencies(shown: Snapshot) -> Section:
@@ -167,37 +179,38 @@ def _latencies(shown: Snapshot) -> Section:
                 cells.append(Text(with_unit(value, row.unit)))
         rows.append(tuple(cells))
     names = tuple(f"p{wanted * 100:g}" for wanted in QUANTILES)
-    return Section(("LATENCY", "now", *names), (0, 11, 9, 9, 9), rows, Text("no histograms yet", FAINT))
+    return Section(("LATENCY", "now", *names), (0, NOW, 9, 9, 9), rows, Text("no histograms yet", FAINT))
 
 
 def _errors(shown: Snapshot) -> Section:
     rows = []
     for row in shown.errors:
         colour = BAD if row.per_second else FAINT
-        name = Text(_short(row.name), colour)
+        name = Text.assemble((_short(row.name), colour))
         # Their values alone: in a row of a terminal the names would take the place of what differs.
-        name.append("".join(f"  {clean(value)}" for _, value in row.labels), "" if row.per_second else FAINT)
+        name.append("".join(f" {clean(value)}" for _, value in row.labels), "" if row.per_second else FAINT)
         rows.append((name, Text(rate(row.per_second), colour), Text(count(row.total), colour)))
-    return Section(("ERRORS", "now", "total"), (0, 11, 13), rows, Text("none", GOOD))
+    return Section(("ERRORS", "now", "total"), (0, NOW, TOTAL), rows, Text("none", GOOD))
 
 
 def _hub(shown: Snapshot) -> Section:
-    lags: dict[str, list[str]] = {}
+    lags: dict[str, list[int]] = {}
     rows: list[Cells] = []
     known = {topic.name for topic in shown.topics}
     for group in shown.groups:
         if group.topic in known and group.lag is not None:
-            lags.setdefault(group.topic, []).append(f"{group.lag:,}")
+            lags.setdefault(group.topic, []).append(group.lag)
     for topic in shown.topics:
         idle = not topic.per_second
         lag = lags.get(topic.name)
-        behind = any(each != "0" for each in lag or ())
+        # What came in the last two seconds is on its way; more than that is behind.
+        behind = any(each > 2 * (topic.per_second or 0.0) for each in lag or ())
         rows.append(
             (
                 Text(clean(topic.name), FAINT if idle else ""),
                 Text(rate(topic.per_second), FAINT if idle else ""),
-                Text(f"{topic.messages:,}", FAINT if idle else ""),
-                Text("/".join(lag) if lag else "-", WARN if behind else GOOD if lag else FAINT),
+                Text(count(topic.messages), FAINT if idle else ""),
+                Text("/".join(map(count, lag)) if lag else "-", WARN if behind else GOOD if lag else FAINT),
             )
         )
     rows += [
@@ -207,7 +220,7 @@ def _hub(shown: Snapshot) -> Section:
     ]
     groups = sorted({group.name for group in shown.groups})
     title = f"HUB  lag of {', '.join(map(clean, groups))}" if groups else "HUB"
-    return Section((title, "now", "messages", "lag"), (0, 11, 13, 9), rows, Text("no topics yet", FAINT))
+    return Section((title, "now", "messages", "lag"), (0, NOW, TOTAL, 9), rows, Text("no topics yet", FAINT))
 
 
 def _gauges(shown: Snapshot) -> Section:
@@ -220,20 +233,35 @@ def _gauges(shown: Snapshot) -> Section:
 
 
 def _logs(shown: Snapshot) -> Section:
-    rows = [(_log_text(line),) for line in shown.logs]
+    rows = [(_log_text(line, times),) for line, times in _gathered(shown.logs)]
     return Section(("LOGS, as they arrived on the topic",), (0,), rows, Text("none yet", FAINT), newest_last=True)
 
 
-def _log_text(line: LogLine) -> Text:
-    at = time.strftime("%H:%M:%S", time.localtime(line.at_seconds))
-    text = Text(at, FAINT)
-    text.append(f" {line.level:<7} ", LEVELS.get(line.level, ""))
+def _gathered(lines: Sequence[LogLine]) -> list[tuple[LogLine, int]]:
+    """Lines with how often they came: one that was among the last few, but for its numbers, is not shown again."""
+    found: list[tuple[LogLine, int]] = []
+    keys: list[tuple[str, str, str]] = []
+    for line in lines:
+        key = (line.level, line.logger, _NUMBERS.sub("0", line.message))
+        if key in keys[-NEAR:]:
+            index = len(keys) - 1 - keys[::-1].index(key)
+            found[index] = (line, found[index][1] + 1)
+        else:
+            keys.append(key)
+            found.append((line, 1))
+    return found
+
+
+def _log_text(line: LogLine, times: int = 1) -> Text:
+    text = Text.assemble((time.strftime("%H:%M:%S", time.localtime(line.at_seconds)), FAINT))
+    text.append(f" {clean(line.level):<7} ", LEVELS.get(line.level, ""))
+    if times > 1:
+        text.append(f"{times}x ", WARN)
     if line.logger:
         text.append(f"{clean(line.logger)}: ", FAINT)
     said = Text(clean(line.message))
     said.highlight_words([MARK], REDACTED)
-    text.append_text(said)
-    return text
+    return text.append_text(said)
 
 
 # ------------------------------------------------------------------ the whole
@@ -243,7 +271,7 @@ def render(shown: Snapshot, heading: Heading, width: int, height: int) -> Consol
     room = height - len(top)
     if width >= WIDE:
         half = (width - 3) // 2
-        left, right = [_rates(shown, half), _latencies(shown)], [_errors(shown), _hub(shown), _gauges(shown)]
+        left, right = [_rates(shown, half), _latencies(shown), _gauges(shown)], [_errors(shown), _hub(shown)]
         logs = _logs(shown)
         log_rows = min(max(3, room // 3), max(logs.wants, 3))
         upper = room - log_rows - 2
@@ -261,16 +289,16 @@ def render(shown: Snapshot, heading: Heading, width: int, height: int) -> Consol
 
 def _top(shown: Snapshot, heading: Heading, width: int, height: int) -> list[Text]:
     elapsed = _clock(shown.elapsed_seconds) + (f" of {_clock(heading.seconds)}" if heading.seconds else "")
-    first = Text(heading.name, "bold", no_wrap=True, overflow="ellipsis")
+    first = Text.assemble((heading.name, "bold"), no_wrap=True, overflow="ellipsis")
     first.append(f"  {elapsed}", FAINT)
     if heading.happening:
         first.append(f"   {clean(heading.happening)}", BAD if heading.trouble else GOOD)
     lines = [first]
     for state in shown.sources:
         mark, colour = ("●", GOOD) if state.reachable else ("○", FAINT) if state.reachable is None else ("✗", BAD)
-        line = Text(f"{mark} ", colour, no_wrap=True, overflow="ellipsis")
+        line = Text.assemble((f"{mark} ", colour), no_wrap=True, overflow="ellipsis")
         line.append(f"{state.kind} ", FAINT)
-        line.append(clean(state.name), "")
+        line.append(clean(state.name))
         if state.error:
             line.append(f"  {clean(state.error)}; trying again", BAD)
         lines.append(line)
@@ -351,5 +379,7 @@ def plain(shown: Snapshot, heading: Heading, logs_after: int = 0) -> list[str]:
     if lags:
         parts.append(f"lag {sum(lags):,}")
     lines = [clean("  ".join(parts))]
-    new = (line for line in shown.logs if line.number > logs_after)
-    return [*lines, *("         " + _log_text(line).plain for line in new)]
+    new = _gathered([line for line in shown.logs if line.number > logs_after])
+    if len(new) > MOST_LINES:
+        lines.append(f"         {len(new) - MOST_LINES} log lines before these")
+    return [*lines, *("         " + _log_text(*each).plain for each in new[-MOST_LINES:])]
