@@ -249,7 +249,7 @@ def _gathered(lines: Sequence[LogLine]) -> list[tuple[LogLine, int]]:
         else:
             keys.append(key)
             found.append((line, 1))
-    return found
+    return sorted(found, key=lambda each: each[0].number)
 
 
 def _log_text(line: LogLine, times: int = 1) -> Text:
