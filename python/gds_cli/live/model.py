@@ -182,7 +182,7 @@ class Snapshot:
         """It as JSON has it, with the log lines behind that number."""
 
         def rate(value: float | None) -> float | None:
-            return None if value is None else round(value, 3)
+            return None if value is None or not math.isfinite(value) else round(value, 3)
 
         return {
             "elapsed_seconds": round(self.elapsed_seconds, 3),

@@ -74,13 +74,14 @@ def rate(per_second: float | None) -> str:
     """How many a second."""
     if per_second is None or not math.isfinite(per_second):
         return "-"
-    if per_second >= 1e6:
-        return f"{per_second / 1e6:,.1f}M/s"
+    for scale, symbol in ((1e9, "G"), (1e6, "M")):
+        if per_second >= scale:
+            return f"{per_second / scale:,.1f}{symbol}/s"
     if per_second == 0:
         return "0/s"
     if 0 < per_second < 0.05:
         return "<0.1/s"
-    return f"{per_second:,.1f}/s" if per_second < 1000 else f"{per_second:,.0f}/s"
+    return f"{per_second:,.1f}/s" if per_second < 999.95 else f"{per_second:,.0f}/s"
 
 
 def count(value: float) -> str:
