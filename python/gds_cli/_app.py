@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gds_cli import dlq, kafka
+from gds_cli import demo, dlq, kafka, top
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,8 @@ OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 app = typer.Typer(name="gds", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 kafka.app.add_typer(dlq.app, name="dlq")
 app.add_typer(kafka.app, name="kafka")
+app.command()(demo.demo)
+app.command()(top.top)
 
 
 @app.callback()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -189,16 +188,6 @@ def get(port: int, path: str) -> bytes:
         connection.close()
 
 
-def demo(folder: Path) -> None:
-    printed = run("demo.py", "--seconds", "2", cwd=folder)
-    assert "\033" not in printed  # plain where nobody looks
-    assert "\r" not in printed
-    assert max(map(len, printed.splitlines())) <= 100
-    assert len(re.findall(r"\bsame$", printed, re.MULTILINE)) == 4
-    assert re.search(r"dropped 0\.$", printed, re.MULTILINE)
-    assert re.search(r"increment with a label +[\d,]+ ns", printed)
-
-
 def kafka_producer(folder: Path) -> None:
     printed = run("kafka_producer.py", cwd=folder).splitlines()
     assert "outcomes: ['DeliveredMessage', 'DeliveredMessage']" in printed
@@ -253,7 +242,6 @@ CASES: dict[str, Callable[[Path], None]] = {
     "fastapi_app.py": fastapi_app,
     "flask_app.py": flask_under_gunicorn,
     "gunicorn.conf.py": flask_under_gunicorn,
-    "demo.py": demo,
     "kafka_asyncio.py": kafka_asyncio,
     "kafka_consumer.py": kafka_consumer,
     "kafka_embedded.py": kafka_embedded,
@@ -271,54 +259,3 @@ def test_the_example_does_what_it_says(case: Callable[[Path], None], tmp_path: P
 
 def test_every_example_has_a_case() -> None:
     assert {path.name for path in EXAMPLES.iterdir() if not path.name.startswith((".", "__"))} == set(CASES)
-
-
-def test_the_demo_scrapes_by_itself_without_a_prometheus(tmp_path: Path) -> None:
-    printed = run("demo.py", "--seconds", "1", cwd=tmp_path, PATH=str(tmp_path), GDS_CACHE_DIR=str(tmp_path))
-    assert "There is no Prometheus" in printed
-    assert len(re.findall(r"\bsame$", printed, re.MULTILINE)) == 4
-
-
-def test_a_prometheus_that_does_not_start_does_not_stop_the_demo(tmp_path: Path) -> None:
-    program = tmp_path / "prometheus"
-    program.write_text("#!/bin/sh\necho no\n")
-    program.chmod(0o755)
-    printed = run("demo.py", "--seconds", "1", cwd=tmp_path, PATH=str(tmp_path), GDS_CACHE_DIR=str(tmp_path))
-    assert "The demo scrapes by itself, because Prometheus cannot be started" in printed
-
-
-# A test run in the background ignores Ctrl-C, and what it starts inherits that.
-WITH_CTRL_C = """
-import runpy, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
-del sys.argv[0]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
-def interrupted(command: Sequence[str], after: str, **settings: str) -> tuple[int, str]:
-    """Exit code and output of a program that gets Ctrl-C when it has printed a line with ``after``."""
-    process = subprocess.Popen(command, env=environment(**settings), stdout=subprocess.PIPE, text=True)
-    watchdog = threading.Timer(TIMEOUT_SECONDS, process.kill)
-    watchdog.start()
-    try:
-        assert process.stdout is not None
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if after in line:
-                process.send_signal(signal.SIGINT)
-        return process.wait(), "".join(lines)
-    finally:
-        watchdog.cancel()
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-
-
-def test_ctrl_c_ends_the_demo_with_its_summary(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", WITH_CTRL_C, str(EXAMPLES / "demo.py"), "--seconds", "3600"]
-    code, printed = interrupted(command, "Ctrl-C ends it", PATH=str(tmp_path), GDS_CACHE_DIR=str(tmp_path))
-    assert code == 0, printed
-    assert "In short" in printed

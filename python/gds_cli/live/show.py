@@ -1,0 +1,122 @@
+"""Shows a model until the time is up or somebody ends it: live, in lines, or as JSON."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from gds_cli._options import line
+from gds_cli.live.view import Heading, plain, render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType, TracebackType
+    from typing import TypeAlias
+
+    from typing_extensions import Self
+
+    from gds_cli.live.model import Model
+
+    How: TypeAlias = Literal["live", "lines", "json"]
+
+__all__ = ["Ending", "how", "show"]
+
+FRAMES_PER_SECOND = 4
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Ending:
+    """Ctrl-C, and signals that end a program, as something to wait for; the second one is a KeyboardInterrupt."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self._before: list[tuple[signal.Signals, Any]] = []
+
+    def _heard(self, _number: int, _frame: FrameType | None) -> None:
+        if self.asked.is_set():
+            raise KeyboardInterrupt
+        self.asked.set()
+
+    def __enter__(self) -> Self:
+        # Elsewhere signals cannot be had, and whoever runs us there ends us in another way.
+        if threading.current_thread() is threading.main_thread():
+            self._before = [(each, signal.signal(each, self._heard)) for each in SIGNALS]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for each, before in self._before:
+            signal.signal(each, before)
+
+
+def how(as_json: bool, no_tui: bool) -> How:
+    """What suits standard output."""
+    if as_json:
+        return "json"
+    dumb = not sys.stdout.isatty() or os.environ.get("TERM", "dumb") in ("dumb", "unknown", "")
+    return "lines" if no_tui or dumb else "live"
+
+
+def show(
+    model: Model,
+    manner: How,
+    ending: Ending,
+    heading: Callable[[], Heading],
+    seconds: float = 0.0,
+) -> float:
+    """Show it until the time is up, or the ending is asked for; how long that was.
+
+    Args:
+        model: What is shown.
+        manner: ``live`` draws on the terminal, ``lines`` and ``json`` say something each second.
+        ending: Whether somebody wants an end.
+        heading: What stands above, asked for each time.
+        seconds: How long; 0 is without end.
+    """
+    begin = time.monotonic()
+    if manner == "live":
+        _live(model, ending, heading, begin, seconds)
+    else:
+        _each_second(model, manner, ending, heading, begin, seconds)
+    return time.monotonic() - begin
+
+
+def _over(ending: Ending, begin: float, seconds: float, pause: float) -> bool:
+    left = begin + seconds - time.monotonic() if seconds else pause
+    return ending.asked.wait(max(0.0, min(pause, left))) or (seconds > 0 and left <= pause)
+
+
+def _live(model: Model, ending: Ending, heading: Callable[[], Heading], begin: float, seconds: float) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(file=sys.stdout)
+
+    def frame() -> Any:
+        width, height = console.size
+        return render(model.snapshot(time.monotonic() - begin), heading(), width, height)
+
+    with Live(frame(), console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
+        while not _over(ending, begin, seconds, 1 / FRAMES_PER_SECOND):
+            live.update(frame(), refresh=True)
+
+
+def _each_second(
+    model: Model, manner: How, ending: Ending, heading: Callable[[], Heading], begin: float, seconds: float
+) -> None:
+    seen, over = 0, False
+    while not over:
+        over = _over(ending, begin, seconds, 1.0)
+        shown = model.snapshot(time.monotonic() - begin)
+        above = heading()
+        if manner == "json":
+            happening = {"happening": above.happening} if above.happening else {}
+            line({"timestamp": round(time.time(), 3)} | happening | shown.as_json(seen))
+        else:
+            print("\n".join(plain(shown, above, seen)), flush=True)
+        seen = max((each.number for each in shown.logs), default=seen)
