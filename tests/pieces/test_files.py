@@ -27,7 +27,8 @@ def test_promtool_takes_it(arguments: tuple[str, ...]) -> None:
 
 
 def test_each_alert_is_tested_for_firing_and_for_not_firing() -> None:
-    fires, quiet = set(), set()
+    fires: set[str] = set()
+    quiet: set[str] = set()
     for test in read_yaml(PROMETHEUS / "alerts_test.yml")["tests"]:
         for expected in test["alert_rule_test"]:
             (fires if expected["exp_alerts"] else quiet).add(expected["alertname"])
