@@ -36,6 +36,7 @@ BENCHMARKS = {
     "kafka_asyncio": ("kafka_asyncio", "awaiting"),
     "kafka_embedded": ("kafka_embedded", "embedded"),
     "kafka_memory": ("kafka_memory", "memory"),
+    "vault": ("vault", "reads"),
     "import": ("package", "imports"),
     "wheel": ("package", "wheel_size"),
 }

@@ -21,6 +21,7 @@ from tests.services.fixtures import (
     secure_kafka_factory,
     statsd_exporter,
     toxiproxy,
+    vault,
 )
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "secure_kafka_factory",
     "statsd_exporter",
     "toxiproxy",
+    "vault",
 ]
 
 # Time limits for each example would fail on a busy machine and say nothing about the code.

@@ -20,7 +20,7 @@ class ServiceUnavailable(Exception):
 class Binary:
     """One executable. ``also_called`` are the names under which distributions ship it.
 
-    ``version_flag`` makes it print ``version <number>`` and end; ``None`` where nothing does, and
+    ``version_flag`` makes it print ``version <number>`` or ``v<number>`` and end; ``None`` where nothing does, and
     another binary that comes with it says which version it is.
     """
 
@@ -159,6 +159,13 @@ _SERVICES = (
                 *("libev4", "libverto-libev1", "libverto1"),
             ),
         ),
+    ),
+    Service(
+        name="vault",
+        # The version is also in vault/go.mod.
+        version="1.13.2",
+        binaries=(Binary("vault", also_called=("bao",)),),
+        recipe=GoSource(folder=Path(__file__).parent / "vault", version_variable="main.version"),
     ),
     Service(
         name="toxiproxy",

@@ -26,6 +26,7 @@ from .run import (
     promtool_check_metrics,
 )
 from .toxiproxy import Toxiproxy
+from .vault import Vault
 
 __all__ = [
     "kafka",
@@ -43,6 +44,7 @@ __all__ = [
     "secure_kafka_factory",
     "statsd_exporter",
     "toxiproxy",
+    "vault",
 ]
 
 
@@ -228,4 +230,12 @@ def toxiproxy() -> Iterator[Toxiproxy]:
     """A server without proxies yet."""
     require_service("toxiproxy")
     with Toxiproxy() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def vault() -> Iterator[Vault]:
+    """One server for the whole run; tests have names of their own in it, and leave it unsealed and running."""
+    require_service("vault")
+    with Vault() as server:
         yield server

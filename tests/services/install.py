@@ -148,7 +148,7 @@ def _digest(service: Service) -> str:
     files: tuple[str, ...]
     match service.recipe:
         case GoSource(folder=folder):
-            files = ("main.go", "go.mod", "go.sum")
+            files = (*sorted(str(file.relative_to(folder)) for file in folder.rglob("*.go")), "go.mod", "go.sum")
         case MavenJars(folder=folder, script=script):
             files = ("pom.xml", script)
         case _:
@@ -179,7 +179,7 @@ def _fault(path: Path, binary: Binary, service: Service) -> str | None:
     if binary.version_flag is None:
         # The status of a help text is anything; this one is the loader's, for want of a library.
         return f"{command} printed {text!r}" if answer.returncode == 127 else None
-    match = re.search(r"\bversion v?(\d+(?:\.\d+)+)", text, re.IGNORECASE)
+    match = re.search(r"\b(?:version v?|v)(\d+(?:\.\d+)+)", text, re.IGNORECASE)
     if answer.returncode != 0 or match is None:
         return f"{command} exited with {answer.returncode} and printed {text!r}"
     if _numbers(match[1]) < _numbers(service.version):

@@ -6,18 +6,19 @@ it was waiting for.
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .install import cache_folder
 from .locks import try_lock
@@ -66,19 +67,9 @@ def wait_until(
         time.sleep(_POLL_SECONDS)
 
 
-def http_get(port: int, path: str) -> tuple[int, bytes]:
-    """GET from a loopback port; returns status and body.
-
-    Plain ``http.client``, which unlike ``urllib`` never sends loopback traffic through a proxy
-    named in the environment.
-    """
-    connection = HTTPConnection(LOOPBACK, port, timeout=WAIT_TIMEOUT_SECONDS)
-    try:
-        connection.request("GET", path)
-        with connection.getresponse() as response:
-            return response.status, response.read()
-    finally:
-        connection.close()
+def http_get(port: int, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+    """GET from a loopback port; returns status and body."""
+    return _http(port, "GET", path, None, headers)
 
 
 def http_text(port: int, path: str) -> str:
@@ -90,12 +81,43 @@ def http_text(port: int, path: str) -> str:
     return text
 
 
-def http_ready(port: int, path: str) -> bool:
+def http_json(
+    port: int,
+    method: str,
+    path: str,
+    body: Mapping[str, object] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Any:
+    """One request with JSON both ways; returns the parsed answer, ``None`` for none.
+
+    A status from 300 on raises ``ServerFailed``.
+    """
+    content = None if body is None else json.dumps(body)
+    status, answer = _http(port, method, path, content, {"Content-Type": "application/json", **(headers or {})})
+    if status >= 300:
+        raise ServerFailed(f"{method} {path} answered {status}: {answer.decode()}")
+    return json.loads(answer) if answer else None
+
+
+def http_ready(port: int, path: str, headers: Mapping[str, str] | None = None) -> bool:
     """Whether the page answers 200 now; refused connections are a no."""
     try:
-        return http_get(port, path)[0] == 200
+        return http_get(port, path, headers)[0] == 200
     except OSError:
         return False
+
+
+def _http(
+    port: int, method: str, path: str, content: str | None, headers: Mapping[str, str] | None
+) -> tuple[int, bytes]:
+    # Plain http.client: unlike urllib it never sends loopback traffic through a proxy named in the environment.
+    connection = HTTPConnection(LOOPBACK, port, timeout=WAIT_TIMEOUT_SECONDS)
+    try:
+        connection.request(method, path, content, headers or {})
+        with connection.getresponse() as response:
+            return response.status, response.read()
+    finally:
+        connection.close()
 
 
 def accepts_tcp(port: int) -> bool:

@@ -410,10 +410,13 @@ def test_machine_without_apt_gets_a_reason() -> None:
         install_module.install("missing")
 
 
+@pytest.mark.parametrize("said", ["missing, version {}+ds", "Missing v{} (abc)"])
 @pytest.mark.parametrize(("version", "accepted"), [("0.9", False), ("1.0", True), ("1.0.1", True), ("1.10", True)])
-def test_binary_on_the_path_is_used_when_new_enough(missing_service: Path, version: str, accepted: bool) -> None:
+def test_binary_on_the_path_is_used_when_new_enough(
+    missing_service: Path, said: str, version: str, accepted: bool
+) -> None:
     binary = missing_service / "gds-no-such-binary"
-    script(binary, f"print('missing, version {version}+ds')")
+    script(binary, f"print({said.format(version)!r})")
     found = install_module.installed(MISSING)
     assert found == ({"gds-no-such-binary": binary} if accepted else None)
 

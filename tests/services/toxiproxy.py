@@ -8,14 +8,12 @@ with Toxiproxy() as toxiproxy:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 from .install import install
-from .process import LOOPBACK, WAIT_TIMEOUT_SECONDS, Server, ServerFailed, http_ready
+from .process import LOOPBACK, Server, http_json, http_ready
 
 __all__ = ["Proxy", "Toxiproxy"]
 
@@ -50,17 +48,7 @@ class Toxiproxy(Server):
 
     def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
         """One request to its HTTP API; returns the parsed answer, raises ``ServerFailed`` for a refusal."""
-        connection = HTTPConnection(LOOPBACK, self._port, timeout=WAIT_TIMEOUT_SECONDS)
-        try:
-            content = None if body is None else json.dumps(body)
-            connection.request(method, path, content, {"Content-Type": "application/json"})
-            with connection.getresponse() as response:
-                answer = response.read()
-                if response.status >= 300:
-                    raise ServerFailed(f"{method} {path} answered {response.status}: {answer.decode()}")
-        finally:
-            connection.close()
-        return json.loads(answer) if answer else None
+        return http_json(self._port, method, path, body)
 
     def _prepare(self) -> None:
         self._port = self._lease_port()

@@ -1,0 +1,4 @@
+// Package option stands for google.golang.org/api/option.
+package option
+
+func WithUserAgent(string) any { return nil }

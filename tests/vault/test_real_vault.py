@@ -1,0 +1,399 @@
+"""Both clients against a real Vault: what it grants, refuses, lets expire, and how it is away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+from uuid import uuid4
+
+import pytest
+
+from gds_vault import (
+    AppRoleAuth,
+    AsyncVaultClient,
+    RetryPolicy,
+    TokenAuth,
+    UserpassAuth,
+    VaultAuthError,
+    VaultClient,
+    VaultConnectionError,
+    VaultPermissionError,
+    VaultSecretNotFoundError,
+)
+from tests.metrics.doubles import Recorder
+from tests.services.process import ServerFailed, wait_until
+from tests.services.vault import Vault
+
+T = TypeVar("T")
+
+ONCE = RetryPolicy(attempts=1)
+
+
+@dataclass(frozen=True)
+class Patient(RetryPolicy):
+    """Tries for longer than any restart takes, and shows when it began to."""
+
+    attempts: int = 100
+    base_delay_seconds: float = 0.05
+    max_delay_seconds: float = 0.2
+    began: threading.Event = field(default_factory=threading.Event)
+
+    def delay_seconds(self, attempt: int, retry_after_seconds: float | None = None) -> float:
+        self.began.set()
+        return super().delay_seconds(attempt, retry_after_seconds)
+
+
+class Told(Recorder):
+    """A collector that can be asked how often a counter was incremented."""
+
+    def count(self, name: str) -> float:
+        return sum(call.value for call in list(self.calls) if call.name == name)
+
+
+class Client(Protocol):
+    """A client of either kind, called as the synchronous one is."""
+
+    told: Told
+
+    def get(self, path: str, **options: Any) -> dict[str, Any]: ...
+    def list(self, path: str) -> list[str]: ...
+    def put(self, path: str, data: dict[str, Any]) -> object: ...
+    def delete(self, path: str) -> object: ...
+    def until(self, check: Callable[[], object], what: str) -> None: ...
+    def close(self) -> None: ...
+
+
+class Blocking:
+    """`VaultClient`."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.told = Told()
+        self.client = VaultClient(metrics=self.told, **settings)
+
+    def get(self, path: str, **options: Any) -> dict[str, Any]:
+        return self.client.get_secret(path, **options)
+
+    def list(self, path: str) -> list[str]:
+        return self.client.list_secrets(path)
+
+    def put(self, path: str, data: dict[str, Any]) -> object:
+        return self.client.put_secret(path, data)
+
+    def delete(self, path: str) -> object:
+        return self.client.delete_secret(path)
+
+    def until(self, check: Callable[[], object], what: str) -> None:
+        wait_until(check, what=what)
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class Awaiting:
+    """`AsyncVaultClient` on a loop of its own."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.told = Told()
+        self.loop = asyncio.new_event_loop()
+
+        async def make() -> AsyncVaultClient:
+            return AsyncVaultClient(metrics=self.told, **settings)
+
+        try:
+            self.client = self._run(make())
+        except BaseException:
+            self.loop.close()
+            raise
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(work)
+
+    def get(self, path: str, **options: Any) -> dict[str, Any]:
+        return self._run(self.client.get_secret(path, **options))
+
+    def list(self, path: str) -> list[str]:
+        return self._run(self.client.list_secrets(path))
+
+    def put(self, path: str, data: dict[str, Any]) -> object:
+        return self._run(self.client.put_secret(path, data))
+
+    def delete(self, path: str) -> object:
+        return self._run(self.client.delete_secret(path))
+
+    def until(self, check: Callable[[], object], what: str) -> None:
+        # Between two looks the loop does what the client has to do by itself.
+        def looked() -> object:
+            self._run(asyncio.sleep(0))
+            return check()
+
+        wait_until(looked, what=what)
+
+    def close(self) -> None:
+        self._run(self.client.aclose())
+        self.loop.close()
+
+
+class Opener(Protocol):
+    """Makes a client of the kind the test is about, closed when the test ends."""
+
+    def __call__(self, auth: object, **settings: Any) -> Client: ...
+
+
+@pytest.fixture(params=[Blocking, Awaiting], ids=["sync", "async"])
+def open_client(request: pytest.FixtureRequest, vault: Vault) -> Iterator[Opener]:
+    opened: list[Client] = []
+
+    def make(auth: object, **settings: Any) -> Client:
+        client: Client = request.param(vault_addr=vault.url, auth=auth, **{"retry_policy": ONCE, **settings})
+        opened.append(client)
+        return client
+
+    yield make
+    for client in opened:
+        client.close()
+
+
+@pytest.fixture
+def room(vault: Vault) -> str:
+    """A folder nobody else has, and a policy of its name that may do all in it, in both engines."""
+    name = f"room-{uuid4().hex[:8]}"
+    everything = ["create", "read", "update", "delete", "list"]
+    paths = (f"secret/data/{name}/*", f"secret/metadata/{name}/*", f"plain/{name}/*")
+    vault.write_policy(name, dict.fromkeys(paths, everything))
+    return name
+
+
+def approle(vault: Vault, room: str, **settings: int) -> AppRoleAuth:
+    role_id, secret_id = vault.add_approle(room, policies=[room], **settings)
+    return AppRoleAuth(role_id, secret_id)
+
+
+def userpass(vault: Vault, room: str) -> UserpassAuth:
+    vault.add_user(room, password := uuid4().hex, policies=[room])
+    return UserpassAuth(room, password)
+
+
+def token(vault: Vault, room: str) -> TokenAuth:
+    return TokenAuth(vault.make_token(policies=[room]))
+
+
+@pytest.mark.parametrize("way", [approle, userpass, token])
+def test_who_is_let_in_reads_what_the_policy_grants(
+    vault: Vault, room: str, open_client: Opener, way: Callable[[Vault, str], object]
+) -> None:
+    vault.put(f"{room}/db", secret := {"user": "ada", "password": "p", "ports": [1, 2], "none": None})
+    client = open_client(way(vault, room))
+    assert client.get(f"{room}/db") == client.get(f"{room}/db") == secret
+    assert (client.told.count("vault.secret.miss"), client.told.count("vault.secret.hit")) == (1, 1)
+
+
+@pytest.mark.parametrize("method", ["approle", "userpass", "token"])
+def test_wrong_credentials_are_refused_and_not_told(
+    vault: Vault, room: str, open_client: Opener, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    wrong = uuid4().hex
+    role_id, _ = vault.add_approle(room, policies=[room])
+    vault.add_user(room, uuid4().hex, policies=[room])
+    auth = {
+        "approle": AppRoleAuth(role_id, wrong),
+        "userpass": UserpassAuth(room, wrong),
+        "token": TokenAuth(f"hvs.{wrong}"),
+    }[method]
+    with pytest.raises(VaultAuthError) as raised:
+        open_client(auth).get(f"{room}/db")
+    for said in (str(raised.value), repr(raised.value), repr(auth), caplog.text):
+        assert wrong not in said
+
+
+def test_versions_are_read_one_by_one(vault: Vault, room: str, open_client: Opener) -> None:
+    client = open_client(approle(vault, room))
+    path = f"{room}/versions"
+    for number in (1, 2, 3):
+        client.put(path, {"n": number})
+    assert [client.get(path, version=number)["n"] for number in (1, 2, 3)] == [1, 2, 3]
+    assert client.get(path) == {"n": 3}
+    with pytest.raises(VaultSecretNotFoundError):
+        client.get(path, version=4)
+    vault.call("POST", f"secret/delete/{path}", {"versions": [2]})
+    vault.call("PUT", f"secret/destroy/{path}", {"versions": [1]})
+    for gone in (1, 2):
+        with pytest.raises(VaultSecretNotFoundError):
+            client.get(path, version=gone, use_cache=False)
+    client.delete(path)
+    with pytest.raises(VaultSecretNotFoundError) as raised:
+        client.get(path)
+    assert raised.value.path == path
+
+
+def test_what_this_client_wrote_is_not_read_old(vault: Vault, room: str, open_client: Opener) -> None:
+    client = open_client(approle(vault, room))
+    client.put(f"{room}/mine", {"n": 1})
+    assert client.get(f"{room}/mine") == {"n": 1}
+    client.put(f"{room}/mine", {"n": 2})
+    assert client.get(f"{room}/mine") == {"n": 2}
+
+
+def test_engine_without_versions_is_found_out(vault: Vault, room: str, open_client: Opener) -> None:
+    client = open_client(approle(vault, room), mount_point="plain")
+    client.put(f"{room}/db", {"n": 1, "data": {"n": 2}})
+    assert vault.call("GET", f"plain/{room}/db")["data"] == {"n": 1, "data": {"n": 2}}
+    assert client.get(f"{room}/db") == {"n": 1, "data": {"n": 2}}
+    client.delete(f"{room}/db")
+    with pytest.raises(VaultSecretNotFoundError):
+        client.get(f"{room}/db")
+
+
+@pytest.mark.parametrize("mount_point", ["secret", "plain"])
+def test_listing_shows_names_and_folders(vault: Vault, room: str, open_client: Opener, mount_point: str) -> None:
+    client = open_client(approle(vault, room), mount_point=mount_point)
+    for name in ("b", "a", "deep/c"):
+        client.put(f"{room}/{name}", {"n": 1})
+    assert sorted(client.list(room)) == ["a", "b", "deep/"]
+    assert client.list(f"{room}/deep/") == ["c"]
+    with pytest.raises(VaultSecretNotFoundError):
+        client.list(f"{room}/nothing")
+
+
+def test_policy_that_denies_is_told_as_such(vault: Vault, room: str, open_client: Opener) -> None:
+    vault.put("elsewhere/db", {"n": 1})
+    vault.put(f"{room}/db", {"n": 2})
+    client = open_client(approle(vault, room))
+    for _ in range(3):
+        with pytest.raises(VaultPermissionError) as raised:
+            client.get("elsewhere/db")
+    assert (raised.value.path, raised.value.status, raised.value.retriable) == ("elsewhere/db", 403, False)
+    with pytest.raises(VaultPermissionError):
+        client.put("elsewhere/db", {"n": 3})
+    assert client.get(f"{room}/db") == {"n": 2}
+    assert vault.call("GET", "secret/data/elsewhere/db")["data"]["data"] == {"n": 1}
+
+
+def test_token_is_renewed_before_it_expires(vault: Vault, room: str, open_client: Opener) -> None:
+    vault.put(f"{room}/db", {"n": 1})
+    client = open_client(approle(vault, room, token_ttl_seconds=2))
+
+    def renewed() -> bool:
+        assert client.get(f"{room}/db", use_cache=False) == {"n": 1}
+        return client.told.count("vault.token.renewed") >= 2
+
+    client.until(renewed, "the second renewal")
+    assert client.told.count("vault.auth.success") == 1
+
+
+def test_token_past_its_greatest_age_is_replaced(vault: Vault, room: str, open_client: Opener) -> None:
+    vault.put(f"{room}/db", {"n": 1})
+    client = open_client(approle(vault, room, token_ttl_seconds=1, token_max_ttl_seconds=1))
+
+    def replaced() -> bool:
+        assert client.get(f"{room}/db", use_cache=False) == {"n": 1}
+        return client.told.count("vault.auth.success") >= 3
+
+    client.until(replaced, "the third login")
+    assert client.told.count("vault.secret.error") == 0
+
+
+def test_token_that_ended_unseen_costs_one_login(vault: Vault, room: str, open_client: Opener) -> None:
+    vault.put(f"{room}/db", {"n": 1})
+    client = open_client(approle(vault, room))
+    client.get(f"{room}/db")
+    vault.revoke_logins("approle")
+    assert client.get(f"{room}/db", use_cache=False) == {"n": 1}
+    assert client.told.count("vault.auth.success") == 2
+    assert client.told.count("vault.secret.error") == 0
+
+
+def test_dead_token_that_cannot_be_had_anew_is_told_and_not_shown(
+    vault: Vault, room: str, open_client: Opener, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    vault.put(f"{room}/db", {"n": 1})
+    given = vault.make_token(policies=[room], ttl_seconds=1, renewable=False)
+    client = open_client(TokenAuth(given))
+    assert client.get(f"{room}/db") == {"n": 1}
+    client.until(lambda: is_dead(vault, given), "the end of the token")
+    with pytest.raises(VaultAuthError) as raised:
+        client.get(f"{room}/db", use_cache=False)
+    for said in (str(raised.value), repr(raised.value), caplog.text):
+        assert given not in said
+
+
+def is_dead(vault: Vault, given: str) -> bool:
+    try:
+        vault.lookup(given)
+    except ServerFailed:
+        return True
+    return False
+
+
+def test_sealed_vault_is_told_and_the_cache_goes_on(vault: Vault, room: str, open_client: Opener) -> None:
+    vault.put(f"{room}/db", {"n": 1})
+    client = open_client(approle(vault, room))
+    client.get(f"{room}/db")
+    vault.seal()
+    try:
+        with pytest.raises(VaultConnectionError) as raised:
+            client.get(f"{room}/db", use_cache=False)
+        assert (raised.value.status, raised.value.retriable) == (503, True)
+        assert client.get(f"{room}/db") == {"n": 1}
+        with pytest.raises(VaultConnectionError):
+            open_client(approle_known(room)).get(f"{room}/db")
+    finally:
+        vault.unseal()
+    assert client.get(f"{room}/db", use_cache=False) == {"n": 1}
+    assert client.told.count("vault.auth.success") == 1
+
+
+def approle_known(room: str) -> AppRoleAuth:
+    """Whoever logs in while the vault is sealed: nobody looks at the credentials."""
+    return AppRoleAuth(room, "any")
+
+
+def test_retries_outlast_a_seal(vault: Vault, room: str, open_client: Opener) -> None:
+    vault.put(f"{room}/db", {"n": 1})
+    client = open_client(approle(vault, room), retry_policy=(patient := Patient()))
+    client.get(f"{room}/db")
+    vault.seal()
+    opener = threading.Thread(target=lambda: (patient.began.wait(), vault.unseal()))
+    opener.start()
+    try:
+        assert client.get(f"{room}/db", use_cache=False) == {"n": 1}
+    finally:
+        patient.began.set()
+        opener.join()
+
+
+def test_restart_is_an_outage_and_no_new_login(vault: Vault, room: str, open_client: Opener) -> None:
+    vault.put(f"{room}/db", {"n": 1})
+    client = open_client(approle(vault, room))
+    client.get(f"{room}/db")
+    vault.stop()
+    try:
+        with pytest.raises(VaultConnectionError) as raised:
+            client.get(f"{room}/db", use_cache=False)
+        assert raised.value.retriable
+        assert client.get(f"{room}/db") == {"n": 1}
+    finally:
+        vault.start()
+    assert client.get(f"{room}/db", use_cache=False) == {"n": 1}
+    assert client.told.count("vault.auth.success") == 1
+
+
+def test_retries_outlast_a_crash(vault: Vault, room: str, open_client: Opener) -> None:
+    vault.put(f"{room}/db", {"n": 1})
+    client = open_client(approle(vault, room), retry_policy=(patient := Patient()))
+    client.get(f"{room}/db")
+    vault.kill()
+    starter = threading.Thread(target=lambda: (patient.began.wait(), vault.start()))
+    starter.start()
+    try:
+        assert client.get(f"{room}/db", use_cache=False) == {"n": 1}
+    finally:
+        patient.began.set()
+        starter.join()
+    assert client.told.count("vault.secret.error") == 0
+    assert client.told.count("vault.auth.success") == 1
