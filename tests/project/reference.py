@@ -159,7 +159,9 @@ def code(text: str) -> str:
 
 
 def is_property(node: Function) -> bool:
-    return any(isinstance(each, ast.Name) and each.id in {"property", "cached_property"} for each in node.decorator_list)
+    return any(
+        isinstance(each, ast.Name) and each.id in {"property", "cached_property"} for each in node.decorator_list
+    )
 
 
 def members(classes: list[ast.ClassDef]) -> dict[str, list[Function]]:
