@@ -168,11 +168,13 @@ def members(classes: list[ast.ClassDef]) -> dict[str, list[Function]]:
     """Public methods and properties: each where it is defined, then where it is inherited from."""
     found: dict[str, list[Function]] = {}
     for node in classes:
+        # By name, so that of a property's pair and of overloads there is one.
+        here: dict[str, Function] = {}
         for each in node.body:
             if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef)) and not each.name.startswith("_"):
-                # The second of a property's pair, or a further overload, says nothing new.
-                if each.name not in {seen.name for seen in node.body[: node.body.index(each)] if hasattr(seen, "name")}:
-                    found.setdefault(each.name, []).append(each)
+                here.setdefault(each.name, each)
+        for name, each in here.items():
+            found.setdefault(name, []).append(each)
     return found
 
 

@@ -58,8 +58,8 @@ def vault_client(folder: Path) -> None:
     lines = printed.splitlines()
     assert lines[:6] == [
         "fields: ['password', 'user']",
-        "VaultSecretNotFoundError shop/nothing",
-        "VaultPermissionError billing/database",
+        "not found: shop/nothing",
+        "denied: billing/database",
         "from the cache: 2.0",
         "from Vault: 1.0",
         "logins: 1.0",
