@@ -1,62 +1,57 @@
-"""How a library takes ``metrics=``: it reports, and never asks to whom.
+"""Secrets from Vault, with every read counted and every log line shipped.
 
-`VaultClient` stands in for a client of a secret store. Without ``metrics=`` it reports to `NoOpMetrics`, so that no
-line of it has to ask whether there is a collector.
+`VaultServer` stands in for a Vault and `embedded:hub` for Kafka, so that this runs anywhere. A program of yours
+writes `VaultClient(metrics=metrics)`: address and credentials are VAULT_ADDR, VAULT_ROLE_ID and VAULT_SECRET_ID.
 """
 
 from __future__ import annotations
 
-from gds_metrics import ConsoleMetrics, MetricsCollector, NoOpMetrics, timed
+import logging
+import os
+
+from gds_kafka import KafkaConsumerClient, KafkaLoggingHandler
+from gds_metrics import PrometheusMetrics
+from gds_vault import AppRoleAuth, VaultClient, VaultPermissionError, VaultSecretNotFoundError
+from gds_vault.testing import VaultServer
+
+SERVERS = os.environ.get("GDS_BOOTSTRAP_SERVERS", "embedded:hub")
 
 
-class UnknownSecretError(KeyError):
-    """The store has no such secret."""
-
-
-class VaultClient:
-    """Reads secrets and keeps those it has read.
-
-    Args:
-        store: What stands in for the server.
-        metrics: Any object with the four methods of a collector; None reports nothing.
-    """
-
-    def __init__(self, store: dict[str, str], *, metrics: MetricsCollector | None = None) -> None:
-        self._store = store
-        self._cache: dict[str, str] = {}
-        self._metrics = metrics or NoOpMetrics()
-
-    def secret(self, path: str) -> str:
-        """The secret at ``path``, from the cache or the store.
-
-        Raises:
-            UnknownSecretError: There is none.
-        """
-        if path in self._cache:
-            self._metrics.increment("vault.cache", labels={"result": "hit"})
-            return self._cache[path]
-        self._metrics.increment("vault.cache", labels={"result": "miss"})
-        # A failure is timed too, with the label error_type.
-        with timed(self._metrics, "vault.secret.fetch"):
-            if path not in self._store:
-                raise UnknownSecretError(path)
-            self._cache[path] = self._store[path]
-        self._metrics.gauge("vault.cache.size", len(self._cache))
-        return self._cache[path]
+def read(vault_addr: str, metrics: PrometheusMetrics) -> None:
+    """Reads that work, and two that do not."""
+    with VaultClient(vault_addr, AppRoleAuth("shop", "not shown"), metrics=metrics) as client:
+        for _ in range(3):
+            secret = client.get_secret("shop/database")
+        print("fields:", sorted(secret))
+        try:
+            client.get_secret("shop/nothing")
+        except VaultSecretNotFoundError as error:
+            print("not found:", error.path)
+        try:
+            client.get_secret("billing/database")
+        except VaultPermissionError as error:
+            print("denied:", error.path)
 
 
 def main() -> None:
-    """Two reads and one of nothing, shown in the terminal."""
-    client = VaultClient({"db/password": "stands in for a secret"}, metrics=ConsoleMetrics(prefix="app"))
-    client.secret("db/password")
-    client.secret("db/password")
-    try:
-        client.secret("db/nothing")
-    except UnknownSecretError as error:
-        print(f"not found: {error}")
+    """Read, then look at what was observed."""
+    handler = KafkaLoggingHandler(bootstrap_servers=SERVERS, service="shop")
+    logging.getLogger("gds_vault").addHandler(handler)
+    logging.getLogger("gds_vault").setLevel(logging.DEBUG)
+    metrics = PrometheusMetrics(start_server=False)
+    with VaultServer() as server:
+        server.put("shop/database", {"user": "shop", "password": "stands in for a secret"})
+        server.deny("billing/")
+        server.add_approle("shop", "not shown", token_ttl_seconds=3600)
+        read(server.url, metrics)
+    logging.shutdown()
 
-    quiet = VaultClient({"db/password": "stands in for a secret"})
-    quiet.secret("db/password")
+    print("from the cache:", metrics.sample("vault.secret.hit", {"path": "shop/database"}))
+    print("from Vault:", metrics.sample("vault.secret.fetch", {"path": "shop/database"}))
+    print("logins:", metrics.sample("vault.auth.success", {"method": "approle"}))
+    with KafkaConsumerClient("logs", SERVERS, auto_offset_reset="earliest", consumer_timeout_ms=2000) as consumer:
+        for message in consumer:
+            print(message["value"]["level"], message["value"]["message"])
 
 
 if __name__ == "__main__":

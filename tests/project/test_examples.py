@@ -8,13 +8,18 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gds_kafka import KafkaConsumerClient
+from gds_kafka.testing import MockKafkaCluster
+from gds_vault.testing import VaultServer
 from tests.project.documents import EXAMPLES, TIMEOUT_SECONDS, datagrams, receiver
 
 
@@ -44,11 +49,140 @@ def first_metric(folder: Path) -> None:
     assert 'gds_requests_total{path="/"} 1.0' in run("first_metric.py", cwd=folder)
 
 
+SECRET = "stands in for a secret"
+
+
 def vault_client(folder: Path) -> None:
     printed = run("vault_client.py", cwd=folder)
-    assert "[COUNTER] app.vault.cache: +1 {'result': 'hit'}" in printed
-    assert re.search(r"\[TIMING\] app\.vault\.secret\.fetch: .*'error_type': 'UnknownSecretError'", printed)
-    assert "stands in for a secret" not in printed
+    lines = printed.splitlines()
+    assert lines[:6] == [
+        "fields: ['password', 'user']",
+        "not found: shop/nothing",
+        "denied: billing/database",
+        "from the cache: 2.0",
+        "from Vault: 1.0",
+        "logins: 1.0",
+    ]
+    assert any(re.match(r"(DEBUG|INFO) .*shop/database", line) for line in lines[6:]), printed
+    assert SECRET not in printed
+    assert "not shown" not in printed
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a program finds in production: a Vault with its secret, a Kafka, and its files."""
+
+    folder: Path
+    vault: VaultServer
+    kafka: MockKafkaCluster
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return environment(
+            VAULT_ADDR=self.vault.url,
+            VAULT_ROLE_ID="shop",
+            VAULT_SECRET_ID="right",
+            PYTHONDONTWRITEBYTECODE="1",
+            PYTHONPATH=os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")]),
+        )
+
+    def lines(self, *wanted: str) -> list[dict[str, object]]:
+        """The records on the topic, read until the wanted ones are there."""
+        found: list[dict[str, object]] = []
+        missing = set(wanted)
+        with KafkaConsumerClient(
+            "logs", self.kafka.bootstrap_servers, auto_offset_reset="earliest", consumer_timeout_ms=20_000
+        ) as consumer:
+            for message in consumer:
+                found.append(message["value"])
+                missing -= {str(message["value"]["message"])}
+                if not missing:
+                    break
+        assert not missing, found
+        assert SECRET not in json.dumps(found)
+        return found
+
+
+@contextmanager
+def surroundings(folder: Path, *names: str) -> Iterator[Surroundings]:
+    """The files that an example needs are copied, so that the address of Kafka is the one there is."""
+    with VaultServer() as vault, MockKafkaCluster() as kafka:
+        vault.add_approle("shop", "right")
+        vault.put("shop/database", {"user": "ann", "password": SECRET})
+        for name in ("logging.json", *names):
+            text = (EXAMPLES / name).read_text("utf-8")
+            (folder / name).write_text(text.replace("localhost:9092", kafka.bootstrap_servers), "utf-8")
+        yield Surroundings(folder, vault, kafka)
+
+
+def vault_cron(folder: Path) -> None:
+    with surroundings(folder, "vault_cron.py") as around:
+
+        def job() -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [sys.executable, "vault_cron.py", "backup.prom"],
+                cwd=folder,
+                env=around.settings,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_SECONDS,
+                check=False,
+            )
+
+        done = job()
+        assert done.returncode == 0, done.stderr
+        page = (folder / "backup.prom").read_text()
+        families = {family.name for family in text_string_to_metric_families(page)}
+        assert families >= {"backup_duration", "backup_last_success_timestamp_seconds", "vault_secret_fetch"}
+        around.vault.deny("shop/")
+        denied = job()
+        assert denied.returncode == 1, denied.stderr
+        assert SECRET not in done.stderr + denied.stderr
+        records = around.lines("backup made as ann")
+        assert {record["service"] for record in records} == {"shop"}
+
+
+def vault_fastapi(folder: Path) -> None:
+    program = """
+import asyncio, httpx, vault_fastapi
+async def main():
+    app = vault_fastapi.app
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop", follow_redirects=True) as client:
+            answers = await asyncio.gather(*(client.get(f"/orders/{number}") for number in range(10)))
+            assert [answer.json()["user"] for answer in answers] == ["ann"] * 10
+            print((await client.get("/metrics")).text)
+asyncio.run(main())
+"""
+    with surroundings(folder, "vault_fastapi.py") as around:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=folder,
+            env=around.settings,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        # Ten at once, and Vault was asked once.
+        assert 'shop_vault_secret_fetch_count{path="shop/database"} 1.0' in done.stdout
+        around.lines("order 9 read")
+
+
+def vault_flask(folder: Path) -> None:
+    with surroundings(folder, "vault_flask.py", "gunicorn.conf.py") as around:
+        settings = around.settings | {"BIND": "127.0.0.1:0", "PROMETHEUS_MULTIPROC_DIR": str(folder / "counts")}
+        (folder / "counts").mkdir()
+        with under_gunicorn("vault_flask:app", folder, settings | {"PYTHONWARNINGS": "default"}) as port:
+            asked, pids = ask_until_both_answer(port)
+            page = get(port, "/metrics/").decode()
+        reads = re.findall(r'shop_vault_secret_(?:hit|miss)_total\{path="shop/database"\} (\S+)', page)
+        assert sum(map(float, reads)) == asked
+        # Each worker has a login of its own.
+        assert f'shop_vault_auth_success_total{{method="approle"}} {len(pids)}.0' in page
+        around.lines(f"order {asked - 1} read")
 
 
 def composite(folder: Path) -> None:
@@ -139,16 +273,28 @@ asyncio.run(main())
 
 def flask_under_gunicorn(folder: Path) -> None:
     """Two workers, one page: the sum is right whichever of them answers."""
-    pytest.importorskip("gunicorn")
-    command = [sys.executable, "-m", "gunicorn", "--config", str(EXAMPLES / "gunicorn.conf.py"), "flask_app:app"]
     settings = environment(
         BIND="127.0.0.1:0", PYTHONDONTWRITEBYTECODE="1", PROMETHEUS_MULTIPROC_DIR=str(folder), PYTHONWARNINGS="default"
     )
-    process = subprocess.Popen(command, cwd=EXAMPLES, env=settings, stderr=subprocess.PIPE, text=True)
+    with under_gunicorn("flask_app:app", EXAMPLES, settings) as port:
+        asked, _ = ask_until_both_answer(port)
+        for _ in range(5):
+            page = get(port, "/metrics/").decode()
+            assert f'shop_requests_total{{route="/orders/<number>"}} {asked}.0' in page
+            assert "shop_workers 2.0" in page
+
+
+@contextmanager
+def under_gunicorn(app: str, folder: Path, settings: dict[str, str]) -> Iterator[int]:
+    """The port of two workers of gunicorn."""
+    pytest.importorskip("gunicorn")
+    command = [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", app]
+    process = subprocess.Popen(command, cwd=folder, env=settings, stderr=subprocess.PIPE, text=True)
     watchdog = threading.Timer(TIMEOUT_SECONDS, process.kill)
     watchdog.start()
+    assert process.stderr is not None
+    drain = threading.Thread(target=process.stderr.read)
     try:
-        assert process.stderr is not None
         log: list[str] = []
         for line in process.stderr:
             log.append(line)
@@ -156,25 +302,26 @@ def flask_under_gunicorn(folder: Path) -> None:
                 break
         listening = re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", "".join(log))
         assert listening, log
-        port = int(listening[1])
-        drain = threading.Thread(target=process.stderr.read)
         drain.start()
-        pids: set[int] = set()
-        asked = 0
-        while len(pids) < 2 and asked < 2000:
-            pids.add(json.loads(get(port, f"/orders/{asked}"))["pid"])
-            asked += 1
-        assert len(pids) == 2, f"one worker answered {asked} requests"
-        for _ in range(5):
-            page = get(port, "/metrics/").decode()
-            assert f'shop_requests_total{{route="/orders/<number>"}} {asked}.0' in page
-            assert "shop_workers 2.0" in page
+        yield int(listening[1])
     finally:
         watchdog.cancel()
         process.terminate()
         process.wait(TIMEOUT_SECONDS)
-    drain.join(TIMEOUT_SECONDS)
-    process.stderr.close()
+        if drain.ident is not None:
+            drain.join(TIMEOUT_SECONDS)
+        process.stderr.close()
+
+
+def ask_until_both_answer(port: int) -> tuple[int, set[int]]:
+    """How many orders were asked for until both workers had answered, and their process ids."""
+    pids: set[int] = set()
+    asked = 0
+    while len(pids) < 2 and asked < 2000:
+        pids.add(json.loads(get(port, f"/orders/{asked}"))["pid"])
+        asked += 1
+    assert len(pids) == 2, f"one worker answered {asked} requests"
+    return asked, pids
 
 
 def get(port: int, path: str) -> bytes:
@@ -232,7 +379,11 @@ def kafka_embedded(folder: Path) -> None:
 
 CASES: dict[str, Callable[[Path], None]] = {
     "first_metric.py": first_metric,
+    "logging.json": vault_cron,
     "vault_client.py": vault_client,
+    "vault_cron.py": vault_cron,
+    "vault_fastapi.py": vault_fastapi,
+    "vault_flask.py": vault_flask,
     "composite.py": composite,
     "timed_functions.py": timed_functions,
     "own_collector.py": own_collector,
