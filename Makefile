@@ -37,10 +37,9 @@ say = @printf '\033[1m==>\033[0m %s\n'
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(INSTALLED) ## Run a sample program under load and show what Prometheus sees of it
-	@$(PY) -m tests.services install prometheus || echo "    the demo goes on without a Prometheus"
-	$(say) "demo"
-	@$(PY) examples/demo.py
+demo: $(INSTALLED) ## A program that uses Vault, and a live view of what it reports; no server is needed
+	$(say) "gds demo"
+	@$(VENV)/bin/gds demo
 
 test: test-rust services test-python ## Run all tests: Rust, then Python on the installed wheel with real servers
 

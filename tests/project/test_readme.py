@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from gds_vault.testing import VaultServer
 from tests.project.documents import DOCUMENTS, ROOT, TIMEOUT_SECONDS, datagrams, python_of, receiver
 
 # The tutorial is several programs: test_tutorial.py follows it.
@@ -31,7 +32,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("document", WITH_PYTHON, ids=lambda document: document.name)
 def test_the_python_in_the_documents_runs(document: Path, folder: Path) -> None:
-    with receiver() as http, datagrams() as udp:
+    with receiver() as http, datagrams() as udp, VaultServer() as vault:
+        vault.put("app/database", {"username": "shop", "password": "s3cret"})
         # What is changed: servers that are not there become stand-ins, and fixed ports free ones.
         text = python_of(document)
         for shown, used in (
@@ -45,7 +47,8 @@ def test_the_python_in_the_documents_runs(document: Path, folder: Path) -> None:
             text = text.replace(shown, used)
         program = folder / f"{document.stem}.py"
         program.write_text(text, "utf-8")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "PROM"))}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "PROM", "VAULT_"))}
+        environment |= {"VAULT_ADDR": vault.url, "VAULT_TOKEN": vault.root_token}
         run = subprocess.run(
             [sys.executable, "-W", "error", program],
             cwd=folder,
