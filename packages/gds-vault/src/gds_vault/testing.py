@@ -626,7 +626,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_LIST = _serve  # noqa: N815 - what http.server looks for
 
-    def date_time_string(self, timestamp: float | None = None) -> str:
+    def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002 - it asks for now only
         """The header ``Date``, by the clock that `VaultServer.advance` puts forward."""
         return super().date_time_string(cast("_Httpd", self.server).vault._date().timestamp())
 
