@@ -32,7 +32,7 @@ from uuid import uuid4
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from typing_extensions import Self
 
@@ -118,6 +118,10 @@ class VaultServer:
         self.root_token = _new_token()
         """A token that may do everything and does not expire."""
         self._tokens = {self.root_token: _Token(0, None, None, renewable=False, root=True)}
+        self.redirect_to: str | None = None
+        """Answers 307 with this as ``Location``, as a standby does; ``{target}`` in it is what was asked for."""
+        self.on_headers: Callable[[Mapping[str, str]], object] | None = None
+        """Called with the headers of each request."""
         self.requests = 0
         """How many requests came in, those that were failed on purpose too."""
         self.calls: deque[tuple[str, str]] = deque(maxlen=_KEPT_CALLS)
@@ -327,6 +331,8 @@ class VaultServer:
         with self._lock:
             try:
                 body = json.loads(content) if content else {}
+                if not isinstance(body, dict):
+                    raise _Refused(400, "failed to parse JSON input")
                 return (*self._route(method, path, query, token, body), None)
             except _Refused as refused:
                 return refused.status, refused.body, None
@@ -618,6 +624,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("cache-control", "no-store")
         if retry_after is not None:
             self.send_header("retry-after", retry_after)
+        if redirect_to is not None:
+            self.send_header("location", redirect_to.replace("{target}", self.path))
         if status != 204:
             self.send_header("content-length", str(len(encoded)))
         self.end_headers()
