@@ -612,7 +612,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         content = self.rfile.read(int(self.headers.get("content-length") or 0))
         vault = cast("_Httpd", self.server).vault
-        status, body, retry_after = vault._answer(self.command, self.path, self.headers.get("x-vault-token"), content)
+        if vault.on_headers is not None:
+            vault.on_headers(self.headers)
+        token = self.headers.get("x-vault-token")
+        status, body, retry_after = vault._answer(self.command, self.path, token, content)
+        redirect_to = vault.redirect_to
+        if redirect_to is not None:
+            status, body = 307, None
         if status == 0:
             self.close_connection = True
             with contextlib.suppress(OSError):
