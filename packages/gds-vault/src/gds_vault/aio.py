@@ -281,7 +281,7 @@ class AsyncVaultClient:
                 **self._tls_settings(),
             ) as answer:
                 return reply(answer.status, answer.headers, await answer.read())
-        except (self._aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, its text may hold what was sent
             return self._failure(error, call)
 
     def _tls_settings(self) -> dict[str, Any]:

@@ -613,7 +613,7 @@ class _Handler(BaseHTTPRequestHandler):
         content = self.rfile.read(int(self.headers.get("content-length") or 0))
         vault = cast("_Httpd", self.server).vault
         if vault.on_headers is not None:
-            vault.on_headers(self.headers)
+            vault.on_headers(dict(self.headers))
         token = self.headers.get("x-vault-token")
         status, body, retry_after = vault._answer(self.command, self.path, token, content)
         redirect_to = vault.redirect_to
