@@ -18,7 +18,9 @@ def client(server: VaultServer) -> hvac.Client:
 
 def test_hvac_reads_writes_lists_and_deletes(client: hvac.Client) -> None:
     kv = client.secrets.kv.v2
-    assert kv.read_secret_version("app/database")["data"]["data"]["password"] == "hunter2"
+    assert (
+        kv.read_secret_version("app/database", raise_on_deleted_version=True)["data"]["data"]["password"] == "hunter2"
+    )
     assert kv.create_or_update_secret("app/new", {"a": "b"})["data"]["version"] == 1
     assert kv.list_secrets("app")["data"]["keys"] == ["database", "new"]
     kv.update_metadata("app/new", custom_metadata={"owner": "shop"})
