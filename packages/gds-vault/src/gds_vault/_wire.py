@@ -184,7 +184,7 @@ def said(answer: Reply) -> str:
 
 def _words(error: BaseException) -> str | None:
     if isinstance(error, ssl.SSLError):
-        return getattr(error, "verify_message", None) or error.reason
+        return getattr(error, "verify_message", None) or getattr(error, "reason", None)  # aiohttp's have neither
     if isinstance(error, OSError) and error.errno is not None:
         # asyncio writes texts of its own there; the numbers of name resolution are below zero and have only the text.
         return os.strerror(error.errno) if error.errno > 0 else error.strerror
