@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from gds_cli._options import Json, Settings, line, settings
-from gds_cli.checks import FAILED, OK, WARNING, Finding, Steps, hub, installed, machine
-from gds_cli.checks.vault import vault_steps
+from gds_cli.checks import FAILED, OK, WARNING, Finding, Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["Check", "checked", "doctor"]
+
+SPARE_SECONDS = 2.0
+"""What a check takes beside waiting for answers."""
 
 COLOURS = {OK: "green", WARNING: "yellow", FAILED: "red"}
 
@@ -68,6 +70,10 @@ def doctor(
         raise typer.BadParameter("--topic: expected the brokers that have it, with -b HOST:PORT")
     if write and not topics:
         raise typer.BadParameter("--write: expected the topics to send a message to, with --topic NAME")
+    # Here, so that other commands do not load what the checks need.
+    from gds_cli.checks import hub, installed, machine
+    from gds_cli.checks.vault import vault_steps
+
     steps: Steps = [*installed.steps()]
     if servers is not None:
         steps += hub.steps(servers, topics or [], write, settings(given), timeout)
@@ -95,7 +101,7 @@ def checked(steps: Iterable[tuple[str, Callable[[], Finding]]], seconds: float) 
         steps: The checks by name.
         seconds: How long a check waits for one answer. It may ask for three.
     """
-    patience = 3 * seconds + hub.QUIET_SECONDS
+    patience = 3 * seconds + SPARE_SECONDS
     for name, step in steps:
         found: list[Finding] = []
         # A thread, since looking up a name and asking a disk over a network have no time limit of their own.

@@ -13,7 +13,7 @@ from gds_cli.checks.machine import can_be_made
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["QUIET_SECONDS", "steps"]
+__all__ = ["steps"]
 
 QUIET_SECONDS = 1.0
 """A broker that refuses a read says so at once; one that does not for so long allows it."""
