@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["top"]
 
 JOIN_SECONDS = 5.0
-ONCE_SECONDS, LOOK_SECONDS = 5.0, 2.0
+ONCE_SECONDS, LOOK_SECONDS = 5.0, 1.5
 """How long --once waits for the first answer of each source, and then for those that tell how fast things change."""
 
 ROWS = 1000

@@ -80,7 +80,7 @@ def test_program_page_and_topic_agree_without_any_server(tmp_path: Path) -> None
 
 
 def test_in_lines_where_there_is_no_terminal() -> None:
-    done = gds("demo", "--seconds", 1)
+    done = gds("demo", "--seconds", 2)
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
     assert not TOKEN.search(done.stdout)
@@ -88,7 +88,7 @@ def test_in_lines_where_there_is_no_terminal() -> None:
     for said in (
         "page      http://127.0.0.1:",
         "hub       embedded:",
-        "Vault answers",
+        "Vault is back",
         "In short",
         "agree, and no secret",
     ):

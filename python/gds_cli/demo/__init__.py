@@ -44,6 +44,9 @@ def demo(
     got out, 1 if not, and 130 if a second Ctrl-C did not wait for the summary.
     """
     try:
+        # Which gds_vault itself asks for only when it is used.
+        import aiohttp
+
         from gds_cli.demo import stage
     except ImportError as error:
         # Only what an extra brings may be missing; anything else is a defect, whose traceback is of use.
@@ -51,6 +54,7 @@ def demo(
             raise
         print(MISSING, file=sys.stderr)
         return 2
+    del aiohttp
     return stage.run(
         stage.Given(kafka, vault, prometheus_port, tuple(given or ()), seconds, no_tui=no_tui, as_json=as_json)
     )

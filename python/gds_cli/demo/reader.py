@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gds_cli.demo.tally import Told
 from gds_cli.demo.workload import SAID
@@ -16,20 +16,29 @@ if TYPE_CHECKING:
     from gds_cli.live.model import Model
     from gds_kafka import KafkaConsumerClient
 
-__all__ = ["Reader"]
+__all__ = ["Hub", "Reader"]
 
 MARK = "[REDACTED]"
 WAIT_SECONDS = 0.2
+LAG_SECONDS = 0.5
 JOIN_SECONDS = 10.0
 
 
-class Reader(threading.Thread):
-    """Reads the metrics topic and the logs topic as a member of a group, whose lag the hub tells."""
+class Hub(NamedTuple):
+    """Where messages go."""
 
-    def __init__(self, consumer: KafkaConsumerClient, metrics: str, logs: str, canary: str, model: Model) -> None:
+    servers: str
+    metrics: str
+    logs: str
+    group: str
+
+
+class Reader(threading.Thread):
+    """Reads the metrics topic and the logs topic as a member of a group, and tells the model how far it is behind."""
+
+    def __init__(self, consumer: KafkaConsumerClient, hub: Hub, canary: str, model: Model) -> None:
         super().__init__(name="gds-demo-reader", daemon=True)
-        self._consumer, self._metrics, self._canary, self._model = consumer, metrics, canary.encode(), model
-        self._logs = logs
+        self._consumer, self._hub, self._canary, self._model = consumer, hub, canary.encode(), model
         self._stop_asked = threading.Event()
         self._calls: Counter[tuple[str, str]] = Counter()
         self._totals: Counter[tuple[str, str]] = Counter()
@@ -42,10 +51,15 @@ class Reader(threading.Thread):
 
     def run(self) -> None:
         """Read until `stop`; what goes wrong is in ``error``."""
+        due = 0.0
         try:
             for batch in self._consumer.batches(1000, WAIT_SECONDS):
                 for message in batch:
                     self._take(message)
+                if time.monotonic() >= due:
+                    now = time.monotonic()
+                    self._model.group(self._hub.servers, self._hub.group, now, self._consumer.lag())
+                    due = now + LAG_SECONDS
                 if self._stop_asked.is_set():
                     break
             self._consumer.commit()
@@ -57,7 +71,7 @@ class Reader(threading.Thread):
         everything = [value, message["key"] or b"", *(header for _, header in message["headers"] if header)]
         self.leaked += any(self._canary in each for each in everything)
         record = json.loads(value)
-        if message["topic"] == self._metrics:
+        if message["topic"] == self._hub.metrics:
             key = (record["type"], record["name"])
             self._calls[key] += 1
             if record["type"] == "counter":
@@ -75,7 +89,7 @@ class Reader(threading.Thread):
         """Wait until as many messages came of each, or more never will."""
         end = time.monotonic() + timeout_seconds
         while time.monotonic() < end and self.is_alive():
-            if self.messages[self._metrics] >= metrics and self.messages[self._logs] >= logs:
+            if self.messages[self._hub.metrics] >= metrics and self.messages[self._hub.logs] >= logs:
                 return
             self.join(0.05)
 

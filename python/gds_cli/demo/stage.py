@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gds_cli._options import line, settings
-from gds_cli.demo.reader import Reader
+from gds_cli.demo.reader import Hub, Reader
 from gds_cli.demo.tally import RecordCount, Tally
 from gds_cli.demo.verdict import Verdict, call_costs, shown
 from gds_cli.demo.workload import APPLICATIONS, Workload
@@ -65,15 +65,6 @@ class Given(NamedTuple):
     seconds: float
     no_tui: bool
     as_json: bool
-
-
-class Hub(NamedTuple):
-    """Where messages go."""
-
-    servers: str
-    metrics: str
-    logs: str
-    group: str
 
 
 class Vault(NamedTuple):
@@ -143,14 +134,14 @@ def _play(given: Given, name: str, ending: Ending, stack: ExitStack) -> Verdict:
         key_deserializer=raw,
         **config,
     )
-    reader = Reader(consumer, hub.metrics, hub.logs, work.canary, model)
+    reader = Reader(consumer, hub, work.canary, model)
     stack.callback(reader.stop)
     sources: list[Source] = [
         PageSource(model, f"http://127.0.0.1:{page.port}/metrics", INTERVAL_SECONDS),
         HubSource(
             model,
             hub.servers,
-            [hub.group],
+            (),
             given.settings,
             only=[hub.metrics, hub.logs],
             interval_seconds=INTERVAL_SECONDS,
