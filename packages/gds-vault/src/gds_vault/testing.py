@@ -414,7 +414,11 @@ class VaultServer:
         self, known: dict[str, _Login], name: object, secret: object, refusal: str
     ) -> tuple[int, dict[str, Any]]:
         login = known.get(name) if isinstance(name, str) else None
-        if login is None or not isinstance(secret, str) or not secrets.compare_digest(login.secret, secret):
+        if (
+            login is None
+            or not isinstance(secret, str)
+            or not secrets.compare_digest(login.secret.encode(), secret.encode())
+        ):
             raise _Refused(400, refusal)
         value, token = self._issue(login)
         return 200, _authenticated(value, token.ttl_seconds, token.renewable)
@@ -621,6 +625,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(encoded)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_LIST = _serve  # noqa: N815 - what http.server looks for
+
+    def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002 - it asks for now only
+        """The header ``Date``, by the clock that `VaultServer.advance` puts forward."""
+        return super().date_time_string(cast("_Httpd", self.server).vault._date().timestamp())
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: a test has its own output."""
