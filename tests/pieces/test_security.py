@@ -29,7 +29,7 @@ SECRETS = ("hunter2", JWT, VAULT_TOKEN, CLOUD_KEY, "4711")
 @pytest.mark.parametrize("row", ROWS)
 def test_what_is_said_to_be_redacted_is(row: str, tmp_path: Path) -> None:
     hub = f"embedded:{tmp_path}"
-    logger = logging.Logger("redacted")
+    logger = logging.getLogger(f"redacted.{tmp_path.name}")
     handler = KafkaLoggingHandler(bootstrap_servers=hub, redact=[r"customer-(\d+)"])
     logger.addHandler(handler)
     for line in ROWS[row]:
@@ -41,6 +41,7 @@ def test_what_is_said_to_be_redacted_is(row: str, tmp_path: Path) -> None:
     handler.flush()
     with KafkaConsumerClient("logs", hub, auto_offset_reset="earliest", consumer_timeout_ms=500) as consumer:
         arrived = [json.dumps(message["value"], ensure_ascii=False) for message in consumer]
+    logger.removeHandler(handler)
     handler.close()
     assert len(arrived) == 2 * len(ROWS[row])
     for text in arrived:

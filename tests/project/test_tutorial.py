@@ -1,4 +1,4 @@
-"""docs/tutorial.md: its files are written and its commands run, one after another, and each says what is printed there."""
+"""docs/tutorial.md: its files are written, its commands are run, and each prints what is shown there."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOT_RUN = {
     "python3 -m venv venv": "the tests have an environment with the wheels",
     ". venv/bin/activate": "as above",
     "pip install 'gds-telemetry[cli]' 'gds-vault'": "as above",
-    "docker compose -f contrib/compose.yaml up --detach": "the servers of the tests stand in; contrib/ has tests of its own",
+    "docker compose -f contrib/compose.yaml up --detach": "the servers of the tests stand in",
 }
 
 
@@ -42,10 +42,16 @@ class Command:
     printed: str
 
 
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$|Save this\s+as\s+`(.+?)`", re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+
+
 def steps() -> Iterator[File | Command]:
     """What a reader does, in order."""
     name = ""
-    for block in re.finditer(r"^```(\w+)\n(.*?)^```$|Save this\s+as\s+`(.+?)`", TUTORIAL.read_text("utf-8"), re.S | re.M):
+    for block in re.finditer(
+        r"^```(\w+)\n(.*?)^```$|Save this\s+as\s+`(.+?)`", TUTORIAL.read_text("utf-8"), re.S | re.M
+    ):
         kind, text, named = block.groups()
         if named:
             name = named
@@ -54,7 +60,7 @@ def steps() -> Iterator[File | Command]:
             yield File(name, text)
             name = ""
         elif kind == "console":
-            for command in re.finditer(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", text, re.M):
+            for command in COMMAND.finditer(text):
                 yield Command(command[1], command[2])
 
 
@@ -139,7 +145,7 @@ class Reader:
                 timeout=TIMEOUT_SECONDS,
                 check=False,
             ).stdout
-            return doctest.OutputChecker().check_output(command.printed, told, doctest.ELLIPSIS)
+            return doctest.OutputChecker().check_output(command.printed, told.rstrip("\n") + "\n", doctest.ELLIPSIS)
 
         if command.line.startswith("curl"):
             # A page that comes up and a scrape that comes round: the reader waits, too.
