@@ -31,7 +31,7 @@ PYTHON_CODE := python $(wildcard packages/*/src) tests $(wildcard bench examples
 
 say = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help demo test bench lint wheel clean format lock
+.PHONY: help demo test bench lint wheel clean format lock reference
 .PHONY: test-rust test-python services lint-rust lint-python lint-stub audit
 
 help: ## List these commands
@@ -64,6 +64,10 @@ lock: $(VENV_MADE) ## Pin the newest versions that requirements/dev.in allows
 	$(say) "resolving requirements/dev.in"
 	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --output-file $(LOCK) requirements/dev.in
+
+reference: $(INSTALLED) ## Write docs/reference/ anew from the docstrings
+	$(say) "docs/reference/"
+	@$(PY) -m tests.project.reference
 
 clean: ## Remove everything that was built; installed test servers stay in their cache
 	$(say) "removing .venv, dist, target and caches"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gds_cli import demo, dlq, kafka, top
+from gds_cli import demo, dlq, doctor, kafka, top
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,7 @@ app = typer.Typer(name="gds", no_args_is_help=True, add_completion=False, pretty
 kafka.app.add_typer(dlq.app, name="dlq")
 app.add_typer(kafka.app, name="kafka")
 app.command()(demo.demo)
+app.command()(doctor.doctor)
 app.command()(top.top)
 
 
