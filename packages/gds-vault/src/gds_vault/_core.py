@@ -382,7 +382,8 @@ class Core:
         token = yield from self._granted(deadline)
         if bad is not None:
             self._cache.forget_leased(self._scope)
-        self._token = token
+        if not self.closed:
+            self._token = token
 
     def _granted(self, deadline: float) -> Steps[Token]:
         auth = self.settings.auth

@@ -20,6 +20,8 @@ OVERDUE_SECONDS = 10.0
 LEASE_USED = 0.9
 """The part of a lease after which the secret is not handed out any more: who gets it needs time to use it."""
 
+LONGEST_SECONDS = 1e12  # what is longer is nonsense, and perhaps no float
+
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+|\d+(?:\.\d+)?")
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
@@ -48,7 +50,7 @@ def duration_seconds(value: object) -> float | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, (int, float)):
-        return float(value) if math.isfinite(value) and value >= 0 else None
+        return float(value) if 0 <= value <= LONGEST_SECONDS else None
     if not isinstance(value, str) or not _DURATION.fullmatch(value.strip()):
         return None
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(value.strip()))

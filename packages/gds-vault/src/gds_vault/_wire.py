@@ -7,6 +7,8 @@ want the same wait for one of them. That is all in which `VaultClient` and `Asyn
 from __future__ import annotations
 
 import json
+import os
+import ssl
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -180,6 +182,15 @@ def said(answer: Reply) -> str:
     return f" ({', '.join(known)})" if known else ""
 
 
+def _words(error: BaseException) -> str | None:
+    if isinstance(error, ssl.SSLError):
+        return getattr(error, "verify_message", None) or getattr(error, "reason", None)  # aiohttp's have neither
+    if isinstance(error, OSError) and error.errno is not None:
+        # asyncio writes texts of its own there; the numbers of name resolution are below zero and have only the text.
+        return os.strerror(error.errno) if error.errno > 0 else error.strerror
+    return None
+
+
 def kind_of(error: BaseException) -> str:
     """What went wrong, as the operating system or its TLS library words it, else the name of the class.
 
@@ -189,8 +200,8 @@ def kind_of(error: BaseException) -> str:
     for _ in range(10):
         if seen is None:
             break
-        words = getattr(seen, "verify_message", None) or getattr(seen, "strerror", None)
-        if isinstance(words, str) and words:
+        words = _words(seen)
+        if words:
             return words.lower()
         inner = getattr(seen, "reason", None) or next((each for each in seen.args if isinstance(each, Exception)), None)
         seen = inner if isinstance(inner, BaseException) else seen.__cause__ or seen.__context__

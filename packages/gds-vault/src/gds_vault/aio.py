@@ -247,7 +247,7 @@ class AsyncVaultClient:
         self._flights = {}
         session, self._session = self._session, None
         if session is not None:
-            _lost.append(session.connector)
+            _abandon(session.connector)
             session.detach()
 
     # ------------------------------------------------------------------ HTTP
@@ -281,7 +281,7 @@ class AsyncVaultClient:
                 **self._tls_settings(),
             ) as answer:
                 return reply(answer.status, answer.headers, await answer.read())
-        except (self._aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, its text may hold what was sent
             return self._failure(error, call)
 
     def _tls_settings(self) -> dict[str, Any]:
@@ -316,5 +316,12 @@ def _tls(core: Core) -> ssl.SSLContext | bool:
     return ssl.create_default_context(cafile=mine.ssl_cert_path)
 
 
-# Kept on purpose: closing them in another loop, or in a forked child, would reach for what is not there.
-_lost: list[Any] = []
+def _abandon(connections: object) -> None:
+    """Let go of connections without closing them, ever.
+
+    Their finalizer would take them off the poll of their loop, and that poll is the parent's too where we are a forked
+    child. So they are kept even beyond the end of the interpreter.
+    """
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connections))

@@ -266,7 +266,7 @@ class VaultClient:
             if isinstance(answer, dict):  # from an adapter that reads JSON
                 return Reply(200, answer)
             return reply(answer.status_code, answer.headers, answer.content)
-        except (OSError, failed.InvalidHeader) as error:  # what requests raises is an OSError
+        except Exception as error:  # noqa: BLE001 - whatever it is, its text may hold what was sent
             return _failure(error, call)
 
     def _adapter(self, origin: str | None) -> Adapter:

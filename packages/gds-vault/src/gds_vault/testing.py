@@ -32,7 +32,7 @@ from uuid import uuid4
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from typing_extensions import Self
 
@@ -118,6 +118,10 @@ class VaultServer:
         self.root_token = _new_token()
         """A token that may do everything and does not expire."""
         self._tokens = {self.root_token: _Token(0, None, None, renewable=False, root=True)}
+        self.redirect_to: str | None = None
+        """Answers 307 with this as ``Location``, as a standby does; ``{target}`` in it is what was asked for."""
+        self.on_headers: Callable[[Mapping[str, str]], object] | None = None
+        """Called with the headers of each request."""
         self.requests = 0
         """How many requests came in, those that were failed on purpose too."""
         self.calls: deque[tuple[str, str]] = deque(maxlen=_KEPT_CALLS)
@@ -327,6 +331,8 @@ class VaultServer:
         with self._lock:
             try:
                 body = json.loads(content) if content else {}
+                if not isinstance(body, dict):
+                    raise _Refused(400, "failed to parse JSON input")
                 return (*self._route(method, path, query, token, body), None)
             except _Refused as refused:
                 return refused.status, refused.body, None
@@ -414,7 +420,11 @@ class VaultServer:
         self, known: dict[str, _Login], name: object, secret: object, refusal: str
     ) -> tuple[int, dict[str, Any]]:
         login = known.get(name) if isinstance(name, str) else None
-        if login is None or not isinstance(secret, str) or not secrets.compare_digest(login.secret, secret):
+        if (
+            login is None
+            or not isinstance(secret, str)
+            or not secrets.compare_digest(login.secret.encode(), secret.encode())
+        ):
             raise _Refused(400, refusal)
         value, token = self._issue(login)
         return 200, _authenticated(value, token.ttl_seconds, token.renewable)
@@ -602,7 +612,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         content = self.rfile.read(int(self.headers.get("content-length") or 0))
         vault = cast("_Httpd", self.server).vault
-        status, body, retry_after = vault._answer(self.command, self.path, self.headers.get("x-vault-token"), content)
+        if vault.on_headers is not None:
+            vault.on_headers(dict(self.headers))
+        token = self.headers.get("x-vault-token")
+        status, body, retry_after = vault._answer(self.command, self.path, token, content)
+        redirect_to = vault.redirect_to
+        if redirect_to is not None:
+            status, body = 307, None
         if status == 0:
             self.close_connection = True
             with contextlib.suppress(OSError):
@@ -614,6 +630,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("cache-control", "no-store")
         if retry_after is not None:
             self.send_header("retry-after", retry_after)
+        if redirect_to is not None:
+            self.send_header("location", redirect_to.replace("{target}", self.path))
         if status != 204:
             self.send_header("content-length", str(len(encoded)))
         self.end_headers()
@@ -621,6 +639,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(encoded)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_LIST = _serve  # noqa: N815 - what http.server looks for
+
+    def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002 - it asks for now only
+        """The header ``Date``, by the clock that `VaultServer.advance` puts forward."""
+        return super().date_time_string(cast("_Httpd", self.server).vault._date().timestamp())
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: a test has its own output."""
