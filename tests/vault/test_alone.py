@@ -83,4 +83,4 @@ def test_every_public_name_is_there_and_documented() -> None:
     for name in gds_vault.__all__:
         assert getattr(gds_vault, name).__doc__
     with pytest.raises(AttributeError, match="no attribute 'Vault'"):
-        _ = gds_vault.Vault  # type: ignore[attr-defined]
+        _ = gds_vault.Vault

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 import requests
 import uvloop
-from hvac.adapters import JSONAdapter, RawAdapter
+from hvac.adapters import JSONAdapter, RawAdapter  # type: ignore[import-untyped, unused-ignore]
 
 from gds_vault import (
     AppRoleAuth,
@@ -128,7 +128,7 @@ def test_a_read_after_a_write_does_not_join_one_from_before(server: VaultServer)
 
 
 def test_who_is_interrupted_takes_nothing_from_the_others(server: VaultServer) -> None:
-    class Interrupted(RawAdapter):
+    class Interrupted(RawAdapter):  # type: ignore[misc, unused-ignore]
         """The first read ends as Ctrl-C would end it, once somebody else waits for it."""
 
         waiting = threading.Event()

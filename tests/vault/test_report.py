@@ -194,7 +194,7 @@ def test_what_a_server_repeats_of_us_is_not_shown(connect: Connect, server: Vaul
     for status in (400, 403, 404, 500):
         server._failures.extend([(status, None)] * 3)
         original = server._answer
-        server._answer = lambda *_, status=status: (status, echo, None)  # type: ignore[method-assign, assignment]
+        server._answer = lambda *_, status=status: (status, echo, None)  # type: ignore[method-assign]
         with pytest.raises(VaultError) as raised:
             client.get_secret("app/database", use_cache=False)
         server._answer = original  # type: ignore[method-assign]

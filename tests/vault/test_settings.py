@@ -157,7 +157,7 @@ def test_credentials_that_cannot_be_are_refused_and_not_shown(make: Any) -> None
 
 
 def test_no_repr_shows_a_secret() -> None:
-    auths = [AppRoleAuth("hunter2", "hunter2"), UserpassAuth("bob", "hunter2"), TokenAuth("hunter2")]
+    auths: list[Any] = [AppRoleAuth("hunter2", "hunter2"), UserpassAuth("bob", "hunter2"), TokenAuth("hunter2")]
     assert [repr(auth) for auth in auths] == [
         "AppRoleAuth(mount_point='approle')",
         "UserpassAuth(username='bob', mount_point='userpass')",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-import hvac
+import hvac  # type: ignore[import-untyped, unused-ignore]
 import pytest
 import requests
 

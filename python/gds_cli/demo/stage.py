@@ -99,6 +99,9 @@ def run(given: Given) -> int:
 
 def _play(given: Given, name: str, ending: Ending, stack: ExitStack) -> Verdict:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gds-demo-")))
+    if given.kafka is not None:
+        # The topics are made here and taken away at the end; nobody's late question is to make them anew.
+        given = given._replace(settings=(*given.settings, "allow.auto.create.topics=false"))
     hub = _hub(given, name, folder, stack)
     vault = _vault(given, name, stack)
     config = settings(given.settings)
