@@ -86,6 +86,24 @@ def test_who_is_turned_away_hears_it(connect: Connect, auth: object, method: str
     assert metrics.total("vault.auth.success") == 0
 
 
+@pytest.mark.parametrize("words", ["invalid role ID", "invalid secret id", "invalid username or password"])
+def test_wrong_credentials_are_final_even_if_vault_calls_them_its_own_failure(
+    connect: Connect, server: VaultServer, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    """Seen of Vault 1.13.2."""
+    asked: list[str] = []
+
+    def answer(method: str, target: str, *_: object) -> tuple[int, dict[str, object], None]:
+        asked.append(target)
+        return 500, {"errors": [f"1 error occurred:\n\t* {words}\n\n"]}, None
+
+    monkeypatch.setattr(server, "_answer", answer)
+    with pytest.raises(VaultAuthError, match=words.lower()) as raised:
+        connect().get_secret("app/database")
+    assert raised.value.status == 500
+    assert asked == ["/v1/auth/approle/login"]
+
+
 def test_a_token_that_was_revoked_is_replaced_once(connect: Connect, server: VaultServer) -> None:
     client = connect()
     assert fresh(client) == "hunter2"

@@ -47,6 +47,9 @@ ASSUMED_SECONDS = 60.0
 FRUITLESS_SECONDS = 60.0
 """How long no login follows a 403, where the token may not look itself up and the last login did not help."""
 
+# Vault 1.13 may answer 500 to a wrong secret, which will be as wrong the next time.
+_WRONG_CREDENTIALS = ("invalid role", "invalid secret id", "invalid username or password")
+
 _NOT_TAKEN = {429, 503}  # Vault refuses these before it does anything
 
 
@@ -496,6 +499,8 @@ class Core:
         """What is wrong with it, in words, and whether to try again."""
         if isinstance(outcome, Failure):
             return outcome.text, outcome.transient and (call.repeatable or not outcome.sent)
+        if outcome.status >= 500 and any(words in said(outcome) for words in _WRONG_CREDENTIALS):
+            return None, False
         if outcome.status == 429 or outcome.status >= 500:
             return f"{outcome.status}{said(outcome)}", call.repeatable or outcome.status in _NOT_TAKEN
         if outcome.status in {301, 302, 303, 307, 308}:
