@@ -1,6 +1,6 @@
 //! The way out of the embedded hub.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -332,6 +332,11 @@ impl Subscriber for EmbeddedSubscriber {
         self.check()?;
         let position = |owned: &Owned| i64::try_from(owned.reader.position()).unwrap_or(i64::MAX);
         self.owned.iter().map(|owned| lag(&owned.topic, owned.partition, position(owned))).collect()
+    }
+
+    fn statistics(&self) -> BTreeMap<String, f64> {
+        let lags = self.lag(Duration::ZERO).unwrap_or_default().into_iter();
+        lags.map(|lag| (format!("consumer_lag.{}.{}", lag.topic, lag.partition), lag.lag as f64)).collect()
     }
 
     fn close(&mut self) -> Result<()> {

@@ -42,6 +42,9 @@ use crate::settings::{Address, Settings};
 use client::{Client, Duty, NoDuty};
 use native::Use;
 
+/// Figures of a client that only asks are of no use to anybody, and asking for a topic must not make it.
+const QUIET: [(&str, &str); 2] = [("statistics.interval.ms", "0"), ("allow.auto.create.topics", "false")];
+
 /// A Kafka cluster.
 pub struct Kafka {
     settings: Settings,
@@ -77,9 +80,7 @@ impl Kafka {
         if let Some(client) = &*asking {
             return Ok(client.clone());
         }
-        // Figures of a client that only asks are of no use to anybody, and asking for a topic must not make it.
-        let quiet = [("statistics.interval.ms", "0"), ("allow.auto.create.topics", "false")];
-        let client = Arc::new(self.client(Use::Admin, &quiet, Box::new(NoDuty))?);
+        let client = Arc::new(self.client(Use::Admin, &QUIET, Box::new(NoDuty))?);
         *asking = Some(client.clone());
         Ok(client)
     }
@@ -135,7 +136,9 @@ impl Admin for Kafka {
     }
 
     fn lag(&self, group: &str, patience: Duration) -> Result<Vec<Lag>> {
-        admin::lag(self.asking()?.handle(), group, patience)
+        let [statistics, topics] = QUIET;
+        let client = self.client(Use::AskGroup, &[statistics, topics, ("group.id", group)], Box::new(NoDuty))?;
+        admin::lag(client.handle(), group, patience)
     }
 
     fn groups(&self, patience: Duration) -> Result<Vec<String>> {

@@ -25,6 +25,9 @@ pub(super) enum Use {
     Subscribe,
     /// Asking only.
     Admin,
+    /// Asking about a group. librdkafka looks for the group's coordinator anew in its consumer, and dereferences null
+    /// where a client that is none is told that the coordinator has moved.
+    AskGroup,
 }
 
 /// Milliseconds as librdkafka takes them.
@@ -107,7 +110,7 @@ impl Handle {
             }
         }
         let kind = match purpose {
-            Use::Subscribe => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
+            Use::Subscribe | Use::AskGroup => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
             Use::Publish | Use::Admin => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
         };
         let mut text = [0 as c_char; 512];
@@ -225,7 +228,7 @@ fn fits(purpose: Use, key: &str) -> bool {
     match purpose {
         Use::Publish => !READING.contains(&key),
         Use::Subscribe => !SENDING.contains(&key),
-        Use::Admin => !READING.contains(&key) && !SENDING.contains(&key),
+        Use::Admin | Use::AskGroup => !READING.contains(&key) && !SENDING.contains(&key),
     }
 }
 

@@ -57,11 +57,24 @@ struct Topic {
 #[serde(default)]
 struct Partition {
     consumer_lag: f64,
+    app_offset: f64,
+    ls_offset: f64,
 }
 
 impl Default for Partition {
     fn default() -> Self {
-        Self { consumer_lag: -1.0 }
+        Self { consumer_lag: -1.0, app_offset: -1.0, ls_offset: -1.0 }
+    }
+}
+
+impl Partition {
+    /// How far the group is behind; before its first commit, and of a reader without one, how far this reader is.
+    /// librdkafka's numbers below zero say that it does not know.
+    fn lag(&self) -> Option<f64> {
+        if self.consumer_lag >= 0.0 {
+            return Some(self.consumer_lag);
+        }
+        (self.app_offset >= 0.0 && self.ls_offset >= 0.0).then(|| (self.ls_offset - self.app_offset).max(0.0))
     }
 }
 
@@ -116,9 +129,11 @@ fn read(text: &str) -> Option<BTreeMap<String, f64>> {
     .collect();
     for (topic, partitions) in &given.topics {
         for (partition, figure) in &partitions.partitions {
-            // librdkafka's -1 is "not known"; its partition -1 is where records wait for a partition.
-            if figure.consumer_lag >= 0.0 && partition != "-1" {
-                figures.insert(format!("consumer_lag.{topic}.{partition}"), figure.consumer_lag);
+            // Partition -1 is where records wait for one.
+            if let Some(lag) = figure.lag()
+                && partition != "-1"
+            {
+                figures.insert(format!("consumer_lag.{topic}.{partition}"), lag);
             }
         }
     }
@@ -136,7 +151,8 @@ mod tests {
                 "a/bootstrap":{"nodeid":-1,"state":"UP","txretries":1},
                 "a/1":{"nodeid":1,"state":"UP","txretries":2,"rtt":{"avg":1500,"p99":9000,"cnt":4,"hdrsize":1}},
                 "b/2":{"nodeid":2,"state":"DOWN","rtt":{"avg":99999,"p99":99999,"cnt":0}}},
-               "topics":{"t":{"partitions":{"0":{"consumer_lag":7},"1":{"consumer_lag":-1},"-1":{"consumer_lag":5}}}}}"#,
+               "topics":{"t":{"partitions":{"0":{"consumer_lag":7},"1":{"consumer_lag":-1,"app_offset":-1001,"ls_offset":9},
+                    "2":{"consumer_lag":-1,"app_offset":4,"ls_offset":9},"-1":{"consumer_lag":5}}}}}"#,
         )
         .expect("statistics");
         for (name, value) in [
@@ -148,10 +164,11 @@ mod tests {
             ("brokers_up", 1.0),
             ("sent_bytes_total", 10.0),
             ("consumer_lag.t.0", 7.0),
+            ("consumer_lag.t.2", 5.0),
         ] {
             assert!((figures[name] - value).abs() < 1e-12, "{name}: {}", figures[name]);
         }
-        assert_eq!(figures.keys().filter(|name| name.starts_with("consumer_lag")).count(), 1);
+        assert_eq!(figures.keys().filter(|name| name.starts_with("consumer_lag")).count(), 2);
         assert!(read("{").is_none());
     }
 }

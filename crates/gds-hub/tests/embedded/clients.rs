@@ -164,6 +164,8 @@ fn a_reader_seeks_pauses_and_knows_how_far_it_is_behind() {
         lags.iter().map(|lag| (lag.partition, lag.position, lag.end, lag.lag)).collect()
     };
     assert_eq!(lags(&*reader), [(0, Some(5), 5, 0), (1, Some(0), 5, 5)]);
+    let figures: Vec<_> = reader.statistics().into_iter().collect();
+    assert_eq!(figures, [("consumer_lag.orders.0".to_owned(), 0.0), ("consumer_lag.orders.1".to_owned(), 5.0)]);
     reader.seek(&position("orders", 1, 4)).expect("sought");
     reader.seek(&position("orders", 0, 5)).expect("sought");
     reader.resume(&[(topic, 1)]).expect("resumed");

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gds_hub::settings::Role;
-use gds_hub::{Batch, Hub, Kind, Position, Start, Subscriber};
+use gds_hub::{Admin, Batch, Hub, Kind, Position, Start, Subscriber};
 
 use crate::support::{PATIENCE, cluster, fill, numbers, open, quick_group, read, reading, subscription, text, values};
 
@@ -35,6 +35,18 @@ fn a_group_goes_on_where_it_committed() {
     assert_eq!(read(reader.as_mut(), 3), numbers(10)[7..]);
     let lag = reader.lag(PATIENCE).unwrap();
     assert_eq!((lag.len(), lag[0].position, lag[0].end, lag[0].lag), (1, Some(10), 10, 0));
+}
+
+#[test]
+fn a_groups_lag_survives_a_coordinator_that_moves() {
+    const NOT_COORDINATOR: i32 = 16;
+    let cluster = cluster(1);
+    let hub = reading(&cluster);
+    cluster.push_request_errors("OffsetFetch", &[NOT_COORDINATOR]).unwrap();
+    let error = hub.lag("g", PATIENCE).unwrap_err();
+    assert!(error.retriable, "{error}");
+    // The mock cluster lists no offsets of a group as a whole; that the answer comes is all.
+    hub.lag("g", PATIENCE).unwrap();
 }
 
 #[test]
