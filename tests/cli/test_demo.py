@@ -55,6 +55,40 @@ def summary(shown: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+# Nothing but what is installed: no program is started, and nobody is spoken to but this machine.
+ALONE = """
+import sys
+
+def watch(event, arguments):
+    if event in {"subprocess.Popen", "os.exec", "os.posix_spawn", "os.system"}:
+        raise RuntimeError(f"{event} {arguments}")
+    if event in {"socket.connect", "socket.getaddrinfo"}:
+        address = arguments[1] if event == "socket.connect" else arguments
+        host = address[0] if isinstance(address, tuple) else address
+        if not str(host).startswith(("127.", "localhost", "/")):
+            raise RuntimeError(f"{event} {address}")
+
+sys.addaudithook(watch)
+sys.argv = ["gds", "demo", "--seconds", "3", "--json"]
+from gds_cli import main
+main()
+"""
+
+
+def test_it_needs_no_other_program_and_no_network(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", ALONE],
+        cwd=tmp_path,
+        env={"PATH": "", "HOME": str(tmp_path), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    summary(objects(done))
+
+
 def test_program_page_and_topic_agree_without_any_server(tmp_path: Path) -> None:
     done = gds("demo", "--seconds", 3, "--json", TMPDIR=str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
