@@ -10,7 +10,7 @@ from tests.services.vault import Vault
 
 def names_below(vault: Vault, folder: str) -> list[str]:
     """Of all secrets, at any depth."""
-    names = []
+    names: list[str] = []
     for name in vault.call("LIST", f"secret/metadata/{folder}")["data"]["keys"]:
         path = folder + name
         names += names_below(vault, path) if name.endswith("/") else [path]
