@@ -32,10 +32,15 @@ def environment(**settings: str) -> dict[str, str]:
 
 def run(name: str, *arguments: str, cwd: Path, **settings: str) -> str:
     """What an example prints; it must end well."""
+    return python(EXAMPLES / name, *arguments, cwd=cwd, variables=environment(**settings))
+
+
+def python(*arguments: str | Path, cwd: Path, variables: dict[str, str]) -> str:
+    """What Python prints, told this; it must end well."""
     done = subprocess.run(
-        [sys.executable, EXAMPLES / name, *arguments],
+        [sys.executable, *arguments],
         cwd=cwd,
-        env=environment(**settings),
+        env=variables,
         capture_output=True,
         text=True,
         timeout=TIMEOUT_SECONDS,
@@ -156,18 +161,9 @@ async def main():
 asyncio.run(main())
 """
     with surroundings(folder, "vault_fastapi.py") as around:
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=folder,
-            env=around.settings,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        page = python("-c", program, cwd=folder, variables=around.settings)
         # Ten at once, and Vault was asked once.
-        assert 'shop_vault_secret_fetch_count{path="shop/database"} 1.0' in done.stdout
+        assert 'shop_vault_secret_fetch_count{path="shop/database"} 1.0' in page
         around.lines("order 9 read")
 
 
@@ -257,18 +253,9 @@ async def main():
         print((await client.get("/metrics")).text)
 asyncio.run(main())
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program, EXAMPLES / "fastapi_app.py"],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert 'shop_requests_total{route="/orders/{number}"} 3.0' in done.stdout
-    assert "shop_order_time_count 3.0" in done.stdout
+    page = python("-c", program, EXAMPLES / "fastapi_app.py", cwd=folder, variables=environment())
+    assert 'shop_requests_total{route="/orders/{number}"} 3.0' in page
+    assert "shop_order_time_count 3.0" in page
 
 
 def flask_under_gunicorn(folder: Path) -> None:
