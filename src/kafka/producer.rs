@@ -10,7 +10,7 @@ use gds_hub::producer::{Left, Producer, Sent, Stats};
 use gds_hub::settings::{Role, Settings};
 use gds_hub::{Error, Headers, Hub, Kind, OwnedHeader, Record, codec};
 use gds_process::fork::{self, Generations};
-use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyException, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
 
@@ -628,6 +628,7 @@ impl ProducerCore {
         values: &Bound<'py, PyAny>,
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyList>> {
+        not_from_a_callback(self.live(py)?, "send_many()")?;
         let deadline = timeout.map(|seconds| Instant::now() + patience_of(Some(seconds), Duration::ZERO));
         let many = Arc::new(Many::default());
         for value in values.try_iter()? {
@@ -679,6 +680,7 @@ impl ProducerCore {
     #[pyo3(signature = (timeout = None))]
     fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u64> {
         let Some(Some(live)) = self.live.get() else { return Ok(0) };
+        not_from_a_callback(live, "flush()")?;
         let deadline = timeout.map(|_| Instant::now() + patience_of(timeout, Duration::ZERO));
         live.producer.hurry();
         loop {
@@ -689,12 +691,15 @@ impl ProducerCore {
             py.check_signals()?;
         }
         self.report_now(py)?;
-        Ok(live.producer.pending())
+        Ok(live.producer.unsettled())
     }
 
     /// Flush within a bound and stop; see `gds_kafka.KafkaProducerClient`.
     #[pyo3(signature = (timeout = None))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u64> {
+        if let Some(Some(live)) = self.live.get() {
+            not_from_a_callback(live, "close()")?;
+        }
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(0);
         }
@@ -734,6 +739,17 @@ impl ProducerCore {
         }
         Ok(())
     }
+}
+
+/// What waits for outcomes cannot be called by the thread that tells them: it would wait for itself.
+fn not_from_a_callback(live: &Live, call: &str) -> PyResult<()> {
+    if live.producer.is_telling_here() {
+        return Err(PyRuntimeError::new_err(format!(
+            "{call} waits until the on_delivery callbacks are done, so it cannot be called from one of them; call it from \
+             another thread"
+        )));
+    }
+    Ok(())
 }
 
 fn patience_of(seconds: Option<f64>, default: Duration) -> Duration {

@@ -371,6 +371,51 @@ def test_an_on_delivery_that_raises_stops_nobody(kafka: KafkaBroker, caplog: pyt
     assert "on_delivery callback raised" in caplog.text
 
 
+def test_what_waits_for_callbacks_says_so_when_a_callback_calls_it(kafka: KafkaBroker) -> None:
+    topic = "real-waiting-for-oneself"
+    kafka.create_topic(topic, config=KEPT)
+    refused: list[str] = []
+
+    with KafkaProducerClient(kafka.bootstrap_servers) as producer:
+        calls = [producer.flush, producer.close, lambda: producer.send_many(topic, [b"no"])]
+
+        def tell(error: Any, delivered: Any) -> None:
+            for call in calls:
+                with pytest.raises(RuntimeError, match="on_delivery") as caught:
+                    call()
+                refused.append(str(caught.value).split()[0])
+            producer.send(topic, b"from a callback")
+
+        producer.send(topic, b"first", on_delivery=tell)
+        assert producer.flush(LONG) == 0
+        # Told by flush's time, and what the callback sent was taken.
+        assert refused == ["flush()", "close()", "send_many()"]
+        assert producer.flush(LONG) == 0
+    assert [record.value for record in kafka.read(topic)] == [b"first", b"from a callback"]
+
+
+def test_a_flush_waits_for_callbacks_that_are_being_told(kafka: KafkaBroker) -> None:
+    topic = "real-told-before-flush"
+    kafka.create_topic(topic, config=KEPT)
+    entered, leave = threading.Event(), threading.Event()
+    told: list[int] = []
+
+    def tell(error: Any, delivered: Any) -> None:
+        entered.set()
+        assert leave.wait(LONG)
+        told.append(delivered.offset)
+
+    with KafkaProducerClient(kafka.bootstrap_servers) as producer:
+        producer.send(topic, b"x", on_delivery=tell)
+        assert entered.wait(LONG)
+        # Delivered, and not told yet.
+        assert producer.stats()["pending"] == 0
+        assert producer.flush(0.2) == 1
+        leave.set()
+        assert producer.flush(LONG) == 0
+        assert told == [0]
+
+
 DEATH = {"dlq.topic", "dlq.partition", "dlq.offset", "dlq.timestamp", "dlq.attempts", "dlq.error"}
 
 

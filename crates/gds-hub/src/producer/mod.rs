@@ -43,7 +43,8 @@ use spool::Spool;
 /// The header that tells readers a record they have seen before: records of a spool may arrive twice.
 pub const MESSAGE_ID: &str = "gds.message.id";
 
-/// How long the end waits for the hub to tell what became of records it was told to give up.
+/// How long the end waits for the hub to tell what became of records it was told to give up, and for whoever is being
+/// told.
 const LAST_OUTCOMES: Duration = Duration::from_secs(2);
 
 /// What happens to a record for which there is no room.
@@ -206,14 +207,19 @@ impl<T: Send + 'static> Producer<T> {
         self.shared.hurry();
     }
 
-    /// Waits until the outcome of everything accepted so far is known; whether it is.
+    /// Waits until the outcome of everything accepted so far is known and told; whether it is.
     pub fn wait_settled(&self, patience: Duration) -> bool {
         self.shared.wait_settled(patience)
     }
 
-    /// Records accepted whose outcome is not known.
-    pub fn pending(&self) -> u64 {
-        self.shared.pending()
+    /// Records accepted whose outcome is not known, or not told yet.
+    pub fn unsettled(&self) -> u64 {
+        self.shared.unsettled()
+    }
+
+    /// Whether this is called from within the [`Reporter`], where waiting for outcomes would be waiting for oneself.
+    pub fn is_telling_here(&self) -> bool {
+        self.shared.is_telling_here()
     }
 
     /// What was counted so far.
@@ -228,36 +234,56 @@ impl<T: Send + 'static> Producer<T> {
     }
 
     /// Accepts no more, waits for the outcomes of the rest for at most `patience`, then leaves the rest to the spool
-    /// or drops it, counted. Does nothing the second time.
+    /// or drops it, counted. Does nothing the second time. Not to be called from within the [`Reporter`].
     pub fn close(&self, patience: Duration) -> Left {
         let Some(sender) = self.sender.lock().take() else { return Left::default() };
-        self.shared.refuse_more();
-        self.hurry();
-        let settled = self.wait_settled(patience);
-        self.shared.abandon.store(true, Ordering::SeqCst);
-        self.shared.work.ring();
-        self.shared.progress.ring();
-        let _ = sender.join(); // a panic there was told by the panic hook; the rest still has to be counted
-        let publisher = self.publisher.lock().take();
-        if let Some(publisher) = &publisher
-            && !settled
-        {
-            publisher.purge();
-            let deadline = Instant::now() + LAST_OUTCOMES;
-            while publisher.in_flight() > 0 && Instant::now() < deadline {
-                self.shared.settled.wait(Duration::from_millis(20));
-            }
-        }
-        let left = self.shared.leave_the_rest();
-        drop(publisher);
-        left
+        end(&self.shared, sender, &self.publisher, patience)
     }
 }
 
 impl<T: Send + 'static> Drop for Producer<T> {
     fn drop(&mut self) {
-        self.close(Duration::ZERO);
+        let Some(sender) = self.sender.get_mut().take() else { return };
+        let publisher = std::mem::take(&mut self.publisher);
+        if !self.shared.is_telling_here() {
+            end(&self.shared, sender, &publisher, Duration::ZERO);
+            return;
+        }
+        // What was told held the last reference. This thread may be the sender or the hub's: it cannot wait for itself.
+        let shared = Arc::clone(&self.shared);
+        let ended = std::thread::Builder::new()
+            .name("gds-hub-end".to_owned())
+            .spawn(move || end(&shared, sender, &publisher, Duration::ZERO));
+        drop(ended); // without a thread for it, the sender goes on
     }
+}
+
+fn end<T: Send + 'static>(
+    shared: &Shared<T>,
+    sender: JoinHandle<()>,
+    publisher: &Mutex<Option<Arc<dyn Publisher>>>,
+    patience: Duration,
+) -> Left {
+    shared.refuse_more();
+    shared.hurry();
+    let settled = shared.wait_settled(patience);
+    shared.abandon.store(true, Ordering::SeqCst);
+    shared.work.ring();
+    shared.progress.ring();
+    let _ = sender.join(); // a panic there was told by the panic hook; the rest still has to be counted
+    let publisher = publisher.lock().take();
+    if let Some(publisher) = &publisher
+        && !settled
+    {
+        publisher.purge();
+        let deadline = Instant::now() + LAST_OUTCOMES;
+        while publisher.in_flight() > 0 && Instant::now() < deadline {
+            shared.settled.wait(Duration::from_millis(20));
+        }
+    }
+    let left = shared.leave_the_rest();
+    drop(publisher);
+    left
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, ThreadId};
 
 use parking_lot::Mutex;
 
@@ -34,11 +35,77 @@ pub struct Reported<T> {
     pub outcome: Result<Place, Error>,
 }
 
-/// Told the outcomes of records that came with tokens, many at a time: by a thread of the hub, or from within a call
-/// of the producer that drops records.
+/// Told the outcomes of records that came with tokens, many at a time: by threads of the producer and the hub, one at a
+/// time and in the order in which outcomes became known; or from within a call of the producer that drops records.
 pub trait Reporter<T>: Send + Sync + Debug {
     /// Called for each record once.
     fn report(&self, outcomes: Vec<Reported<T>>);
+}
+
+/// Outcomes that are known and not told yet.
+///
+/// Whoever comes while another thread is telling leaves its own to that one: nobody waits here, since the reporter may
+/// let go of what the others wait for.
+#[derive(Debug)]
+pub(super) struct Untold<T> {
+    known: Mutex<Vec<Reported<T>>>,
+    /// Of those known and those being told.
+    count: AtomicUsize,
+    telling: Mutex<()>,
+    teller: Mutex<Option<ThreadId>>,
+    reporter: Arc<dyn Reporter<T>>,
+}
+
+impl<T> Untold<T> {
+    pub(super) fn new(reporter: Arc<dyn Reporter<T>>) -> Self {
+        let (known, count) = (Mutex::default(), AtomicUsize::new(0));
+        Self { known, count, telling: Mutex::default(), teller: Mutex::default(), reporter }
+    }
+
+    pub(super) fn push(&self, token: T, outcome: Result<Place, Error>) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.known.lock().push(Reported { token, outcome });
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// Whether this is called from within the reporter.
+    pub(super) fn is_telling_here(&self) -> bool {
+        *self.teller.lock() == Some(thread::current().id())
+    }
+
+    pub(super) fn tell(&self) {
+        // Looked at again after the lock is free: somebody may have left something in the last moment.
+        while !self.known.lock().is_empty() {
+            let Some(_telling) = self.telling.try_lock() else { return };
+            let known = std::mem::take(&mut *self.known.lock());
+            // Told even if the reporter panics: nothing will tell them again.
+            let _told = Told { untold: self, records: known.len() };
+            *self.teller.lock() = Some(thread::current().id());
+            self.reporter.report(known);
+        }
+    }
+
+    /// Tells what is known to the caller alone.
+    pub(super) fn tell_now(&self, outcomes: Vec<Reported<T>>) {
+        if !outcomes.is_empty() {
+            self.reporter.report(outcomes);
+        }
+    }
+}
+
+struct Told<'a, T> {
+    untold: &'a Untold<T>,
+    records: usize,
+}
+
+impl<T> Drop for Told<'_, T> {
+    fn drop(&mut self) {
+        *self.untold.teller.lock() = None;
+        self.untold.count.fetch_sub(self.records, Ordering::SeqCst);
+    }
 }
 
 /// Tokens of records under way; most records have none, so that costs nothing but a look at a number.

@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 
 use super::bell::Bell;
 use super::dead_letter::{self, Death};
-use super::outcome::{Place, Reported, Reporter, Tokens, reason};
+use super::outcome::{Place, Reported, Reporter, Tokens, Untold, reason};
 use super::queue::{self, CHUNK, Chunk, Memory};
 use super::spool::{self, Appended, Spool};
-use super::{Durability, Left, OnFull, ProducerOptions, Stats};
+use super::{Durability, LAST_OUTCOMES, Left, OnFull, ProducerOptions, Stats};
 use crate::codec;
 use crate::error::{Error, Kind, Result};
 use crate::hub::Delivery;
@@ -35,8 +35,7 @@ pub(super) struct Shared<T: Send + 'static> {
     pub(super) spool: Option<Spool>,
     queue: Mutex<Queue>,
     tokens: Tokens<T>,
-    reporter: Arc<dyn Reporter<T>>,
-    reports: Mutex<Vec<Reported<T>>>,
+    untold: Untold<T>,
     counts: Counts,
     /// Memory goes to the spool until the sender has caught up with it.
     spilling: AtomicBool,
@@ -49,7 +48,7 @@ pub(super) struct Shared<T: Send + 'static> {
     pub(super) room: Bell,
     /// Rung when the hub told outcomes.
     pub(super) progress: Bell,
-    /// Rung when nothing is pending.
+    /// Rung when nothing is pending and all is told.
     pub(super) settled: Bell,
     /// The sender is to stop where it is.
     pub(super) abandon: AtomicBool,
@@ -85,8 +84,7 @@ impl<T: Send + 'static> Shared<T> {
             spool,
             queue: Mutex::default(),
             tokens: Tokens::new(),
-            reporter,
-            reports: Mutex::default(),
+            untold: Untold::new(reporter),
             counts,
             spilling: AtomicBool::new(false),
             work: Bell::default(),
@@ -264,14 +262,29 @@ impl<T: Send + 'static> Shared<T> {
         self.counts.accepted.load(Ordering::SeqCst).saturating_sub(finished)
     }
 
+    /// Records whose outcome is not known, or not told yet.
+    pub(super) fn unsettled(&self) -> u64 {
+        // In this order: an outcome that is to be told is among the untold before its record is finished.
+        let pending = self.pending();
+        pending + self.untold.count() as u64
+    }
+
+    pub(super) fn is_telling_here(&self) -> bool {
+        self.untold.is_telling_here()
+    }
+
     pub(super) fn wait_settled(&self, patience: Duration) -> bool {
+        self.wait_for(patience, || self.unsettled() == 0)
+    }
+
+    fn wait_for(&self, patience: Duration, there: impl Fn() -> bool) -> bool {
         let deadline = std::time::Instant::now() + patience;
-        while self.pending() > 0 {
+        while !there() {
             let left = deadline.saturating_duration_since(std::time::Instant::now());
             if left.is_zero() {
                 return false;
             }
-            self.settled.wait_unless(left.min(Duration::from_millis(50)), || self.pending() == 0);
+            self.settled.wait_unless(left.min(Duration::from_millis(50)), &there);
         }
         true
     }
@@ -359,7 +372,6 @@ impl<T: Send + 'static> Shared<T> {
 
     pub(super) fn delivered(&self, id: u64, place: &Delivery<'_>) {
         self.counts.delivered.fetch_add(1, Ordering::Relaxed);
-        self.counts.finished.fetch_add(1, Ordering::SeqCst);
         if let Some(spool) = &self.spool {
             spool.done(id);
         }
@@ -370,8 +382,9 @@ impl<T: Send + 'static> Shared<T> {
                 offset: place.offset,
                 timestamp: place.timestamp,
             };
-            self.reports.lock().push(Reported { token, outcome: Ok(place) });
+            self.untold.push(token, Ok(place));
         }
+        self.counts.finished.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(super) fn failed(&self, id: u64, record: &Record<'_>, error: &Error) {
@@ -390,20 +403,21 @@ impl<T: Send + 'static> Shared<T> {
                 return;
             }
         }
-        if self.stops() && error.retriable {
-            self.count_dropped("closed", 1);
-        } else {
-            *self.counts.failed.lock().entry(reason(error)).or_default() += 1;
-            self.counts.finished.fetch_add(1, Ordering::SeqCst);
-            if self.options.dead_letter && !error.retriable {
-                self.bury(record, error);
-            }
-        }
         if let Some(spool) = &self.spool {
             spool.done(id);
         }
         if let Some(token) = self.tokens.remove(id) {
-            self.reports.lock().push(Reported { token, outcome: Err(error.clone()) });
+            self.untold.push(token, Err(error.clone()));
+        }
+        if self.stops() && error.retriable {
+            self.count_dropped("closed", 1);
+        } else {
+            // Before it is finished itself: at no time nothing is pending while the dead letter is.
+            if self.options.dead_letter && !error.retriable {
+                self.bury(record, error);
+            }
+            *self.counts.failed.lock().entry(reason(error)).or_default() += 1;
+            self.counts.finished.fetch_add(1, Ordering::SeqCst);
         }
     }
 
@@ -436,41 +450,44 @@ impl<T: Send + 'static> Shared<T> {
     }
 
     pub(super) fn collected(&self) {
+        self.note_progress();
+        self.untold.tell();
+        self.ring_if_settled();
+    }
+
+    /// As [`collected`](Self::collected), with no outcome to tell.
+    pub(super) fn note_progress(&self) {
         if let Some(spool) = &self.spool {
             self.count_dropped("damaged", spool.take_lost());
             spool.collected();
         }
-        let reports = std::mem::take(&mut *self.reports.lock());
-        if !reports.is_empty() {
-            self.reporter.report(reports);
-        }
         self.progress.ring();
         self.room.ring();
-        if self.pending() == 0 {
+        self.ring_if_settled();
+    }
+
+    fn ring_if_settled(&self) {
+        if self.unsettled() == 0 {
             self.settled.ring();
         }
     }
 
     /// Records that waited too long in memory.
     pub(super) fn timed_out(&self, id: u64) {
-        self.count_dropped("timeout", 1);
         if let Some(token) = self.tokens.remove(id) {
             let waited = self.options.delivery_timeout.unwrap_or_default();
             let message = format!("the record was not sent within delivery_timeout_ms={}", waited.as_millis());
-            let error = Error::new(Kind::Timeout, message).retriable();
-            self.reports.lock().push(Reported { token, outcome: Err(error) });
+            self.untold.push(token, Err(Error::new(Kind::Timeout, message).retriable()));
         }
+        self.count_dropped("timeout", 1);
     }
 
     fn dropped(&self, ids: &[u64]) {
         self.count_dropped("buffer_full", ids.len() as u64);
         let error = Error::new(Kind::Full, "no room: the record was the oldest and was dropped, as on_full says");
         let outcomes = ids.iter().filter_map(|id| self.tokens.remove(*id));
-        let outcomes: Vec<_> =
-            outcomes.map(|token| Reported { token, outcome: Err(error.clone().retriable()) }).collect();
-        if !outcomes.is_empty() {
-            self.reporter.report(outcomes);
-        }
+        let outcomes = outcomes.map(|token| Reported { token, outcome: Err(error.clone().retriable()) }).collect();
+        self.untold.tell_now(outcomes);
     }
 
     fn dropped_spooled(&self, ids: std::ops::Range<u64>) {
@@ -501,12 +518,12 @@ impl<T: Send + 'static> Shared<T> {
         }
         self.count_dropped("closed", dropped.len() as u64);
         let error = Error::new(Kind::Closed, "the client was closed before the record was delivered");
-        let mut reports = std::mem::take(&mut *self.reports.lock());
-        let tokens = self.tokens.take_all();
-        reports.extend(tokens.into_iter().map(|token| Reported { token, outcome: Err(error.clone()) }));
-        if !reports.is_empty() {
-            self.reporter.report(reports);
+        for token in self.tokens.take_all() {
+            self.untold.push(token, Err(error.clone()));
         }
+        self.untold.tell();
+        // Another thread may be telling them.
+        self.wait_for(LAST_OUTCOMES, || self.untold.count() == 0);
         let spooled = self.spool.as_ref().map_or(0, Spool::close);
         // Whatever the hub did not tell about in time.
         let silent = self.pending().saturating_sub(spooled);

@@ -457,3 +457,104 @@ fn memory_overflows_into_the_spool_and_keeps_the_order() {
     assert!(producer.wait_settled(SOON));
     assert_eq!(producer.stats().spooled, 0);
 }
+
+/// Told one batch at a time, each time a test lets it go on.
+#[derive(Debug, Default)]
+struct Slow {
+    state: Mutex<SlowState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct SlowState {
+    told: Vec<u32>,
+    inside: usize,
+    most_inside: usize,
+    open: bool,
+    producer: Option<Producer<u32>>,
+}
+
+impl Reporter<u32> for Slow {
+    fn report(&self, outcomes: Vec<Reported<u32>>) {
+        let mut state = self.state.lock();
+        state.inside += 1;
+        state.most_inside = state.most_inside.max(state.inside);
+        self.changed.notify_all();
+        while !state.open {
+            assert!(!self.changed.wait_for(&mut state, SOON).timed_out());
+        }
+        state.told.extend(outcomes.iter().map(|outcome| outcome.token));
+        state.inside -= 1;
+        self.changed.notify_all();
+        let producer = state.producer.take();
+        drop(state);
+        drop(producer);
+    }
+}
+
+impl Slow {
+    fn wait(&self, there: impl Fn(&SlowState) -> bool) {
+        let mut state = self.state.lock();
+        while !there(&state) {
+            assert!(!self.changed.wait_for(&mut state, SOON).timed_out(), "{state:?}");
+        }
+    }
+
+    fn open(&self) {
+        self.state.lock().open = true;
+        self.changed.notify_all();
+    }
+}
+
+#[test]
+fn outcomes_are_told_in_order_by_one_thread_at_a_time_and_nothing_is_settled_before() {
+    let script = Script::default();
+    let slow = Arc::new(Slow::default());
+    let producer = Producer::new(&script, options(), slow.clone()).expect("a producer");
+    for number in 0..3_u32 {
+        drop(send(&producer, "t", &number.to_string(), Some(number)).expect("queued"));
+    }
+    script.wait_held(3);
+    std::thread::scope(|scope| {
+        scope.spawn(|| script.deliver(1));
+        slow.wait(|state| state.inside == 1);
+        // Whoever comes meanwhile does not wait, and does not overtake.
+        script.deliver(1);
+        script.deliver(1);
+        assert_eq!(producer.stats().pending, 0);
+        assert_eq!(producer.unsettled(), 3);
+        assert!(!producer.wait_settled(Duration::from_millis(100)));
+        slow.open();
+    });
+    assert!(producer.wait_settled(SOON));
+    let state = slow.state.lock();
+    assert_eq!((&*state.told, state.most_inside), (&[0, 1, 2][..], 1));
+}
+
+#[test]
+fn a_reporter_that_lets_go_of_its_producer_does_not_wait_for_itself() {
+    // Told by a thread of the hub, then by the sender itself.
+    for refused in [false, true] {
+        let script = Script::default();
+        if refused {
+            script.refuse("t", Error::new(Kind::Message, "no"));
+        }
+        let slow = Arc::new(Slow::default());
+        let producer = Producer::new(&script, options(), slow.clone()).expect("a producer");
+        let shared = Arc::downgrade(&producer.shared);
+        drop(send(&producer, "t", "1", Some(1)).expect("queued"));
+        slow.state.lock().producer = Some(producer);
+        slow.open();
+        if !refused {
+            script.wait_held(1);
+            script.deliver(1);
+        }
+        slow.wait(|state| state.told == [1] && state.producer.is_none());
+        *script.0.deliveries.lock() = None;
+        let deadline = Instant::now() + SOON;
+        while shared.strong_count() > 0 {
+            assert!(Instant::now() < deadline, "the producer did not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
