@@ -47,10 +47,8 @@ def _client(vault: Vault, auth: AppRoleAuth, metrics: MetricsCollector | None) -
 @contextmanager
 def _watched(vault: Vault, auth: AppRoleAuth, kafka: KafkaBroker) -> Iterator[_Watched]:
     with ExitStack() as opened:
-        # Large enough that nothing is dropped, which would be cheaper. What is only watched may wait for a tenth of a
-        # second: by the default of 5 ms each fetch has a request to the broker of its own, and on a machine that runs
-        # the broker too, that is the broker's time: 1.7 ms of it for each fetch.
-        producer = KafkaProducerClient(kafka.bootstrap_servers, buffer_memory=1 << 30, linger_ms=100)
+        # Large enough that nothing is dropped, which would be cheaper.
+        producer = KafkaProducerClient(kafka.bootstrap_servers, buffer_memory=1 << 30)
         # What cannot be delivered at the end is not waited for.
         opened.callback(producer.close, 0)
         page = opened.enter_context(PrometheusMetrics(port=0, addr="127.0.0.1"))

@@ -97,6 +97,27 @@ pub(crate) fn with_text<R>(
     parts: Option<&Parts>,
     then: impl FnOnce(&str, &[(&str, &str)]) -> R,
 ) -> Result<R, Unusable> {
+    let then = match with_borrowed_text(name, labels, parts, then) {
+        Ok(done) => return Ok(done),
+        Err(then) => then,
+    };
+    match exit::calling_python(name.py(), || owned_text(name, labels)) {
+        Some(owned) => owned.map(|(name, labels)| {
+            let labels: Labels<'_> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            then(&name, &labels)
+        }),
+        None => Err(Unusable::Refused(Refusal::Unavailable)),
+    }
+}
+
+/// As [`with_text`] for objects that are borrowed as they are, without Python code; `then` comes back for others.
+#[inline]
+pub(crate) fn with_borrowed_text<R, F: FnOnce(&str, &[(&str, &str)]) -> R>(
+    name: &Bound<'_, PyAny>,
+    labels: Option<&Bound<'_, PyAny>>,
+    parts: Option<&Parts>,
+    then: F,
+) -> Result<R, F> {
     let mut borrowed = Labels::new();
     if let Ok(name) = name.cast_exact::<PyString>()
         && let Ok(name) = name.to_str()
@@ -107,14 +128,7 @@ pub(crate) fn with_text<R>(
     {
         return Ok(then(name, &borrowed));
     }
-    drop(borrowed);
-    match exit::calling_python(name.py(), || owned_text(name, labels)) {
-        Some(owned) => owned.map(|(name, labels)| {
-            let labels: Labels<'_> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            then(&name, &labels)
-        }),
-        None => Err(Unusable::Refused(Refusal::Unavailable)),
-    }
+    Err(then)
 }
 
 /// Borrows the text of every label; false if something is no `str` with UTF-8 text in an exact `dict`.

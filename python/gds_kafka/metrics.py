@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from math import isfinite
 from time import time
+from types import BuiltinMethodType
 from typing import TYPE_CHECKING
 
 from gds_kafka._aggregate import Aggregates, message
@@ -19,6 +20,7 @@ from gds_metrics._collector import DEFAULT_TIMEOUT_SECONDS, Collector
 from gds_metrics._exit import close_at_exit, is_closed
 from gds_metrics._input import BadInput, Drops, failure, shown, valid_increment, valid_labels, valid_name, valid_number
 from gds_metrics._settings import checked_buckets, seconds, text
+from gds_native._lib import ProducerCore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +44,9 @@ _SMALL = 1 << 53
 class KafkaMetrics(Collector):
     """Sends each measurement to a topic, keyed by the metric's name.
 
-    The producer stays the program's: closing the collector flushes it and does not close it.
+    The producer stays the program's: closing the collector flushes it and does not close it. With a
+    `gds_kafka.KafkaProducerClient` that has no serializers, measurements are written in Rust, and unless its
+    ``linger_ms`` is set they wait up to a tenth of a second for others to share a request with.
 
     Args:
         producer: Any object with ``send(topic, value, key=None)``, where ``value`` is a dict.
@@ -57,7 +61,7 @@ class KafkaMetrics(Collector):
         ValueError: A setting makes no sense.
     """
 
-    __slots__ = ("_aggregates", "_closed", "_drops", "_key", "_producer", "_send", "_topic")
+    __slots__ = ("_aggregates", "_closed", "_drops", "_key", "_native", "_producer", "_send", "_topic")
 
     def __init__(
         self,
@@ -81,6 +85,9 @@ class KafkaMetrics(Collector):
         self._key = key
         self._drops = Drops(type(self).__name__)
         self._closed = False
+        # Unless a subclass or the program has a `send` of its own.
+        plain = isinstance(producer, ProducerCore) and type(send) is BuiltinMethodType and not callable(key)
+        self._native = producer.send_measurement if plain and interval is None else None
         self._aggregates = None if interval is None else Aggregates(interval, self._ship)
         if self._aggregates is not None:
             close_at_exit(self)
@@ -172,6 +179,7 @@ class KafkaMetrics(Collector):
         if self._closed:
             return
         self._closed = True
+        self._native = None
         try:
             if self._aggregates is not None:
                 self._aggregates.stop(timeout_seconds)
@@ -181,6 +189,9 @@ class KafkaMetrics(Collector):
 
     def _report(self, method: str, kind: Kind, name: object, value: object, labels: object) -> None:
         try:
+            native = self._native
+            if native is not None and native(self._topic, self._key, kind, name, value, labels):
+                return  # as nearly all are
             number = value if type(value) is float and kind != "counter" else _number(kind, value)
             if self._closed:
                 self._drops.add(method, "closed", "the collector is closed; close it last")

@@ -82,22 +82,34 @@ class CompositeMetrics(Collector):
     def increment(self, name: str, value: float = 1, labels: dict[str, str] | None = None) -> None:
         """Add to the counter of each member."""
         for member in self._members:
-            member.call("increment", name, value, labels)
+            try:
+                member.increment(name, value, labels)
+            except Exception as error:  # noqa: BLE001 - the other members must go on
+                member.failed("increment", error)
 
     def gauge(self, name: str, value: float, labels: dict[str, str] | None = None) -> None:
         """Set the gauge of each member."""
         for member in self._members:
-            member.call("gauge", name, value, labels)
+            try:
+                member.gauge(name, value, labels)
+            except Exception as error:  # noqa: BLE001 - the other members must go on
+                member.failed("gauge", error)
 
     def histogram(self, name: str, value: float, labels: dict[str, str] | None = None) -> None:
         """Add one observation to the distribution of each member."""
         for member in self._members:
-            member.call("histogram", name, value, labels)
+            try:
+                member.histogram(name, value, labels)
+            except Exception as error:  # noqa: BLE001 - the other members must go on
+                member.failed("histogram", error)
 
     def timing(self, name: str, value_ms: float, labels: dict[str, str] | None = None) -> None:
         """Add one duration in milliseconds to the distribution of each member."""
         for member in self._members:
-            member.call("timing", name, value_ms, labels)
+            try:
+                member.timing(name, value_ms, labels)
+            except Exception as error:  # noqa: BLE001 - the other members must go on
+                member.failed("timing", error)
 
     def describe(
         self,
@@ -150,10 +162,15 @@ class CompositeMetrics(Collector):
 class _Member:
     """One collector of a composite and what became of the calls to it."""
 
-    __slots__ = ("_warn", "collector", "failures")
+    __slots__ = ("_warn", "collector", "failures", "gauge", "histogram", "increment", "timing")
 
     def __init__(self, collector: MetricsCollector) -> None:
         self.collector = collector
+        # Looked up once: a composite is on the way of every measurement.
+        self.increment = collector.increment
+        self.gauge = collector.gauge
+        self.histogram = collector.histogram
+        self.timing = collector.timing
         self.failures = 0
         self._warn = WarnOnce()
 
@@ -163,12 +180,13 @@ class _Member:
             function = getattr(self.collector, method, None)
             return function(*arguments, **settings) if callable(function) else None
         except Exception as error:  # noqa: BLE001 - the other members must go on
-            with guard():
-                self.failures += 1
-            self._mention(method, error)
+            self.failed(method, error)
             return False
 
-    def _mention(self, method: str, error: Exception) -> None:
+    def failed(self, method: str, error: Exception) -> None:
+        """Count a call that raised, and say so once."""
+        with guard():
+            self.failures += 1
         self._warn(
             "failed",
             "member %s of a composite failed in %s: %s; further failures are only counted",

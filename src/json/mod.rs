@@ -2,6 +2,7 @@
 
 mod keys;
 mod kinds;
+pub(crate) mod measurement;
 pub(crate) mod read;
 mod text;
 pub(crate) mod write;

@@ -6,22 +6,23 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gds_hub::kafka::Callbacks;
-use gds_hub::producer::{Left, Producer, Sent, Stats};
+use gds_hub::producer::{Left, Pace, Producer, Sent, Stats};
 use gds_hub::settings::{Role, Settings};
 use gds_hub::{Error, Headers, Hub, Kind, OwnedHeader, Record, codec};
 use gds_process::fork::{self, Generations};
 use pyo3::exceptions::{PyException, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 use super::errors::to_python;
 use super::outcomes::{Many, Tell, Token, outcome_object};
 use super::{hub, settings};
+use crate::json::measurement;
 use crate::json::write::{self as json, Options};
 use crate::logging::LogEncoder;
 use crate::made::interned;
 use crate::released::Released;
-use crate::{exit, runtime};
+use crate::{exit, input, runtime};
 
 /// How long a wait may keep Ctrl-C from being seen.
 const SIGNAL_CHECK: Duration = Duration::from_millis(50);
@@ -128,7 +129,7 @@ impl ProducerCore {
     ) -> PyResult<()> {
         let py = value.py();
         let opened = self.opened(py)?;
-        if topic.is_empty() || topic.len() > 249 {
+        if bad_topic(topic) {
             let message = format!("topic {topic:?}: expected a name of 1 to 249 characters");
             return Err(to_python(py, &Error::new(Kind::Message, message)));
         }
@@ -169,6 +170,7 @@ impl ProducerCore {
         py: Python<'_>,
         live: &Live,
         frame: &[u8],
+        pace: Pace,
         token: Option<Token>,
         until: Option<Instant>,
     ) -> PyResult<()> {
@@ -176,7 +178,7 @@ impl ProducerCore {
         let mut deadline = None;
         loop {
             let producer = &live.producer;
-            let sent = send_now(py, producer, frame, token);
+            let sent = send_now(py, producer, frame, pace, token);
             match sent.map_err(|error| to_python(py, &error))? {
                 Sent::Queued => return Ok(()),
                 Sent::Dropped(token, error) => {
@@ -220,7 +222,7 @@ impl ProducerCore {
         let live = self.live(py)?;
         with_scratch(|frame| {
             self.write(live, frame, topic_name(topic)?, value, parts)?;
-            self.queue(py, live, frame, token, until)
+            self.queue(py, live, frame, Pace::Soon, token, until)
         })
     }
 }
@@ -230,9 +232,11 @@ fn send_now(
     py: Python<'_>,
     producer: &Producer<Token>,
     frame: &[u8],
+    pace: Pace,
     token: Option<Token>,
 ) -> gds_hub::Result<Sent<Token>> {
-    if producer.waits_for_disk() { py.detach(|| producer.send(frame, token)) } else { producer.send(frame, token) }
+    let send = || producer.send(frame, token, pace);
+    if producer.waits_for_disk() { py.detach(send) } else { send() }
 }
 
 /// Lends the thread's buffer, empty; a call within the call gets another one.
@@ -244,6 +248,22 @@ fn with_scratch<R>(call: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         SCRATCH.set(frame);
     }
     done
+}
+
+fn bad_topic(topic: &str) -> bool {
+    topic.is_empty() || topic.len() > 249
+}
+
+/// A finite number of one of the two kinds that need no Python code to be read; no larger than a float has exactly.
+fn plain_number(value: &Bound<'_, PyAny>) -> Option<f64> {
+    const EXACT: i64 = 1 << 53;
+    if let Ok(value) = value.cast_exact::<PyFloat>() {
+        return Some(value.value()).filter(|value| value.is_finite());
+    }
+    let whole = value.cast_exact::<PyInt>().ok()?.extract::<i64>().ok()?;
+    // Within the bounds where no digit is lost.
+    #[allow(clippy::cast_precision_loss)]
+    (-EXACT..=EXACT).contains(&whole).then_some(whole as f64)
 }
 
 fn topic_name<'a>(topic: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
@@ -300,8 +320,16 @@ fn tell_now(token: Option<Token>, error: Error) {
     }
 }
 
+/// Since the epoch.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    milliseconds(now())
+}
+
+fn milliseconds(since: Duration) -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -567,11 +595,55 @@ impl ProducerCore {
             let Some(draft) = draft else { return Ok(false) };
             let parts = Record { topic, timestamp: now_ms(), ..Record::default() };
             live.producer.finish(frame, draft, true, &parts);
-            match send_now(py, &live.producer, frame, None) {
+            match send_now(py, &live.producer, frame, Pace::Patient, None) {
                 Ok(Sent::Queued | Sent::Dropped(..)) => {}
                 Ok(Sent::Full(_)) | Err(_) => live.producer.give_up(),
             }
             Ok(true)
+        })
+    }
+
+    /// Queue a measurement as `KafkaMetrics` writes it, keyed by its name unless there is a `key`.
+    ///
+    /// False, and nothing is done, unless all is of the plain kinds that nearly all is: a `str` that is not empty, a
+    /// finite `float` or an `int` that is one, of a counter not below zero, a `dict` of `str` to `str` or None, and no
+    /// serializers. Raises what `send` does.
+    #[allow(clippy::too_many_arguments)] // a measurement's
+    fn send_measurement(
+        &self,
+        py: Python<'_>,
+        topic: &str,
+        key: Option<&Bound<'_, PyAny>>,
+        kind: &str,
+        name: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<bool> {
+        let (live, opened) = (self.live(py)?, self.opened(py)?);
+        let Some(value) = plain_number(value).filter(|value| *value >= 0.0 || kind != "counter") else {
+            return Ok(false);
+        };
+        if opened.value_serializer.is_some() || opened.key_serializer.is_some() || bad_topic(topic) {
+            return Ok(false);
+        }
+        let given = key.map(|key| KeyBytes::read(key, None)).transpose()?;
+        with_scratch(|frame| {
+            let written = input::with_borrowed_text(name, labels, None, |name, labels| {
+                if name.is_empty() {
+                    return false;
+                }
+                let now = now();
+                let key = given.as_ref().map_or(Some(name.as_bytes()), KeyBytes::get);
+                let draft = codec::begin(frame, key);
+                measurement::write(frame, now.as_secs_f64(), kind, name, value, labels);
+                let parts = Record { topic, timestamp: milliseconds(now), ..Record::default() };
+                live.producer.finish(frame, draft, true, &parts);
+                true
+            });
+            if !written.unwrap_or(false) {
+                return Ok(false);
+            }
+            self.queue(py, live, frame, Pace::Patient, None, None).map(|()| true)
         })
     }
 
@@ -594,7 +666,7 @@ impl ProducerCore {
         let token = Token::Future { event_loop: event_loop.clone().unbind(), future: future.clone().unbind() };
         let sent = with_scratch(|frame| {
             self.write(live, frame, topic_name(topic)?, value, Parts { key, headers, partition, timestamp })?;
-            send_now(py, &live.producer, frame, Some(token)).map_err(|error| to_python(py, &error))
+            send_now(py, &live.producer, frame, Pace::Soon, Some(token)).map_err(|error| to_python(py, &error))
         })?;
         match sent {
             Sent::Queued => Ok(Some(future)),

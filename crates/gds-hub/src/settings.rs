@@ -91,6 +91,8 @@ pub struct ProducerSettings {
     pub buffer_memory: u64,
     /// How long a record may wait for others to share a request with.
     pub linger: Duration,
+    /// The same for a record that only watches: a measurement, a line of a log.
+    pub patience: Duration,
     /// How long to try to deliver; none is for ever.
     pub delivery_timeout: Option<Duration>,
     /// Longest request, and so the longest record.
@@ -123,6 +125,7 @@ impl ProducerSettings {
             buffer_bytes: usize::try_from(self.buffer_memory / 2).unwrap_or(usize::MAX),
             on_full: self.on_full,
             linger: self.linger,
+            patience: self.patience,
             delivery_timeout: if spool.is_some() { None } else { self.delivery_timeout },
             dead_letter: self.dead_letter,
             spool,

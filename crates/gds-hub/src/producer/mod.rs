@@ -73,6 +73,16 @@ pub enum Durability {
     Disk,
 }
 
+/// How soon a record is to be sent.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Pace {
+    /// After [`ProducerOptions::linger`].
+    #[default]
+    Soon,
+    /// After [`ProducerOptions::patience`], or with the next record that is to go sooner.
+    Patient,
+}
+
 /// A write-ahead log on disk.
 #[derive(Clone, Debug)]
 pub struct SpoolOptions {
@@ -93,6 +103,8 @@ pub struct ProducerOptions {
     pub on_full: OnFull,
     /// How long records are collected before they are handed to the hub together.
     pub linger: Duration,
+    /// The same for records that are [`Pace::Patient`].
+    pub patience: Duration,
     /// Records that waited longer in memory are dropped; none for never.
     pub delivery_timeout: Option<Duration>,
     /// Whether records that the hub refuses for good go to `{topic}.dlq`.
@@ -107,6 +119,7 @@ impl Default for ProducerOptions {
             buffer_bytes: 32 * 1024 * 1024,
             on_full: OnFull::default(),
             linger: Duration::from_millis(5),
+            patience: Duration::from_millis(100),
             delivery_timeout: Some(Duration::from_secs(120)),
             dead_letter: false,
             spool: None,
@@ -166,8 +179,8 @@ impl<T: Send + 'static> Producer<T> {
 
     /// Takes a record that [`finish`](Self::finish) ended. Never waits for the hub, except that `Durability::Disk`
     /// waits for the disk.
-    pub fn send(&self, frame: &[u8], token: Option<T>) -> Result<Sent<T>> {
-        self.shared.send(frame, token)
+    pub fn send(&self, frame: &[u8], token: Option<T>, pace: Pace) -> Result<Sent<T>> {
+        self.shared.send(frame, token, pace)
     }
 
     /// Whether [`send`](Self::send) waits for the disk.
@@ -194,7 +207,7 @@ impl<T: Send + 'static> Producer<T> {
         let deadline = Instant::now() + patience;
         let mut token = token;
         loop {
-            match self.send(&frame, token)? {
+            match self.send(&frame, token, Pace::Soon)? {
                 Sent::Full(back) if Instant::now() < deadline => token = back,
                 done => return Ok(done),
             }

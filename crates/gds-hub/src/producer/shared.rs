@@ -11,7 +11,7 @@ use super::dead_letter::{self, Death};
 use super::outcome::{Place, Reported, Reporter, Tokens, Untold, reason};
 use super::queue::{self, CHUNK, Chunk, Memory};
 use super::spool::{self, Appended, Spool};
-use super::{Durability, LAST_OUTCOMES, Left, OnFull, ProducerOptions, Stats};
+use super::{Durability, LAST_OUTCOMES, Left, OnFull, Pace, ProducerOptions, Stats};
 use crate::codec;
 use crate::error::{Error, Kind, Result};
 use crate::hub::Delivery;
@@ -44,6 +44,8 @@ pub(super) struct Shared<T: Send + 'static> {
     /// Rung when the sender is not to linger.
     pub(super) hurry: Bell,
     hurried: AtomicBool,
+    /// Something came since the sender last looked that is not patient.
+    urgent: AtomicBool,
     /// Rung when there may be room again.
     pub(super) room: Bell,
     /// Rung when the hub told outcomes.
@@ -90,6 +92,7 @@ impl<T: Send + 'static> Shared<T> {
             work: Bell::default(),
             hurry: Bell::default(),
             hurried: AtomicBool::new(false),
+            urgent: AtomicBool::new(false),
             room: Bell::default(),
             progress: Bell::default(),
             settled: Bell::default(),
@@ -99,13 +102,18 @@ impl<T: Send + 'static> Shared<T> {
 
     // ---- callers
 
-    pub(super) fn send(&self, frame: &[u8], token: Option<T>) -> Result<Sent<T>> {
-        match &self.spool {
+    pub(super) fn send(&self, frame: &[u8], token: Option<T>, pace: Pace) -> Result<Sent<T>> {
+        let sent = match &self.spool {
             Some(spool) if self.writes_ahead() || self.spilling.load(Ordering::SeqCst) => {
                 self.send_spooled(spool, frame, token)
             }
             _ => self.send_in_memory(frame, token),
+        };
+        // After it is queued: the sender forgets about it before it takes what is there.
+        if pace == Pace::Soon && !self.urgent.load(Ordering::SeqCst) && !self.urgent.swap(true, Ordering::SeqCst) {
+            self.hurry.ring();
         }
+        sent
     }
 
     fn writes_ahead(&self) -> bool {
@@ -318,12 +326,20 @@ impl<T: Send + 'static> Shared<T> {
         if !self.has_work() && !self.stops() {
             self.work.wait_unless(Duration::from_secs(1), || self.has_work() || self.stops());
         }
-        let linger = self.options.linger;
-        if !linger.is_zero() && self.has_work() {
-            let in_no_hurry = || !self.hurried.load(Ordering::SeqCst) && !self.stops();
-            self.hurry.wait_unless(linger, || !in_no_hurry() || self.queue.lock().memory.bytes() >= CHUNK);
+        let now = || {
+            let told = self.hurried.load(Ordering::SeqCst) || self.stops();
+            told || self.queue.lock().memory.bytes() >= CHUNK
+        };
+        let urgent = || self.urgent.load(Ordering::SeqCst);
+        let ProducerOptions { linger, patience, .. } = self.options;
+        if self.has_work() && !patience.is_zero() && !urgent() {
+            self.hurry.wait_unless(patience, || urgent() || now());
+        }
+        if self.has_work() && !linger.is_zero() && urgent() {
+            self.hurry.wait_unless(linger, now);
         }
         self.hurried.store(false, Ordering::SeqCst);
+        self.urgent.store(false, Ordering::SeqCst);
     }
 
     pub(super) fn has_work(&self) -> bool {

@@ -458,6 +458,34 @@ fn memory_overflows_into_the_spool_and_keeps_the_order() {
     assert_eq!(producer.stats().spooled, 0);
 }
 
+#[test]
+fn patient_records_wait_for_one_that_is_not_and_go_before_it() {
+    let script = Script::default();
+    let for_ever = Duration::from_secs(3600);
+    let (producer, _) = made(&script, ProducerOptions { patience: for_ever, ..options() });
+    let mut frame = Vec::new();
+    codec::write(&mut frame, &Record { topic: "t", value: Some(b"patient"), ..Record::default() });
+    for _ in 0..3 {
+        assert!(matches!(producer.send(&frame, None, Pace::Patient), Ok(Sent::Queued)));
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(script.values().is_empty());
+    drop(send(&producer, "t", "soon", None).expect("queued"));
+    script.wait_held(4);
+    assert_eq!(script.values(), ["patient", "patient", "patient", "soon"]);
+
+    // Nor does a flush wait for them, nor a queue that fills up.
+    drop(producer.send(&frame, None, Pace::Patient).expect("queued"));
+    producer.hurry();
+    script.wait_held(5);
+    frame.clear();
+    codec::write(&mut frame, &Record { topic: "t", value: Some(&[0; queue::CHUNK]), ..Record::default() });
+    drop(producer.send(&frame, None, Pace::Patient).expect("queued"));
+    script.wait_held(6);
+    script.deliver(6);
+    assert!(producer.wait_settled(SOON));
+}
+
 /// Told one batch at a time, each time a test lets it go on.
 #[derive(Debug, Default)]
 struct Slow {

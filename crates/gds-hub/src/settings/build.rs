@@ -98,6 +98,7 @@ impl Given {
             let given = self.text("durability").unwrap_or_default();
             return Err(config(format!("durability={given:?} needs spool_dir, the folder where records wait")));
         }
+        let linger = self.millis("linger_ms");
         Ok(ProducerSettings {
             on_full: match self.text("on_full") {
                 None | Some("block") => OnFull::Block,
@@ -107,7 +108,8 @@ impl Given {
             },
             max_block: self.millis("max_block_ms").unwrap_or(Duration::from_secs(60)),
             buffer_memory: self.number("buffer_memory").unwrap_or(32 << 20),
-            linger: self.millis("linger_ms").unwrap_or(Duration::from_millis(5)),
+            linger: linger.unwrap_or(Duration::from_millis(5)),
+            patience: linger.unwrap_or(Duration::from_millis(100)),
             delivery_timeout: match self.own.get("delivery_timeout_ms") {
                 Some(Value::Int(MAX_MS)) => None,
                 Some(Value::Int(ms)) => Some(Duration::from_millis(ms.unsigned_abs())),
