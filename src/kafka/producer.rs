@@ -10,6 +10,7 @@ use gds_hub::producer::{Left, Pace, Producer, Sent, Stats};
 use gds_hub::settings::{Role, Settings};
 use gds_hub::{Error, Headers, Hub, Kind, OwnedHeader, Record, codec};
 use gds_process::fork::{self, Generations};
+use parking_lot::Mutex;
 use pyo3::exceptions::{PyException, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
@@ -82,6 +83,32 @@ pub(crate) struct ProducerCore {
     opened: OnceLock<Opened>,
     closed: AtomicBool,
     live: Generations<Option<Live>>,
+    turn: Turn,
+}
+
+/// The event loop that was asked to say when the turn is over in which its tasks send.
+///
+/// Its lock is only taken with the interpreter's lock held and never while waiting, so no fork finds it taken.
+#[derive(Default)]
+struct Turn(Mutex<Option<Py<PyAny>>>);
+
+impl Turn {
+    /// Whether the loop is to be asked: not twice in a turn. One that ended before its turn was over keeps no other back.
+    fn begins(&self, event_loop: &Bound<'_, PyAny>) -> bool {
+        let mut asked = self.0.lock();
+        if asked.as_ref().is_some_and(|asked| asked.is(event_loop)) {
+            return false;
+        }
+        let before = asked.replace(event_loop.clone().unbind());
+        drop(asked);
+        drop(before); // with the lock free: it may run Python code
+        true
+    }
+
+    fn ended(&self) {
+        let asked = self.0.lock().take();
+        drop(asked);
+    }
 }
 
 /// The parts of a message besides its value.
@@ -519,7 +546,12 @@ impl ProducerCore {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { opened: OnceLock::new(), closed: AtomicBool::new(false), live: Generations::new() }
+        Self {
+            opened: OnceLock::new(),
+            closed: AtomicBool::new(false),
+            live: Generations::new(),
+            turn: Turn::default(),
+        }
     }
 
     /// Settles the settings, reaches for the servers and starts the sender.
@@ -647,11 +679,12 @@ impl ProducerCore {
         })
     }
 
-    /// As `send`, and a future of `event_loop` for the outcome; None if there is no room now.
+    /// As `send`, and a future of `event_loop` for the outcome; None if there is no room now. To be called by the loop's
+    /// thread: messages of one turn of the loop go together, and not later than at its end if none are under way.
     #[pyo3(signature = (event_loop, topic, value, key = None, *, headers = None, partition = None, timestamp = None))]
     #[allow(clippy::too_many_arguments)] // the contract's
     fn send_future<'py>(
-        &self,
+        slf: &Bound<'py, Self>,
         event_loop: &Bound<'py, PyAny>,
         topic: &Bound<'_, PyAny>,
         value: &Bound<'py, PyAny>,
@@ -660,21 +693,36 @@ impl ProducerCore {
         partition: Option<i32>,
         timestamp: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let py = value.py();
-        let live = self.live(py)?;
+        let (py, this) = (value.py(), slf.get());
+        let live = this.live(py)?;
         let future = event_loop.call_method0(interned!(py, "create_future"))?;
         let token = Token::Future { event_loop: event_loop.clone().unbind(), future: future.clone().unbind() };
         let sent = with_scratch(|frame| {
-            self.write(live, frame, topic_name(topic)?, value, Parts { key, headers, partition, timestamp })?;
+            this.write(live, frame, topic_name(topic)?, value, Parts { key, headers, partition, timestamp })?;
             send_now(py, &live.producer, frame, Pace::Soon, Some(token)).map_err(|error| to_python(py, &error))
         })?;
         match sent {
-            Sent::Queued => Ok(Some(future)),
+            Sent::Queued => {
+                if this.turn.begins(event_loop) {
+                    event_loop
+                        .call_method1(interned!(py, "call_soon"), (slf.getattr(interned!(py, "_turn_ended"))?,))?;
+                }
+                Ok(Some(future))
+            }
             Sent::Full(_) => Ok(None),
             Sent::Dropped(token, error) => {
                 tell_now(token, error);
                 Ok(Some(future))
             }
+        }
+    }
+
+    /// Called by the event loop when each task that could has sent something: they wait for what became of it.
+    #[pyo3(name = "_turn_ended")]
+    fn turn_ended(&self) {
+        self.turn.ended();
+        if let Some(Some(live)) = self.live.get() {
+            live.producer.hurry_if_idle();
         }
     }
 

@@ -220,6 +220,14 @@ impl<T: Send + 'static> Producer<T> {
         self.shared.hurry();
     }
 
+    /// As [`hurry`](Self::hurry), unless records are under way: what comes until they have arrived shares a request.
+    pub fn hurry_if_idle(&self) {
+        let publisher = self.publisher.lock().clone();
+        if publisher.is_some_and(|publisher| publisher.in_flight() == 0) {
+            self.hurry();
+        }
+    }
+
     /// Waits until the outcome of everything accepted so far is known and told; whether it is.
     pub fn wait_settled(&self, patience: Duration) -> bool {
         self.shared.wait_settled(patience)
