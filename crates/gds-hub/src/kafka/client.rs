@@ -143,7 +143,7 @@ fn handle_event(event: &Event, handle: &Arc<Handle>, duty: &mut dyn Duty) {
     match event.kind() {
         sys::RD_KAFKA_EVENT_DR => duty.outcomes(event),
         sys::RD_KAFKA_EVENT_LOG => logs::pass_on(event, shared),
-        sys::RD_KAFKA_EVENT_STATS => statistics::keep(event, shared),
+        sys::RD_KAFKA_EVENT_STATS => statistics::keep(event, handle),
         sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => oauth::refresh(handle),
         sys::RD_KAFKA_EVENT_ERROR => {
             let (code, text) = (event.code(), event.text());

@@ -42,8 +42,8 @@ use crate::settings::{Address, Settings};
 use client::{Client, Duty, NoDuty};
 use native::Use;
 
-/// Figures of a client that only asks are of no use to anybody, and asking for a topic must not make it.
-const QUIET: [(&str, &str); 2] = [("statistics.interval.ms", "0"), ("allow.auto.create.topics", "false")];
+/// Asking for a topic must not make it.
+const ONLY_ASKS: (&str, &str) = ("allow.auto.create.topics", "false");
 
 /// A Kafka cluster.
 pub struct Kafka {
@@ -80,7 +80,7 @@ impl Kafka {
         if let Some(client) = &*asking {
             return Ok(client.clone());
         }
-        let client = Arc::new(self.client(Use::Admin, &QUIET, Box::new(NoDuty))?);
+        let client = Arc::new(self.client(Use::Admin, &[ONLY_ASKS], Box::new(NoDuty))?);
         *asking = Some(client.clone());
         Ok(client)
     }
@@ -136,8 +136,7 @@ impl Admin for Kafka {
     }
 
     fn lag(&self, group: &str, patience: Duration) -> Result<Vec<Lag>> {
-        let [statistics, topics] = QUIET;
-        let client = self.client(Use::AskGroup, &[statistics, topics, ("group.id", group)], Box::new(NoDuty))?;
+        let client = self.client(Use::AskGroup, &[ONLY_ASKS, ("group.id", group)], Box::new(NoDuty))?;
         admin::lag(client.handle(), group, patience)
     }
 

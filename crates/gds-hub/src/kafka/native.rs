@@ -163,6 +163,13 @@ impl Handle {
         Queue { queue: unsafe { sys::rd_kafka_queue_new(self.rk) }, handle: self.clone() }
     }
 
+    /// Has the client know the servers it was made with, should it have forgotten them.
+    pub(super) fn ask_bootstrap_servers_again(&self) {
+        let Ok(servers) = CString::new(self.shared.brokers.as_str()) else { return };
+        // SAFETY: the handle is alive, and the text for the call.
+        unsafe { sys::rd_kafka_brokers_add(self.rk, servers.as_ptr()) };
+    }
+
     /// What ended this client, if something did: librdkafka's number and words.
     pub(super) fn fatal_error(&self) -> Option<Error> {
         let mut text = [0 as c_char; 512];

@@ -75,7 +75,7 @@ impl Reports {
                 );
                 shared.log(LogLevel::Warning, "TOOLARGE", &text);
                 let reports = Self::new(self.common.clone(), false);
-                let one = [("batch.num.messages", "1"), ("statistics.interval.ms", "0")];
+                let one = [("batch.num.messages", "1")];
                 *single = Some(Current::new(self.common.kafka.client(Use::Publish, &one, Box::new(reports))?));
             }
             let Some(current) = single.as_mut() else { continue };

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use rdkafka_sys as sys;
 use serde::Deserialize;
 
-use super::native::{Event, owned_text};
-use super::shared::Shared;
+use super::native::{Event, Handle, owned_text};
+use super::shared::LogLevel;
 
 /// What is used of librdkafka's STATISTICS.md; times there are in microseconds.
 #[derive(Debug, Default, Deserialize)]
@@ -28,6 +28,7 @@ struct Statistics {
 #[serde(default)]
 struct Broker {
     nodeid: i64,
+    source: String,
     state: String,
     outbuf_msg_cnt: f64,
     waitresp_cnt: f64,
@@ -78,66 +79,87 @@ impl Partition {
     }
 }
 
-/// Keeps the figures of a statistics event.
-pub(super) fn keep(event: &Event, shared: &Shared) {
-    // SAFETY: the event is alive, and so is its text, which ends in NUL.
-    let text = unsafe { owned_text(sys::rd_kafka_event_stats(event.raw())) };
-    if let Some(figures) = read(&text) {
-        shared.keep_statistics(figures);
+impl Statistics {
+    /// None if the text is not librdkafka's.
+    fn read(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// Whether there is no server left that the client could ask for others.
+    fn knows_no_broker(&self) -> bool {
+        self.brokers.values().all(|broker| broker.source == "internal" || broker.source == "logical")
     }
 }
 
-/// The figures, by name; none if the text is not librdkafka's.
+/// Keeps the figures of a statistics event, and helps a client that has none but itself.
 ///
-/// `queue_messages`, `queue_bytes`, `queue_max_messages`: what waits here; `in_flight_requests`, `in_flight_messages`:
-/// what waits for an answer; `rtt_avg_seconds`, `rtt_p99_seconds`: the slowest broker's; `retries_total`,
-/// `errors_total`, `request_timeouts_total`, `connects_total`, `sent_messages_total`, `sent_bytes_total`,
-/// `received_messages_total`, `received_bytes_total`; `brokers_up`; `consumer_lag.{topic}.{partition}`.
-fn read(text: &str) -> Option<BTreeMap<String, f64>> {
-    let given: Statistics = serde_json::from_str(text).ok()?;
-    // Brokers of the bootstrap list have no number, and appear again under the one they turn out to have.
-    let sum = |figure: fn(&Broker) -> f64| given.brokers.values().map(figure).sum::<f64>();
-    let slowest = |figure: fn(&Window) -> f64| {
-        given
-            .brokers
-            .values()
-            .filter(|broker| broker.rtt.cnt > 0.0)
-            .map(|broker| figure(&broker.rtt))
-            .fold(0.0, f64::max)
-    };
-    let up = given.brokers.values().filter(|broker| broker.nodeid >= 0 && broker.state == "UP").count();
-    let mut figures: BTreeMap<String, f64> = [
-        ("queue_messages", given.msg_cnt),
-        ("queue_bytes", given.msg_size),
-        ("queue_max_messages", given.msg_max),
-        ("in_flight_requests", sum(|broker| broker.waitresp_cnt)),
-        ("in_flight_messages", sum(|broker| broker.waitresp_msg_cnt + broker.outbuf_msg_cnt)),
-        ("rtt_avg_seconds", slowest(|rtt| rtt.avg) / 1e6),
-        ("rtt_p99_seconds", slowest(|rtt| rtt.p99) / 1e6),
-        ("retries_total", sum(|broker| broker.txretries)),
-        ("errors_total", sum(|broker| broker.txerrs)),
-        ("request_timeouts_total", sum(|broker| broker.req_timeouts)),
-        ("connects_total", sum(|broker| broker.connects)),
-        ("sent_messages_total", given.txmsgs),
-        ("sent_bytes_total", given.tx_bytes),
-        ("received_messages_total", given.rxmsgs),
-        ("received_bytes_total", given.rx_bytes),
-        ("brokers_up", up as f64),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect();
-    for (topic, partitions) in &given.topics {
-        for (partition, figure) in &partitions.partitions {
-            // Partition -1 is where records wait for one.
-            if let Some(lag) = figure.lag()
-                && partition != "-1"
-            {
-                figures.insert(format!("consumer_lag.{topic}.{partition}"), lag);
+/// A broker that was stopped for longer than its session with the controller answers, for a moment, that the cluster
+/// has a topic and no brokers. librdkafka then forgets all it knew, those of `bootstrap.servers` too, and asks nobody
+/// any more (its issue 5301, open as of 2.12.1): every later record would time out.
+pub(super) fn keep(event: &Event, handle: &Handle) {
+    // SAFETY: the event is alive, and so is its text, which ends in NUL.
+    let text = unsafe { owned_text(sys::rd_kafka_event_stats(event.raw())) };
+    let Some(given) = Statistics::read(&text) else { return };
+    let shared = handle.shared();
+    shared.keep_statistics(given.figures());
+    if given.knows_no_broker() {
+        let text = "the cluster said that it had no brokers; asking the bootstrap servers again";
+        shared.log(LogLevel::Warning, "NOBROKERS", text);
+        handle.ask_bootstrap_servers_again();
+    }
+}
+
+impl Statistics {
+    /// The figures, by name.
+    ///
+    /// `queue_messages`, `queue_bytes`, `queue_max_messages`: what waits here; `in_flight_requests`, `in_flight_messages`:
+    /// what waits for an answer; `rtt_avg_seconds`, `rtt_p99_seconds`: the slowest broker's; `retries_total`,
+    /// `errors_total`, `request_timeouts_total`, `connects_total`, `sent_messages_total`, `sent_bytes_total`,
+    /// `received_messages_total`, `received_bytes_total`; `brokers_up`; `consumer_lag.{topic}.{partition}`.
+    fn figures(&self) -> BTreeMap<String, f64> {
+        // Brokers of the bootstrap list have no number, and appear again under the one they turn out to have.
+        let sum = |figure: fn(&Broker) -> f64| self.brokers.values().map(figure).sum::<f64>();
+        let slowest = |figure: fn(&Window) -> f64| {
+            self.brokers
+                .values()
+                .filter(|broker| broker.rtt.cnt > 0.0)
+                .map(|broker| figure(&broker.rtt))
+                .fold(0.0, f64::max)
+        };
+        let up = self.brokers.values().filter(|broker| broker.nodeid >= 0 && broker.state == "UP").count();
+        let mut figures: BTreeMap<String, f64> = [
+            ("queue_messages", self.msg_cnt),
+            ("queue_bytes", self.msg_size),
+            ("queue_max_messages", self.msg_max),
+            ("in_flight_requests", sum(|broker| broker.waitresp_cnt)),
+            ("in_flight_messages", sum(|broker| broker.waitresp_msg_cnt + broker.outbuf_msg_cnt)),
+            ("rtt_avg_seconds", slowest(|rtt| rtt.avg) / 1e6),
+            ("rtt_p99_seconds", slowest(|rtt| rtt.p99) / 1e6),
+            ("retries_total", sum(|broker| broker.txretries)),
+            ("errors_total", sum(|broker| broker.txerrs)),
+            ("request_timeouts_total", sum(|broker| broker.req_timeouts)),
+            ("connects_total", sum(|broker| broker.connects)),
+            ("sent_messages_total", self.txmsgs),
+            ("sent_bytes_total", self.tx_bytes),
+            ("received_messages_total", self.rxmsgs),
+            ("received_bytes_total", self.rx_bytes),
+            ("brokers_up", up as f64),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+        for (topic, partitions) in &self.topics {
+            for (partition, figure) in &partitions.partitions {
+                // Partition -1 is where records wait for one.
+                if let Some(lag) = figure.lag()
+                    && partition != "-1"
+                {
+                    figures.insert(format!("consumer_lag.{topic}.{partition}"), lag);
+                }
             }
         }
+        figures
     }
-    Some(figures)
 }
 
 #[cfg(test)]
@@ -146,7 +168,7 @@ mod tests {
 
     #[test]
     fn figures_are_read_and_the_rest_is_left() {
-        let figures = read(
+        let given = Statistics::read(
             r#"{"name":"x","msg_cnt":3,"msg_size":300,"tx_bytes":10,"brokers":{
                 "a/bootstrap":{"nodeid":-1,"state":"UP","txretries":1},
                 "a/1":{"nodeid":1,"state":"UP","txretries":2,"rtt":{"avg":1500,"p99":9000,"cnt":4,"hdrsize":1}},
@@ -155,6 +177,7 @@ mod tests {
                     "2":{"consumer_lag":-1,"app_offset":4,"ls_offset":9},"-1":{"consumer_lag":5}}}}}"#,
         )
         .expect("statistics");
+        let figures = given.figures();
         for (name, value) in [
             ("queue_messages", 3.0),
             ("queue_bytes", 300.0),
@@ -169,6 +192,17 @@ mod tests {
             assert!((figures[name] - value).abs() < 1e-12, "{name}: {}", figures[name]);
         }
         assert_eq!(figures.keys().filter(|name| name.starts_with("consumer_lag")).count(), 2);
-        assert!(read("{").is_none());
+        assert!(Statistics::read("{").is_none());
+    }
+
+    #[test]
+    fn a_client_of_which_only_its_own_parts_are_left_knows_no_broker() {
+        let with = |brokers: &str| Statistics::read(&format!(r#"{{"brokers":{{{brokers}}}}}"#)).expect("statistics");
+        let (internal, logical) =
+            (r#"":0/internal":{"source":"internal"}"#, r#""GroupCoordinator":{"source":"logical"}"#);
+        assert!(with(&format!("{internal},{logical}")).knows_no_broker());
+        for source in ["configured", "learned"] {
+            assert!(!with(&format!(r#"{internal},"a:9092/1":{{"source":"{source}"}}"#)).knows_no_broker());
+        }
     }
 }

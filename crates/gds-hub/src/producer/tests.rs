@@ -479,7 +479,7 @@ fn patient_records_wait_for_one_that_is_not_and_go_before_it() {
     producer.hurry();
     script.wait_held(5);
     frame.clear();
-    codec::write(&mut frame, &Record { topic: "t", value: Some(&[0; queue::CHUNK]), ..Record::default() });
+    codec::write(&mut frame, &Record { topic: "t", value: Some(&vec![0; queue::CHUNK]), ..Record::default() });
     drop(producer.send(&frame, None, Pace::Patient).expect("queued"));
     script.wait_held(6);
     script.deliver(6);
