@@ -115,6 +115,8 @@ enum Next<'py> {
     Message(Bound<'py, PyDict>),
     /// A value that cannot be parsed: what to raise, and the place after it. It is still the next one.
     Poison(PyErr, Place, i64),
+    /// One whose dead letter was not taken. It is still the next one, so that asking again tries again.
+    Unburied(PyErr),
     /// The batch is used up.
     Empty,
 }
@@ -354,7 +356,9 @@ fn next_message<'py>(
             }
             // The dead of a dead letter topic have nowhere to go.
             OnError::DeadLetter if dead_letter::topic(message.topic).is_some() => {
-                bury(py, state, state.next, &error)?;
+                if let Err(refused) = bury(py, state, state.next, &error) {
+                    return Ok(Next::Unburied(refused));
+                }
                 opened.counts.dead_lettered.fetch_add(1, Ordering::Relaxed);
             }
             OnError::Raise | OnError::DeadLetter => {
@@ -708,19 +712,24 @@ impl ConsumerCore {
         loop {
             let next = self.with_python(py, |opened, state| {
                 state.finish();
-                let next = next_message(py, opened, state, &mut Session::new(), None)?;
-                if let Next::Poison(error, place, after) = next {
-                    poisoned(opened, state, place, after);
-                    return Err(error);
+                match next_message(py, opened, state, &mut Session::new(), None)? {
+                    Next::Message(message) => {
+                        if let Some((place, after)) = &state.at_hand {
+                            state.given.insert(place.clone(), *after);
+                        }
+                        Ok(Some(message))
+                    }
+                    Next::Poison(error, place, after) => {
+                        poisoned(opened, state, place, after);
+                        Err(error)
+                    }
+                    Next::Unburied(error) => Err(error),
+                    Next::Empty => Ok(None),
                 }
-                if let (Next::Message(_), Some((place, after))) = (&next, &state.at_hand) {
-                    state.given.insert(place.clone(), *after);
-                }
-                Ok(next)
             })?;
             let Some(next) = next else { return Ok(None) };
-            if let Next::Message(message) = next {
-                return Ok(Some(message));
+            if next.is_some() {
+                return Ok(next);
             }
             let max = opened.settings.consumer.max_poll_records;
             // Slices of the whole wait, so that a message at hand is finished with before each.
@@ -751,29 +760,43 @@ impl ConsumerCore {
         loop {
             let found = self.with_python(py, |opened, state| {
                 state.idle_since.get_or_insert_with(Instant::now);
+                // Now, as what is left out below is behind it.
+                state.finished.extend(std::mem::take(&mut *self.handled.lock()));
                 state.finish(); // what was raised for, by the call before
                 let (mut session, start) = (Session::new(), state.next);
                 let mut listed = HashMap::new();
-                while list.len() < max_messages {
-                    let next = next_message(py, opened, state, &mut session, Some(&mut listed));
-                    match next.inspect_err(|_| state.next = start)? {
-                        Next::Message(message) => {
+                let mut raised = None;
+                while list.len() < max_messages && raised.is_none() {
+                    match next_message(py, opened, state, &mut session, Some(&mut listed)) {
+                        Ok(Next::Message(message)) => {
                             list.append(message)?;
                             if let Some((place, after)) = state.at_hand.take() {
                                 listed.insert(place, after); // finished only when `_handled` says so
                             }
                         }
-                        Next::Poison(error, place, after) if list.is_empty() => {
-                            poisoned(opened, state, place, after);
-                            return Err(error);
-                        }
+                        Ok(Next::Empty) => break,
                         // First what could be read; the next call raises.
-                        Next::Poison(..) | Next::Empty => break,
+                        Ok(Next::Poison(..) | Next::Unburied(_)) if !list.is_empty() => break,
+                        Ok(Next::Poison(error, place, after)) => {
+                            poisoned(opened, state, place, after);
+                            raised = Some(error);
+                        }
+                        Ok(Next::Unburied(error)) => raised = Some(error),
+                        Err(error) => {
+                            if !list.is_empty() {
+                                state.next = start; // the list comes again as a whole
+                                return Err(error);
+                            }
+                            raised = Some(error);
+                        }
                     }
                 }
                 if list.is_empty() {
                     // What was left out is all there was, and behind what the program had before it asked for more.
                     state.finished.extend(std::mem::take(&mut listed));
+                }
+                if let Some(error) = raised {
+                    return Err(error);
                 }
                 if !list.is_empty() {
                     state.idle_since = None;

@@ -1,11 +1,21 @@
-"""`gds demo` with a real Vault and a real Kafka at once, and no more rights than it needs."""
+"""`gds demo` with real servers: no more rights than it needs, and a Prometheus has the numbers that it prints."""
 
 from __future__ import annotations
 
-from tests.cli.commands import gds, objects
+import json
+import signal
+
+from tests.cli.commands import gds, objects, started
 from tests.cli.test_demo import summary
+from tests.project.test_tutorial import free_port
+from tests.services.fixtures import KafkaFactory, PrometheusFactory
 from tests.services.kafka import KafkaBroker
+from tests.services.run import scrape_job
 from tests.services.vault import Vault
+
+HITS = "gds_vault_secret_hit_total"
+AT_REST = f"sum(changes({HITS}[2s])) == 0 and min(count_over_time({HITS}[2s])) >= 10"
+"""No hit in ten scrapes; while the demo plays there are hundreds a second."""
 
 
 def names_below(vault: Vault, folder: str) -> list[str]:
@@ -38,3 +48,37 @@ def test_the_demo_agrees_with_real_servers_and_leaves_no_secret(vault: Vault, ka
     for name in written:
         kept = vault.call("GET", f"secret/metadata/{name}")["data"]
         assert all(version["deletion_time"] for version in kept["versions"].values()), kept
+
+
+def test_a_prometheus_that_scrapes_the_demo_has_what_it_prints_at_its_end(
+    prometheus_factory: PrometheusFactory, kafka_factory: KafkaFactory
+) -> None:
+    kafka = kafka_factory()
+    port = free_port()
+    prometheus = prometheus_factory([scrape_job("demo", [f"127.0.0.1:{port}"])], scrape_interval_ms=100)
+    settings = ("--seconds", 0, "--json", "--prometheus-port", port, "--kafka", kafka.bootstrap_servers)
+    with started("demo", *settings) as process:
+        assert process.stdout is not None
+        printed = []
+        for line in process.stdout:
+            printed.append(line)
+            if prometheus.query(f"{HITS} > 0"):
+                break
+        # A demo that ends waits for Kafka, so that its page, complete by then, stays until it is scraped.
+        kafka.pause()
+        process.send_signal(signal.SIGINT)
+        prometheus.wait_for(AT_REST)
+        kafka.resume()
+        printed.extend(process.stdout)
+        assert process.wait() == 0, "".join(printed)
+    found = summary([json.loads(line) for line in printed])
+    assert found["ended_early"] is True
+
+    # The demo is gone, so its series have ended.
+    last = prometheus.query('sum by (__name__) (last_over_time({job="demo", __name__=~"gds_vault_.+"}[10m]))')
+    scraped = {sample.labels["__name__"]: sample.value for sample in last}
+    endings = {"counter": "_total", "timing": "_count", "histogram": "_count", "gauge": ""}
+    for name, counts in found["counts"].items():
+        on_page = f"gds_{name.replace('.', '_')}{endings[counts['type']]}"
+        assert scraped[on_page] == counts["page"], name
+        assert counts["type"] == "gauge" or scraped[on_page] == counts["program"] > 0

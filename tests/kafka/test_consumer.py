@@ -276,6 +276,23 @@ def test_pause_holds_back_what_was_fetched(hub: str) -> None:
         assert numbers(consumer) == [*range(1, 10)]
 
 
+def test_ctrl_c_behind_a_dead_letter_does_not_write_it_again(hub: str) -> None:
+    publish(hub, b"poison", b"1")
+    interrupts = iter([KeyboardInterrupt])
+
+    def interrupted_once(value: bytes) -> int:
+        if value == b"1":
+            for interrupt in interrupts:
+                raise interrupt
+        return int(value)
+
+    with reader(hub, on_error="dead_letter", value_deserializer=interrupted_once) as consumer:
+        with pytest.raises(KeyboardInterrupt):
+            list(consumer.batches(100, 0.2))
+        assert [message["value"] for batch in consumer.batches(100, 0.2) for message in batch] == [1]
+        assert consumer.stats()["dead_lettered_total"] == 1
+
+
 def test_the_dead_of_a_dead_letter_topic_have_nowhere_to_go(hub: str) -> None:
     publish(hub, b"poison", topic="orders.dlq")
     settings: dict[str, Any] = {"auto_offset_reset": "earliest", "consumer_timeout_ms": IDLE_MS}

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -528,6 +529,51 @@ def test_dead_letters_at_the_end_of_a_list_are_committed_with_it(kafka: KafkaClu
         assert rest(consumer) == []
         assert consumer.stats()["dead_lettered_total"] == 0
     assert len(kafka.read(f"{topic}.dlq")) == letters
+
+
+def test_a_dead_letter_that_is_refused_within_a_list_has_none_before_it_written_again(kafka: KafkaCluster) -> None:
+    topic = group = "read-batches-refused"
+    kafka.create_topic(f"{topic}.dlq", config={"max.message.bytes": 1_000})
+    publish(kafka, topic, {"n": 0}, b"{poison", {"n": 2}, b"{poison" * 1_000, {"n": 4})
+    found: list[int] = []
+
+    def read(consumer: KafkaConsumerClient) -> None:
+        for batch in consumer.batches(500, 1.0):
+            found.extend(message["value"]["n"] for message in batch)
+
+    for written in (1, 0):
+        with reader(kafka, topic, group, on_error="dead_letter", consumer_timeout_ms=30_000) as consumer:
+            for _ in range(2):
+                with pytest.raises(KafkaMessageError, match=rf"did not take .* {topic}\[0\] offset 3") as error:
+                    read(consumer)
+                assert error.value.retriable
+            assert consumer.stats()["dead_lettered_total"] == written
+        assert committed(kafka, group, topic) == {0: 3}, "what the loop has finished with, and what is among it"
+    assert found == [0, 2]
+    assert [letter.value for letter in kafka.read(f"{topic}.dlq")] == [b"{poison"]
+
+
+def test_a_dead_letter_that_is_taken_in_the_end_is_committed(kafka: KafkaCluster) -> None:
+    topic = group = "read-batches-taken"
+    letters = f"{topic}.dlq"
+    kafka.create_topic(letters, config={"max.message.bytes": 1_000})
+    publish(kafka, topic, {"n": 0}, b"{poison" * 1_000)
+    found: list[int] = []
+
+    def taken_in_the_end(consumer: KafkaConsumerClient) -> bool:
+        with suppress(KafkaMessageError):
+            for batch in consumer.batches(500, 0.1):
+                found.extend(message["value"]["n"] for message in batch)
+                if consumer.stats()["dead_lettered_total"]:
+                    return True
+        return False
+
+    with reader(kafka, topic, group, on_error="dead_letter", consumer_timeout_ms=30_000) as consumer:
+        assert not taken_in_the_end(consumer)
+        kafka.configure_topic(letters, {"max.message.bytes": 1_000_000})
+        wait_until(lambda: taken_in_the_end(consumer), what="the letter to be taken")
+    assert found == [0]
+    assert committed(kafka, group, topic) == {0: 2}
 
 
 def test_topic_deleted_under_a_consumer(kafka_factory: KafkaFactory) -> None:

@@ -377,7 +377,7 @@ def test_what_waits_for_callbacks_says_so_when_a_callback_calls_it(kafka: KafkaB
     refused: list[str] = []
 
     with KafkaProducerClient(kafka.bootstrap_servers) as producer:
-        calls = [producer.flush, producer.close, lambda: producer.send_many(topic, [b"no"])]
+        calls: list[Callable[[], object]] = [producer.flush, producer.close, lambda: producer.send_many(topic, [b"no"])]
 
         def tell(error: Any, delivered: Any) -> None:
             for call in calls:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import stat
 from pathlib import Path
 
 import pytest
 
-from gds_kafka import KafkaConsumerClient, KafkaLoggingHandler, KafkaProducerClient
+from gds_kafka import KafkaConsumerClient, KafkaLoggingHandler
+from tests.metrics.programs import run
 from tests.pieces.contrib import ROOT
 
 JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
@@ -55,8 +57,51 @@ def test_each_row_of_the_table_is_tried() -> None:
     assert {line.split(" | ")[0].removeprefix("| ") for line in table.splitlines()} == set(ROWS)
 
 
-def test_nobody_else_may_enter_the_spool_of_a_process(tmp_path: Path) -> None:
-    with KafkaProducerClient("127.0.0.1:1", lazy=True, spool_dir=tmp_path, close_timeout_seconds=0.1) as producer:
-        producer.send("orders", {"id": 7})
-        [mine] = tmp_path.iterdir()
-        assert mine.stat().st_mode & 0o777 == 0o700
+# ------------------------------------------------------------------ who may read what is on disk
+HUB = """
+import os, sys
+from gds_kafka import KafkaConsumerClient, KafkaProducerClient
+
+os.umask(0)
+hub = f"embedded:{sys.argv[1]}"
+with KafkaProducerClient(hub) as producer:
+    producer.send_many("orders", [{"id": 7}])
+with KafkaConsumerClient("orders", hub, "g", auto_offset_reset="earliest", consumer_timeout_ms=100) as consumer:
+    assert len(list(consumer)) == 1
+"""
+
+SPOOL = """
+import os, sys
+from gds_kafka import KafkaProducerClient
+
+os.umask(0)
+producer = KafkaProducerClient("127.0.0.1:1", lazy=True, spool_dir=sys.argv[1])
+producer.send("orders", {"id": 7})
+os._exit(0)
+"""
+
+
+def modes(folder: Path) -> dict[str, set[int]]:
+    """The permissions of the folders and of the files below one."""
+    found: dict[str, set[int]] = {"folders": set(), "files": set()}
+    for path in folder.rglob("*"):
+        found["folders" if path.is_dir() else "files"].add(stat.S_IMODE(path.stat().st_mode))
+    return found
+
+
+def test_a_hub_is_for_its_owner_alone(tmp_path: Path) -> None:
+    run(HUB, tmp_path / "made" / "hub")
+    assert modes(tmp_path) == {"folders": {0o700}, "files": {0o600}}
+
+
+def test_a_spool_is_for_its_owner_alone(tmp_path: Path) -> None:
+    run(SPOOL, tmp_path / "made" / "spool")
+    assert modes(tmp_path) == {"folders": {0o700}, "files": {0o600}}
+
+
+def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub").chmod(0o750)
+    run(HUB, tmp_path / "hub")
+    assert stat.S_IMODE((tmp_path / "hub").stat().st_mode) == 0o750
+    assert modes(tmp_path / "hub") == {"folders": {0o700}, "files": {0o600}}

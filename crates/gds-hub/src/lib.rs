@@ -12,6 +12,7 @@ pub mod kafka;
 pub mod log;
 mod opening;
 mod partition;
+mod private;
 pub mod producer;
 mod record;
 pub mod settings;

@@ -84,6 +84,23 @@ class Inspection:
             admin.delete_topics([name])[name].result(WAIT_TIMEOUT_SECONDS)
         wait_until(lambda: not self.describe(name), what=f"topic {name} to be gone")
 
+    def configure_topic(self, name: str, config: Mapping[str, str | int | bool]) -> None:
+        """Change settings of a topic; those that are not named stay."""
+        from confluent_kafka.admin import (  # type: ignore[attr-defined]  # as above
+            AlterConfigOpType,
+            ConfigEntry,
+            ConfigResource,
+            ResourceType,
+        )
+
+        changes = [
+            ConfigEntry(each, value, incremental_operation=AlterConfigOpType.SET)
+            for each, value in properties(config).items()
+        ]
+        resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=changes)
+        with self._admin() as admin:
+            admin.incremental_alter_configs([resource])[resource].result(WAIT_TIMEOUT_SECONDS)
+
     def describe(self, topic: str) -> dict[int, Partition]:
         """The partitions by number; empty when there is no such topic."""
         from confluent_kafka import KafkaError, KafkaException

@@ -29,7 +29,7 @@ mod topics;
 mod wake;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,6 +45,7 @@ pub use names::Retention;
 use crate::error::{Error, Kind, Result};
 use crate::hub::{Deliveries, Hub, Publisher, Subscriber, Subscription};
 use crate::log::{Recovered, now_ms};
+use crate::private;
 use group::Group;
 use meta::Meta;
 use topics::Topics;
@@ -127,7 +128,7 @@ impl Embedded {
     pub fn open(path: &Path, options: EmbeddedOptions) -> Result<Self> {
         names::check_partitions(options.partitions)?;
         let unusable = |error: io::Error| unusable(path, &error);
-        fs::create_dir_all(path).map_err(unusable)?;
+        private::make_dirs(path).map_err(unusable)?;
         let path = path.canonicalize().map_err(unusable)?;
         let mut opened = OPENED.get_or_init(Opened::default).lock();
         if let Some(core) = opened.get(&path).and_then(Weak::upgrade) {
@@ -249,7 +250,7 @@ fn lock(path: &Path) -> Result<Lock> {
     let lock_path = path.join("lock");
     let deadline = Instant::now() + LETTING_GO;
     loop {
-        let file = File::options().create(true).truncate(false).write(true).open(&lock_path);
+        let file = private::options().truncate(false).open(&lock_path);
         match file.and_then(|file| Lock::within(file, Duration::ZERO)) {
             Ok(lock) => {
                 let told = fs::write(&lock_path, std::process::id().to_string());

@@ -14,6 +14,7 @@ use super::topic::Topic;
 use super::{EmbeddedOptions, expire_now, names, unusable};
 use crate::error::{Error, Kind, Result};
 use crate::log::Recovered;
+use crate::private;
 
 /// All topics by name.
 #[derive(Debug)]
@@ -61,7 +62,7 @@ impl Topics {
     fn remembered(&self) -> Result<BTreeMap<String, Settings>> {
         let mut remembered = self.meta.lock().topics().clone();
         let dir = self.dir();
-        fs::create_dir_all(&dir).map_err(|error| unusable(&dir, &error))?;
+        private::make_dirs(&dir).map_err(|error| unusable(&dir, &error))?;
         for entry in fs::read_dir(&dir).map_err(|error| unusable(&dir, &error))? {
             let entry = entry.map_err(|error| unusable(&dir, &error))?;
             let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
@@ -152,7 +153,7 @@ impl Topics {
         let (from, trash) = (self.dir().join(name), self.trash());
         *deleted += 1;
         let to = trash.join(deleted.to_string());
-        let moved = fs::create_dir_all(&trash).and_then(|()| fs::rename(&from, &to));
+        let moved = private::make_dirs(&trash).and_then(|()| fs::rename(&from, &to));
         moved.map_err(|error| unusable(&from, &error))?;
         self.known.write().remove(name);
         topic.delete();

@@ -53,6 +53,7 @@ pub use open::Recovered;
 pub use reader::{Progress, Reader};
 
 use crate::error::{Error, Kind, Result};
+use crate::private;
 use segment::{End, HEADER, Segment};
 
 /// Memory for writing is given back when a batch took more than this.
@@ -201,7 +202,7 @@ impl Log {
     fn roll(&mut self, base: u64) -> Result<()> {
         let before_ms = self.active.as_ref().map_or(i64::MIN, |active| active.youngest_ms);
         let path = segment::path_of(&self.dir, base);
-        let made = File::options().create(true).truncate(true).read(true).write(true).open(&path);
+        let made = private::options().truncate(true).open(&path);
         let made = made.and_then(|file| {
             let header = segment::write_header(&file, base, before_ms);
             if header.is_err() {

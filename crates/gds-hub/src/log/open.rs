@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::segment::{self, End, Header, Segment};
 use super::{Active, Log, LogOptions, Shared, storage};
 use crate::error::{Error, Kind, Result};
+use crate::private;
 
 /// What was found when a log was opened.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -73,7 +74,7 @@ fn make_dirs(dir: &Path) -> io::Result<Vec<PathBuf>> {
             parent.push(".");
         }
     }
-    fs::create_dir_all(dir)?;
+    private::make_dirs(dir)?;
     changed.push(dir.to_owned());
     Ok(changed)
 }

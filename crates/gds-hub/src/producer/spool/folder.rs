@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use gds_process::lock::Lock;
 use super::acks::Acks;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Log, LogOptions};
+use crate::private;
 
 const LOCK: &str = "lock";
 const MARK: &str = "mark";
@@ -40,10 +41,9 @@ pub(in crate::producer) struct Folder {
 impl Folder {
     /// A new folder for this process.
     pub(super) fn create(parent: &Path, max_bytes: u64) -> Result<Self> {
-        fs::create_dir_all(parent).map_err(|error| storage("make", parent, &error))?;
         let name = format!("{}-{:016x}", std::process::id(), rand::random::<u64>());
         let dir = parent.join(&name);
-        fs::DirBuilder::new().mode(0o700).create(&dir).map_err(|error| storage("make", &dir, &error))?;
+        private::make_dirs(&dir).map_err(|error| storage("make", &dir, &error))?;
         let lock = lock_in(&dir, true)?.ok_or_else(|| {
             Error::new(Kind::Storage, format!("{}: locked by another process, though just made", dir.display()))
         })?;
@@ -54,7 +54,7 @@ impl Folder {
         let options = LogOptions { segment_bytes: SEGMENT_BYTES, max_bytes: Some(max_bytes), ..LogOptions::default() };
         let (mut log, _) = Log::open(&dir.join("log"), options)?;
         let path = dir.join(MARK);
-        let opened = File::options().create(true).truncate(false).read(true).write(true).mode(0o600).open(&path);
+        let opened = private::options().truncate(false).open(&path);
         let mark = opened.map_err(|error| storage("open", &path, &error))?;
         let places = read_places(&mark);
         let place = u64::from(places[0] > places[1]);
@@ -190,7 +190,7 @@ fn is_name(name: &str) -> bool {
 /// The lock of a folder, unless another process has it or the folder is going away.
 fn lock_in(dir: &Path, create: bool) -> Result<Option<Lock>> {
     let path = dir.join(LOCK);
-    let file = match File::options().create(create).truncate(false).read(true).write(true).mode(0o600).open(&path) {
+    let file = match private::options().create(create).truncate(false).open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(storage("open", &path, &error)),
