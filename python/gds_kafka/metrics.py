@@ -86,8 +86,9 @@ class KafkaMetrics(Collector):
         self._drops = Drops(type(self).__name__)
         self._closed = False
         # Unless a subclass or the program has a `send` of its own.
-        plain = isinstance(producer, ProducerCore) and type(send) is BuiltinMethodType and not callable(key)
-        self._native = producer.send_measurement if plain and interval is None else None
+        self._native = None
+        if isinstance(producer, ProducerCore) and type(send) is BuiltinMethodType:
+            self._native = None if callable(key) or interval is not None else producer.send_measurement
         self._aggregates = None if interval is None else Aggregates(interval, self._ship)
         if self._aggregates is not None:
             close_at_exit(self)

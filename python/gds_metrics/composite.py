@@ -84,7 +84,7 @@ class CompositeMetrics(Collector):
         for member in self._members:
             try:
                 member.increment(name, value, labels)
-            except Exception as error:  # noqa: BLE001 - the other members must go on
+            except Exception as error:  # noqa: BLE001, PERF203 - the other members must go on
                 member.failed("increment", error)
 
     def gauge(self, name: str, value: float, labels: dict[str, str] | None = None) -> None:
@@ -92,7 +92,7 @@ class CompositeMetrics(Collector):
         for member in self._members:
             try:
                 member.gauge(name, value, labels)
-            except Exception as error:  # noqa: BLE001 - the other members must go on
+            except Exception as error:  # noqa: BLE001, PERF203 - the other members must go on
                 member.failed("gauge", error)
 
     def histogram(self, name: str, value: float, labels: dict[str, str] | None = None) -> None:
@@ -100,7 +100,7 @@ class CompositeMetrics(Collector):
         for member in self._members:
             try:
                 member.histogram(name, value, labels)
-            except Exception as error:  # noqa: BLE001 - the other members must go on
+            except Exception as error:  # noqa: BLE001, PERF203 - the other members must go on
                 member.failed("histogram", error)
 
     def timing(self, name: str, value_ms: float, labels: dict[str, str] | None = None) -> None:
@@ -108,7 +108,7 @@ class CompositeMetrics(Collector):
         for member in self._members:
             try:
                 member.timing(name, value_ms, labels)
-            except Exception as error:  # noqa: BLE001 - the other members must go on
+            except Exception as error:  # noqa: BLE001, PERF203 - the other members must go on
                 member.failed("timing", error)
 
     def describe(

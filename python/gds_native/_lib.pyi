@@ -315,7 +315,7 @@ class ProducerCore:
     def send_measurement(
         self,
         topic: str,
-        key: str | bytes | None,
+        key: object,
         kind: str,
         name: object,
         value: object,

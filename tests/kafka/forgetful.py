@@ -14,7 +14,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from tests.services.kafka import KafkaBroker
+from tests.services.kafka import KafkaCluster
 from tests.services.kafka.cluster import PROXIED
 from tests.services.process import LOOPBACK
 
@@ -25,9 +25,9 @@ FLEXIBLE_SINCE = 9
 
 
 class Forgetful:
-    """Where ``proxied_bootstrap_servers`` of the broker are."""
+    """Where ``proxied_bootstrap_servers`` of a cluster of one broker are."""
 
-    def __init__(self, kafka: KafkaBroker) -> None:
+    def __init__(self, kafka: KafkaCluster) -> None:
         [node] = kafka.nodes
         self._upstream = node.port(PROXIED)
         self._server = socket.create_server((LOOPBACK, node.advertised_port(PROXIED)))

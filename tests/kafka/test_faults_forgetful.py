@@ -23,6 +23,10 @@ def forget(proxy: Forgetful) -> None:
     wait_until(lambda: proxy.forgot, what="an answer without brokers")
 
 
+def noticed(caplog: pytest.LogCaptureFixture) -> None:
+    wait_until(lambda: "had no brokers" in caplog.text, what="a client that knows no broker", timeout_seconds=LONG)
+
+
 def test_a_producer_whose_cluster_had_no_brokers_delivers_again(
     kafka_factory: KafkaFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -37,7 +41,7 @@ def test_a_producer_whose_cluster_had_no_brokers_delivers_again(
         with Load(producer, topic, pause=0.002) as load:
             load.goes_on()
             forget(proxy)
-            wait_until(lambda: "had no brokers" in caplog.text, what="a client that has no broker", timeout_seconds=LONG)
+            noticed(caplog)
             proxy.forgets.clear()
             load.goes_on()
         assert producer.flush(LONG) == 0
@@ -62,7 +66,7 @@ def test_a_consumer_whose_cluster_had_no_brokers_reads_on(
         producer.send(topic, {"n": 0})
         assert next(messages)["value"] == {"n": 0}
         forget(proxy)
-        wait_until(lambda: "had no brokers" in caplog.text, what="a client that has no broker", timeout_seconds=LONG)
+        noticed(caplog)
         proxy.forgets.clear()
         producer.send(topic, {"n": 1})
         assert next(messages)["value"] == {"n": 1}
