@@ -722,7 +722,7 @@ impl ProducerCore {
     fn turn_ended(&self) {
         self.turn.ended();
         if let Some(Some(live)) = self.live.get() {
-            live.producer.hurry_if_idle();
+            live.producer.hurry_when_idle();
         }
     }
 

@@ -220,12 +220,10 @@ impl<T: Send + 'static> Producer<T> {
         self.shared.hurry();
     }
 
-    /// As [`hurry`](Self::hurry), unless records are under way: what comes until they have arrived shares a request.
-    pub fn hurry_if_idle(&self) {
-        let publisher = self.publisher.lock().clone();
-        if publisher.is_some_and(|publisher| publisher.in_flight() == 0) {
-            self.hurry();
-        }
+    /// As [`hurry`](Self::hurry), but not before the records have arrived that are under way: what comes until then
+    /// shares a request.
+    pub fn hurry_when_idle(&self) {
+        self.shared.hurry_when_idle();
     }
 
     /// Waits until the outcome of everything accepted so far is known and told; whether it is.

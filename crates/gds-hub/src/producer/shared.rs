@@ -44,6 +44,8 @@ pub(super) struct Shared<T: Send + 'static> {
     /// Rung when the sender is not to linger.
     pub(super) hurry: Bell,
     hurried: AtomicBool,
+    /// The sender is not to linger once nothing is under way.
+    hurries_when_idle: AtomicBool,
     /// Something came since the sender last looked that is not patient.
     urgent: AtomicBool,
     /// Rung when there may be room again.
@@ -92,6 +94,7 @@ impl<T: Send + 'static> Shared<T> {
             work: Bell::default(),
             hurry: Bell::default(),
             hurried: AtomicBool::new(false),
+            hurries_when_idle: AtomicBool::new(false),
             urgent: AtomicBool::new(false),
             room: Bell::default(),
             progress: Bell::default(),
@@ -262,6 +265,25 @@ impl<T: Send + 'static> Shared<T> {
         self.hurried.store(true, Ordering::SeqCst);
         self.hurry.ring();
         self.work.ring();
+    }
+
+    pub(super) fn hurry_when_idle(&self) {
+        // Before looking: what arrives meanwhile looks after it is counted as finished.
+        self.hurries_when_idle.store(true, Ordering::SeqCst);
+        self.hurry_if_idle();
+    }
+
+    fn hurry_if_idle(&self) {
+        if self.hurries_when_idle.load(Ordering::SeqCst) && self.is_idle() {
+            self.hurries_when_idle.store(false, Ordering::SeqCst);
+            self.hurry();
+        }
+    }
+
+    /// Whether all that is pending still waits in memory.
+    fn is_idle(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.in_hand_records == 0 && self.pending() <= queue.memory.records() as u64
     }
 
     pub(super) fn pending(&self) -> u64 {
@@ -467,6 +489,7 @@ impl<T: Send + 'static> Shared<T> {
 
     pub(super) fn collected(&self) {
         self.note_progress();
+        self.hurry_if_idle();
         self.untold.tell();
         self.ring_if_settled();
     }
