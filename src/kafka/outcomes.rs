@@ -8,7 +8,6 @@ use gds_hub::Error;
 use gds_hub::producer::{Place, Reported, Reporter};
 use parking_lot::{Condvar, Mutex};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
 
 use super::errors;
 use crate::exit;
@@ -49,6 +48,9 @@ pub(crate) enum Token {
     /// One of those whom a caller of `send_many` waits for.
     Waiting(Arc<Many>, usize),
 }
+
+/// Futures of one event loop, and what is to be told to each.
+type Futures = Vec<(Py<PyAny>, Result<Place, Error>)>;
 
 /// The outcomes of a `send_many`.
 #[derive(Default)]
@@ -133,27 +135,25 @@ fn pair(
 
 fn tell(py: Python<'_>, outcomes: Vec<(Token, Result<Place, Error>)>) {
     // Futures of one loop are resolved together: waking a loop costs more than all the rest.
-    let mut loops: Vec<(Py<PyAny>, Bound<'_, PyList>)> = Vec::new();
+    let mut loops: Vec<(Py<PyAny>, Futures)> = Vec::new();
     for (token, outcome) in outcomes {
-        let told = pair(py, outcome).and_then(|(error, delivered)| match token {
-            Token::Callback(callback) => callback.call1(py, (error, delivered)).map(drop),
-            Token::Future { event_loop, future } => {
-                let known = loops.iter().position(|(known, _)| known.is(&event_loop));
-                let place = known.unwrap_or_else(|| {
-                    loops.push((event_loop, PyList::empty(py)));
-                    loops.len() - 1
-                });
-                loops[place].1.append((future, error, delivered))
+        match token {
+            Token::Callback(callback) => {
+                let told = pair(py, outcome).and_then(|pair| callback.call1(py, pair));
+                if let Err(error) = told {
+                    complain(&error, "an on_delivery callback raised");
+                }
             }
-            Token::Waiting(..) => Ok(()),
-        });
-        if let Err(error) = told {
-            complain(&error, "an on_delivery callback raised");
+            Token::Future { event_loop, future } => match loops.iter_mut().find(|(known, _)| known.is(&event_loop)) {
+                Some((_, futures)) => futures.push((future, outcome)),
+                None => loops.push((event_loop, vec![(future, outcome)])),
+            },
+            Token::Waiting(..) => {}
         }
     }
     for (event_loop, futures) in loops {
-        let resolved = wrap_pyfunction!(resolve, py)
-            .and_then(|resolve| event_loop.call_method1(py, "call_soon_threadsafe", (resolve, futures)));
+        let resolved = Py::new(py, Resolve(Mutex::new(futures)))
+            .and_then(|resolve| event_loop.call_method1(py, interned!(py, "call_soon_threadsafe"), (resolve,)));
         if let Err(error) = resolved {
             complain(&error, "messages were sent, but the event loop that waits for them is closed");
         }
@@ -164,22 +164,32 @@ fn complain(error: &PyErr, what: &str) {
     warn_in("gds_kafka", &format!("{what}: {error}"));
 }
 
-/// Gives futures their outcome; called by their event loop.
-#[pyfunction]
-pub(crate) fn resolve(futures: &Bound<'_, PyList>) -> PyResult<()> {
-    for entry in futures {
-        let entry = entry.cast_into::<PyTuple>()?;
-        let (future, error, delivered) = (entry.get_item(0)?, entry.get_item(1)?, entry.get_item(2)?);
-        if future.call_method0(interned!(future.py(), "done"))?.is_truthy()? {
-            continue; // cancelled: the message was sent all the same
-        }
-        if error.is_none() {
-            future.call_method1(interned!(future.py(), "set_result"), (delivered,))?;
-        } else {
-            future.call_method1(interned!(future.py(), "set_exception"), (error,))?;
+/// Gives futures their outcome; called by their event loop, so that this thread takes little of the interpreter's time.
+#[pyclass(frozen, module = "gds_native._lib")]
+struct Resolve(Mutex<Futures>);
+
+#[pymethods]
+impl Resolve {
+    fn __call__(&self, py: Python<'_>) {
+        for (future, outcome) in std::mem::take(&mut *self.0.lock()) {
+            // One that cannot be told keeps the others from nothing.
+            if let Err(error) = settle(future.bind(py), outcome) {
+                complain(&error, "a future did not take what became of its message");
+            }
         }
     }
-    Ok(())
+}
+
+fn settle(future: &Bound<'_, PyAny>, outcome: Result<Place, Error>) -> PyResult<()> {
+    let py = future.py();
+    if future.call_method0(interned!(py, "done"))?.is_truthy()? {
+        return Ok(()); // cancelled: the message was sent all the same
+    }
+    match outcome {
+        Ok(place) => future.call_method1(interned!(py, "set_result"), (DeliveredMessage::from(place),)),
+        Err(error) => future.call_method1(interned!(py, "set_exception"), (errors::instance(py, &error)?,)),
+    }
+    .map(drop)
 }
 
 /// As [`pair`], one object.
