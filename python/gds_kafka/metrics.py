@@ -5,7 +5,8 @@ A message is a JSON object, as ``schemas/metric.json`` has it:
     {"timestamp": 1700000000.25, "type": "counter", "name": "orders", "value": 1.0, "labels": {"kind": "book"}}
 
 Like every collector this one never raises; what cannot be sent is counted in ``dropped`` and mentioned once in the log
-``gds_metrics``. Whether it ever waits is the producer's business: one with ``on_full="block"`` may.
+``gds_metrics``. With a `gds_kafka.KafkaProducerClient` it never waits, whatever ``on_full`` says; whether another producer
+does is that one's business.
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ _SMALL = 1 << 53
 class KafkaMetrics(Collector):
     """Sends each measurement to a topic, keyed by the metric's name.
 
-    The producer stays the program's: closing the collector flushes it and does not close it. With a
-    `gds_kafka.KafkaProducerClient` that has no serializers, measurements are written in Rust, and unless its
-    ``linger_ms`` is set they wait up to a tenth of a second for others to share a request with.
+    The producer stays the program's: closing the collector flushes it and does not close it. A
+    `gds_kafka.KafkaProducerClient` is the fast way: measurements are written in Rust, those that it has no room for are
+    dropped and counted in its ``stats()``, and unless its ``linger_ms`` is set they wait up to a tenth of a second for
+    others to share a request with.
 
     Args:
         producer: Any object with ``send(topic, value, key=None)``, where ``value`` is a dict.
@@ -88,6 +90,7 @@ class KafkaMetrics(Collector):
         # Unless a subclass or the program has a `send` of its own.
         self._native = None
         if isinstance(producer, ProducerCore) and type(send) is BuiltinMethodType:
+            self._send = producer.send_nowait
             self._native = None if callable(key) or interval is not None else producer.send_measurement
         self._aggregates = None if interval is None else Aggregates(interval, self._ship)
         if self._aggregates is not None:

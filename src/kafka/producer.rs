@@ -197,7 +197,6 @@ impl ProducerCore {
         py: Python<'_>,
         live: &Live,
         frame: &[u8],
-        pace: Pace,
         token: Option<Token>,
         until: Option<Instant>,
     ) -> PyResult<()> {
@@ -205,7 +204,7 @@ impl ProducerCore {
         let mut deadline = None;
         loop {
             let producer = &live.producer;
-            let sent = send_now(py, producer, frame, pace, token);
+            let sent = send_now(py, producer, frame, Pace::Soon, token);
             match sent.map_err(|error| to_python(py, &error))? {
                 Sent::Queued => return Ok(()),
                 Sent::Dropped(token, error) => {
@@ -249,7 +248,7 @@ impl ProducerCore {
         let live = self.live(py)?;
         with_scratch(|frame| {
             self.write(live, frame, topic_name(topic)?, value, parts)?;
-            self.queue(py, live, frame, Pace::Soon, token, until)
+            self.queue(py, live, frame, token, until)
         })
     }
 }
@@ -264,6 +263,18 @@ fn send_now(
 ) -> gds_hub::Result<Sent<Token>> {
     let send = || producer.send(frame, token, pace);
     if producer.waits_for_disk() { py.detach(send) } else { send() }
+}
+
+/// Sends, if there is room; what there is none for is counted as dropped.
+fn offer(py: Python<'_>, producer: &Producer<Token>, frame: &[u8]) -> gds_hub::Result<()> {
+    match send_now(py, producer, frame, Pace::Patient, None) {
+        Ok(Sent::Queued | Sent::Dropped(..)) => Ok(()),
+        Err(error) if error.kind != Kind::Full => Err(error),
+        Ok(Sent::Full(_)) | Err(_) => {
+            producer.give_up();
+            Ok(())
+        }
+    }
 }
 
 /// Lends the thread's buffer, empty; a call within the call gets another one.
@@ -627,9 +638,8 @@ impl ProducerCore {
             let Some(draft) = draft else { return Ok(false) };
             let parts = Record { topic, timestamp: now_ms(), ..Record::default() };
             live.producer.finish(frame, draft, true, &parts);
-            match send_now(py, &live.producer, frame, Pace::Patient, None) {
-                Ok(Sent::Queued | Sent::Dropped(..)) => {}
-                Ok(Sent::Full(_)) | Err(_) => live.producer.give_up(),
+            if offer(py, &live.producer, frame).is_err() {
+                live.producer.give_up();
             }
             Ok(true)
         })
@@ -639,7 +649,7 @@ impl ProducerCore {
     ///
     /// False, and nothing is done, unless all is of the plain kinds that nearly all is: a `str` that is not empty, a
     /// finite `float` or an `int` that is one, of a counter not below zero, a `dict` of `str` to `str` or None, and no
-    /// serializers. Raises what `send` does.
+    /// serializers. It never waits; see `send_nowait`.
     #[allow(clippy::too_many_arguments)] // a measurement's
     fn send_measurement(
         &self,
@@ -675,7 +685,24 @@ impl ProducerCore {
             if !written.unwrap_or(false) {
                 return Ok(false);
             }
-            self.queue(py, live, frame, Pace::Patient, None, None).map(|()| true)
+            offer(py, &live.producer, frame).map(|()| true).map_err(|error| to_python(py, &error))
+        })
+    }
+
+    /// Queue what only watches, without ever waiting: for which there is no room is dropped, and counted, whatever `on_full`
+    /// says. Raises as `send` what is wrong with the message.
+    #[pyo3(signature = (topic, value, key = None))]
+    fn send_nowait(
+        &self,
+        topic: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+        key: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let py = value.py();
+        let live = self.live(py)?;
+        with_scratch(|frame| {
+            self.write(live, frame, topic_name(topic)?, value, Parts { key, ..Parts::default() })?;
+            offer(py, &live.producer, frame).map_err(|error| to_python(py, &error))
         })
     }
 

@@ -149,3 +149,21 @@ def test_a_measurement_waits_for_company_and_a_message_of_the_program_does_not(t
         while producer.stats()["pending"]:
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+@pytest.mark.parametrize("key", [None, lambda message: message["name"]])
+@pytest.mark.parametrize("on_full", ["block", "raise", "drop_newest"])
+def test_a_measurement_never_waits_for_room(on_full: str, key: Any) -> None:
+    # Nobody is there, so the buffer fills up; by default a message of the program would wait for a minute.
+    with KafkaProducerClient(
+        "127.0.0.1:1", lazy=True, on_full=on_full, buffer_memory=20_000, close_timeout_seconds=0
+    ) as producer:
+        metrics = KafkaMetrics(producer, key=key)
+        begun = time.monotonic()
+        for _ in range(2_000):
+            metrics.increment("orders", labels={"kind": "book"})
+        assert time.monotonic() - begun < LONG
+        stats = producer.stats()
+        assert metrics.dropped == {}
+        assert stats["dropped_total"]["buffer_full"] + stats["pending"] == stats["accepted_total"] == 2_000
+        assert stats["dropped_total"]["buffer_full"] > 1_000
