@@ -5,8 +5,8 @@ A message is a JSON object, as ``schemas/metric.json`` has it:
     {"timestamp": 1700000000.25, "type": "counter", "name": "orders", "value": 1.0, "labels": {"kind": "book"}}
 
 Like every collector this one never raises; what cannot be sent is counted in ``dropped`` and mentioned once in the log
-``gds_metrics``. With a `gds_kafka.KafkaProducerClient` it never waits, whatever ``on_full`` says; whether another producer
-does is that one's business.
+``gds_metrics``. With a `gds_kafka.KafkaProducerClient` it never waits, whatever ``on_full`` says; whether another
+producer does is that one's business.
 """
 
 from __future__ import annotations
