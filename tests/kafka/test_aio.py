@@ -102,6 +102,18 @@ def test_many_first_sends_open_one_client(run: Run, hub: str) -> None:
     assert run(main()) == 10
 
 
+def test_who_waits_for_a_delivery_is_not_kept_waiting_for_company(run: Run, hub: str) -> None:
+    # By linger_ms alone each would take ten minutes.
+    async def main() -> list[int]:
+        async with AsyncKafkaProducerClient(hub, linger_ms=600_000) as producer:
+            one = await asyncio.wait_for(producer.send("orders", {"n": 0}, "k"), 30)
+            more = await asyncio.wait_for(asyncio.gather(*(producer.send("orders", {"n": n}, "k") for n in (1, 2))), 30)
+            return [one.offset, *(each.offset for each in more)]
+
+    # Another loop, as of a program that runs one after the other.
+    assert [run(main()), run(main())] == [[0, 1, 2], [3, 4, 5]]
+
+
 def test_a_cancelled_send_is_delivered_all_the_same(run: Run, hub: str) -> None:
     async def main() -> None:
         async with AsyncKafkaProducerClient(hub, linger_ms=100) as producer:

@@ -280,8 +280,12 @@ impl<T: Send + 'static> Shared<T> {
         }
     }
 
-    /// Whether all that is pending still waits in memory.
+    /// Whether all that is pending still waits in memory. What waits on disk is not told from what is under way, and is
+    /// taken to wait.
     fn is_idle(&self) -> bool {
+        if self.spool.is_some() {
+            return true;
+        }
         let queue = self.queue.lock();
         queue.in_hand_records == 0 && self.pending() <= queue.memory.records() as u64
     }

@@ -486,6 +486,31 @@ fn patient_records_wait_for_one_that_is_not_and_go_before_it() {
     assert!(producer.wait_settled(SOON));
 }
 
+#[test]
+fn in_a_hurry_when_idle_records_wait_for_those_under_way_and_no_longer() {
+    let script = Script::default();
+    let for_ever = Duration::from_secs(3600);
+    let dir = TempDir::new().expect("a folder");
+    let spool = SpoolOptions { dir: dir.path().to_owned(), durability: Durability::Process, max_bytes: 1 << 20 };
+    for spool in [None, Some(spool)] {
+        let spooled = spool.is_some();
+        let (producer, _) = made(&script, ProducerOptions { linger: for_ever, spool, ..options() });
+        drop(send(&producer, "t", "first", None).expect("queued"));
+        producer.hurry_when_idle();
+        script.wait_held(1);
+        drop(send(&producer, "t", "second", None).expect("queued"));
+        producer.hurry_when_idle();
+        if !spooled {
+            std::thread::sleep(Duration::from_millis(50));
+            assert_eq!(script.wait_held(1).len(), 1);
+            script.deliver(1);
+        }
+        let held = script.wait_held(if spooled { 2 } else { 1 }).len();
+        script.deliver(held);
+        assert!(producer.wait_settled(SOON));
+    }
+}
+
 /// Told one batch at a time, each time a test lets it go on.
 #[derive(Debug, Default)]
 struct Slow {
