@@ -74,19 +74,24 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Given<'a, 'py> {
 #[inline]
 pub(crate) fn number(value: Option<&Bound<'_, PyAny>>) -> Result<f64, Unusable> {
     let Some(value) = value else { return Ok(1.0) };
-    if let Ok(value) = value.cast_exact::<PyFloat>() {
-        return Ok(value.value());
-    }
-    if value.is_exact_instance_of::<PyInt>()
-        && let Ok(whole) = value.extract::<i64>()
-    {
-        return Ok(whole as f64);
+    if let Some(number) = plain_number(value) {
+        return Ok(number);
     }
     let py = value.py();
     match exit::calling_python(py, || value.extract::<f64>()) {
         Some(number) => number.map_err(|error| Unusable::from(py, error, Refusal::InvalidValue)),
         None => Err(Unusable::Refused(Refusal::Unavailable)),
     }
+}
+
+/// The number of an exact `float`, or an exact `int` of 64 bits: rounded as `float()` does, without Python code.
+#[inline]
+pub(crate) fn plain_number(value: &Bound<'_, PyAny>) -> Option<f64> {
+    if let Ok(value) = value.cast_exact::<PyFloat>() {
+        return Some(value.value());
+    }
+    let whole = value.cast_exact::<PyInt>().ok()?.extract::<i64>().ok()?;
+    Some(whole as f64)
 }
 
 /// Calls `then` with name and labels as text. `parts` are the objects of the call where they were collected already.

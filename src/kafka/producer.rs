@@ -13,7 +13,7 @@ use gds_process::fork::{self, Generations};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyException, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
 
 use super::errors::to_python;
 use super::outcomes::{Many, Tell, Token, outcome_object};
@@ -290,18 +290,6 @@ fn with_scratch<R>(call: impl FnOnce(&mut Vec<u8>) -> R) -> R {
 
 fn bad_topic(topic: &str) -> bool {
     topic.is_empty() || topic.len() > 249
-}
-
-/// A finite number of one of the two kinds that need no Python code to be read; no larger than a float has exactly.
-fn plain_number(value: &Bound<'_, PyAny>) -> Option<f64> {
-    const EXACT: i64 = 1 << 53;
-    if let Ok(value) = value.cast_exact::<PyFloat>() {
-        return Some(value.value()).filter(|value| value.is_finite());
-    }
-    let whole = value.cast_exact::<PyInt>().ok()?.extract::<i64>().ok()?;
-    // Within the bounds where no digit is lost.
-    #[allow(clippy::cast_precision_loss)]
-    (-EXACT..=EXACT).contains(&whole).then_some(whole as f64)
 }
 
 fn topic_name<'a>(topic: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
@@ -648,7 +636,7 @@ impl ProducerCore {
     /// Queue a measurement as `KafkaMetrics` writes it, keyed by its name unless there is a `key`.
     ///
     /// False, and nothing is done, unless all is of the plain kinds that nearly all is: a `str` that is not empty, a
-    /// finite `float` or an `int` that is one, of a counter not below zero, a `dict` of `str` to `str` or None, and no
+    /// finite `float` or an `int` of 64 bits, of a counter not below zero, a `dict` of `str` to `str` or None, and no
     /// serializers. It never waits; see `send_nowait`.
     #[allow(clippy::too_many_arguments)] // a measurement's
     fn send_measurement(
@@ -662,9 +650,8 @@ impl ProducerCore {
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
         let (live, opened) = (self.live(py)?, self.opened(py)?);
-        let Some(value) = plain_number(value).filter(|value| *value >= 0.0 || kind != "counter") else {
-            return Ok(false);
-        };
+        let fits = |value: &f64| value.is_finite() && (*value >= 0.0 || kind != "counter");
+        let Some(value) = input::plain_number(value).filter(fits) else { return Ok(false) };
         if opened.value_serializer.is_some() || opened.key_serializer.is_some() || bad_topic(topic) {
             return Ok(false);
         }

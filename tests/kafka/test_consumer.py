@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -194,24 +195,30 @@ def test_a_deserializer_of_the_programs_own(hub: str) -> None:
     assert message["value"] == b"POISON"
 
 
-@pytest.mark.parametrize("in_lists", [False, True])
-@pytest.mark.parametrize("on_error", ["raise", "skip", "dead_letter"])
-def test_ctrl_c_within_a_deserializer_is_no_poison(hub: str, on_error: str, in_lists: bool) -> None:
-    publish(hub, b"0", b"1", b"2")
+def interrupted_once() -> Callable[[bytes], int]:
+    """A deserializer into which Ctrl-C comes when it first reads a 1."""
     interrupts = iter([KeyboardInterrupt])
 
-    def interrupted_once(value: bytes) -> int:
+    def deserialize(value: bytes) -> int:
         if value == b"1":
             for interrupt in interrupts:
                 raise interrupt
         return int(value)
+
+    return deserialize
+
+
+@pytest.mark.parametrize("in_lists", [False, True])
+@pytest.mark.parametrize("on_error", ["raise", "skip", "dead_letter"])
+def test_ctrl_c_within_a_deserializer_is_no_poison(hub: str, on_error: str, in_lists: bool) -> None:
+    publish(hub, b"0", b"1", b"2")
 
     def values(consumer: KafkaConsumerClient) -> list[int]:
         if in_lists:
             return [message["value"] for batch in consumer.batches(100, 0.2) for message in batch]
         return [message["value"] for message in consumer]
 
-    with reader(hub, on_error=on_error, value_deserializer=interrupted_once) as consumer:
+    with reader(hub, on_error=on_error, value_deserializer=interrupted_once()) as consumer:
         with pytest.raises(KeyboardInterrupt):
             values(consumer)
         found = values(consumer)
@@ -278,15 +285,7 @@ def test_pause_holds_back_what_was_fetched(hub: str) -> None:
 
 def test_ctrl_c_behind_a_dead_letter_does_not_write_it_again(hub: str) -> None:
     publish(hub, b"poison", b"1")
-    interrupts = iter([KeyboardInterrupt])
-
-    def interrupted_once(value: bytes) -> int:
-        if value == b"1":
-            for interrupt in interrupts:
-                raise interrupt
-        return int(value)
-
-    with reader(hub, on_error="dead_letter", value_deserializer=interrupted_once) as consumer:
+    with reader(hub, on_error="dead_letter", value_deserializer=interrupted_once()) as consumer:
         with pytest.raises(KeyboardInterrupt):
             list(consumer.batches(100, 0.2))
         assert [message["value"] for batch in consumer.batches(100, 0.2) for message in batch] == [1]

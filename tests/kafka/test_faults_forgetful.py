@@ -18,7 +18,7 @@ OFTEN = {"topic.metadata.refresh.interval.ms": 200, "statistics.interval.ms": 50
 
 
 def forget(proxy: Forgetful) -> None:
-    """Until the client was told, and has no connection left over which it would hear anything else."""
+    """Until the client was told that there were no brokers."""
     proxy.forgets.set()
     wait_until(lambda: proxy.forgot, what="an answer without brokers")
 

@@ -51,15 +51,14 @@ pub(super) struct Untold<T> {
     known: Mutex<Vec<Reported<T>>>,
     /// Of those known and those being told.
     count: AtomicUsize,
-    telling: Mutex<()>,
+    /// Who is telling, if anybody is.
     teller: Mutex<Option<ThreadId>>,
     reporter: Arc<dyn Reporter<T>>,
 }
 
 impl<T> Untold<T> {
     pub(super) fn new(reporter: Arc<dyn Reporter<T>>) -> Self {
-        let (known, count) = (Mutex::default(), AtomicUsize::new(0));
-        Self { known, count, telling: Mutex::default(), teller: Mutex::default(), reporter }
+        Self { known: Mutex::default(), count: AtomicUsize::new(0), teller: Mutex::default(), reporter }
     }
 
     pub(super) fn push(&self, token: T, outcome: Result<Place, Error>) {
@@ -77,13 +76,18 @@ impl<T> Untold<T> {
     }
 
     pub(super) fn tell(&self) {
-        // Looked at again after the lock is free: somebody may have left something in the last moment.
+        // Looked at again when nobody is telling any more: somebody may have left something in the last moment.
         while !self.known.lock().is_empty() {
-            let Some(_telling) = self.telling.try_lock() else { return };
+            {
+                let mut teller = self.teller.lock();
+                if teller.is_some() {
+                    return;
+                }
+                *teller = Some(thread::current().id());
+            }
             let known = std::mem::take(&mut *self.known.lock());
             // Told even if the reporter panics: nothing will tell them again.
             let _told = Told { untold: self, records: known.len() };
-            *self.teller.lock() = Some(thread::current().id());
             self.reporter.report(known);
         }
     }
