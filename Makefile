@@ -97,7 +97,7 @@ $(VENV_MADE): $(LOCK)
 	@touch $@
 
 $(WHEEL_BUILT): $(WHEEL_SOURCES) | $(VENV_MADE)
-	$(say) "building the release wheel (some minutes the first time)"
+	$(say) "building the release wheel (5 to 15 minutes the first time, without a word)"
 	@rm -f dist/gds_telemetry-*.whl
 	@CARGO_TERM_QUIET=true $(VENV)/bin/maturin build --quiet --release --locked --interpreter $(PY) --out dist
 	@touch $@
