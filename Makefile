@@ -20,6 +20,7 @@ LOCK := requirements/dev.lock
 # A new lock file or interpreter makes a new environment; switching branches back and forth does not.
 VENV_MADE := $(VENV)/.made-$(shell { cat $(LOCK); $(PYTHON) -V; } 2>/dev/null | cksum | tr ' ' '-')
 WHEEL_BUILT := dist/.built
+PACKAGES_BUILT := dist/packages/.built
 WHEEL_INSTALLED := $(VENV)/.wheel-installed
 INSTALLED := $(VENV)/.installed
 WHEEL_SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md LICENSE \
@@ -27,21 +28,36 @@ WHEEL_SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md LICENSE \
 		-not -path '*/tests/*' -not -path '*/benches/*')
 PACKAGES := $(wildcard packages/*)
 PACKAGE_SOURCES := $(shell find $(PACKAGES) -type f -not -name '*.pyc')
+# What the test runners printed, for the summary of `make test`.
+RESULTS := target/results
 PYTHON_CODE := python $(wildcard packages/*/src) tests $(wildcard bench examples)
 
 say = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help demo test bench lint wheel clean format lock reference
-.PHONY: test-rust test-python services lint-rust lint-python lint-stub audit
+.PHONY: help demo test test-repeat bench lint wheel clean format lock reference
+.PHONY: environment install show test-rust test-python services lint-rust lint-python lint-stub audit
+
+# The steps that demo and test have in common, as .ci/steps takes them.
+INSTALLING := 'environment=Python environment in $(VENV) (a minute the first time)' \
+	'wheel=release wheel with librdkafka in it (5 to 15 minutes the first time)' \
+	'install=wheels into $(VENV)'
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(INSTALLED) ## A program that uses Vault, and a live view of what it reports; no server is needed
-	$(say) "gds demo"
-	@$(VENV)/bin/gds demo
+demo: ## A program that uses Vault, and a live view of what it reports; no server is needed
+	@.ci/steps $(INSTALLING) 'show=gds demo'
 
-test: test-rust services test-python ## Run all tests: Rust, then Python on the installed wheel with real servers
+test: ## Run all tests, whatever of them fails: Rust, then Python on the installed wheel with real servers
+	@.ci/steps --keep-going $(INSTALLING) \
+		'test-rust=Rust tests (built anew without optimisation: 3 to 10 minutes the first time)' \
+		'services=servers for the tests (1 to 10 minutes the first time)' \
+		'test-python=Python tests on the installed wheel (10 to 20 minutes)'
+
+N ?= 20
+K ?=
+test-repeat: $(INSTALLED) services ## Run what depends on time N=20 times beside busy processes; K=pattern chooses other tests
+	@$(PY) -m tests.repeat --times $(N) --pattern '$(K)'
 
 bench: $(INSTALLED) ## Time this package and its peers in the same run, then the Rust core by itself
 	$(say) "benchmarks against the peers"
@@ -51,7 +67,7 @@ bench: $(INSTALLED) ## Time this package and its peers in the same run, then the
 
 lint: lint-rust lint-python lint-stub audit ## Check format, style, types, stubs, licences and known vulnerabilities
 
-wheel: $(INSTALLED) ## Build the release wheel, and those of packages/, into dist/
+wheel: $(WHEEL_BUILT) $(PACKAGES_BUILT) ## Build the release wheel, and those of packages/, into dist/
 	@ls dist/*.whl dist/packages/*.whl
 
 format: $(VENV_MADE) ## Format all code and repair what can be repaired
@@ -77,7 +93,7 @@ clean: ## Remove everything that was built; installed test servers stay in their
 # ------------------------------------------------------------------ parts of the above
 
 $(VENV_MADE): $(LOCK)
-	$(say) "making $(VENV) from $(LOCK) (a minute)"
+	$(say) "making $(VENV) from $(LOCK)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 		echo "expected Python 3.10 or newer, got $$($(PYTHON) -V 2>&1); run make PYTHON=python3.12 or the like" >&2; exit 1; }
 	@rm -rf $(VENV)
@@ -97,40 +113,55 @@ $(VENV_MADE): $(LOCK)
 	@touch $@
 
 $(WHEEL_BUILT): $(WHEEL_SOURCES) | $(VENV_MADE)
-	$(say) "building the release wheel (5 to 15 minutes the first time, without a word)"
+	$(say) "building the release wheel"
 	@rm -f dist/gds_telemetry-*.whl
-	@CARGO_TERM_QUIET=true $(VENV)/bin/maturin build --quiet --release --locked --interpreter $(PY) --out dist
+	@$(VENV)/bin/maturin build --release --locked --interpreter $(PY) --out dist
+	@touch $@
+
+$(PACKAGES_BUILT): $(PACKAGE_SOURCES) | $(VENV_MADE)
+	$(say) "building packages/"
+	@rm -rf dist/packages
+	@$(PY) -m pip wheel --quiet --no-build-isolation --no-index --no-deps --wheel-dir dist/packages $(addprefix ./,$(PACKAGES))
 	@touch $@
 
 $(WHEEL_INSTALLED): $(WHEEL_BUILT) $(VENV_MADE)
-	$(say) "installing the wheel into $(VENV)"
+	$(say) "installing the wheel"
 	@$(PY) -m pip install --quiet --no-index --no-deps --force-reinstall dist/gds_telemetry-*.whl
 	@touch $@
 
-$(INSTALLED): $(PACKAGE_SOURCES) $(WHEEL_INSTALLED)
-	$(say) "building and installing packages/"
-	@rm -rf dist/packages
-	@$(PY) -m pip wheel --quiet --no-build-isolation --no-index --no-deps --wheel-dir dist/packages $(addprefix ./,$(PACKAGES))
+$(INSTALLED): $(PACKAGES_BUILT) $(WHEEL_INSTALLED)
+	$(say) "installing packages/"
 	@$(PY) -m pip install --quiet --no-index --no-deps --force-reinstall dist/packages/*.whl
 	@touch $@
 
+environment: $(VENV_MADE)
+
+install: $(INSTALLED)
+
+show: $(INSTALLED)
+	@$(VENV)/bin/gds demo
+
+# Without a pipe for standard error cargo shows its own progress; standard output is kept for the summary.
 test-rust:
 	$(say) "cargo test"
-	@cargo test --workspace --locked --quiet
+	@mkdir -p $(RESULTS)
+	@cargo test --workspace --locked --no-run
+	@cargo test --workspace --locked --quiet --no-fail-fast | tee $(RESULTS)/rust.log
 
 services: $(VENV_MADE)
-	$(say) "servers for the tests (some minutes the first time)"
+	$(say) "servers for the tests"
 	@$(PY) -m tests.services install || { [ "$${CI:-}" != true ] && echo "    tests of the missing servers are skipped"; }
 
 test-python: $(INSTALLED)
 	$(say) "pytest"
-	@$(PY) -m pytest --quiet
+	@mkdir -p $(RESULTS)
+	@$(PY) -m pytest --quiet | tee $(RESULTS)/python.log
 
 lint-rust:
 	$(say) "cargo fmt"
 	@cargo fmt --all --check
 	$(say) "cargo clippy"
-	@cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
 
 lint-python: $(VENV_MADE)
 	$(say) "ruff"

@@ -19,6 +19,8 @@ from gds_kafka import (
     KafkaTimeoutError,
 )
 
+pytestmark = pytest.mark.timing
+
 TIMEOUT_SECONDS = 60.0
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

@@ -40,6 +40,8 @@ from tests.services.fixtures import KafkaFactory
 from tests.services.kafka import KafkaCluster
 from tests.services.process import wait_until
 
+pytestmark = pytest.mark.timing
+
 LONG = 60.0
 """More than anything here takes."""
 

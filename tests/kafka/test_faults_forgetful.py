@@ -13,6 +13,8 @@ from tests.kafka.test_faults_producer import Load, all_arrived_once
 from tests.services.fixtures import KafkaFactory
 from tests.services.process import wait_until
 
+pytestmark = pytest.mark.timing
+
 LONG = 60.0
 OFTEN = {"topic.metadata.refresh.interval.ms": 200, "statistics.interval.ms": 500}
 

@@ -29,6 +29,8 @@ from tests.services.kafka import KafkaBroker, KafkaCluster, SecureKafka
 from tests.services.process import wait_until
 from tests.services.toxiproxy import Toxiproxy
 
+pytestmark = pytest.mark.timing
+
 LONG = 60.0
 """More than any delivery takes once the broker is there."""
 

@@ -17,6 +17,8 @@ from gds_metrics import CompositeMetrics
 from tests.kafka.schemas import problems
 from tests.metrics.doubles import METHODS, any_labels, anything
 
+pytestmark = pytest.mark.timing
+
 LONG = 30.0
 TIMESTAMP = re.compile(rb'^\{"timestamp":([0-9.]+),')
 

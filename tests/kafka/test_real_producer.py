@@ -34,6 +34,8 @@ from tests.metrics.doubles import Recorder
 from tests.services.kafka import KafkaBroker
 from tests.services.process import wait_until
 
+pytestmark = pytest.mark.timing
+
 LONG = 60.0
 """More than any delivery takes once the broker is there."""
 

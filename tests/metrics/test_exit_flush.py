@@ -19,6 +19,8 @@ from tests.metrics.test_otlp_outage import hanging_receiver, refusing_port
 from tests.metrics.test_statsd import Agent, agent, unix_agent
 from tests.services.run import OtelCollector, wait_until
 
+pytestmark = pytest.mark.timing
+
 __all__ = ["agent"]
 
 PREAMBLE = """

@@ -27,6 +27,8 @@ from tests.metrics.test_otlp import (
 from tests.services.process import LOOPBACK
 from tests.services.run import OtelCollector, wait_until
 
+pytestmark = pytest.mark.timing
+
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:

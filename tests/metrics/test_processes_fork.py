@@ -11,6 +11,8 @@ import pytest
 from tests.metrics.programs import Program, run
 from tests.services.process import accepts_tcp, http_text
 
+pytestmark = pytest.mark.timing
+
 SETUP = """
 import os, signal, socket, sys, threading, time
 from gds_metrics import PrometheusMetrics

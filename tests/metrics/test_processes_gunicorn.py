@@ -22,6 +22,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.metrics.programs import environment
 from tests.services.process import http_text, wait_until
 
+pytestmark = pytest.mark.timing
+
 WORKERS = 3
 
 APP = """

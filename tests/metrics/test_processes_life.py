@@ -16,6 +16,8 @@ from gds_metrics import PrometheusMetrics
 from tests.metrics.programs import Program, run
 from tests.services.process import http_get
 
+pytestmark = pytest.mark.timing
+
 
 @pytest.fixture
 def metrics() -> PrometheusMetrics:

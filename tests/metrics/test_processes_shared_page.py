@@ -18,6 +18,8 @@ from gds_metrics import PrometheusMetrics
 from tests.metrics.programs import Program, run
 from tests.services.process import http_text, wait_until
 
+pytestmark = pytest.mark.timing
+
 TORN = ("gds_metrics_multiprocess_skipped_total", {"reason": "torn"})
 
 

@@ -194,20 +194,65 @@ def make(*arguments: str) -> str:
 
 def test_make_alone_lists_the_commands() -> None:
     listed = re.findall(r"^  make (\S+) ", make(), re.MULTILINE)
-    targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert listed == targets
     assert {"demo", "test", "lint", "wheel"} <= set(listed)
     assert set(re.findall(r"^    make (\w+) ", README, re.MULTILINE)) == {"demo", "test"}
 
 
 def test_the_two_commands_install_with_no_pip_but_that_of_their_environment() -> None:
-    recipes = make("--dry-run", "--always-make", "demo", "test")
+    steps = re.findall(r"'([a-z-]+)=", make("--dry-run", "demo", "test"))
+    assert {"install", "test-rust", "services", "test-python"} <= set(steps)
+    recipes = make("--dry-run", "--always-make", *dict.fromkeys(steps))
     assert ".venv/bin/python -m pip install" in recipes
     installing = re.findall(r"(\S+) (?:-m pip|\$pip) install\b", recipes)
     assert set(installing) == {".venv/bin/python"}
     assert len(installing) == recipes.count("pip install")
     others = r"\bsudo\b|\bapt(-get)? (-\S+ )*install\b|\bcargo install\b|--user\b|--break-system-packages"
     assert not re.search(others, recipes)
+
+
+def run_steps(folder: Path, makefile: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What `.ci/steps` says of a small Makefile."""
+    (folder / "Makefile").write_text(makefile, "utf-8")
+    (folder / "rust.txt").write_text(RUST_SAYS, "utf-8")
+    (folder / "python.txt").write_text(PYTHON_SAYS, "utf-8")
+    return subprocess.run([ROOT / ".ci" / "steps", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+
+
+RUST_SAYS = "---- log::tests::order stdout ----\ntest result: FAILED. 3 passed; 1 failed; 0 ignored\n"
+PYTHON_SAYS = "SKIPPED [1] a.py: no java\nFAILED a.py::test_b - boom\n1 failed, 4 passed, 1 skipped in 0.10s\n"
+TWO_RUNNERS = """
+rust python:
+\t@tee target/results/$@.log < $@.txt
+\t@false
+last:
+\t@echo the last one
+"""
+
+
+def test_every_part_runs_when_one_fails_and_the_summary_names_what_failed(tmp_path: Path) -> None:
+    done = run_steps(tmp_path, TWO_RUNNERS, "--keep-going", "rust=Rust", "python=Python", "last=Last")
+    assert done.returncode == 1
+    assert [line for line in done.stdout.splitlines() if re.match(r"\[\d/3\] [A-Z]", line)] == [
+        "[1/3] Rust",
+        "[2/3] Python",
+        "[3/3] Last",
+    ]
+    _, _, summary = done.stdout.partition("\nsummary\n")
+    assert summary.splitlines() == [
+        "  failed step: Rust (make rust)",
+        "  failed step: Python (make python)",
+        "  failed test: a.py::test_b - boom",
+        "  failed test: log::tests::order",
+        "7 passed, 2 failed, 1 skipped",
+    ]
+
+
+def test_a_demo_ends_at_the_first_step_that_fails(tmp_path: Path) -> None:
+    done = run_steps(tmp_path, TWO_RUNNERS, "rust=Rust", "last=Last")
+    assert done.returncode == 1
+    assert "the last one" not in done.stdout
 
 
 def test_what_is_needed_is_what_the_manifests_say() -> None:

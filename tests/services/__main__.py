@@ -39,7 +39,10 @@ def _list() -> int:
 
 def _install(names: Sequence[str]) -> int:
     failed = False
-    for name in names:
+    for number, name in enumerate(names, start=1):
+        service = SERVICES[name]
+        have = "" if installed(service) else f", from {service.recipe.origin} (up to some minutes)"
+        print(f"{number} of {len(names)}: {name} {service.version}{have}", flush=True)
         begin = time.monotonic()
         try:
             binaries = install(name)
@@ -48,8 +51,7 @@ def _install(names: Sequence[str]) -> int:
             print(refusal.reason, file=sys.stderr)
         else:
             seconds = time.monotonic() - begin
-            paths = ", ".join(map(str, binaries.values()))
-            print(f"{name} {SERVICES[name].version}: {paths} ({seconds:.1f} s)")
+            print(f"    {', '.join(map(str, binaries.values()))} ({seconds:.1f} s)", flush=True)
     return 1 if failed else 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import ClassVar
 
 
 class ServiceUnavailable(Exception):
@@ -47,6 +48,7 @@ class DebianPackage:
 
     package: str
     libraries: tuple[str, ...] = ()
+    origin: ClassVar[str] = "a Debian package"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class GoModule:
     module: str
     version_variable: str
     package: str = ""
+    origin: ClassVar[str] = "its source, built with go"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class GoSource:
 
     folder: Path
     version_variable: str
+    origin: ClassVar[str] = "its source, built with go"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class MavenJars:
 
     folder: Path
     script: str
+    origin: ClassVar[str] = "jars, fetched with maven"
 
 
 Recipe = DebianPackage | GoModule | GoSource | MavenJars

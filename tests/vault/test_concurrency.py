@@ -31,6 +31,8 @@ from gds_vault import (
 from gds_vault.testing import VaultServer
 from tests.vault.doubles import QUICK, Recorder
 
+pytestmark = pytest.mark.timing
+
 AUTH = AppRoleAuth("role", "secret-id")
 MANY = 20
 

@@ -1,0 +1,91 @@
+"""``python -m tests.repeat``: what depends on time, many times beside busy processes; ``make test-repeat`` calls it.
+
+A round is the Rust tests and the Python tests marked ``timing``, or, with a pattern, the tests of both whose names hold
+it. Every round runs, whatever the others gave; what failed is listed at the end, and nothing is tried again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LOGS = ROOT / "target" / "results"
+_NO_TESTS_COLLECTED = 5
+_FAILED = re.compile(r"^(?:---- (?P<rust>.*) stdout ----|(?:FAILED|ERROR) (?P<python>\S+).*)$", re.MULTILINE)
+_RAN = re.compile(r"\b(\d+) passed\b")
+
+
+@contextmanager
+def busy_processes(count: int) -> Iterator[None]:
+    """Keep ``count`` processes running in circles meanwhile."""
+    spin = [sys.executable, "-c", "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"]
+    processes = [subprocess.Popen(spin) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def _run(name: str, command: Sequence[str]) -> tuple[int, list[str]]:
+    """How many passed, and the names of those that did not."""
+    log = LOGS / f"{name}.log"
+    with log.open("wb") as output:
+        code = subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+    text = log.read_text("utf-8", errors="replace")
+    failed = [found["rust"] or found["python"] for found in _FAILED.finditer(text)]
+    if code not in {0, _NO_TESTS_COLLECTED} and not failed:
+        failed = [f"{command[0]} exited with {code}; see {log.relative_to(ROOT)}"]
+    return sum(map(int, _RAN.findall(text))), failed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the rounds; the exit code is 1 when a test of any of them failed, or none was run."""
+    parser = argparse.ArgumentParser(prog="python -m tests.repeat", description=__doc__)
+    parser.add_argument("--times", type=int, default=20, metavar="N", help="rounds (default: 20)")
+    parser.add_argument("--pattern", default="", metavar="K", help="part of the names of the tests to run")
+    options = parser.parse_args(arguments)
+    if options.times < 1:
+        parser.error(f"--times is {options.times}, expected 1 or more")
+    select = ["-k", options.pattern] if options.pattern else ["-m", "timing"]
+    # Only the tests: what is said about the code itself does not depend on time.
+    rust = ["cargo", "test", "--workspace", "--locked", "--quiet", "--no-fail-fast", "--lib", "--bins", "--tests"]
+    commands = {
+        "rust": [*rust, "--", options.pattern] if options.pattern else rust,
+        "python": [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", *select],
+    }
+    LOGS.mkdir(parents=True, exist_ok=True)
+    print("building the Rust tests", flush=True)
+    subprocess.run([*rust, "--no-run"], cwd=ROOT, check=True)
+    failures: list[str] = []
+    passed = 0
+    with busy_processes(os.cpu_count() or 1):
+        for number in range(1, options.times + 1):
+            for part, command in commands.items():
+                begin = time.monotonic()
+                ran, failed = _run(f"repeat-{number}-{part}", command)
+                passed += ran
+                failures += [f"round {number}: {name}" for name in failed]
+                said = f"{len(failed)} failed: {', '.join(failed)}" if failed else "0 failed"
+                seconds = time.monotonic() - begin
+                print(f"round {number} of {options.times}, {part}: {ran} passed, {said} ({seconds:.0f} s)", flush=True)
+    print("\nsummary")
+    for failure in failures:
+        print(f"  {failure}")
+    if passed == 0 and not failures:
+        print(f"  no test's name holds {options.pattern!r}")
+    print(f"{passed} passed, {len(failures)} failed")
+    return 1 if failures or passed == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
