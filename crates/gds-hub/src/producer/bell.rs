@@ -1,7 +1,7 @@
 //! Waking threads, without a system call when none sleeps.
 
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -29,17 +29,26 @@ impl Bell {
 
     /// Sleeps until somebody rings, for at most `patience`.
     pub(super) fn wait(&self, patience: Duration) {
-        self.wait_unless(patience, || false);
+        let mut guard = self.mutex.lock();
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        self.condvar.wait_for(&mut guard, patience);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// As [`wait`](Self::wait), unless `there` says that what is waited for is there already.
-    pub(super) fn wait_unless(&self, patience: Duration, there: impl FnOnce() -> bool) {
+    /// Sleeps until what is waited for is `there`, for at most `patience`. A ring is the time to look, and no more: it
+    /// may be for another change, or for one that was seen before it rang.
+    pub(super) fn wait_until(&self, patience: Duration, there: impl Fn() -> bool) {
+        let deadline = Instant::now() + patience;
         let mut guard = self.mutex.lock();
         self.waiting.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        if !there() {
-            self.condvar.wait_for(&mut guard, patience);
-        }
+        while !there() && !self.condvar.wait_until(&mut guard, deadline).timed_out() {}
         self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Whether somebody sleeps here, or is about to.
+    #[cfg(test)]
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
     }
 }

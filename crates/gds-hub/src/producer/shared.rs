@@ -318,7 +318,7 @@ impl<T: Send + 'static> Shared<T> {
             if left.is_zero() {
                 return false;
             }
-            self.settled.wait_unless(left.min(Duration::from_millis(50)), &there);
+            self.settled.wait_until(left.min(Duration::from_millis(50)), &there);
         }
         true
     }
@@ -350,7 +350,7 @@ impl<T: Send + 'static> Shared<T> {
     /// Sleeps until there is something to send or the sender is to stop, then lingers.
     pub(super) fn wait_for_work(&self) {
         if !self.has_work() && !self.stops() {
-            self.work.wait_unless(Duration::from_secs(1), || self.has_work() || self.stops());
+            self.work.wait_until(Duration::from_secs(1), || self.has_work() || self.stops());
         }
         let now = || {
             let told = self.hurried.load(Ordering::SeqCst) || self.stops();
@@ -359,10 +359,10 @@ impl<T: Send + 'static> Shared<T> {
         let urgent = || self.urgent.load(Ordering::SeqCst);
         let ProducerOptions { linger, patience, .. } = self.options;
         if self.has_work() && !patience.is_zero() && !urgent() {
-            self.hurry.wait_unless(patience, || urgent() || now());
+            self.hurry.wait_until(patience, || urgent() || now());
         }
         if self.has_work() && !linger.is_zero() && urgent() {
-            self.hurry.wait_unless(linger, now);
+            self.hurry.wait_until(linger, now);
         }
         self.hurried.store(false, Ordering::SeqCst);
         self.urgent.store(false, Ordering::SeqCst);

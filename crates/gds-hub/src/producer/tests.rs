@@ -201,6 +201,26 @@ fn options() -> ProducerOptions {
     ProducerOptions { linger: Duration::from_millis(1), ..ProducerOptions::default() }
 }
 
+fn wait_until(what: &str, there: impl Fn() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !there() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Waits until the sender has found something to send, and lingers.
+fn wait_lingering(producer: &Producer<u32>) {
+    let shared = &producer.shared;
+    wait_until("the sender does not linger", || shared.has_work() && shared.hurry.is_waited_for());
+}
+
+/// Waits until the sender has found nothing more to send.
+fn wait_asleep(producer: &Producer<u32>) {
+    let shared = &producer.shared;
+    wait_until("the sender does not sleep", || !shared.has_work() && shared.work.is_waited_for());
+}
+
 /// Room for so many records of ten bytes.
 fn room_for(records: usize) -> usize {
     let mut frame = Vec::new();
@@ -468,7 +488,7 @@ fn patient_records_wait_for_one_that_is_not_and_go_before_it() {
     for _ in 0..3 {
         assert!(matches!(producer.send(&frame, None, Pace::Patient), Ok(Sent::Queued)));
     }
-    std::thread::sleep(Duration::from_millis(50));
+    wait_lingering(&producer);
     assert!(script.values().is_empty());
     drop(send(&producer, "t", "soon", None).expect("queued"));
     script.wait_held(4);
@@ -498,10 +518,11 @@ fn in_a_hurry_when_idle_records_wait_for_those_under_way_and_no_longer() {
         drop(send(&producer, "t", "first", None).expect("queued"));
         producer.hurry_when_idle();
         script.wait_held(1);
+        wait_asleep(&producer); // what comes while it is at it, it takes along
         drop(send(&producer, "t", "second", None).expect("queued"));
         producer.hurry_when_idle();
         if !spooled {
-            std::thread::sleep(Duration::from_millis(50));
+            wait_lingering(&producer);
             assert_eq!(script.wait_held(1).len(), 1);
             script.deliver(1);
         }
@@ -512,6 +533,25 @@ fn in_a_hurry_when_idle_records_wait_for_those_under_way_and_no_longer() {
 }
 
 /// Told one batch at a time, each time a test lets it go on.
+/// Says when it is let go of: whoever has it is gone.
+#[derive(Debug)]
+struct Farewell(std::sync::mpsc::Sender<()>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+#[derive(Debug)]
+struct SaysFarewell(Arc<Slow>, #[allow(dead_code)] Farewell); // kept for its drop
+
+impl Reporter<u32> for SaysFarewell {
+    fn report(&self, outcomes: Vec<Reported<u32>>) {
+        self.0.report(outcomes);
+    }
+}
+
 #[derive(Debug, Default)]
 struct Slow {
     state: Mutex<SlowState>,
@@ -593,8 +633,9 @@ fn a_reporter_that_lets_go_of_its_producer_does_not_wait_for_itself() {
             script.refuse("t", Error::new(Kind::Message, "no"));
         }
         let slow = Arc::new(Slow::default());
-        let producer = Producer::new(&script, options(), slow.clone()).expect("a producer");
-        let shared = Arc::downgrade(&producer.shared);
+        let (farewell, gone) = std::sync::mpsc::channel();
+        let reporter = SaysFarewell(slow.clone(), Farewell(farewell));
+        let producer = Producer::new(&script, options(), Arc::new(reporter)).expect("a producer");
         drop(send(&producer, "t", "1", Some(1)).expect("queued"));
         slow.state.lock().producer = Some(producer);
         slow.open();
@@ -604,10 +645,6 @@ fn a_reporter_that_lets_go_of_its_producer_does_not_wait_for_itself() {
         }
         slow.wait(|state| state.told == [1] && state.producer.is_none());
         *script.0.deliveries.lock() = None;
-        let deadline = Instant::now() + SOON;
-        while shared.strong_count() > 0 {
-            assert!(Instant::now() < deadline, "the producer did not end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        gone.recv_timeout(SOON).expect("the producer did not end");
     }
 }

@@ -25,7 +25,7 @@ impl Address {
             if path.is_empty() || path.contains('\0') {
                 return Err(refused(one, "it names no folder"));
             }
-            return Ok(Self::Embedded(PathBuf::from(path)));
+            return Ok(Self::Embedded(at_home(path).map_err(|why| refused(one, why))?));
         }
         let mut brokers = Vec::new();
         for given in servers {
@@ -66,6 +66,20 @@ impl Address {
             Some(_) => Err(refused(given, "the port is a number from 1 to 65535")),
         }
     }
+}
+
+/// A path as a shell reads it: `~` at its start is the home of this user. Another user's (`~name`) is not looked up,
+/// and a folder of that name is certainly not meant.
+pub(super) fn at_home(path: &str) -> Result<PathBuf, &'static str> {
+    let Some(rest) = path.strip_prefix('~') else { return Ok(PathBuf::from(path)) };
+    if !rest.is_empty() && !rest.starts_with('/') {
+        return Err(
+            "of home folders only one's own is known, as ~/hub; give a path, or ./~... for a folder of that name",
+        );
+    }
+    let home =
+        std::env::home_dir().filter(|home| home.is_absolute()).ok_or("there is no home folder: HOME is not set")?;
+    Ok(home.join(rest.trim_start_matches('/')))
 }
 
 /// Shows the address, unless it may hold a password.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::address::at_home;
 use super::{
     Address, ConsumerSettings, Durability, EmbeddedSettings, Given, OnFull, ProducerSettings, Refusal, Result, Role,
     Settings, Spool, Trial, Value, config, librdkafka, table::MAX_MS,
@@ -73,9 +74,10 @@ impl Given {
 
     fn producer(&self, address: &Address) -> Result<ProducerSettings> {
         let embedded = matches!(address, Address::Embedded(_));
-        let spool = self
-            .text("spool_dir")
-            .map(|dir| Spool { dir: dir.into(), max_bytes: self.number("spool_max_bytes").unwrap_or(1 << 30) });
+        let dir =
+            self.text("spool_dir").map(|dir| at_home(dir).map_err(|why| config(format!("spool_dir={dir:?}: {why}"))));
+        let spool =
+            dir.transpose()?.map(|dir| Spool { dir, max_bytes: self.number("spool_max_bytes").unwrap_or(1 << 30) });
         if embedded && spool.is_some() {
             return Err(config(
                 "spool_dir cannot be used with embedded:PATH: the embedded hub is on disk already".to_owned(),
@@ -199,7 +201,17 @@ impl Given {
                 }
                 Ok(())
             }
-            _ => Ok(()),
+            None => {
+                // Somebody who says who they are, and would be let in as nobody or not at all.
+                let said = ["sasl.username", "sasl.password"].iter().find_map(|key| self.client.get(*key));
+                said.map_or(Ok(()), |(_, name)| {
+                    Err(config(format!(
+                        "{name} is given and sasl_mechanism is not: set sasl_mechanism (PLAIN, SCRAM-SHA-256 or \
+                         SCRAM-SHA-512) and security_protocol (SASL_SSL or SASL_PLAINTEXT), or leave {name} out"
+                    )))
+                })
+            }
+            Some(_) => Ok(()),
         }
     }
 

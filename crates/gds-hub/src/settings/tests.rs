@@ -29,6 +29,9 @@ fn addresses_are_read_in_every_spelling() {
         (&["a:1, b", "c:3"], Address::Kafka("a:1,b:9092,c:3".to_owned())),
         (&["[::1]:9", "[::1]"], Address::Kafka("[::1]:9,[::1]:9092".to_owned())),
         (&["embedded:/a b/c"], Address::Embedded("/a b/c".into())),
+        (&["embedded:~/hub"], Address::Embedded(std::env::home_dir().expect("a home").join("hub"))),
+        (&["embedded:~"], Address::Embedded(std::env::home_dir().expect("a home"))),
+        (&["embedded:./~/hub"], Address::Embedded("./~/hub".into())),
     ] {
         let given: Vec<_> = given.iter().map(|&text| text.to_owned()).collect();
         assert_eq!(Address::parse(&given).unwrap(), expected);
@@ -42,6 +45,7 @@ fn addresses_are_read_in_every_spelling() {
         &["h:x"],
         &["http://h:1"],
         &["embedded:"],
+        &["embedded:~somebody/hub"],
         &["::1"],
         &["a b"],
         &["[]:1"],
@@ -154,6 +158,13 @@ fn mistakes_name_the_key_and_what_was_expected() {
         (Producer, &[("spool_max_bytes", int(9999))], &["spool_max_bytes", "spool_dir"]),
         (Producer, &[("partitions", int(3))], &["partitions", "embedded"]),
         (Producer, &[("security_protocol", text("SASL_SSL"))], &["sasl_mechanism", "SCRAM-SHA-256"]),
+        (
+            Producer,
+            &[("sasl_plain_username", text("me")), ("sasl_plain_password", text("hunter2"))],
+            &["sasl_plain_username", "sasl_mechanism is not", "security_protocol"],
+        ),
+        (Consumer, &[("sasl_plain_password", text("hunter2"))], &["sasl_plain_password", "sasl_mechanism is not"]),
+        (Producer, &[("spool_dir", text("~somebody/spool"))], &["spool_dir", "~/"]),
         (Producer, &[("sasl_mechanism", text("PLAIN"))], &["sasl_mechanism", "security_protocol", "SASL_SSL"]),
         (
             Producer,
@@ -200,6 +211,8 @@ fn librdkafkas_keys_are_checked_by_librdkafka() {
 
 #[test]
 fn a_spool_makes_accepted_records_survive_and_wait() {
+    let at_home = parse(Role::Producer, &[("spool_dir", text("~/spool"))], &[]).unwrap();
+    assert!(at_home.producer.spool.is_some_and(|spool| spool.dir.is_absolute() && spool.dir.ends_with("spool")));
     let settings = parse(Role::Producer, &[("spool_dir", text("/spool"))], &[]).unwrap();
     assert_eq!(settings.producer.durability, Durability::Process);
     assert_eq!(settings.producer.spool, Some(Spool { dir: "/spool".into(), max_bytes: 1 << 30 }));
