@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rust = ["cargo", "test", "--workspace", "--locked", "--quiet", "--no-fail-fast", "--lib", "--bins", "--tests"]
     commands = {
         "rust": [*rust, "--", options.pattern] if options.pattern else rust,
-        "python": [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", *select],
+        "python": [sys.executable, "-m", "pytest", "--quiet", "--numprocesses=3", "--dist=worksteal", *select],
     }
     LOGS.mkdir(parents=True, exist_ok=True)
     print("building the Rust tests", flush=True)
