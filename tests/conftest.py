@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -40,6 +41,11 @@ __all__ = [
     "toxiproxy",
     "vault",
 ]
+
+# A shell starts what it puts into the background with Ctrl-C ignored, and programs inherit that: those that the tests
+# start to press Ctrl-C in would never end.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Time limits for each example would fail on a busy machine and say nothing about the code.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
