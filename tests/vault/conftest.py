@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gds_vault import AppRoleAuth
+from gds_vault._settings import VARIABLES
 from gds_vault.testing import VaultServer
 from tests.vault.doubles import KINDS, QUICK, Driven
 
@@ -16,8 +17,8 @@ Connect = Callable[..., Driven]
 
 @pytest.fixture(autouse=True)
 def _no_vault_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ADDR", "TOKEN", "ROLE_ID", "SECRET_ID", "NAMESPACE", "MOUNT_POINT", "SSL_CERT"):
-        monkeypatch.delenv(f"VAULT_{name}", raising=False)
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Coroutine
 from typing import Any, NoReturn, TypeVar
@@ -13,7 +14,7 @@ from gds_vault import AsyncVaultClient, RetryPolicy, VaultClient
 
 T = TypeVar("T")
 
-QUICK = RetryPolicy(base_delay_seconds=0.0, max_delay_seconds=0.0)
+QUICK = RetryPolicy(attempts=3, base_delay_seconds=0.0, max_delay_seconds=0.0)
 """Three attempts, one after the other."""
 
 KINDS = ("threads", "asyncio", "uvloop")
@@ -33,12 +34,15 @@ class Recorder:
     """A collector that remembers."""
 
     def __init__(self) -> None:
+        self._told = threading.Condition()
         self.counts: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
         self.gauges: dict[str, float] = {}
         self.timings: list[tuple[str, float, dict[str, str]]] = []
 
     def increment(self, name: str, value: float = 1, labels: dict[str, str] | None = None) -> None:
-        self.counts[name, tuple(sorted((labels or {}).items()))] += int(value)
+        with self._told:
+            self.counts[name, tuple(sorted((labels or {}).items()))] += int(value)
+            self._told.notify_all()
 
     def gauge(self, name: str, value: float, labels: dict[str, str] | None = None) -> None:
         self.gauges[name] = value
@@ -50,7 +54,16 @@ class Recorder:
         return self.counts[name, tuple(sorted(labels.items()))]
 
     def total(self, name: str) -> int:
+        with self._told:
+            return self._total(name)
+
+    def _total(self, name: str) -> int:
         return sum(count for (each, _), count in self.counts.items() if each == name)
+
+    def wait_for(self, name: str, total: int) -> None:
+        """Wait until a counter has reached a value, whatever its labels."""
+        with self._told:
+            assert self._told.wait_for(lambda: self._total(name) >= total, 60), f"{name} is {self._total(name)}"
 
 
 class Broken:
@@ -86,8 +99,17 @@ class Driven:
         found: list[str] = self._wait(self.client.list_secrets(path))
         return found
 
-    def put_secret(self, path: Any, data: Any) -> None:
-        self._wait(self.client.put_secret(path, data))
+    def put_secret(self, path: Any, data: Any, **settings: Any) -> int | None:
+        version: int | None = self._wait(self.client.put_secret(path, data, **settings))
+        return version
+
+    def patch_secret(self, path: Any, data: Any, **settings: Any) -> int | None:
+        version: int | None = self._wait(self.client.patch_secret(path, data, **settings))
+        return version
+
+    def call(self, method: str, *arguments: Any, **settings: Any) -> Any:
+        """Any other method."""
+        return self._wait(getattr(self.client, method)(*arguments, **settings))
 
     def delete_secret(self, path: Any) -> None:
         self._wait(self.client.delete_secret(path))

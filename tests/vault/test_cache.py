@@ -213,29 +213,33 @@ def test_a_shared_cache_hands_nothing_to_who_may_not_see_it(connect: Connect, se
     assert mine.get_secret("app/database") == {"password": "new"}
 
 
+def named(path: str, version: int | None) -> str:
+    return f"secret/{path}" if version is None else f"secret/{path}:v{version}"
+
+
 def test_a_read_that_began_before_a_write_is_not_kept_after_it() -> None:
     cache = SecretCache()
-    ticket = cache.begin("scope", "path", None)
-    cache.forget("scope", "path")
+    ticket = cache.begin("scope", "path", None, "secret/path")
+    cache.forget("scope", {"path"})
     cache.keep(ticket, {"old": True}, Lifetime())
     cache.end(ticket)
-    assert cache.get("scope", "path", None) is None
-    ticket = cache.begin("scope", "path", None)
-    cache.forget("scope", "another")
+    assert cache.find("scope", "path", None, named) is None
+    ticket = cache.begin("scope", "path", None, "secret/path")
+    cache.forget("scope", {"another"})
     cache.keep(ticket, {"old": False}, Lifetime())
     cache.end(ticket)
-    assert cache.get("scope", "path", None) == {"old": False}
+    assert cache.find("scope", "path", None, named) == {"old": False}
 
 
 def test_time_counts_from_when_the_secret_was_asked_for(clock: Clock) -> None:
     cache = SecretCache(clock=clock)
-    ticket = cache.begin("scope", "path", None)
+    ticket = cache.begin("scope", "path", None, "secret/path")
     clock.now += 30
     cache.keep(ticket, {"a": "b"}, Lifetime(seconds=60))
     clock.now += 29
-    assert cache.get("scope", "path", None) is not None
+    assert cache.find("scope", "path", None, named) is not None
     clock.now += 1
-    assert cache.get("scope", "path", None) is None
+    assert cache.find("scope", "path", None, named) is None
 
 
 @pytest.mark.parametrize(
@@ -250,7 +254,7 @@ def test_a_cache_that_makes_no_sense_is_refused(settings: dict[str, object]) -> 
 def test_a_cache_shows_no_secret(connect: Connect) -> None:
     cache = SecretCache()
     connect(cache=cache).get_secret("app/database")
-    assert repr(cache) == "SecretCache(ttl_seconds=300, max_entries=1000, rotation=True)"
+    assert repr(cache) == "SecretCache(ttl_seconds=300, max_entries=100, rotation=True)"
     assert bool(SecretCache())
     cache.clear()
     assert len(cache) == 0

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
@@ -33,14 +32,12 @@ T = TypeVar("T")
 ONCE = RetryPolicy(attempts=1)
 
 
-@dataclass(frozen=True)
 class Patient(RetryPolicy):
     """Tries for longer than any restart takes, and shows when it began to."""
 
-    attempts: int = 100
-    base_delay_seconds: float = 0.05
-    max_delay_seconds: float = 0.2
-    began: threading.Event = field(default_factory=threading.Event)
+    def __init__(self) -> None:
+        super().__init__(attempts=100, base_delay_seconds=0.05, max_delay_seconds=0.2)
+        self.began = threading.Event()
 
     def delay_seconds(self, attempt: int, retry_after_seconds: float | None = None) -> float:
         self.began.set()

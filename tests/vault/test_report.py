@@ -173,7 +173,7 @@ def test_no_secret_and_no_token_is_in_a_log_a_repr_an_exception_or_a_label(
         server.stop()
         attempt(client.get_secret, "app/canary", use_cache=False)
         server.start()
-        said.append(repr(client.client) + repr(client.client._core._cache) + repr(client.client._core._token))
+        said.append(repr(client.client) + repr(client.client._core.cache) + repr(client.client._core.tokens.token))
         said.append(repr(client.client._core.settings))
     gc.collect()
     heard = "\n".join(f"{record.getMessage()} {record.args!r} {record.exc_text}" for record in caplog.records)

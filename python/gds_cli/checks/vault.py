@@ -1,22 +1,16 @@
-"""Whether Vault is reached, open and believes the token, and what it says of the clock. Needs no gds_vault."""
+"""Whether Vault is reached, open and believes the token, and what it says of the clock: asked as clients ask it."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import ssl
-import time
-from contextlib import suppress
-from email.utils import parsedate_to_datetime
-from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
+import warnings
+from typing import TYPE_CHECKING
 
 import typer
 
 from gds_cli.checks import FAILED, OK, WARNING, Finding, Steps
+
+if TYPE_CHECKING:
+    from gds_vault._probe import Probe
 
 __all__ = ["vault_steps"]
 
@@ -34,109 +28,96 @@ def vault_steps(url: str | None, seconds: float) -> Steps:
     if url is None:
         return [("clock", lambda: _clock(None))]
     try:
-        parts = urlsplit(url)
-        known = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        known = False
-    if not known:
-        # Without the text, which may hold a password.
-        raise typer.BadParameter("--vault, or VAULT_ADDR: expected a URL such as https://vault.example:8200")
-    vault = _Vault(url, seconds)
-    return [("vault", vault.reached), ("vault token", vault.known), ("clock", lambda: _clock(vault.behind_seconds))]
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """A token is not carried to where somebody points."""
-
-    def redirect_request(self, *_args: Any, **_kwargs: Any) -> None:
-        return None
+        from gds_vault import VaultConfigurationError
+        from gds_vault._probe import Probe
+    except ImportError:
+        missing = Finding(WARNING, "not asked: gds-vault is not installed", "pip install gds-vault")
+        return [("vault", lambda: missing), ("clock", lambda: _clock(None))]
+    # It is told as a finding.
+    warnings.filterwarnings("ignore", message="Unverified HTTPS request")
+    try:
+        vault = _Vault(Probe(url, seconds))
+    except VaultConfigurationError as error:
+        # Its text holds no secret.
+        wrong = str(error)
+        if wrong.startswith("vault_addr"):
+            raise typer.BadParameter(
+                "--vault, or VAULT_ADDR: expected a URL such as https://vault.example:8200, without a user"
+            ) from None
+        refused = Finding(FAILED, f"no client can be made: {wrong}", "correct that setting, or remove it")
+        return [("vault", lambda: refused), ("clock", lambda: _clock(None))]
+    return [("vault", vault.reached), ("vault token", vault.known), ("clock", vault.clock)]
 
 
 class _Vault:
-    def __init__(self, url: str, seconds: float) -> None:
-        parts = urlsplit(url)
-        self._shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        self._url = self._shown + parts.path.rstrip("/")
-        self._seconds = seconds
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
         self._down = ""
-        self.behind_seconds: float | None = None
-        """How far this machine's clock is behind the server's, once it has answered."""
 
     def reached(self) -> Finding:
+        from gds_vault import VaultError
+
+        shown = self._probe.shown
         try:
-            status, answer = self._ask("sys/seal-status", {})
-        except ssl.SSLCertVerificationError as error:
-            return self._unreached(error.verify_message, "name the authority's certificate in VAULT_CACERT")
-        except OSError as error:
-            return self._unreached(error.strerror or str(error), "start it, or name the right one with --vault URL")
+            reply = self._probe.seal_status()
+        except VaultError as error:
+            remedy = "start it, or name the right one with --vault URL"
+            if "TLS" in str(error):
+                remedy = "name the authority's certificate in VAULT_CACERT"
+            return self._unreached(str(error), remedy)
+        answer = reply.body or {}
         if "sealed" not in answer:
-            return self._unreached(f"it answers {status}, not as a Vault does", "name the right one with --vault URL")
-        version = f"Vault {answer.get('version', 'of unknown version')} at {self._shown}"
+            return self._unreached(
+                f"it answers {reply.status}, not as a Vault does", "name the right one with --vault URL"
+            )
+        version = f"Vault {answer.get('version', 'of unknown version')} at {shown}"
         if not answer.get("initialized", True):
             self._down = "Vault is not initialized"
             return Finding(FAILED, f"{version} is not initialized", "vault operator init")
         if answer["sealed"]:
             self._down = "Vault is sealed"
             return Finding(FAILED, f"{version} is sealed", "vault operator unseal")
+        if not self._probe.verified:
+            return Finding(
+                WARNING,
+                f"{version} is unsealed, and may be anybody: its certificate is not checked",
+                "unset VAULT_SKIP_VERIFY, and name the authority's certificate in VAULT_CACERT",
+            )
         return Finding(OK, f"{version} is unsealed")
 
     def _unreached(self, why: str, remedy: str) -> Finding:
         self._down = "Vault is not reached"
-        return Finding(FAILED, f"{self._shown} is not reached: {why}", remedy)
+        return Finding(FAILED, f"{self._probe.shown} is not reached: {why}", remedy)
 
     def known(self) -> Finding:
-        token = os.environ.get("VAULT_TOKEN", "").strip()
+        from gds_vault import VaultError
+
         if self._down:
             return Finding(WARNING, f"not tried: {self._down}")
-        if not token:
-            if os.environ.get("VAULT_ROLE_ID") and os.environ.get("VAULT_SECRET_ID"):
-                return Finding(OK, "VAULT_ROLE_ID and VAULT_SECRET_ID are set, and not tried: that may use them up")
-            return Finding(WARNING, "VAULT_TOKEN is not set", "set it, or VAULT_ROLE_ID and VAULT_SECRET_ID")
-        if not re.fullmatch(r"[\x21-\x7e]+", token):
-            return Finding(FAILED, "VAULT_TOKEN has characters that no token has", "set it to the token alone")
-        headers = {"X-Vault-Token": token}
-        if os.environ.get("VAULT_NAMESPACE"):
-            headers["X-Vault-Namespace"] = os.environ["VAULT_NAMESPACE"]
+        wrong = self._probe.credentials
+        if wrong is not None:
+            if str(wrong).startswith("auth"):
+                return Finding(WARNING, "VAULT_TOKEN is not set", "set it, or VAULT_ROLE_ID and VAULT_SECRET_ID")
+            return Finding(FAILED, f"no client can log in: {wrong}", "correct it; VAULT_TOKEN is the token alone")
+        if not self._probe.has_token:
+            return Finding(OK, "VAULT_ROLE_ID and VAULT_SECRET_ID are set, and not tried: that may use them up")
         try:
-            status, answer = self._ask("auth/token/lookup-self", headers)
-        except OSError as error:
-            return Finding(FAILED, f"no answer: {error.strerror or type(error).__name__}", "try again")
-        if status == 403:
+            reply = self._probe.look_up()
+        except VaultError as error:
+            return Finding(FAILED, f"no answer: {error}", "try again")
+        if reply.status == 403:
             return Finding(FAILED, "VAULT_TOKEN is not valid, or has expired", "log in again, and set VAULT_TOKEN anew")
-        data = answer.get("data")
-        if status != 200 or not isinstance(data, dict):
-            return Finding(FAILED, f"it answers {status} when asked about VAULT_TOKEN", "see the log of Vault")
+        data = (reply.body or {}).get("data")
+        if reply.status != 200 or not isinstance(data, dict):
+            return Finding(FAILED, f"it answers {reply.status} when asked about VAULT_TOKEN", "see the log of Vault")
         ttl = data.get("ttl")
         if not ttl:
             return Finding(OK, "VAULT_TOKEN is valid and does not expire")
         return Finding(OK, f"VAULT_TOKEN is valid for {ttl} s" + (", renewable" if data.get("renewable") else ""))
 
-    def _ask(self, path: str, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
-        """The status and the answer.
-
-        Raises:
-            OSError: There is none.
-        """
-        authority = os.environ.get("VAULT_CACERT") or os.environ.get("VAULT_SSL_CERT") or None
-        context = ssl.create_default_context(cafile=authority)
-        opener = build_opener(_NoRedirect, HTTPSHandler(context=context))
-        request = Request(f"{self._url}/v1/{path}", headers=headers)  # noqa: S310 - the scheme is checked before
-        asked = time.time()
-        try:
-            with opener.open(request, timeout=self._seconds) as answer:
-                status, told, body = answer.status, answer.headers["Date"], answer.read(1 << 20)
-        except HTTPError as error:
-            status, told, body = error.code, error.headers["Date"], error.read(1 << 20)
-        except URLError as error:
-            raise (error.reason if isinstance(error.reason, OSError) else OSError(str(error.reason))) from None
-        with suppress(TypeError, ValueError):
-            # The header has whole seconds: on average half a second has passed of it.
-            self.behind_seconds = parsedate_to_datetime(told).timestamp() + 0.5 - (asked + time.time()) / 2
-        try:
-            parsed = json.loads(body)
-        except ValueError:
-            parsed = None
-        return status, parsed if isinstance(parsed, dict) else {}
+    def clock(self) -> Finding:
+        self._probe.close()
+        return _clock(self._probe.behind_seconds)
 
 
 def _clock(behind_seconds: float | None) -> Finding:

@@ -124,8 +124,8 @@ def _play(given: Given, name: str, ending: Ending, stack: ExitStack) -> Verdict:
         "retry_policy": RetryPolicy(attempts=2, base_delay_seconds=0.05, max_delay_seconds=0.1),
         "metrics": metrics,
     }
-    client = stack.enter_context(VaultClient(cache=SecretCache(CACHE_SECONDS), **options))
-    async_client = AsyncVaultClient(cache=SecretCache(CACHE_SECONDS), **options)
+    client = stack.enter_context(VaultClient(cache=SecretCache(ttl_seconds=CACHE_SECONDS), **options))
+    async_client = AsyncVaultClient(cache=SecretCache(ttl_seconds=CACHE_SECONDS), **options)
     work = Workload(client, async_client, vault.path, vault.server, given.seconds)
     model = Model("gds_vault_")
     consumer = KafkaConsumerClient(

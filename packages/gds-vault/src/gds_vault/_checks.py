@@ -4,42 +4,84 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-from gds_vault.errors import VaultConfigurationError
+from gds_vault.exceptions import VaultConfigurationError, VaultCredentialsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["header_text", "nearest", "number", "secret_path", "text", "whole"]
+__all__ = ["Credential", "credential", "current", "flag", "header_text", "nearest", "number", "secret_path"]
+__all__ += ["similar", "text", "whole"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER = re.compile(r"[\x21-\x7e]+")
 _MAX_PATH = 512
+_SIMILAR = 0.8
+
+Credential: TypeAlias = "str | os.PathLike[str] | Callable[[], str]"
+"""A credential itself, a file (`pathlib.Path`) that is read at each login, or a function that is asked at each."""
 
 
-def text(setting: str, value: object) -> str:
+def text(setting: str, value: object, error: type[VaultConfigurationError] = VaultConfigurationError) -> str:
     """Text that is not empty; it is not shown, it may be a secret."""
     if not isinstance(value, str) or not value:
         got = "an empty one" if isinstance(value, str) else type(value).__name__
-        raise VaultConfigurationError(f"{setting}: expected a str, got {got}")
+        raise error(f"{setting}: expected a str, got {got}")
     try:
         value.encode()
     except UnicodeEncodeError:
         problem = f"{setting}: expected text that UTF-8 can hold, without lone surrogates"
     else:
         return value
-    raise VaultConfigurationError(problem)
+    raise error(problem)
 
 
-def header_text(setting: str, value: object) -> str:
-    """Text that is sent as a header; a token read from a file often ends in a line break."""
-    if not _HEADER.fullmatch(text(setting, value)):
-        raise VaultConfigurationError(
-            f"{setting}: expected visible ASCII without spaces; it may end in a line break, strip it"
-        )
-    return str(value)
+def header_text(setting: str, value: object, error: type[VaultConfigurationError] = VaultConfigurationError) -> str:
+    """Text that is sent as a header, without the line break that files and variables often end in."""
+    known = text(setting, value, error).rstrip("\r\n")
+    if not _HEADER.fullmatch(known):
+        raise error(f"{setting}: expected visible ASCII without spaces or line breaks within it")
+    return known
+
+
+def credential(setting: str, value: object) -> Credential:
+    """What a credential may be; one that is here already is checked and loses the line break at its end."""
+    if isinstance(value, (os.PathLike, Callable)):  # type: ignore[arg-type]
+        return value  # type: ignore[return-value]
+    return _credential(setting, value)
+
+
+def current(setting: str, value: Credential) -> str:
+    """What a credential is now. May wait: for a file, or for a function of the program's."""
+    if isinstance(value, str):
+        return value
+    where = ""
+    try:
+        if isinstance(value, os.PathLike):
+            where = f" in {os.fspath(value)!r}"
+            found: object = Path(value).read_text("utf-8")
+        else:
+            found = value()
+    except VaultConfigurationError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, its text may hold what it was about
+        what = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        problem = f"{setting}: expected text{where}, got: {what.lower()}"
+    else:
+        return _credential(setting + where, found)
+    raise VaultCredentialsError(problem)
+
+
+def _credential(setting: str, value: object) -> str:
+    known = value.rstrip("\r\n") if isinstance(value, str) else value
+    if setting.startswith("token"):
+        return header_text(setting, known, VaultCredentialsError)
+    return text(setting, known, VaultCredentialsError)
 
 
 def secret_path(value: object, setting: str = "path") -> str:
@@ -71,14 +113,36 @@ def number(setting: str, value: object, low: float, high: float, unit: str = "se
     return float(value)
 
 
-def whole(setting: str, value: object, low: int, high: int) -> int:
+def whole(
+    setting: str,
+    value: object,
+    low: int,
+    high: int,
+    error: type[VaultConfigurationError] = VaultConfigurationError,
+) -> int:
     """A whole number within bounds."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise VaultConfigurationError(f"{setting}={value!r}: expected a whole number from {low} to {high}")
+        raise error(f"{setting}={value!r}: expected a whole number from {low} to {high}")
     return value
+
+
+def flag(setting: str, value: str) -> bool:
+    """A truth value of the environment, in the words that Vault's own command takes."""
+    word = value.strip()
+    if word in {"1", "t", "T", "true", "TRUE", "True"}:
+        return True
+    if word in {"0", "f", "F", "false", "FALSE", "False"}:
+        return False
+    raise VaultConfigurationError(f"{setting}={value!r}: expected true or false")
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
     """The known name that is most like this one."""
     [near] = difflib.get_close_matches(str(name), sorted(known), n=1, cutoff=0.0)
     return near
+
+
+def similar(name: object, known: Iterable[str]) -> str | None:
+    """The known name that this one is a misspelling of, None if it is a name of its own."""
+    near = difflib.get_close_matches(str(name), sorted(known), n=1, cutoff=_SIMILAR)
+    return near[0] if near else None

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from gds_vault._wire import Once, Steps
     from gds_vault.cache import Ticket
-    from gds_vault.errors import VaultError
+    from gds_vault.exceptions import VaultError
 
 __all__ = ["Flight", "again"]
 

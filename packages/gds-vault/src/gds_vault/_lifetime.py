@@ -9,10 +9,12 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from gds_vault._cron import CronParser
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Lifetime", "duration_seconds", "lifetime", "moment"]
+__all__ = ["OVERDUE_SECONDS", "Lifetime", "duration_seconds", "lifetime", "moment", "rotation_of", "server_time"]
 
 OVERDUE_SECONDS = 10.0
 """How soon a secret is read again whose announced rotation is past. An announcement may be forgotten: not each time."""
@@ -25,6 +27,10 @@ LONGEST_SECONDS = 1e12  # what is longer is nonsense, and perhaps no float
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+|\d+(?:\.\d+)?")
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+_ROTATION = {
+    "last_rotation": ("last_rotation", "last_rotation_time", "rotation_time"),
+    "schedule": ("rotation_schedule", "schedule", "cron_schedule"),
+}
 _FRACTION = re.compile(r"\.(\d{1,6})\d*")
 
 
@@ -37,12 +43,14 @@ class Lifetime:
         rotation_seconds: Its rotation.
         leased: It is gone with the token it was given to.
         ends_at: The end of that token, by the cache's clock.
+        schedule: The ``last_rotation`` and the ``schedule`` that its metadata has, if it has both.
     """
 
     seconds: float = math.inf
     rotation_seconds: float = math.inf
     leased: bool = False
     ends_at: float = math.inf
+    schedule: Mapping[str, Any] | None = None
 
 
 def duration_seconds(value: object) -> float | None:
@@ -78,7 +86,7 @@ def server_time(date: str | None) -> datetime:
     if date:
         try:
             parsed = parsedate_to_datetime(date)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError, IndexError):
             pass
         else:
             return parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
@@ -107,8 +115,32 @@ def lifetime(
     if deleted is not None:
         # The header has whole seconds.
         seconds = min(seconds, (deleted - now).total_seconds() - 1.0)
-    rotation = min(_static_role(data), _announced(data, now), _custom(metadata, now))
-    return Lifetime(seconds, rotation, leased, token_end if leased else math.inf)
+    schedule = rotation_of(metadata)
+    rotation = min(_static_role(data), _announced(data, now), _custom(metadata, now), _scheduled(schedule, now))
+    return Lifetime(seconds, rotation, leased, token_end if leased else math.inf, schedule)
+
+
+def rotation_of(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The ``last_rotation`` and the ``schedule``, a cron expression, of a secret's metadata, if it has any of them."""
+    custom = metadata.get("custom_metadata")
+    found: dict[str, Any] = {}
+    for fields in (metadata, custom if isinstance(custom, dict) else {}):
+        for name, words in _ROTATION.items():
+            for word in words:
+                if word in fields:
+                    found.setdefault(name, fields[word])
+    return found or None
+
+
+def _scheduled(schedule: Mapping[str, Any] | None, now: datetime) -> float:
+    if schedule is None or "schedule" not in schedule:
+        return math.inf
+    last = moment(schedule.get("last_rotation")) or now
+    try:
+        due = CronParser(schedule["schedule"]).next_run_time(last)
+    except (ValueError, TypeError, AttributeError):
+        return math.inf  # a note of somebody's that is no schedule
+    return _due((due - now).total_seconds())
 
 
 def _static_role(data: Mapping[str, Any]) -> float:

@@ -8,7 +8,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from gds_vault.errors import VaultConfigurationError
+from gds_vault.exceptions import VaultConfigurationError
 
 if TYPE_CHECKING:
     from typing import Protocol

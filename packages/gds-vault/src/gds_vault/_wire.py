@@ -1,28 +1,33 @@
 """What passes between the core, which decides, and a client, which waits.
 
-The core is made of generators. Each asks its client for one of three things: a request, a pause, or that several who
-want the same wait for one of them. That is all in which `VaultClient` and `AsyncVaultClient` differ.
+The core is made of generators. Each asks its client for one of four things: a request, a pause, a call of something of
+the program's, or that several who want the same wait for one of them. That is all in which `VaultClient` and
+`AsyncVaultClient` differ.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import ssl
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from gds_vault._lifetime import server_time
+from gds_vault.exceptions import VaultAuthError, VaultConnectionError, VaultError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
     from gds_vault.cache import Ticket
 
-__all__ = ["Call", "Effect", "Failure", "Once", "Pause", "Reply", "Steps", "api_path", "kind_of", "reply", "said"]
+__all__ = ["Ask", "Call", "Effect", "Failure", "Once", "Pause", "Reply", "Steps", "api_path", "kind_of", "own_failure"]
+__all__ += ["reply", "said"]
 
 T = TypeVar("T")
 
@@ -32,10 +37,11 @@ class Call:
     """A request.
 
     Attributes:
-        method: GET, POST or DELETE.
+        method: GET, POST, PATCH or DELETE.
         target: What follows ``/v1/``, quoted.
         timeout_seconds: How long it may take.
         token: Goes with it.
+        namespace: Goes with it; an empty one is the root.
         body: JSON.
         origin: Where to, if not to the address of the client.
         repeatable: Whether it may be sent again when nobody knows whether Vault has taken it.
@@ -45,17 +51,21 @@ class Call:
     target: str
     timeout_seconds: float = 0.0
     token: str | None = field(default=None, repr=False)
+    namespace: str | None = None
     body: bytes | None = field(default=None, repr=False)
     origin: str | None = None
     repeatable: bool = True
 
     def headers(self) -> dict[str, str]:
         """The headers that belong to this request; a new dict each time."""
-        headers = {}
+        headers = {"X-Vault-Request": "true"}  # an agent may insist on it
         if self.token is not None:
             headers["X-Vault-Token"] = self.token
+        if self.namespace:
+            headers["X-Vault-Namespace"] = self.namespace
         if self.body is not None:
-            headers["Content-Type"] = "application/json"
+            merge = "merge-patch+" if self.method == "PATCH" else ""
+            headers["Content-Type"] = f"application/{merge}json"
         return headers
 
 
@@ -93,6 +103,13 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """Call something of the program's, which may wait: a way to log in, a file, a function. May be a coroutine's."""
+
+    function: Callable[[], Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Once:
     """Run the steps, or wait for who runs those of the same key; all get the same result.
 
@@ -109,7 +126,7 @@ class Once:
     join: bool = True
 
 
-Effect: TypeAlias = Call | Pause | Once
+Effect: TypeAlias = Call | Pause | Ask | Once
 Steps: TypeAlias = Generator[Effect, Any, T]
 
 
@@ -135,12 +152,24 @@ def _retry_after(value: str | None, date: str | None) -> float | None:
     """Seconds of a header that has a number, or a time."""
     if not value:
         return None
-    if value.strip().isdigit():
+    if re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
         return float(value)
     try:
-        return max(0.0, (parsedate_to_datetime(value) - server_time(date)).total_seconds())
-    except (ValueError, TypeError):
-        return None
+        asked = parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None  # neither: as if it were not there
+    asked = asked if asked.tzinfo else asked.replace(tzinfo=timezone.utc)
+    return max(0.0, (asked - server_time(date)).total_seconds())
+
+
+def own_failure(error: Exception) -> VaultError:
+    """What to raise where something of the program's raised, which an `Ask` has called."""
+    if isinstance(error, VaultError):
+        return error
+    # Without its text: it may hold what it was about.
+    if isinstance(error, OSError):
+        return VaultConnectionError(f"the program's own way to log in has failed: {kind_of(error)}")
+    return VaultAuthError(f"the program's own way to log in raised {type(error).__name__}")
 
 
 # Words of Vault's that are shown to people. All else it may write stays where it is: it might repeat what we sent.

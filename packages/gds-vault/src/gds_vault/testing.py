@@ -8,27 +8,23 @@
         with VaultClient(server.url, TokenAuth(server.root_token)) as client:
             assert client.get_secret("app/database")["password"] == "s3cret"
 
-It speaks the part of Vault's HTTP API that reading and writing secrets needs: AppRole, userpass and token login, token
-lookup and renewal, KV version 1 and 2, leases, mounts, health. It keeps everything in memory, knows no policies beyond
-`VaultServer.deny`, and is no place for anything but tests and demonstrations.
+It speaks the part of Vault's HTTP API that reading and writing secrets needs: AppRole, JWT, userpass and token login,
+token lookup and renewal, unwrapping, KV version 1 and 2, leases, mounts, health. It keeps everything in memory, knows
+no policies beyond `VaultServer.deny`, and is no place for anything but tests and demonstrations.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import secrets
+import os
 import socket
-import string
 import threading
-import time
-from collections import deque
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import parse_qs, unquote, urlsplit
-from uuid import uuid4
+
+from gds_vault._fake import FakeVault, Login, Mount, Secret, Version, new_token
 
 if TYPE_CHECKING:
     import ssl
@@ -38,102 +34,44 @@ if TYPE_CHECKING:
 
 __all__ = ["VaultServer"]
 
-_LETTERS = string.ascii_letters + string.digits
-_KEPT_CALLS = 10_000
 
-
-@dataclass(slots=True)
-class _Token:
-    """A token that was handed out; times are of the server's own clock."""
-
-    ttl_seconds: float
-    expires_at: float | None
-    last_at: float | None
-    renewable: bool = True
-    root: bool = False
-
-
-@dataclass(slots=True)
-class _Version:
-    data: dict[str, Any]
-    created: datetime
-    deleted: datetime | None = None
-    destroyed: bool = False
-
-
-@dataclass(slots=True)
-class _Secret:
-    versions: list[_Version] = field(default_factory=list)
-    custom: dict[str, str] | None = None
-
-
-@dataclass(slots=True)
-class _Mount:
-    """What is mounted: ``secrets`` of KV version 2, ``plain`` of version 1, ``leased`` of any other engine."""
-
-    kind: str
-    version: int | None
-    secrets: dict[str, _Secret] = field(default_factory=dict)
-    plain: dict[str, dict[str, Any]] = field(default_factory=dict)
-    leased: dict[str, tuple[dict[str, Any], float]] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Login:
-    secret: str
-    token_ttl_seconds: float
-    token_max_ttl_seconds: float | None
-    renewable: bool
-
-
-class _Refused(Exception):  # noqa: N818 - an answer, not a defect
-    def __init__(self, status: int, *errors: str, **more: Any) -> None:
-        super().__init__(status)
-        self.status = status
-        self.body = more or {"errors": list(errors)}
-
-
-class VaultServer:
+class VaultServer(FakeVault):
     """A Vault in this process, unsealed, with KV version 2 at ``secret/``. A context manager that starts and stops it.
 
     Args:
         port: Where to listen on 127.0.0.1; 0 takes a free one, which it keeps from then on.
         ssl_context: Makes it ``https``; None is ``http``.
+        socket_path: A Unix socket to listen at, instead of a port.
     """
 
-    def __init__(self, port: int = 0, *, ssl_context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        socket_path: str | os.PathLike[str] | None = None,
+    ) -> None:
         self._port = port
+        self._socket_path = None if socket_path is None else os.fspath(socket_path)
         self._ssl_context = ssl_context
-        self._lock = threading.RLock()
+        super().__init__()
         self._httpd: _Httpd | None = None
         self._thread: threading.Thread | None = None
-        self._mounts = {"secret": _Mount("kv", 2)}
-        self._approles: dict[str, _Login] = {}
-        self._users: dict[str, _Login] = {}
-        self._denied: list[str] = []
-        self._failures: deque[tuple[int, str | None]] = deque()
-        self._held: threading.Event | None = None
-        self._sealed = False
-        self._ahead_seconds = 0.0
-        self.root_token = _new_token()
-        """A token that may do everything and does not expire."""
-        self._tokens = {self.root_token: _Token(0, None, None, renewable=False, root=True)}
         self.redirect_to: str | None = None
         """Answers 307 with this as ``Location``, as a standby does; ``{target}`` in it is what was asked for."""
         self.on_headers: Callable[[Mapping[str, str]], object] | None = None
         """Called with the headers of each request."""
-        self.requests = 0
-        """How many requests came in, those that were failed on purpose too."""
-        self.calls: deque[tuple[str, str]] = deque(maxlen=_KEPT_CALLS)
-        """The method and path of the last requests, such as ``("GET", "secret/data/app")``."""
 
     # ------------------------------------------------------------------ its life
     def start(self) -> None:
         """Listen; after a `stop` on the same port, and with all it had."""
         if self._httpd is not None:
             return
-        self._httpd = _Httpd(self, self._port, self._ssl_context)
-        self._port = self._httpd.server_address[1]
+        if self._socket_path is not None:
+            self._httpd = _SocketHttpd(self, self._socket_path)
+        else:
+            self._httpd = _Httpd(self, self._port, self._ssl_context)
+            self._port = self._httpd.server_address[1]
         self._thread = threading.Thread(
             target=self._httpd.serve_forever, kwargs={"poll_interval": 0.02}, name="gds_vault.testing", daemon=True
         )
@@ -164,6 +102,8 @@ class VaultServer:
     @property
     def url(self) -> str:
         """Its address, as clients take it."""
+        if self._socket_path is not None:
+            return f"unix://{self._socket_path}"
         return f"{'https' if self._ssl_context else 'http'}://127.0.0.1:{self._port}"
 
     def __repr__(self) -> str:
@@ -173,7 +113,7 @@ class VaultServer:
     def mount(self, name: str, kv_version: int | None = 2) -> None:
         """Mount a secrets engine: KV of a version, or another one (None), which answers what `lease` gave it."""
         with self._lock:
-            self._mounts[name.strip("/")] = _Mount("kv" if kv_version else "database", kv_version)
+            self._mounts[name.strip("/")] = Mount("kv" if kv_version else "database", kv_version)
 
     def put(
         self,
@@ -199,10 +139,10 @@ class VaultServer:
             if engine.version != 2:
                 engine.plain[path] = copied
                 return
-            secret = engine.secrets.setdefault(path, _Secret())
+            secret = engine.secrets.setdefault(path, Secret())
             now = self._date()
             gone = None if delete_after_seconds is None else now + timedelta(seconds=delete_after_seconds)
-            secret.versions.append(_Version(copied, now, gone))
+            secret.versions.append(Version(copied, now, gone))
             if custom_metadata is not None:
                 secret.custom = dict(custom_metadata)
 
@@ -234,19 +174,31 @@ class VaultServer:
     ) -> None:
         """Let an AppRole log in; its tokens live so long, and with renewals no longer than the maximum."""
         with self._lock:
-            self._approles[role_id] = _Login(secret_id, token_ttl_seconds, token_max_ttl_seconds, renewable)
+            self._approles[role_id] = Login(secret_id, token_ttl_seconds, token_max_ttl_seconds, renewable)
 
     def add_user(
         self, name: str, password: str, token_ttl_seconds: float = 3600, *, token_max_ttl_seconds: float | None = None
     ) -> None:
         """Let a user log in with a password."""
         with self._lock:
-            self._users[name] = _Login(password, token_ttl_seconds, token_max_ttl_seconds, renewable=True)
+            self._users[name] = Login(password, token_ttl_seconds, token_max_ttl_seconds, renewable=True)
+
+    def add_jwt_role(self, role: str, jwt: str, token_ttl_seconds: float = 3600, *, mount: str = "jwt") -> None:
+        """Let who brings this JWT log in as a role, at ``auth/jwt`` or, as Kubernetes does, at ``auth/kubernetes``."""
+        with self._lock:
+            self._jwt_roles.setdefault(mount, {})[role] = Login(jwt, token_ttl_seconds, None, renewable=True)
+
+    def wrap(self, data: Mapping[str, Any]) -> str:
+        """A wrapping token that gives these fields to the first who unwraps it."""
+        with self._lock:
+            token = new_token()
+            self._wrapped[token] = dict(data)
+            return token
 
     def add_token(self, ttl_seconds: float = 3600, *, renewable: bool = True) -> str:
         """A new token that is not root's."""
         with self._lock:
-            return self._issue(_Login("", ttl_seconds, None, renewable))[0]
+            return self._issue(Login("", ttl_seconds, None, renewable))[0]
 
     def revoke_tokens(self) -> None:
         """Forget all tokens but root's."""
@@ -290,6 +242,16 @@ class VaultServer:
         if held is not None:
             held.set()
 
+    def wait_until(self, condition: Callable[[], object], timeout_seconds: float = 60.0) -> None:
+        """Wait until a request that came in has made something true.
+
+        Raises:
+            TimeoutError: None has.
+        """
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: bool(condition()), timeout_seconds):
+                raise TimeoutError(f"no request has made it true within {timeout_seconds:g} s")
+
     def seal(self) -> None:
         """Answer every request with 503, as a sealed Vault does."""
         self._sealed = True
@@ -303,270 +265,7 @@ class VaultServer:
         with self._lock:
             self._ahead_seconds += seconds
 
-    # ------------------------------------------------------------------ a request
-    def _now(self) -> float:
-        return time.monotonic() + self._ahead_seconds
 
-    def _date(self) -> datetime:
-        return datetime.now(timezone.utc) + timedelta(seconds=self._ahead_seconds)
-
-    def _answer(
-        self, method: str, target: str, token: str | None, content: bytes
-    ) -> tuple[int, dict[str, Any] | None, str | None]:
-        """Status, body and Retry-After; status 0 hangs up."""
-        parts = urlsplit(target)
-        path = unquote(parts.path).removeprefix("/v1/").strip("/")
-        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        if method == "GET" and query.get("list") == "true":
-            method = "LIST"
-        with self._lock:
-            self.requests += 1
-            self.calls.append((method, path))
-            if self._failures:
-                status, retry_after = self._failures.popleft()
-                return status, {"errors": ["failed on purpose"]}, retry_after
-            held = self._held
-        if held is not None:
-            held.wait(60)
-        with self._lock:
-            try:
-                body = json.loads(content) if content else {}
-                if not isinstance(body, dict):
-                    raise _Refused(400, "failed to parse JSON input")
-                return (*self._route(method, path, query, token, body), None)
-            except _Refused as refused:
-                return refused.status, refused.body, None
-            except ValueError:
-                return 400, {"errors": ["failed to parse JSON input"]}, None
-
-    def _route(
-        self, method: str, path: str, query: dict[str, str], token: str | None, body: dict[str, Any]
-    ) -> tuple[int, dict[str, Any] | None]:
-        if path == "sys/health":
-            health = {"initialized": True, "sealed": self._sealed, "standby": False, "version": "1.13.0"}
-            return (503 if self._sealed else 200), health
-        if path == "sys/seal-status":
-            return 200, {"type": "shamir", "initialized": True, "sealed": self._sealed, "version": "1.13.0"}
-        if self._sealed:
-            raise _Refused(503, "Vault is sealed")
-        if path == "auth/approle/login":
-            return self._login(self._approles, body.get("role_id"), body.get("secret_id"), "invalid role or secret ID")
-        if path.startswith("auth/userpass/login/"):
-            name = path.removeprefix("auth/userpass/login/")
-            return self._login(self._users, name, body.get("password"), "invalid username or password")
-        return self._entered(method, path, query, token, body)
-
-    def _entered(
-        self, method: str, path: str, query: dict[str, str], token: str | None, body: dict[str, Any]
-    ) -> tuple[int, dict[str, Any] | None]:
-        """What needs a token."""
-        who = self._who(token)
-        if not who.root and self._is_denied(path):
-            raise _Refused(403, "1 error occurred:\n\t* permission denied\n\n")
-        if path == "auth/token/lookup-self":
-            remaining = 0 if who.expires_at is None else int(who.expires_at - self._now())
-            return 200, _wrapped({"ttl": remaining, "creation_ttl": int(who.ttl_seconds), "renewable": who.renewable})
-        if path == "auth/token/renew-self":
-            return self._renew(cast("str", token), who)
-        if path.startswith("sys/internal/ui/mounts/"):
-            return self._ui_mount(path.removeprefix("sys/internal/ui/mounts/"))
-        return self._engine(method, path, query, body)
-
-    def _engine(
-        self, method: str, path: str, query: dict[str, str], body: dict[str, Any]
-    ) -> tuple[int, dict[str, Any] | None]:
-        for name, engine in self._mounts.items():
-            if path == name or path.startswith(f"{name}/"):
-                rest = path[len(name) + 1 :]
-                if engine.kind != "kv":
-                    return _leased(engine, rest)
-                if engine.version == 2:
-                    return self._versioned(engine, method, rest, query, body)
-                return _plain(engine, method, rest, body)
-        raise _Refused(404, f'no handler for route "{path}". route entry not found.')
-
-    def _is_denied(self, path: str) -> bool:
-        mount, _, rest = path.partition("/")
-        names = [path, rest]
-        for kind in ("data/", "metadata/"):
-            if rest.startswith(kind):
-                names += [rest.removeprefix(kind), f"{mount}/{rest.removeprefix(kind)}"]
-        return any(name.startswith(prefix) for prefix in self._denied for name in names)
-
-    def _ui_mount(self, name: str) -> tuple[int, dict[str, Any]]:
-        engine = self._mounts.get(name)
-        if engine is None:
-            raise _Refused(403, "preflight capability check returned 403, please ensure client's policies grant access")
-        options = {"version": str(engine.version)} if engine.version else None
-        return 200, _wrapped({"path": f"{name}/", "type": engine.kind, "options": options})
-
-    # ------------------------------------------------------------------ tokens
-    def _who(self, token: str | None) -> _Token:
-        who = self._tokens.get(token or "")
-        if who is None or (who.expires_at is not None and self._now() >= who.expires_at):
-            raise _Refused(403, "permission denied")
-        return who
-
-    def _issue(self, login: _Login) -> tuple[str, _Token]:
-        now = self._now()
-        most = login.token_max_ttl_seconds
-        ttl = login.token_ttl_seconds if most is None else min(login.token_ttl_seconds, most)
-        token = _Token(ttl, now + ttl, None if most is None else now + most, login.renewable)
-        value = _new_token()
-        self._tokens[value] = token
-        return value, token
-
-    def _login(
-        self, known: dict[str, _Login], name: object, secret: object, refusal: str
-    ) -> tuple[int, dict[str, Any]]:
-        login = known.get(name) if isinstance(name, str) else None
-        if (
-            login is None
-            or not isinstance(secret, str)
-            or not secrets.compare_digest(login.secret.encode(), secret.encode())
-        ):
-            raise _Refused(400, refusal)
-        value, token = self._issue(login)
-        return 200, _authenticated(value, token.ttl_seconds, token.renewable)
-
-    def _renew(self, value: str, token: _Token) -> tuple[int, dict[str, Any]]:
-        if not token.renewable:
-            raise _Refused(400, "lease is not renewable")
-        now = self._now()
-        token.expires_at = now + token.ttl_seconds
-        if token.last_at is not None:
-            token.expires_at = min(token.expires_at, token.last_at)
-        return 200, _authenticated(value, token.expires_at - now, token.renewable)
-
-    # ------------------------------------------------------------------ KV version 2
-    def _versioned(
-        self, engine: _Mount, method: str, rest: str, query: dict[str, str], body: dict[str, Any]
-    ) -> tuple[int, dict[str, Any] | None]:
-        kind, _, path = rest.partition("/")
-        if kind == "metadata" and method == "LIST":
-            return _listed(engine.secrets, path)
-        secret = engine.secrets.get(path)
-        if kind == "data" and method in ("POST", "PUT"):
-            return self._write(engine, path, secret, body)
-        if secret is None:
-            raise _Refused(404)
-        if kind == "data" and method == "GET":
-            return self._read(secret, int(query.get("version", "0")))
-        if kind == "data" and method == "DELETE":
-            secret.versions[-1].deleted = self._date()
-            return 204, None
-        if kind == "metadata" and method == "DELETE":
-            del engine.secrets[path]
-            return 204, None
-        if kind == "metadata" and method in ("POST", "PUT"):
-            secret.custom = body.get("custom_metadata")
-            return 204, None
-        if kind == "destroy":
-            for number in body.get("versions", []):
-                secret.versions[number - 1].destroyed = True
-            return 204, None
-        raise _Refused(405, "unsupported operation")
-
-    def _write(
-        self, engine: _Mount, path: str, secret: _Secret | None, body: dict[str, Any]
-    ) -> tuple[int, dict[str, Any]]:
-        if not isinstance(body.get("data"), dict):
-            raise _Refused(400, "no data provided")
-        secret = secret or _Secret()
-        expected = body.get("options", {}).get("cas")
-        if expected is not None and expected != len(secret.versions):
-            raise _Refused(400, "check-and-set parameter did not match the current version")
-        engine.secrets[path] = secret
-        secret.versions.append(_Version(body["data"], self._date()))
-        return 200, _wrapped(_metadata(secret, len(secret.versions)))
-
-    def _read(self, secret: _Secret, number: int) -> tuple[int, dict[str, Any]]:
-        number = number or len(secret.versions)
-        if number > len(secret.versions):
-            raise _Refused(404)
-        version = secret.versions[number - 1]
-        gone = version.destroyed or (version.deleted is not None and version.deleted <= self._date())
-        found = {"data": None if gone else version.data, "metadata": _metadata(secret, number)}
-        if gone:
-            raise _Refused(404, **_wrapped(found))
-        return 200, _wrapped(found)
-
-
-# ---------------------------------------------------------------------- answers, as Vault words them
-def _new_token() -> str:
-    return "hvs." + "".join(secrets.choice(_LETTERS) for _ in range(24))
-
-
-def _wrapped(data: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {
-        "request_id": str(uuid4()),
-        "lease_id": "",
-        "renewable": False,
-        "lease_duration": 0,
-        "data": data,
-        "wrap_info": None,
-        "warnings": None,
-        "auth": None,
-        **more,
-    }
-
-
-def _authenticated(value: str, ttl_seconds: float, renewable: bool) -> dict[str, Any]:
-    auth = {"client_token": value, "lease_duration": int(ttl_seconds), "renewable": renewable, "token_type": "service"}
-    return {**_wrapped({}), "data": None, "auth": auth}
-
-
-def _metadata(secret: _Secret, number: int) -> dict[str, Any]:
-    version = secret.versions[number - 1]
-    return {
-        "created_time": _written(version.created),
-        "custom_metadata": secret.custom,
-        "deletion_time": "" if version.deleted is None else _written(version.deleted),
-        "destroyed": version.destroyed,
-        "version": number,
-    }
-
-
-def _written(moment: datetime) -> str:
-    # Vault writes nanoseconds, which datetime does not have.
-    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}123Z"
-
-
-def _listed(secrets_: Mapping[str, object], path: str) -> tuple[int, dict[str, Any]]:
-    prefix = f"{path}/" if path else ""
-    names = {name[len(prefix) :] for name in secrets_ if name.startswith(prefix)}
-    keys = sorted({f"{first}/" if slash else first for first, slash, _ in (name.partition("/") for name in names)})
-    if not keys:
-        raise _Refused(404)
-    return 200, _wrapped({"keys": keys})
-
-
-def _plain(engine: _Mount, method: str, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any] | None]:
-    if method == "LIST":
-        return _listed(engine.plain, path)
-    if method in ("POST", "PUT"):
-        engine.plain[path] = body
-        return 204, None
-    if method == "DELETE":
-        engine.plain.pop(path, None)
-        return 204, None
-    if path not in engine.plain:
-        raise _Refused(404)
-    data = engine.plain[path]
-    # As in Vault, a field `ttl` is what clients are told to wait before they ask again.
-    ttl = data.get("ttl")
-    return 200, _wrapped(data, lease_duration=ttl if isinstance(ttl, int) else 2_764_800)
-
-
-def _leased(engine: _Mount, path: str) -> tuple[int, dict[str, Any]]:
-    if path not in engine.leased:
-        raise _Refused(404)
-    data, lease_seconds = engine.leased[path]
-    named = {"lease_id": f"{path}/{uuid4()}", "renewable": True} if lease_seconds else {}
-    return 200, _wrapped(dict(data), lease_duration=int(lease_seconds), **named)
-
-
-# ---------------------------------------------------------------------- HTTP
 class _Httpd(ThreadingHTTPServer):
     # Threads are joined: `stop` leaves nothing behind.
     daemon_threads = False
@@ -581,6 +280,9 @@ class _Httpd(ThreadingHTTPServer):
         if ssl_context is not None:
             # The handshake is the connection's own business: it must not keep others from being accepted.
             self.socket = ssl_context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        _Handler(request, client_address or ("", 0), self)  # a Unix socket has no address of a client
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._open_lock:
@@ -601,6 +303,21 @@ class _Httpd(ThreadingHTTPServer):
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
         self.server_close()
+
+
+class _SocketHttpd(_Httpd):
+    address_family = getattr(socket, "AF_UNIX", socket.AF_INET)
+
+    def __init__(self, vault: VaultServer, path: str) -> None:
+        self._path = path
+        super().__init__(vault, 0, None)
+
+    def server_bind(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)  # noqa: PTH108 - left by one that was stopped
+        self.socket.bind(self._path)
+        self.server_address = ("localhost", 0)
+        self.server_name, self.server_port = self.server_address
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -638,7 +355,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(encoded)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_LIST = _serve  # noqa: N815 - what http.server looks for
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_LIST = _serve  # noqa: N815 - what http.server looks for
 
     def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002 - it asks for now only
         """The header ``Date``, by the clock that `VaultServer.advance` puts forward."""

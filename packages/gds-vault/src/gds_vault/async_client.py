@@ -12,39 +12,42 @@ task of its own: who is cancelled takes nothing from the others. It needs aiohtt
 from __future__ import annotations
 
 import asyncio
+import inspect
 import ssl
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gds_vault._core import Core
+from gds_vault._face import Face
 from gds_vault._flights import Flight, again
 from gds_vault._settings import DEFAULT_TIMEOUT_SECONDS, resolve
-from gds_vault._wire import Call, Failure, Once, Pause, Reply, kind_of, reply
-from gds_vault.errors import VaultConfigurationError, VaultError
+from gds_vault._tls import proxy_of, tls_context
+from gds_vault._wire import Ask, Call, Failure, Once, Pause, Reply, kind_of, own_failure, reply
+from gds_vault.base import AsyncResourceManager, AsyncSecretProvider
+from gds_vault.exceptions import VaultConfigurationError, VaultError
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Hashable, Mapping
 
     import aiohttp
-    from typing_extensions import Self
 
     from gds_vault._report import Metrics
     from gds_vault._wire import Effect, Steps, T
     from gds_vault.auth import Auth
+    from gds_vault.base import CacheProtocol
     from gds_vault.cache import SecretCache
     from gds_vault.retry import RetryPolicy
 
 __all__ = ["AsyncVaultClient"]
 
 
-class AsyncVaultClient:
+class AsyncVaultClient(Face, AsyncSecretProvider, AsyncResourceManager):  # type: ignore[misc] # as there
     """Reads and writes secrets. An asynchronous context manager, for the tasks of one event loop at a time.
 
     Args:
         vault_addr: As in `VaultClient`, and so are the others that are not explained here.
-        auth: `AppRoleAuth`, `TokenAuth` or `UserpassAuth`.
-        cache: Where secrets are kept; None is a `SecretCache` of its own.
+        auth: As in `VaultClient`, or an `AsyncAuthStrategy`. What does not have to be awaited runs in a thread.
+        cache: Where secrets are kept: a `SecretCache`, or any `CacheProtocol`; None is one of its own.
         retry_policy: What is tried again, and when; None is a `RetryPolicy` of its own.
         timeout: Seconds that one request may take.
         config: A mapping or a dataclass of settings; docs/vault.md has their names.
@@ -52,8 +55,8 @@ class AsyncVaultClient:
         ssl_cert_path: A CA bundle to check it by, instead of the usual one.
         mount_point: The mount that paths begin at; ``secret`` by default.
         namespace: The namespace, where there are any.
-        transport: An ``aiohttp.ClientSession``, which is not closed.
         metrics: Any collector of ``gds_metrics``, or None.
+        transport: An ``aiohttp.ClientSession``, which is not closed.
 
     Raises:
         VaultConfigurationError: A setting is missing, unknown or makes no sense.
@@ -64,7 +67,7 @@ class AsyncVaultClient:
         self,
         vault_addr: str | None = None,
         auth: Auth | None = None,
-        cache: SecretCache | None = None,
+        cache: SecretCache | CacheProtocol | None = None,
         retry_policy: RetryPolicy | None = None,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         config: object = None,
@@ -72,8 +75,8 @@ class AsyncVaultClient:
         ssl_cert_path: str | os.PathLike[str] | None = None,
         mount_point: str | None = None,
         namespace: str | None = None,
-        transport: aiohttp.ClientSession | None = None,
         metrics: Metrics | None = None,
+        transport: aiohttp.ClientSession | None = None,
     ) -> None:
         try:
             import aiohttp
@@ -93,22 +96,28 @@ class AsyncVaultClient:
             raise VaultConfigurationError(
                 f"transport: expected an aiohttp.ClientSession, got {type(transport).__name__}"
             )
+        Face.__init__(self, config)
         self._aiohttp = aiohttp
         self._transport = transport
         self._core = Core(settings, cache, retry_policy, metrics)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._session: aiohttp.ClientSession | None = None
+        # Files are read here and not when the first request is under way.
+        self._tls = tls_context(settings) if settings.is_secure else None
         self._flights: dict[Hashable, Flight[asyncio.Task[Any]]] = {}
         self._core.on_fork(self._forget_loop)
 
     # ------------------------------------------------------------------ what it is for
-    async def get_secret(self, path: str, use_cache: bool = True, version: int | None = None) -> dict[str, Any]:
+    async def get_secret(
+        self, path: str, use_cache: bool = True, version: int | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
         """The fields of a secret; a copy that is the caller's own.
 
         Args:
-            path: Where it is, within the mount.
+            path: Where it is, within the mount; or as in Vault's API, ``secret/data/app``.
             use_cache: Whether one that was read earlier will do. If not, what is read is kept all the same.
             version: Of KV version 2: which one; None is the latest.
+            kwargs: Ignored: for programs that say more to another `AsyncSecretProvider`.
 
         Raises:
             VaultSecretNotFoundError: There is none, or that version is deleted.
@@ -116,6 +125,8 @@ class AsyncVaultClient:
             VaultAuthError: Vault does not let us in.
             VaultConnectionError: Vault cannot be reached.
         """
+        if kwargs:
+            self._ignored(kwargs)
         if use_cache:
             found = self._core.cached(path, version)
             if found is not None:
@@ -131,17 +142,32 @@ class AsyncVaultClient:
         """
         return await self._run(self._core.names(path))
 
-    async def put_secret(self, path: str, data: Mapping[str, Any]) -> None:
-        """Write a secret: all its fields, as a new version where the mount keeps versions.
+    async def put_secret(self, path: str, data: Mapping[str, Any], *, cas: int | None = None) -> int | None:
+        """Write a secret: all its fields, as a new version where the mount keeps versions; its number is returned.
 
         Args:
             path: Where, within the mount.
             data: What JSON can hold.
+            cas: Of KV version 2: write only if this is the latest version; 0 if there is none yet.
 
         Raises:
+            VaultConflictError: Another version is the latest.
             VaultError: As `get_secret`. After a `VaultConnectionError` it may be written or not.
         """
-        await self._run(self._core.write(path, data))
+        return await self._run(self._core.write(path, data, cas))
+
+    async def patch_secret(self, path: str, data: Mapping[str, Any], *, cas: int | None = None) -> int | None:
+        """Change fields of a secret of KV version 2 and leave the others: a new version, whose number is returned.
+
+        Args:
+            path: Where, within the mount.
+            data: The fields that change; None removes one (JSON Merge Patch, RFC 7396).
+            cas: Write only if this is the latest version.
+
+        Raises:
+            VaultError: As `put_secret`. The policy needs the capability ``patch``.
+        """
+        return await self._run(self._core.write(path, data, cas, patch=True))
 
     async def delete_secret(self, path: str) -> None:
         """Delete a secret; of KV version 2 its latest version, which Vault can bring back.
@@ -151,9 +177,49 @@ class AsyncVaultClient:
         """
         await self._run(self._core.delete(path))
 
+    async def unwrap(self, wrapping_token: str) -> dict[str, Any]:
+        """The fields of what was wrapped in a token, which works once; needs no login.
+
+        Raises:
+            VaultAuthError: It has expired, or was unwrapped by somebody else.
+            VaultError: As `get_secret`.
+        """
+        return await self._run(self._core.unwrap(wrapping_token))
+
+    # ------------------------------------------------------------------ its life
+    async def authenticate(self) -> bool:
+        """Log in now, and anew; a client does so by itself when it is used.
+
+        Returns:
+            True.
+
+        Raises:
+            VaultAuthError: Vault does not let us in.
+            VaultError: As `get_secret`.
+        """
+        await self._run(self._core.authenticate())
+        return True
+
+    async def initialize(self) -> None:
+        """Log in beforehand, once. What fails is told in the log, and tried again by the first use."""
+        await self._run(self._core.make_ready())
+        self._initialized = True
+
+    async def cleanup(self) -> None:
+        """End what is under way, close the connections, forget token and secrets, as at the end of ``async with``.
+
+        It may be used again.
+        """
+        self._core.clean_up()
+        await self._disconnect()
+
     async def aclose(self) -> None:
-        """End what is under way, close the connections, forget token and secrets. May be called again."""
+        """As `cleanup`, for good: other calls then raise. May be called again."""
         self._core.close()
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        self._initialized = False
         if self._loop is not asyncio.get_running_loop():
             self._forget_loop()
         tasks = [flight.future for flight in self._flights.values() if not flight.future.done()]
@@ -165,11 +231,10 @@ class AsyncVaultClient:
         if session is not None and self._transport is None:
             await session.close()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
+    def _changed(self, **settings: Any) -> None:
+        super()._changed(**settings)
+        mine = self._core.settings
+        self._tls = tls_context(mine) if mine.is_secure else None
 
     def __repr__(self) -> str:
         return self._core.describe(type(self).__name__)
@@ -199,6 +264,8 @@ class AsyncVaultClient:
             return await self._requested(effect)
         if isinstance(effect, Pause):
             return await asyncio.sleep(effect.seconds)
+        if isinstance(effect, Ask):
+            return await _asked(effect)
         return await self._once(effect)
 
     async def _once(self, once: Once) -> Any:
@@ -255,41 +322,45 @@ class AsyncVaultClient:
         if self._transport is not None:
             return self._transport
         if self._session is None:
-            connector = self._aiohttp.TCPConnector(ssl=_tls(self._core))
-            # As requests does: proxies of the environment.
-            self._session = self._aiohttp.ClientSession(connector=connector, trust_env=True)
+            path = self._core.settings.socket_path
+            kinds = self._aiohttp
+            connector = kinds.TCPConnector() if path is None else kinds.UnixConnector(path)
+            # The environment is not trusted as a whole: a password of `.netrc` would come with its proxies.
+            self._session = kinds.ClientSession(connector=connector)
         return self._session
 
     async def _requested(self, call: Call) -> Reply | Failure:
         mine = self._core.settings
-        # As hvac's adapter does.
-        headers = {"X-Vault-Request": "true", **call.headers()}
-        if mine.namespace is not None:
-            headers["X-Vault-Namespace"] = mine.namespace
         try:
             from yarl import URL
 
-            url = URL(f"{call.origin or mine.vault_addr}/v1/{call.target}", encoded=True)
+            address = f"{call.origin or mine.origin}/v1/{call.target}"
             async with self._open_session().request(
                 call.method,
-                url,
-                headers=headers,
+                URL(address, encoded=True),
+                headers=call.headers(),
                 data=call.body,
                 # Redirects are followed by the core, which does not send a token from https to http.
                 allow_redirects=False,
                 timeout=self._aiohttp.ClientTimeout(total=call.timeout_seconds),
-                **self._tls_settings(),
+                **self._session_settings(address),
             ) as answer:
                 return reply(answer.status, answer.headers, await answer.read())
         except Exception as error:  # noqa: BLE001 - whatever it is, its text may hold what was sent
             return self._failure(error, call)
 
-    def _tls_settings(self) -> dict[str, Any]:
-        """What is said about TLS here, for a session that was made elsewhere."""
+    def _session_settings(self, address: str) -> dict[str, Any]:
+        """What is said about TLS and proxies here."""
         mine = self._core.settings
-        if self._transport is None or (mine.verify_ssl and mine.ssl_cert_path is None):
-            return {}
-        return {"ssl": _tls(self._core)}
+        found: dict[str, Any] = {}
+        if self._transport is None and mine.socket_path is None:
+            found["proxy"] = proxy_of(address)
+        elif mine.verify_ssl and mine.ssl_cert_path is None and mine.client_cert is None:
+            return {}  # a session that was made elsewhere knows best
+        if address.startswith("https"):
+            self._tls = self._tls or tls_context(mine)  # a standby without TLS may send us to one with it
+            found["ssl"] = self._tls
+        return found
 
     def _failure(self, error: Exception, call: Call) -> Failure:
         """What happened, without the exception's own text: it holds addresses, and may hold headers."""
@@ -305,15 +376,17 @@ class AsyncVaultClient:
         return Failure(kind_of(error), sent=False, transient=False)
 
 
-def _tls(core: Core) -> ssl.SSLContext | bool:
-    mine = core.settings
-    if not mine.verify_ssl:
-        return False
-    if mine.ssl_cert_path is None:
-        return True
-    if Path(mine.ssl_cert_path).is_dir():
-        return ssl.create_default_context(capath=mine.ssl_cert_path)
-    return ssl.create_default_context(cafile=mine.ssl_cert_path)
+async def _asked(ask: Ask) -> Any:
+    failure: VaultError
+    try:
+        # What has to be awaited says so; what does not may block, as a file on a network does.
+        if inspect.iscoroutinefunction(ask.function):
+            return await ask.function()
+        answer = await asyncio.to_thread(ask.function)
+        return await answer if inspect.isawaitable(answer) else answer
+    except Exception as error:  # noqa: BLE001 - it is the program's, and may raise anything
+        failure = own_failure(error)
+    raise failure
 
 
 def _abandon(connections: object) -> None:

@@ -7,6 +7,9 @@ trying again later may help. No message holds a secret, a token or what a server
 | --- | --- |
 | `VaultAuthError` | Vault does not let us in: wrong credentials, or a token that is dead and cannot be had anew |
 | `VaultConfigurationError` | a setting or an argument makes no sense; also a `ValueError` |
+| `VaultCredentialsError` | credentials are missing, cannot be, or cannot be read; both of the above |
+| `VaultCacheError` | a setting of a cache makes no sense; also a `VaultConfigurationError` |
+| `VaultConflictError` | somebody else has written since: ``cas`` is not the version that is there |
 | `VaultConnectionError` | Vault cannot be reached, is sealed, or did not answer well in any attempt |
 | `VaultPermissionError` | a policy denies it |
 | `VaultSecretNotFoundError` | there is no such secret, or no such version of it any more |
@@ -16,8 +19,11 @@ from __future__ import annotations
 
 __all__ = [
     "VaultAuthError",
+    "VaultCacheError",
     "VaultConfigurationError",
+    "VaultConflictError",
     "VaultConnectionError",
+    "VaultCredentialsError",
     "VaultError",
     "VaultPermissionError",
     "VaultSecretNotFoundError",
@@ -36,7 +42,7 @@ class VaultError(Exception):
     retriable = False
     """Whether trying again later may help."""
 
-    def __init__(self, message: str, *, path: str | None = None, status: int | None = None) -> None:
+    def __init__(self, message: str = "", *, path: str | None = None, status: int | None = None) -> None:
         super().__init__(message)
         self.path = path
         self.status = status
@@ -48,6 +54,18 @@ class VaultAuthError(VaultError):
 
 class VaultConfigurationError(VaultError, ValueError):
     """A setting or an argument makes no sense."""
+
+
+class VaultCredentialsError(VaultAuthError, VaultConfigurationError):
+    """Credentials are missing, cannot be, or cannot be read."""
+
+
+class VaultCacheError(VaultConfigurationError):
+    """A setting of a cache makes no sense."""
+
+
+class VaultConflictError(VaultError):
+    """Somebody else has written since: ``cas`` is not the version that is there."""
 
 
 class VaultConnectionError(VaultError):

@@ -1,0 +1,121 @@
+"""The ``requests`` session of `VaultClient`: TLS as `gds_vault._tls` says, Unix sockets, and no ``.netrc``."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+from gds_vault._tls import tls_context
+
+if TYPE_CHECKING:
+    import ssl
+
+    from gds_vault._settings import Settings
+
+__all__ = ["new_session", "speak_tls", "unchanged"]
+
+_POOL = 64  # connections kept for threads that ask at once
+
+
+def new_session(settings: Settings) -> requests.Session:
+    """A session for the requests of one client."""
+    session = requests.Session()
+    session.auth = unchanged
+    if settings.socket_path is not None:
+        session.trust_env = False  # there is no proxy to a socket
+        session.mount("http://", _SocketAdapter(settings.socket_path, pool_maxsize=_POOL))
+    else:
+        session.mount("http://", HTTPAdapter(pool_maxsize=_POOL))
+        if settings.is_secure:
+            speak_tls(session, settings)
+    return session
+
+
+def speak_tls(session: requests.Session, settings: Settings) -> None:
+    """Let a session speak TLS as the settings say.
+
+    Raises:
+        VaultConfigurationError: A file holds no certificate, or no key that fits.
+    """
+    session.mount("https://", _TlsAdapter(tls_context(settings), pool_maxsize=_POOL))
+
+
+def unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Add nothing to a request. Without any ``auth``, requests would look into ``~/.netrc`` for a password."""
+    return request
+
+
+class _TlsAdapter(HTTPAdapter):
+    """Speaks TLS with one context, whatever the session or the environment says beside it."""
+
+    def __init__(self, context: ssl.SSLContext, **settings: Any) -> None:
+        self._context = context
+        super().__init__(**settings)
+
+    def init_poolmanager(self, *arguments: Any, **settings: Any) -> None:
+        super().init_poolmanager(*arguments, ssl_context=self._context, **settings)
+
+    def proxy_manager_for(self, proxy: Any, **settings: Any) -> Any:
+        return super().proxy_manager_for(proxy, ssl_context=self._context, **settings)
+
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        return host, {}
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        pass  # the context knows
+
+
+class _SocketConnection(HTTPConnection):
+    def __init__(self, path: str, timeout: Any) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def _new_conn(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(self.timeout)
+            connection.connect(self._path)
+        except TimeoutError as error:
+            connection.close()
+            raise ConnectTimeoutError(self, "no connection") from error
+        except OSError as error:
+            connection.close()
+            raise NewConnectionError(self, "no connection") from error
+        return connection
+
+
+class _SocketPool(HTTPConnectionPool):
+    def __init__(self, path: str, size: int) -> None:
+        super().__init__("localhost", maxsize=size)
+        self._path = path
+
+    def _new_conn(self) -> Any:
+        return _SocketConnection(self._path, self.timeout.connect_timeout)
+
+
+class _SocketAdapter(HTTPAdapter):
+    """Every request of it goes to one Unix socket."""
+
+    def __init__(self, path: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._sockets = _SocketPool(path, settings["pool_maxsize"])
+
+    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> Any:
+        return self._sockets
+
+    def get_connection(self, *_: Any, **__: Any) -> Any:
+        return self._sockets
+
+    def request_url(self, request: Any, proxies: Any) -> Any:  # noqa: ARG002 - what requests calls it with
+        return request.path_url
+
+    def close(self) -> None:
+        self._sockets.close()
+        super().close()
