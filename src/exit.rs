@@ -30,6 +30,7 @@ pub(crate) fn watch(py: Python<'_>) -> PyResult<()> {
 ///
 /// Called with the interpreter's lock held, as is [`interpreter_ends`], so one cannot slip past the other.
 pub(crate) fn calling_python<R>(_attached: Python<'_>, call: impl FnOnce() -> R) -> Option<R> {
+    NoPython::check();
     let ending = ENDING.load(Ordering::Relaxed);
     if ending != 0 && ending != this_thread() {
         return None;
@@ -41,8 +42,41 @@ pub(crate) fn calling_python<R>(_attached: Python<'_>, call: impl FnOnce() -> R)
 /// As [`calling_python`], for threads that whoever ends the interpreter stops before it is gone: what they have to tell
 /// while they are being stopped is still told.
 pub(crate) fn telling_python<R>(_attached: Python<'_>, call: impl FnOnce() -> R) -> R {
+    NoPython::check();
     let _counted = Counted::new();
     call()
+}
+
+/// While one of these lives, this thread must run no Python code: it reads text that Python code could free. Checked in
+/// debug builds, which is what the tests of a working copy run.
+pub(crate) struct NoPython;
+
+#[cfg(debug_assertions)]
+thread_local! {
+    static FORBIDDEN: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+impl NoPython {
+    #[inline]
+    pub(crate) fn begin() -> Self {
+        #[cfg(debug_assertions)]
+        FORBIDDEN.with(|forbidden| forbidden.set(forbidden.get() + 1));
+        Self
+    }
+
+    #[inline]
+    fn check() {
+        #[cfg(debug_assertions)]
+        FORBIDDEN.with(|forbidden| assert_eq!(forbidden.get(), 0, "Python code would run while its text is borrowed"));
+    }
+}
+
+impl Drop for NoPython {
+    #[inline]
+    fn drop(&mut self) {
+        #[cfg(debug_assertions)]
+        FORBIDDEN.with(|forbidden| forbidden.set(forbidden.get() - 1));
+    }
 }
 
 struct Counted;

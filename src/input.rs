@@ -94,46 +94,44 @@ pub(crate) fn plain_number(value: &Bound<'_, PyAny>) -> Option<f64> {
     Some(whole as f64)
 }
 
-/// Calls `then` with name and labels as text. `parts` are the objects of the call where they were collected already.
+/// Calls `then` with a copy of name and labels as text; making it may run Python code (`__str__`).
+pub(crate) fn with_owned_text<R>(
+    name: &Bound<'_, PyAny>,
+    labels: Option<&Bound<'_, PyAny>>,
+    then: impl FnOnce(&str, &[(&str, &str)]) -> R,
+) -> Result<R, Unusable> {
+    let copy = |name: &str, labels: &[(&str, &str)]| {
+        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Ok((name.to_owned(), labels.collect()))
+    };
+    let owned = with_borrowed_text(name, labels, None, copy)
+        .or_else(|| exit::calling_python(name.py(), || owned_text(name, labels)));
+    let (name, labels) = owned.unwrap_or(Err(Unusable::Refused(Refusal::Unavailable)))?;
+    let labels: Labels<'_> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    Ok(then(&name, &labels))
+}
+
+/// Calls `then` with name and labels as they are, borrowed; none where that takes Python code. `parts` are the objects of
+/// the call where they were collected already.
+///
+/// What is borrowed belongs to `str` objects that only the caller's `dict` keeps alive, so `then` must run no Python code:
+/// it looks something up, or copies. Whatever logs, calls back or lets the interpreter go is for afterwards. In debug builds
+/// [`exit::calling_python`] sees to that.
 #[inline]
-pub(crate) fn with_text<R>(
+pub(crate) fn with_borrowed_text<R>(
     name: &Bound<'_, PyAny>,
     labels: Option<&Bound<'_, PyAny>>,
     parts: Option<&Parts>,
     then: impl FnOnce(&str, &[(&str, &str)]) -> R,
-) -> Result<R, Unusable> {
-    let then = match with_borrowed_text(name, labels, parts, then) {
-        Ok(done) => return Ok(done),
-        Err(then) => then,
-    };
-    match exit::calling_python(name.py(), || owned_text(name, labels)) {
-        Some(owned) => owned.map(|(name, labels)| {
-            let labels: Labels<'_> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            then(&name, &labels)
-        }),
-        None => Err(Unusable::Refused(Refusal::Unavailable)),
-    }
-}
-
-/// As [`with_text`] for objects that are borrowed as they are, without Python code; `then` comes back for others.
-#[inline]
-pub(crate) fn with_borrowed_text<R, F: FnOnce(&str, &[(&str, &str)]) -> R>(
-    name: &Bound<'_, PyAny>,
-    labels: Option<&Bound<'_, PyAny>>,
-    parts: Option<&Parts>,
-    then: F,
-) -> Result<R, F> {
+) -> Option<R> {
     let mut borrowed = Labels::new();
-    if let Ok(name) = name.cast_exact::<PyString>()
-        && let Ok(name) = name.to_str()
-        && match parts {
-            Some(parts) => borrow_parts(parts, &mut borrowed),
-            None => borrow_labels(labels, &mut borrowed),
-        }
-    {
-        return Ok(then(name, &borrowed));
-    }
-    Err(then)
+    let name = name.cast_exact::<PyString>().ok()?.to_str().ok()?;
+    let all = match parts {
+        Some(parts) => borrow_parts(parts, &mut borrowed),
+        None => borrow_labels(labels, &mut borrowed),
+    };
+    let _no_python = exit::NoPython::begin();
+    all.then(|| then(name, &borrowed))
 }
 
 /// Borrows the text of every label; false if something is no `str` with UTF-8 text in an exact `dict`.
@@ -142,9 +140,10 @@ fn borrow_labels<'a>(labels: Option<&'a Bound<'_, PyAny>>, into: &mut Labels<'a>
     let Some(labels) = labels else { return true };
     let Ok(dict) = labels.cast_exact::<PyDict>() else { return labels.is_none() };
     let (mut position, mut key, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
-    // SAFETY: `dict` is an exact dict and the interpreter is attached for 'a. No Python code runs until the caller is
-    // done with the borrowed text (reading the UTF-8 of an exact str runs none, nor does counting), so nobody can
-    // change the dict, and it keeps its keys and values alive. The text of a str never moves or changes.
+    // SAFETY: `dict` is an exact dict, which the caller's argument keeps alive for 'a, and the interpreter is attached.
+    // From here to the end of `then` of `with_borrowed_text`, which ends 'a, no Python code runs and the interpreter is
+    // not let go of: reading the UTF-8 of an exact str runs none, and `then` runs none by its contract. So nobody can
+    // change the dict, which keeps its keys and values alive. The text of a str never moves or changes.
     unsafe {
         while ffi::PyDict_Next(dict.as_ptr(), &raw mut position, &raw mut key, &raw mut value) != 0 {
             let (Some(name), Some(value)) = (borrow_text(key), borrow_text(value)) else { return false };
@@ -159,7 +158,7 @@ fn borrow_labels<'a>(labels: Option<&'a Bound<'_, PyAny>>, into: &mut Labels<'a>
 fn borrow_parts<'a>(parts: &'a Parts, into: &mut Labels<'a>) -> bool {
     parts.get()[1..].chunks_exact(2).all(|pair| {
         // SAFETY: as in `borrow_labels`: the caller's dict still holds these objects, since no Python code ran since
-        // they were taken from it.
+        // they were taken from it, in the same call.
         let (name, value) = unsafe { (borrow_text(pair[0]), borrow_text(pair[1])) };
         name.zip(value).map(|pair| into.push(pair)).is_some()
     })

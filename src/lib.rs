@@ -15,6 +15,7 @@ mod prometheus;
 mod python_metrics;
 mod released;
 mod runtime;
+mod scrape;
 mod sites;
 mod statsd;
 mod trace;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gds_metrics::Error;
 use gds_metrics::family::Description;
 use gds_metrics::key::Kind;
-use gds_metrics::registry::{Refusal, View};
+use gds_metrics::registry::{Change, Refusal, Registry, View};
 use gds_metrics::snapshot::TraceContext;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyException;
@@ -19,19 +19,15 @@ use crate::trace;
 
 /// What a native collector does with an observation.
 pub(crate) trait Collector {
-    /// The view and the call sites of a collector that counts in a registry.
+    /// The view and the call sites of a collector that counts in a registry. May run Python code, in a forked child.
     fn counted(&self) -> Option<&Counted> {
         None
     }
+    /// Keeps one value under a name and labels that were reported before; none if they were not. The text is borrowed
+    /// from Python: nothing is done here but to find what is known.
+    fn record_known(&self, report: Report, name: &str, labels: &[(&str, &str)]) -> Option<Result<(), Refusal>>;
     /// Keeps one value.
-    fn record(
-        &self,
-        kind: Kind,
-        name: &str,
-        value: f64,
-        labels: &[(&str, &str)],
-        trace: Option<&TraceContext>,
-    ) -> Result<(), Refusal>;
+    fn record(&self, report: Report, name: &str, labels: &[(&str, &str)]) -> Result<(), Refusal>;
     /// Counts one that could not be read.
     fn refuse(&self, refusal: Refusal);
     /// Whether observations are to be linked to the active trace.
@@ -51,21 +47,25 @@ impl Counted {
         Self { view, sites: Sites::default() }
     }
 
-    pub(crate) fn record(
-        &self,
-        kind: Kind,
-        name: &str,
-        value: f64,
-        labels: &[(&str, &str)],
-        trace: Option<&TraceContext>,
-    ) -> Result<(), Refusal> {
-        match kind {
-            Kind::Counter => self.view.increment(name, value, labels, trace),
-            Kind::Gauge => self.view.gauge(name, value, labels),
-            Kind::Histogram => self.view.histogram(name, value, labels, trace),
-            Kind::Timing => self.view.timing(name, value, labels, trace),
-        }
+    #[inline]
+    pub(crate) fn record_known(&self, report: Report, name: &str, labels: &[(&str, &str)]) -> bool {
+        let Report { kind, change, value, trace } = report;
+        self.view.report_known(kind, change, name, value, labels, trace.as_ref())
     }
+
+    pub(crate) fn record(&self, report: Report, name: &str, labels: &[(&str, &str)]) -> Result<(), Refusal> {
+        let Report { kind, change, value, trace } = report;
+        self.view.report(kind, change, name, value, labels, trace.as_ref())
+    }
+}
+
+/// One value, and what it does.
+#[derive(Clone, Copy)]
+pub(crate) struct Report {
+    pub(crate) kind: Kind,
+    pub(crate) change: Change,
+    pub(crate) value: f64,
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// What a collector was told about its metrics, to be told again to its successor in a forked child.
@@ -96,10 +96,23 @@ impl Descriptions {
 #[derive(Default)]
 pub(crate) struct Warned(AtomicU64);
 
+/// Reports one value as its kind has it.
 #[inline]
 pub(crate) fn observe(
     collector: &impl Collector,
     kind: Kind,
+    name: &Bound<'_, PyAny>,
+    value: Given<'_, '_>,
+    labels: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    change(collector, kind, Change::Report, name, value, labels)
+}
+
+#[inline]
+pub(crate) fn change(
+    collector: &impl Collector,
+    kind: Kind,
+    change: Change,
     name: &Bound<'_, PyAny>,
     value: Given<'_, '_>,
     labels: Option<&Bound<'_, PyAny>>,
@@ -113,17 +126,27 @@ pub(crate) fn observe(
         let counted = collector.counted().filter(|_| parts.fill(kind, name, labels));
         if let Some(counted) = counted
             && let Some(series) = counted.sites.find(py, kind, &parts)
-            && counted.view.update_found(kind, series, value, trace.as_ref())
+            && counted.view.report_found(kind, change, series, value, trace.as_ref())
         {
             return Ok(Ok(()));
         }
-        input::with_text(name, labels, counted.map(|_| &parts), |name, labels| {
-            let outcome = collector.record(kind, name, value, labels, trace.as_ref());
-            if let (Some(counted), Ok(())) = (counted, outcome) {
+        let report = Report { kind, change, value, trace };
+        let known = input::with_borrowed_text(name, labels, counted.map(|_| &parts), |name, labels| {
+            let known = collector.record_known(report, name, labels);
+            if let (Some(counted), Some(Ok(()))) = (counted, known) {
                 counted.sites.remember(py, kind, &parts, || counted.view.find(kind, name, labels));
             }
-            outcome
-        })
+            known
+        });
+        if let Some(Some(known)) = known {
+            return Ok(known);
+        }
+        // From here on Python code may run, so all text is copied and `parts` is not looked at again.
+        let outcome = input::with_owned_text(name, labels, |name, labels| collector.record(report, name, labels));
+        if let Some(counted) = counted {
+            tell_warnings(counted.view.registry());
+        }
+        outcome
     });
     match outcome {
         Ok(Ok(())) => Ok(()),
@@ -146,14 +169,14 @@ fn warn_once(
     labels: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
     let py = name_given.py();
-    let bit = 1_u64 << ((kind as u32) * 8 + refusal as u32);
+    let bit = 1_u64 << ((kind as u32) * 16 + refusal as u32);
     if collector.warned().0.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
         // Types only: a value or a label may be the secret that somebody passed by mistake.
         let name = name_given.extract::<String>();
         let name = name.unwrap_or_else(|_| format!("of type {}", type_name(Some(name_given))));
         let expected = match refusal {
             Refusal::InvalidName => "a name that is a str and not empty",
-            Refusal::InvalidValue => "a number",
+            Refusal::InvalidValue => "a number, for a distribution not NaN",
             Refusal::InvalidLabels => "labels that are a dict of str to str, or None",
             Refusal::NegativeIncrement => "an increment of zero or more",
             Refusal::StorageFull => "storage for it",
@@ -174,6 +197,13 @@ fn warn_once(
         }
     }
     Ok(())
+}
+
+/// Says in the log what a registry has to say. Nothing of it is held here, nor is text borrowed.
+pub(crate) fn tell_warnings(registry: &Registry) {
+    for warning in registry.take_warnings() {
+        log_warning(&warning);
+    }
 }
 
 /// Says something in the logger `gds_metrics` from where nothing can be raised.

@@ -10,7 +10,7 @@ use gds_metrics::key::Kind;
 use gds_metrics::naming::Naming;
 use gds_metrics::otlp::{self, Exporter, OtlpConfig, OtlpOptions, Source};
 use gds_metrics::registry::{Refusal, Registry, RegistryOptions, ViewOptions};
-use gds_metrics::snapshot::{Family, TraceContext};
+use gds_metrics::snapshot::Family;
 use gds_process::fork::{self, Generations};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -19,7 +19,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::errors::to_python;
 use crate::input::Given;
 use crate::items::from_items;
-use crate::observe::{Collector, Counted, Descriptions, Warned, log_warning, observe};
+use crate::observe::{Collector, Counted, Descriptions, Report, Warned, log_warning, observe};
 use crate::{exit, runtime};
 
 from_items! {
@@ -77,11 +77,7 @@ pub(crate) struct OtlpCore {
 
 impl Live {
     fn new(resolved: &Resolved) -> PyResult<Self> {
-        let registry = Registry::new(RegistryOptions {
-            naming: Naming::AsGiven,
-            warn: Box::new(log_warning),
-            ..RegistryOptions::default()
-        });
+        let registry = Registry::new(RegistryOptions { naming: Naming::AsGiven, ..RegistryOptions::default() });
         let counted = Counted::new(registry.view(resolved.view.clone()));
         let exporter = Exporter::start(
             resolved.config.clone().as_instance(),
@@ -124,20 +120,18 @@ impl Collector for OtlpCore {
     }
 
     #[inline]
-    fn record(
-        &self,
-        kind: Kind,
-        name: &str,
-        value: f64,
-        labels: &[(&str, &str)],
-        trace: Option<&TraceContext>,
-    ) -> Result<(), Refusal> {
+    fn record_known(&self, report: Report, name: &str, labels: &[(&str, &str)]) -> Option<Result<(), Refusal>> {
+        let live = self.live.get().filter(|_| !self.closed.load(Ordering::Relaxed))?;
+        live.counted.record_known(report, name, labels).then_some(Ok(()))
+    }
+
+    fn record(&self, report: Report, name: &str, labels: &[(&str, &str)]) -> Result<(), Refusal> {
         if self.closed.load(Ordering::Relaxed) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return Err(Refusal::Closed);
         }
         let Some(live) = self.live() else { return Err(Refusal::Unavailable) };
-        let outcome = live.counted.record(kind, name, value, labels, trace);
+        let outcome = live.counted.record(report, name, labels);
         self.dropped.fetch_add(u64::from(outcome.is_err()), Ordering::Relaxed);
         outcome
     }

@@ -13,7 +13,6 @@ use gds_metrics::page::{self, RegistryPage};
 use gds_metrics::push::{self, PushTarget};
 use gds_metrics::registry::{Refusal, Registry, RegistryOptions, ViewOptions};
 use gds_metrics::shared::{Folder, PortClaim, Writer};
-use gds_metrics::snapshot::TraceContext;
 use gds_process::fork::{self, Generations};
 use parking_lot::{Mutex, MutexGuard};
 use pyo3::exceptions::PyRuntimeError;
@@ -22,7 +21,8 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use crate::errors::to_python;
 use crate::items::from_items;
-use crate::observe::{Collector, Counted, Descriptions, Warned, log_warning, observe};
+use crate::observe::{Collector, Counted, Descriptions, Report, Warned, log_warning, observe};
+use crate::scrape::Scraped;
 use crate::{exit, input, python_metrics, runtime};
 
 from_items! {
@@ -49,7 +49,7 @@ from_items! {
 /// A registry with its page, and the server that shows it, if any. Collectors on one port share it.
 struct Shown {
     registry: Arc<Registry>,
-    page: Arc<RegistryPage>,
+    page: Arc<Scraped>,
     server: Mutex<Option<Serving>>,
     settings: Settings,
 }
@@ -63,7 +63,7 @@ struct Serving {
 /// A collector in one process: the parent's, or a forked child's.
 struct Live {
     shown: Mutex<Arc<Shown>>,
-    page: Arc<RegistryPage>,
+    page: Arc<Scraped>,
     counted: Counted,
 }
 
@@ -149,15 +149,15 @@ impl Shown {
         let registry = Registry::new(RegistryOptions {
             expire_after: settings.expire_after_seconds.map(Duration::from_secs_f64),
             shared: writer.transpose()?.map(Arc::new),
-            warn: Box::new(log_warning),
             ..RegistryOptions::default()
         });
-        let page = Arc::new(RegistryPage::new(Arc::clone(&registry), folder));
+        let page = RegistryPage::new(Arc::clone(&registry), folder);
         // Of many processes there is no one CPU time; each would show the scraped worker's as if it were the program's.
         if settings.process_metrics && settings.multiprocess_dir.is_none() {
             page.add(Box::new(page::process_families));
             page.add(Box::new(python_metrics::families));
         }
+        let page = Scraped::new(page);
         Ok(Arc::new(Self { registry, page, server: Mutex::new(None), settings: settings.clone() }))
     }
 
@@ -257,15 +257,12 @@ impl Collector for PrometheusCore {
     }
 
     #[inline]
-    fn record(
-        &self,
-        kind: Kind,
-        name: &str,
-        value: f64,
-        labels: &[(&str, &str)],
-        trace: Option<&TraceContext>,
-    ) -> Result<(), Refusal> {
-        self.live().map_or(Err(Refusal::Unavailable), |live| live.counted.record(kind, name, value, labels, trace))
+    fn record_known(&self, report: Report, name: &str, labels: &[(&str, &str)]) -> Option<Result<(), Refusal>> {
+        self.live.get().filter(|live| live.counted.record_known(report, name, labels)).map(|_| Ok(()))
+    }
+
+    fn record(&self, report: Report, name: &str, labels: &[(&str, &str)]) -> Result<(), Refusal> {
+        self.live().map_or(Err(Refusal::Unavailable), |live| live.counted.record(report, name, labels))
     }
 
     fn refuse(&self, refusal: Refusal) {
@@ -416,16 +413,10 @@ impl PrometheusCore {
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<f64>> {
         let (_, live) = self.opened()?;
-        let read = |name: &str, labels: &[(&str, &str)]| {
-            let name = name.to_owned();
-            let labels: Vec<_> = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            py.detach(|| {
-                let labels: Vec<_> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-                live.page.sample(&live.counted.view, &name, &labels)
-            })
-        };
+        let read =
+            |name: &str, labels: &[(&str, &str)]| py.detach(|| live.page.page.sample(&live.counted.view, name, labels));
         let value =
-            input::with_text(name, labels, None, read).map_err(|error| error.into_argument_error(name, labels))?;
+            input::with_owned_text(name, labels, read).map_err(|error| error.into_argument_error(name, labels))?;
         value.map_err(|error| to_python(&error))
     }
 

@@ -50,8 +50,8 @@ impl Parts {
             let (mut position, mut key, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
             for pair in self.objects[1..].chunks_exact_mut(2).take(pairs) {
                 // SAFETY: an exact dict, with the interpreter attached and no Python code run in between, so it keeps
-                // its length. The borrowed pointers are compared and, in `remember`, turned into references while the
-                // caller's dict still holds them; they are never read through.
+                // its length. The pointers are borrowed from the caller's dict: they may be compared at any time, and
+                // read through, or turned into references, only as long as no Python code ran (see `remember`).
                 unsafe { ffi::PyDict_Next(dict.as_ptr(), &raw mut position, &raw mut key, &raw mut value) };
                 pair.copy_from_slice(&[key, value]);
             }
@@ -126,8 +126,8 @@ impl Sites {
     /// Calls `found` with the series of a call that was made with the very same objects before.
     #[inline]
     pub(crate) fn find(&self, _attached: Python<'_>, kind: Kind, parts: &Parts) -> Option<&Series> {
-        // SAFETY: see `Sync`. The reference into the table ends here; the series is kept alive by the family that lists
-        // it or, expired, by the slot, which changes only in `remember`, after the caller is done with it.
+        // SAFETY: see `Sync`. The series is kept alive by the slot, which changes only in `remember`: the caller is done
+        // with it before that, and lets no other thread or Python code in between (it updates atomics).
         let slots = unsafe { &*self.slots.get() };
         let site = slots.get(parts.slot())?.site.as_ref()?;
         // Places beyond the length are null on both sides.
@@ -139,7 +139,7 @@ impl Sites {
         Some(&site.series)
     }
 
-    /// Remembers the series of a call, the second time it asks.
+    /// Remembers the series of a call, the second time it asks. No Python code may have run since `parts` was filled.
     pub(crate) fn remember(
         &self,
         py: Python<'_>,
@@ -164,7 +164,8 @@ impl Sites {
             return;
         }
         let kept = parts.get().iter().map(|object| {
-            // SAFETY: the objects of the call that is under way.
+            // SAFETY: the objects of the call that is under way: its dict still holds them, since no Python code ran
+            // since they were taken from it. The reference made here is a strong one.
             let object = unsafe { Bound::from_borrowed_ptr(py, *object) };
             object.cast_into_exact::<PyString>().ok().map(Bound::unbind)
         });

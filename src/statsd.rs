@@ -6,8 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gds_metrics::key::{Key, Kind, Scope};
-use gds_metrics::registry::Refusal;
-use gds_metrics::snapshot::TraceContext;
+use gds_metrics::registry::{Change, Refusal};
 use gds_metrics::statsd::{Outcome, Reason, Statsd, StatsdOptions};
 use gds_process::fork::{self, Generations};
 use pyo3::exceptions::PyRuntimeError;
@@ -17,7 +16,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::errors::to_python;
 use crate::input::Given;
 use crate::items::from_items;
-use crate::observe::{Collector, Warned, observe};
+use crate::observe::{Collector, Report, Warned, observe};
 use crate::{exit, runtime};
 
 from_items! {
@@ -81,19 +80,20 @@ impl StatsdCore {
 }
 
 impl Collector for StatsdCore {
+    /// There is nothing in a client of StatsD that calls back, so what is new to it needs no copy either.
     #[inline]
-    fn record(
-        &self,
-        kind: Kind,
-        name: &str,
-        value: f64,
-        labels: &[(&str, &str)],
-        _trace: Option<&TraceContext>,
-    ) -> Result<(), Refusal> {
+    fn record_known(&self, report: Report, name: &str, labels: &[(&str, &str)]) -> Option<Result<(), Refusal>> {
+        self.live.get().map(|_| self.record(report, name, labels))
+    }
+
+    #[inline]
+    fn record(&self, report: Report, name: &str, labels: &[(&str, &str)]) -> Result<(), Refusal> {
         let Some(statsd) = self.live() else { return Err(self.absent()) };
+        let Report { kind, change, value, .. } = report;
         let key = Key { scope: Scope { view: 0, kind }, name, labels };
         let outcome = match kind {
             Kind::Counter => statsd.increment(&key, value),
+            Kind::Gauge if change == Change::Add => statsd.gauge_add(&key, value),
             Kind::Gauge => statsd.gauge(&key, value),
             Kind::Histogram => statsd.histogram(&key, value),
             Kind::Timing => statsd.timing_ms(&key, value),

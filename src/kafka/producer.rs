@@ -669,7 +669,7 @@ impl ProducerCore {
                 live.producer.finish(frame, draft, true, &parts);
                 true
             });
-            if !written.unwrap_or(false) {
+            if written != Some(true) {
                 return Ok(false);
             }
             offer(py, &live.producer, frame).map(|()| true).map_err(|error| to_python(py, &error))

@@ -322,11 +322,18 @@ def test_a_gauge_takes_every_number(metrics: PrometheusMetrics, value: float) ->
         assert shown == pytest.approx(value, nan_ok=True)
 
 
-@pytest.mark.parametrize(
-    ("value", "in_first_bucket", "sum_"), [(math.nan, 0, math.nan), (math.inf, 0, math.inf), (-math.inf, 1, -math.inf)]
-)
 @pytest.mark.parametrize("method", ["histogram", "timing"])
-def test_a_distribution_takes_every_number(
+def test_an_observation_of_nan_is_dropped_and_counted(metrics: PrometheusMetrics, method: str) -> None:
+    for value in (math.nan, 1, math.nan, 1):
+        report(metrics, method, "h", value)  # the last by the short cut of a call that repeats itself
+    assert metrics.sample("h_sum") == (2 if method == "histogram" else 0.002)
+    assert metrics.sample("h_count") == 2
+    assert dropped(metrics) == {"invalid_value": 2}
+
+
+@pytest.mark.parametrize(("value", "in_first_bucket", "sum_"), [(math.inf, 0, math.inf), (-math.inf, 1, -math.inf)])
+@pytest.mark.parametrize("method", ["histogram", "timing"])
+def test_a_distribution_takes_infinities(
     metrics: PrometheusMetrics, method: str, value: float, in_first_bucket: float, sum_: float
 ) -> None:
     report(metrics, method, "h", value)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gds_metrics::key::Kind;
-use gds_metrics::registry::{Registry, RegistryOptions, View, ViewOptions};
+use gds_metrics::registry::{Change, Registry, RegistryOptions, View, ViewOptions};
 use gds_metrics::snapshot::Value;
 
 const LABELS: [(&str, &str); 2] = [("method", "GET"), ("status", "200")];
@@ -57,10 +57,10 @@ fn hit(criterion: &mut Criterion) {
 
     increment(&view, &LABELS);
     let series = view.find(Kind::Counter, "requests", &LABELS).expect("the series");
-    assert!(view.update_found(Kind::Counter, &series, 1.0, None));
+    assert!(view.report_found(Kind::Counter, Change::Report, &series, 1.0, None));
     assert_total(&view, 2, 1);
     group.bench_function("counter/series_at_hand", |bencher| {
-        bencher.iter(|| view.update_found(Kind::Counter, black_box(&series), 1.0, None));
+        bencher.iter(|| view.report_found(Kind::Counter, Change::Report, black_box(&series), 1.0, None));
     });
     group.finish();
 }

@@ -3,12 +3,55 @@
 //! Cell 0 is the time of the last update (milliseconds since the Unix epoch, kept only where somebody asks for it);
 //! then a counter's or gauge's value as `f64` bits, or a distribution's `started`, `finished`, `sum` and buckets.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::shared::MappedCells;
 
+/// A 64-bit atomic: the one of the standard library, or in a test the one of a model checker.
+pub trait Word {
+    /// As [`AtomicU64::load`].
+    fn load(&self, order: Ordering) -> u64;
+    /// As [`AtomicU64::store`].
+    fn store(&self, value: u64, order: Ordering);
+    /// As [`AtomicU64::fetch_add`].
+    fn fetch_add(&self, value: u64, order: Ordering) -> u64;
+    /// As [`AtomicU64::compare_exchange`], which also the weak one may be.
+    fn compare_exchange(&self, current: u64, new: u64, ok: Ordering, not: Ordering) -> Result<u64, u64>;
+    /// As [`std::sync::atomic::fence`].
+    fn fence(order: Ordering);
+}
+
+impl Word for AtomicU64 {
+    #[inline]
+    fn load(&self, order: Ordering) -> u64 {
+        self.load(order)
+    }
+
+    #[inline]
+    fn store(&self, value: u64, order: Ordering) {
+        self.store(value, order);
+    }
+
+    #[inline]
+    fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
+        self.fetch_add(value, order)
+    }
+
+    #[inline]
+    fn compare_exchange(&self, current: u64, new: u64, ok: Ordering, not: Ordering) -> Result<u64, u64> {
+        self.compare_exchange_weak(current, new, ok, not)
+    }
+
+    #[inline]
+    fn fence(order: Ordering) {
+        std::sync::atomic::fence(order);
+    }
+}
+
 /// Cell of the time of the last update.
 pub const UPDATED: usize = 0;
+/// In its place: the series was removed.
+pub const REMOVED: u64 = u64::MAX;
 /// Cell of a counter's or gauge's value.
 pub const VALUE: usize = 1;
 /// Observations begun.
@@ -65,11 +108,11 @@ pub const fn distribution_len(bounds: usize) -> usize {
 
 /// Adds to a cell that holds an `f64`.
 #[inline]
-pub fn add_f64(cell: &AtomicU64, value: f64) {
+pub fn add_f64<W: Word>(cell: &W, value: f64) {
     let mut current = cell.load(Ordering::Relaxed);
     loop {
         let next = (f64::from_bits(current) + value).to_bits();
-        match cell.compare_exchange_weak(current, next, Ordering::Relaxed, Ordering::Relaxed) {
+        match cell.compare_exchange(current, next, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => return,
             Err(actual) => current = actual,
         }
@@ -78,12 +121,14 @@ pub fn add_f64(cell: &AtomicU64, value: f64) {
 
 /// Records one value of a distribution; returns its bucket.
 #[inline]
-pub fn observe(cells: &[AtomicU64], bounds: &[f64], value: f64) -> usize {
-    // NaN compares false with every bound and so falls into the last bucket, as prometheus_client has it.
+pub fn observe<W: Word>(cells: &[W], bounds: &[f64], value: f64) -> usize {
     let bucket = bounds.iter().position(|bound| value <= *bound).unwrap_or(bounds.len());
     // `started` goes up before and `finished` after the values change: a reader that sees both equal around its
-    // reading has seen no half-made observation.
-    cells[STARTED].fetch_add(1, Ordering::AcqRel);
+    // reading has seen no half-made observation. The fence is what keeps `started` before the values: whoever reads one
+    // of them, and has a fence of its own behind that, sees `started` raised (C++20 [atomics.fences]). Ordering the
+    // addition itself would keep only what is before it, and a weakly ordered processor may show the values first.
+    cells[STARTED].fetch_add(1, Ordering::Relaxed);
+    W::fence(Ordering::Release);
     add_f64(&cells[SUM], value);
     cells[BUCKETS + bucket].fetch_add(1, Ordering::Relaxed);
     cells[FINISHED].fetch_add(1, Ordering::Release);
@@ -92,16 +137,21 @@ pub fn observe(cells: &[AtomicU64], bounds: &[f64], value: f64) -> usize {
 
 /// Copies cells from `SUM` on (sum, then buckets), without an observation that is only half made if at all possible.
 pub fn read_distribution(cells: &[AtomicU64], into: &mut Vec<u64>) {
-    for attempt in 1..=SNAPSHOT_ATTEMPTS {
-        let finished = cells[FINISHED].load(Ordering::Acquire);
-        into.clear();
-        into.extend(cells[SUM..].iter().map(|cell| cell.load(Ordering::Relaxed)));
-        fence(Ordering::Acquire);
-        if cells[STARTED].load(Ordering::Relaxed) == finished || attempt == SNAPSHOT_ATTEMPTS {
+    for _ in 0..SNAPSHOT_ATTEMPTS {
+        if try_read_distribution(cells, into) {
             return;
         }
         std::hint::spin_loop();
     }
+}
+
+/// One attempt at it; whether what was copied are whole observations.
+pub(crate) fn try_read_distribution<W: Word>(cells: &[W], into: &mut Vec<u64>) -> bool {
+    let finished = cells[FINISHED].load(Ordering::Acquire);
+    into.clear();
+    into.extend(cells[SUM..].iter().map(|cell| cell.load(Ordering::Relaxed)));
+    W::fence(Ordering::Acquire);
+    cells[STARTED].load(Ordering::Relaxed) == finished
 }
 
 #[cfg(test)]
@@ -145,7 +195,7 @@ mod tests {
     #[test]
     fn values_fall_into_their_bucket() {
         let cells = Cells::private(distribution_len(2));
-        for (value, bucket) in [(0.5, 0), (1.0, 0), (1.5, 1), (3.0, 2), (f64::NAN, 2), (f64::NEG_INFINITY, 0)] {
+        for (value, bucket) in [(0.5, 0), (1.0, 0), (1.5, 1), (3.0, 2), (f64::INFINITY, 2), (f64::NEG_INFINITY, 0)] {
             assert_eq!(observe(cells.get(), &[1.0, 2.0], value), bucket);
         }
     }

@@ -1,7 +1,8 @@
 //! The last example of each bucket with the trace it came from, kept as atomics so that a mapped file can hold it.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::Ordering;
 
+use crate::cells::Word;
 use crate::snapshot::{Exemplar, TraceContext};
 
 /// Cells of one example: version, trace id (two), span id, value, time.
@@ -13,7 +14,7 @@ pub const fn cells_len(slots: usize) -> usize {
 }
 
 /// Puts an example into its slot. When another thread is at the same slot, that thread's example stays: one is enough.
-pub fn store(cells: &[AtomicU64], exemplar: &Exemplar) {
+pub fn store<W: Word>(cells: &[W], exemplar: &Exemplar) {
     let Some(slot) = cells.get(exemplar.bucket * SLOT_LEN..(exemplar.bucket + 1) * SLOT_LEN) else { return };
     let version = slot[0].load(Ordering::Relaxed);
     // An odd version is a writer at work (or one that was killed at it, whose slot then stays empty for readers).
@@ -21,7 +22,7 @@ pub fn store(cells: &[AtomicU64], exemplar: &Exemplar) {
     {
         return;
     }
-    fence(Ordering::Release);
+    W::fence(Ordering::Release);
     for (cell, value) in slot[1..].iter().zip(encode(exemplar)) {
         cell.store(value, Ordering::Relaxed);
     }
@@ -29,14 +30,14 @@ pub fn store(cells: &[AtomicU64], exemplar: &Exemplar) {
 }
 
 /// The example of `bucket`, if there is one and nobody is just replacing it.
-pub fn load(cells: &[AtomicU64], bucket: usize) -> Option<Exemplar> {
+pub fn load<W: Word>(cells: &[W], bucket: usize) -> Option<Exemplar> {
     let slot = cells.get(bucket * SLOT_LEN..(bucket + 1) * SLOT_LEN)?;
     let version = slot[0].load(Ordering::Acquire);
     if version == 0 || version % 2 == 1 {
         return None;
     }
     let values: [u64; SLOT_LEN - 1] = std::array::from_fn(|n| slot[n + 1].load(Ordering::Relaxed));
-    fence(Ordering::Acquire);
+    W::fence(Ordering::Acquire);
     (slot[0].load(Ordering::Relaxed) == version).then(|| decode(values, bucket))
 }
 

@@ -108,6 +108,8 @@ pub(crate) struct Members {
     pub(crate) list: Vec<Arc<Series>>,
     by_identity: HashTable<Arc<Series>>,
     pub(crate) overflow: Option<Arc<Series>>,
+    /// Series of the list that were removed: the list is shortened only while no scrape walks it.
+    pub(crate) gone: usize,
 }
 
 pub(crate) fn hash(identity: &str) -> u64 {
@@ -136,12 +138,21 @@ impl Members {
         self.by_identity.len()
     }
 
+    /// Removes a series from everything but the list.
+    pub(crate) fn take_out(&mut self, series: &Arc<Series>) {
+        series.set_removed(true);
+        let same = |other: &Arc<Series>| Arc::ptr_eq(other, series);
+        if let Ok(entry) = self.by_identity.find_entry(hash(series.identity()), same) {
+            entry.remove();
+        }
+        self.overflow.take_if(|other| same(other));
+        self.gone += 1;
+    }
+
+    /// Shortens the list by what was removed; while nobody walks it.
     pub(crate) fn forget_removed(&mut self) {
         self.list.retain(|series| !series.is_removed());
-        self.by_identity.retain(|series| !series.is_removed());
-        if self.overflow.as_ref().is_some_and(|series| series.is_removed()) {
-            self.overflow = None;
-        }
+        self.gone = 0;
     }
 }
 
@@ -156,7 +167,7 @@ impl Family {
                 let Some(rest) = members.list.get(start..).filter(|rest| !rest.is_empty()) else { return };
                 batch.extend(rest.iter().take(BATCH).cloned());
             }
-            for series in &batch {
+            for series in batch.iter().filter(|series| !series.is_removed()) {
                 each(series);
             }
         }
@@ -164,7 +175,8 @@ impl Family {
 
     /// Number of series.
     pub fn len(&self) -> usize {
-        self.members.read().list.len()
+        let members = self.members.read();
+        members.list.len() - members.gone
     }
 
     /// Whether it has no series yet.

@@ -19,6 +19,10 @@ pub trait Spelling {
     fn has_spelling(&self, key: &Key<'_>) -> bool;
     /// [`Key::hash`] of that spelling; only asked of targets that were inserted by it.
     fn hash(&self) -> u64;
+    /// Whether nobody is led to it any more: another takes its place.
+    fn is_removed(&self) -> bool {
+        false
+    }
 }
 
 /// Two words: there is one for every series.
@@ -82,15 +86,19 @@ impl<T: Spelling> Index<T> {
         table.find(hash, |entry| entry.is(key)).map(|entry| found(entry.target()))
     }
 
-    /// Makes `key` lead to `target`; an entry that another thread made first stays. With `own`, the key is the target's
-    /// own spelling. Returns whether there is a new entry.
+    /// Makes `key` lead to `target`; an entry that another thread made first stays, unless its target was removed. With
+    /// `own`, the key is the target's own spelling. Returns whether there is a new entry.
     pub fn insert(&self, hash: u64, key: &Key<'_>, target: Arc<T>, own: bool) -> bool {
         let mut table = self.shard(hash).write();
-        if table.find(hash, |entry| entry.is(key)).is_some() {
+        let present = table.find_mut(hash, |entry| entry.is(key));
+        if present.as_ref().is_some_and(|entry| !entry.target().is_removed()) {
             return false;
         }
         let entry = if own { Entry::Own(target) } else { Entry::Kept(Box::new((key.to_stored(), target))) };
-        table.insert_unique(hash, entry, Entry::hash);
+        match present {
+            Some(present) => *present = entry,
+            None => _ = table.insert_unique(hash, entry, Entry::hash),
+        }
         true
     }
 

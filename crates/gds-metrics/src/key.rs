@@ -10,6 +10,9 @@ use foldhash::fast::FixedState;
 /// Ends every part of a stored key. It occurs in no UTF-8 text, so two different keys never store the same bytes.
 const END: u8 = 0xFF;
 
+/// Bytes of a stored scope.
+const SCOPE_LEN: usize = 9;
+
 /// What was reported, which decides how it adds up and how it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -69,16 +72,22 @@ pub struct Key<'a> {
 /// The part of a key that is not text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scope {
-    /// The number of the view (a collector's prefix and settings) within its registry.
-    pub view: u16,
+    /// The number of the view (a collector's prefix and settings) within its registry; no two have the same.
+    pub view: u64,
     /// What is reported.
     pub kind: Kind,
 }
 
 impl Scope {
-    const fn bytes(self) -> [u8; 3] {
-        let [low, high] = self.view.to_le_bytes();
-        [low, high, self.kind as u8]
+    fn bytes(self) -> [u8; SCOPE_LEN] {
+        let mut bytes = [self.kind as u8; SCOPE_LEN];
+        bytes[1..].copy_from_slice(&self.view.to_le_bytes());
+        bytes
+    }
+
+    /// What the hash of a key begins with; that some views share it costs a comparison.
+    const fn seed(self) -> u64 {
+        self.view << 2 | self.kind as u64
     }
 }
 
@@ -86,7 +95,7 @@ impl Key<'_> {
     /// Hash of the key; the same for every process run, since nothing outside the process chooses names
     /// faster than `max_series` stops them.
     pub fn hash(&self) -> u64 {
-        let mut hasher = hasher(self.scope.bytes());
+        let mut hasher = hasher(self.scope.seed());
         hasher.write(self.name.as_bytes());
         for (name, value) in self.labels {
             hasher.write(name.as_bytes());
@@ -111,12 +120,11 @@ impl Key<'_> {
     }
 
     fn stored_len(&self) -> usize {
-        3 + self.parts().map(|part| part.len() + 1).sum::<usize>()
+        SCOPE_LEN + self.parts().map(|part| part.len() + 1).sum::<usize>()
     }
 }
 
-fn hasher([low, high, kind]: [u8; 3]) -> impl Hasher {
-    let seed = u64::from(u32::from_le_bytes([low, high, kind, 0]));
+fn hasher(seed: u64) -> impl Hasher {
     FixedState::with_seed(seed).build_hasher()
 }
 
@@ -141,8 +149,9 @@ impl StoredKey {
 
     /// [`Key::hash`] of the key it was made from.
     pub fn hash(&self) -> u64 {
-        let (scope, parts) = self.0.split_at(3);
-        let mut hasher = hasher([scope[0], scope[1], scope[2]]);
+        let (scope, parts) = self.0.split_at(SCOPE_LEN);
+        let view = scope[1..].iter().rev().fold(0, |view, byte| view << 8 | u64::from(*byte));
+        let mut hasher = hasher(view << 2 | u64::from(scope[0]));
         // Every part ends with the byte, so what follows the last is not one more.
         for part in parts.strip_suffix(&[END]).unwrap_or(parts).split(|byte| *byte == END) {
             hasher.write(part);
@@ -155,7 +164,7 @@ impl StoredKey {
 mod tests {
     use super::*;
 
-    const SCOPE: Scope = Scope { view: 7, kind: Kind::Gauge };
+    const SCOPE: Scope = Scope { view: 0x0102_0304_0506_0708, kind: Kind::Gauge };
 
     #[test]
     fn a_stored_key_matches_itself_and_nothing_that_joins_to_the_same_text() {
@@ -178,7 +187,7 @@ mod tests {
     #[test]
     fn view_and_kind_are_part_of_the_key() {
         let key = Key { scope: SCOPE, name: "x", labels: &[] };
-        for scope in [Scope { view: 8, ..SCOPE }, Scope { kind: Kind::Counter, ..SCOPE }] {
+        for scope in [Scope { view: SCOPE.view + (1 << 16), ..SCOPE }, Scope { kind: Kind::Counter, ..SCOPE }] {
             let other = Key { scope, ..key };
             assert!(!key.to_stored().matches(&other));
             assert_ne!(key.hash(), other.hash());

@@ -8,6 +8,7 @@ pub mod cells;
 pub mod clock;
 pub mod error;
 pub mod exemplar;
+mod expiry;
 pub mod exposition;
 pub mod family;
 pub mod format;
@@ -16,6 +17,8 @@ pub mod index;
 pub mod key;
 mod names;
 pub mod naming;
+#[cfg(test)]
+mod ordering;
 pub mod otlp;
 pub mod page;
 pub mod push;
@@ -25,5 +28,6 @@ pub mod shared;
 pub mod snapshot;
 pub mod statsd;
 pub mod textfile;
+mod view;
 
 pub use error::{Error, Result};

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -23,6 +23,8 @@ use crate::naming::{self, Naming, TakenNames};
 use crate::series::{Export, Labels, Rare, Series, Shape, value_of};
 use crate::shared::Writer;
 use crate::snapshot::{self, Exemplar, TraceContext};
+use crate::view::ViewData;
+pub use crate::view::{Change, View, ViewOptions};
 
 /// Buckets of distributions that nobody described, the ones every Prometheus client starts with (seconds).
 pub const DEFAULT_BUCKETS: [f64; 14] =
@@ -45,7 +47,7 @@ pub(crate) const SHARED_SKIPPED: &str = "gds_metrics_multiprocess_skipped";
 const OVERFLOW: &str = "overflow=\"true\"";
 
 /// The view of the registry's own families; their names are taken as they are.
-const OWN_VIEW: u16 = u16::MAX;
+const OWN_VIEW: u64 = u64::MAX;
 
 /// Why an update was not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,75 +93,44 @@ pub struct RegistryOptions {
     pub expire_after: Option<Duration>,
     /// This process's file in a folder shared with others.
     pub shared: Option<Arc<Writer>>,
-    /// Called with a sentence for the user's log, with no lock held.
-    pub warn: Box<dyn Fn(&str) + Send + Sync>,
 }
 
 impl Default for RegistryOptions {
     fn default() -> Self {
-        Self {
-            naming: Naming::Prometheus,
-            clock: Clock::System,
-            expire_after: None,
-            shared: None,
-            warn: Box::new(|_| ()),
-        }
+        Self { naming: Naming::Prometheus, clock: Clock::System, expire_after: None, shared: None }
     }
 }
 
-/// Settings of one collector of a registry.
-#[derive(Clone, Debug)]
-pub struct ViewOptions {
-    /// Put before every name.
-    pub prefix: String,
-    /// Buckets of histograms and timings that were not described.
-    pub buckets: Arc<[f64]>,
-    /// Series of a family before the rest goes to its overflow series.
-    pub max_series: usize,
-}
-
-impl Default for ViewOptions {
-    fn default() -> Self {
-        Self { prefix: String::new(), buckets: Arc::from(DEFAULT_BUCKETS), max_series: DEFAULT_MAX_SERIES }
-    }
-}
-
-struct ViewData {
-    number: u16,
-    options: ViewOptions,
-    descriptions: RwLock<HashMap<String, Description>>,
-}
+/// Warnings kept for whoever writes the log; beyond these nobody is reading them.
+const MAX_WARNINGS: usize = 100;
 
 /// Families, and the index that finds their series.
 pub struct Registry {
     pub(crate) naming: Naming,
     pub(crate) clock: Clock,
-    expire_after: Option<Duration>,
+    pub(crate) expire_after: Option<Duration>,
     pub(crate) shared: Option<Arc<Writer>>,
-    warn: Box<dyn Fn(&str) + Send + Sync>,
+    /// Nothing is called from here that writes to a log: a log may run any code, also such as reports to this registry
+    /// or changes the text that is being read.
+    warnings: Mutex<Vec<String>>,
     track_updates: bool,
-    index: Index<Series>,
-    families: RwLock<Families>,
-    views: Mutex<u16>,
+    pub(crate) index: Index<Series>,
+    pub(crate) families: RwLock<Families>,
+    views: AtomicU64,
     own: ViewData,
     storage_failed: AtomicBool,
     /// Held for a whole scrape, so that expiry never shifts the list another scrape walks.
     pub(crate) scraping: Mutex<()>,
+    /// Held while it is settled which series expire.
+    pub(crate) expiring: Mutex<()>,
 }
 
 #[derive(Default)]
-struct Families {
+pub(crate) struct Families {
     /// By wanted name and kind, the registry's own apart from the users'.
-    by_key: HashMap<(bool, String, Kind), Arc<Family>>,
-    sorted: BTreeMap<Arc<str>, Arc<Family>>,
+    pub(crate) by_key: HashMap<(bool, String, Kind), Arc<Family>>,
+    pub(crate) sorted: BTreeMap<Arc<str>, Arc<Family>>,
     taken: TakenNames,
-}
-
-/// One collector's way into a registry: its prefix, its buckets, its limits.
-#[derive(Clone)]
-pub struct View {
-    registry: Arc<Registry>,
-    data: Arc<ViewData>,
 }
 
 impl Registry {
@@ -176,13 +147,14 @@ impl Registry {
             track_updates: options.expire_after.is_some() || options.shared.is_some(),
             expire_after: options.expire_after,
             shared: options.shared,
-            warn: options.warn,
+            warnings: Mutex::default(),
             index: Index::default(),
             families: RwLock::default(),
-            views: Mutex::new(0),
+            views: AtomicU64::new(0),
             own,
             storage_failed: AtomicBool::new(false),
             scraping: Mutex::new(()),
+            expiring: Mutex::new(()),
         };
         // Taken first, so that no user's metric can be mistaken for the registry's word about itself.
         for (name, kind) in [
@@ -191,7 +163,7 @@ impl Registry {
             (SHARED_SKIPPED, Kind::Counter),
             (SCRAPE_DURATION, Kind::Gauge),
         ] {
-            registry.family(&registry.own, name, kind, &mut None);
+            registry.family(&registry.own, name, kind);
         }
         registry.families.write().taken.reserve(SERIES);
         Arc::new(registry)
@@ -199,10 +171,22 @@ impl Registry {
 
     /// A further collector of this registry.
     pub fn view(self: &Arc<Self>, options: ViewOptions) -> View {
-        let mut next = self.views.lock();
-        let data = ViewData { number: *next, options, descriptions: RwLock::default() };
-        *next = (*next + 1).min(OWN_VIEW - 1);
-        View { registry: Arc::clone(self), data: Arc::new(data) }
+        // A new one each nanosecond would take 584 years to reach the registry's own.
+        let number = self.views.fetch_add(1, Ordering::Relaxed);
+        View::new(self, ViewData { number, options, descriptions: RwLock::default() })
+    }
+
+    /// What the user's log is to be told; each is given once. To be asked for after calls that may add a series or write
+    /// a page, when nothing is held: no lock, and no text that was borrowed for the call.
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut *self.warnings.lock())
+    }
+
+    pub(crate) fn warn(&self, warning: String) {
+        let mut warnings = self.warnings.lock();
+        if warnings.len() < MAX_WARNINGS {
+            warnings.push(warning);
+        }
     }
 
     /// Keeps a name for something that is shown beside the registry's families.
@@ -224,40 +208,74 @@ impl Registry {
     pub(crate) fn update_own(&self, name: &str, kind: Kind, labels: &[(&str, &str)], value: f64) {
         let key = Key { scope: Scope { view: OWN_VIEW, kind }, name, labels };
         // The registry's own words are the one thing that has nowhere to go when there is no storage for them.
-        let _ = self.update(&self.own, &key, value, None);
+        let _ = self.update(&self.own, &key, value, Change::Report, None);
     }
 
     #[inline]
-    fn update(
+    pub(crate) fn update(
         &self,
         view: &ViewData,
         key: &Key<'_>,
         value: f64,
+        change: Change,
         trace: Option<&TraceContext>,
     ) -> std::result::Result<(), Refusal> {
         let hash = key.hash();
-        if self.index.with(hash, key, |series| self.update_series(series, value, trace)).is_some() {
+        if self.update_known(hash, key, value, change, trace) {
             return Ok(());
         }
-        let series = self.find_or_create(view, key, hash)?;
-        self.update_series(&series, value, trace);
-        if series.is_overflow {
-            self.update_own(OVERFLOWED, Kind::Counter, &[], 1.0);
+        loop {
+            let series = self.find_or_create(view, key, hash)?;
+            if self.update_series(&series, value, change, trace) {
+                if series.is_overflow {
+                    self.update_own(OVERFLOWED, Kind::Counter, &[], 1.0);
+                }
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
+    /// Updates the series that a key leads to; false if there is none, or it expired at this moment.
     #[inline]
-    fn update_series(&self, series: &Series, value: f64, trace: Option<&TraceContext>) {
-        // Touched first: an expiry that runs at this moment then sees that somebody is here.
+    pub(crate) fn update_known(
+        &self,
+        hash: u64,
+        key: &Key<'_>,
+        value: f64,
+        change: Change,
+        trace: Option<&TraceContext>,
+    ) -> bool {
+        let update = |series: &Arc<Series>| !series.is_removed() && self.update_series(series, value, change, trace);
+        self.index.with(hash, key, update).unwrap_or(false)
+    }
+
+    /// Updates a series; false if it expired meanwhile, and this value with it.
+    #[inline]
+    pub(crate) fn update_series(
+        &self,
+        series: &Series,
+        value: f64,
+        change: Change,
+        trace: Option<&TraceContext>,
+    ) -> bool {
         if self.track_updates {
             series.touch(self.clock.coarse_millis());
         }
-        let bucket = series.update(value);
+        let bucket = series.update(value, change);
         if let Some(trace) = trace {
             let exemplar = Exemplar { trace: *trace, value, nanos: self.clock.now_nanos(), bucket };
             series.keep_exemplar(&exemplar, self.shared.as_deref());
         }
+        if self.expire_after.is_none() {
+            return true;
+        }
+        // Pairs with the fence of `expire`: either that one sees the touch above and lets the series live, or this sees
+        // the mark. With the mark alone nothing is settled yet; it is once whoever expires is done with the family.
+        fence(Ordering::SeqCst);
+        if series.is_removed() {
+            drop(self.expiring.lock());
+        }
+        !series.is_removed()
     }
 
     #[cold]
@@ -265,25 +283,18 @@ impl Registry {
         if key.name.is_empty() {
             return Err(Refusal::InvalidName);
         }
-        let mut warning = None;
-        let family = self.family(view, key.name, key.scope.kind, &mut warning);
-        let series = self.series(&family, key.labels);
-        if let Some(warning) = warning {
-            (self.warn)(&warning);
-        }
-        let series = series?;
+        let family = self.family(view, key.name, key.scope.kind);
+        let series = self.series(&family, key.labels)?;
         if !series.is_overflow && series.aliases.load(Ordering::Relaxed) < MAX_ALIASES {
-            // Counted first, so that an expiry at this moment does not take the series for one without entries.
-            series.aliases.fetch_add(1, Ordering::Relaxed);
             let own = series.is_spelled(key);
-            if !self.index.insert(hash, key, Arc::clone(&series), own) {
-                series.aliases.fetch_sub(1, Ordering::Relaxed);
+            if self.index.insert(hash, key, Arc::clone(&series), own) {
+                series.aliases.fetch_add(1, Ordering::Relaxed);
             }
         }
         Ok(series)
     }
 
-    fn family(&self, view: &ViewData, name: &str, kind: Kind, warning: &mut Option<String>) -> Arc<Family> {
+    fn family(&self, view: &ViewData, name: &str, kind: Kind) -> Arc<Family> {
         let wanted = naming::family_name(self.naming, &view.options.prefix, name, kind);
         let key = (view.number == OWN_VIEW, wanted, kind);
         if let Some(family) = self.families.read().by_key.get(&key) {
@@ -296,7 +307,7 @@ impl Registry {
         }
         let shown = families.taken.take(self.naming, &key.1, kind);
         if shown != key.1 {
-            *warning = Some(format!(
+            self.warn(format!(
                 "metric {name:?} is reported as {} and under a name that is taken already; the {} is shown as {shown:?}",
                 kind.as_str(),
                 kind.as_str(),
@@ -329,7 +340,7 @@ impl Registry {
         let is_overflow = |members: &Members| members.ordinary_len() >= family.max_series || identity == OVERFLOW;
         {
             let members = family.members.read();
-            if let Some(series) = members.find(&identity).filter(|series| !series.is_removed()) {
+            if let Some(series) = members.find(&identity) {
                 return Ok(Arc::clone(series));
             }
             if is_overflow(&members)
@@ -340,10 +351,7 @@ impl Registry {
         }
         let mut members = family.members.write();
         if let Some(series) = members.find(&identity) {
-            if !series.is_removed() {
-                return Ok(Arc::clone(series));
-            }
-            members.forget_removed();
+            return Ok(Arc::clone(series));
         }
         let is_overflow = is_overflow(&members);
         if let Some(overflow) = members.overflow.as_ref().filter(|_| is_overflow) {
@@ -389,53 +397,27 @@ impl Registry {
 
     fn storage_error(&self, error: &std::io::Error) -> Refusal {
         if !self.storage_failed.swap(true, Ordering::Relaxed) {
-            (self.warn)(&format!(
+            self.warn(format!(
                 "new series are dropped: this process's file for multiprocess metrics takes no more: {error}"
             ));
         }
         Refusal::StorageFull
     }
 
-    fn canonical<'a>(&self, family: &Family, labels: &[(&'a str, &'a str)]) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
+    pub(crate) fn canonical<'a>(
+        &self,
+        family: &Family,
+        labels: &[(&'a str, &'a str)],
+    ) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
         let per_pid = family.aggregation == Aggregation::Pid && family.shape.kind == Kind::Gauge;
         naming::canonical_labels(self.naming, labels, per_pid.then_some("pid"))
     }
 
     /// The text by which a series is recognised: to Prometheus an empty label is an absent one, to others it is not.
-    fn identity(&self, labels: &[(Cow<'_, str>, Cow<'_, str>)]) -> String {
+    pub(crate) fn identity(&self, labels: &[(Cow<'_, str>, Cow<'_, str>)]) -> String {
         match self.naming {
             Naming::AsGiven => naming::label_text(labels),
             Naming::Prometheus => naming::shown_text(labels),
-        }
-    }
-
-    /// Forgets series that nobody updated for `expire_after`. In a shared folder they are only left off the page, so
-    /// that a counter that comes back continues where it was.
-    pub fn expire(&self) {
-        let Some(limit) = self.expire_after.filter(|_| self.shared.is_none()) else { return };
-        let oldest = oldest_kept(&self.clock, limit);
-        let is_stale = |series: &Series| series.updated_millis() < oldest;
-        for family in self.families() {
-            let mut any = false;
-            family.for_each(|series| any |= is_stale(series));
-            if !any {
-                continue;
-            }
-            // The shard's lock keeps updates out while one entry is judged; a series goes with its last entry.
-            self.index.retain(|series| {
-                let stale = is_stale(series);
-                if stale && series.aliases.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    series.remove();
-                }
-                !stale
-            });
-            let mut members = family.members.write();
-            for series in &members.list {
-                if series.aliases.load(Ordering::Acquire) == 0 && is_stale(series) {
-                    series.remove();
-                }
-            }
-            members.forget_removed();
         }
     }
 
@@ -477,7 +459,7 @@ fn snapshot_family(family: &Family, raw: &mut Vec<u64>) -> snapshot::Family {
     }
 }
 
-fn oldest_kept(clock: &Clock, limit: Duration) -> u64 {
+pub(crate) fn oldest_kept(clock: &Clock, limit: Duration) -> u64 {
     clock.coarse_millis().saturating_sub(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -509,145 +491,6 @@ fn own_descriptions() -> HashMap<String, Description> {
         ),
         (SCRAPE_DURATION.to_owned(), described("Duration of the scrape before this one.", Some(Aggregation::Max))),
     ])
-}
-
-impl View {
-    /// Adds `value` to a counter.
-    #[inline]
-    pub fn increment(
-        &self,
-        name: &str,
-        value: f64,
-        labels: &[(&str, &str)],
-        trace: Option<&TraceContext>,
-    ) -> std::result::Result<(), Refusal> {
-        // False for NaN too.
-        if value >= 0.0 {
-            self.update(Kind::Counter, name, value, labels, trace)
-        } else {
-            self.refuse(Refusal::NegativeIncrement)
-        }
-    }
-
-    /// Sets a gauge.
-    #[inline]
-    pub fn gauge(&self, name: &str, value: f64, labels: &[(&str, &str)]) -> std::result::Result<(), Refusal> {
-        self.update(Kind::Gauge, name, value, labels, None)
-    }
-
-    /// Observes a value of a distribution.
-    #[inline]
-    pub fn histogram(
-        &self,
-        name: &str,
-        value: f64,
-        labels: &[(&str, &str)],
-        trace: Option<&TraceContext>,
-    ) -> std::result::Result<(), Refusal> {
-        self.update(Kind::Histogram, name, value, labels, trace)
-    }
-
-    /// Observes a duration given in milliseconds, kept in seconds.
-    #[inline]
-    pub fn timing(
-        &self,
-        name: &str,
-        value_ms: f64,
-        labels: &[(&str, &str)],
-        trace: Option<&TraceContext>,
-    ) -> std::result::Result<(), Refusal> {
-        self.update(Kind::Timing, name, value_ms / 1000.0, labels, trace)
-    }
-
-    #[inline]
-    fn update(
-        &self,
-        kind: Kind,
-        name: &str,
-        value: f64,
-        labels: &[(&str, &str)],
-        trace: Option<&TraceContext>,
-    ) -> std::result::Result<(), Refusal> {
-        let key = Key { scope: Scope { view: self.data.number, kind }, name, labels };
-        self.registry.update(&self.data, &key, value, trace).or_else(|refusal| self.refuse(refusal))
-    }
-
-    /// The series that a key leads to, if it was reported before and is no overflow series (whose updates are counted
-    /// one by one).
-    pub fn find(&self, kind: Kind, name: &str, labels: &[(&str, &str)]) -> Option<Arc<Series>> {
-        let key = Key { scope: Scope { view: self.data.number, kind }, name, labels };
-        self.registry.index.with(key.hash(), &key, Arc::clone)
-    }
-
-    /// Reports a value to a series of this view that the caller kept; false if it must be reported by name, because the
-    /// series expired or the value is refused.
-    #[inline]
-    pub fn update_found(&self, kind: Kind, series: &Series, value: f64, trace: Option<&TraceContext>) -> bool {
-        if kind == Kind::Counter && (value < 0.0 || value.is_nan()) {
-            return false;
-        }
-        let value = if kind == Kind::Timing { value / 1000.0 } else { value };
-        self.registry.update_series(series, value, trace);
-        // A series that expired meanwhile is off the page for good, and this value with it: report it again by name.
-        !series.is_removed()
-    }
-
-    /// Counts an update that could not even be read.
-    #[cold]
-    pub fn refuse(&self, refusal: Refusal) -> std::result::Result<(), Refusal> {
-        self.registry.count_refusal(refusal);
-        Err(refusal)
-    }
-
-    /// The registry behind it.
-    pub fn registry(&self) -> &Arc<Registry> {
-        &self.registry
-    }
-
-    /// Says what a metric means. Help and unit may change at any time; buckets, aggregation and limit only as long as
-    /// nothing was reported under the name.
-    pub fn describe(&self, name: &str, description: Description) -> Result<()> {
-        if name.is_empty() {
-            return Err(Error::setting("name", name, "the name of a metric, not empty"));
-        }
-        if let Some(buckets) = &description.buckets {
-            check_buckets(buckets)?;
-        }
-        let existing: Vec<_> = Kind::ALL.into_iter().filter_map(|kind| self.existing(name, kind)).collect();
-        for family in &existing {
-            let shape = &family.shape;
-            let other_buckets = shape.kind.is_distribution()
-                && description.buckets.as_ref().is_some_and(|wanted| **wanted != *shape.bounds);
-            let other_way = description.aggregation.is_some_and(|wanted| wanted != family.aggregation);
-            let other_limit = description.max_series.is_some_and(|wanted| wanted != family.max_series);
-            if other_buckets || other_way || other_limit {
-                let expected = "buckets, aggregation and max_series as they are, since values were reported already; \
-                                describe the metric before its first use";
-                return Err(Error::setting("name", name, expected));
-            }
-            let mut meta = family.meta.write();
-            if let Some(help) = description.help.as_deref() {
-                meta.help = Arc::from(help);
-            }
-            if let Some(unit) = description.unit.as_deref() {
-                meta.unit = Arc::from(unit);
-            }
-        }
-        let mut descriptions = self.data.descriptions.write();
-        let kept = descriptions.entry(name.to_owned()).or_default();
-        *kept = description.or(std::mem::take(kept));
-        Ok(())
-    }
-
-    fn existing(&self, name: &str, kind: Kind) -> Option<Arc<Family>> {
-        let wanted = naming::family_name(self.registry.naming, &self.data.options.prefix, name, kind);
-        self.registry.families.read().by_key.get(&(false, wanted, kind)).filter(|family| !family.is_empty()).cloned()
-    }
-
-    /// The collector's prefix.
-    pub fn prefix(&self) -> &str {
-        &self.data.options.prefix
-    }
 }
 
 /// Buckets must be finite and ascend; the last, infinite one is added by itself.

@@ -12,6 +12,7 @@ use crate::index::Spelling;
 use crate::key::{Key, Kind, Scope};
 use crate::shared::Writer;
 use crate::snapshot::{Exemplar, Value};
+use crate::view::Change;
 
 /// What all series of a family share with their updates.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub struct Shape {
     /// The kind.
     pub kind: Kind,
     /// View and name by which the family was first reported.
-    pub view: u16,
+    pub view: u64,
     /// See `view`.
     pub name: Box<str>,
     /// Finite upper bounds of the buckets; empty unless a distribution.
@@ -133,21 +134,29 @@ impl Series {
         self.rare.as_ref().and_then(|rare| rare.identity.as_deref()).unwrap_or(&self.text)
     }
 
-    /// Reports one value: an increment, a level, an observation; returns its exemplar slot.
+    /// Changes it by one value; returns its exemplar slot.
     #[inline]
-    pub fn update(&self, value: f64) -> usize {
+    pub(crate) fn update(&self, value: f64, change: Change) -> usize {
         let cells = self.cells.get();
-        match self.shape.kind {
-            Kind::Counter => {
+        match (self.shape.kind, change) {
+            (Kind::Histogram | Kind::Timing, _) => return cells::observe(cells, &self.shape.bounds, value),
+            (Kind::Counter, Change::Report | Change::Add) | (Kind::Gauge, Change::Add) => {
                 cells::add_f64(&cells[cells::VALUE], value);
-                0
             }
-            Kind::Gauge => {
+            (Kind::Gauge, _) | (Kind::Counter, Change::Total) => {
                 cells[cells::VALUE].store(value.to_bits(), Ordering::Relaxed);
-                0
             }
-            Kind::Histogram | Kind::Timing => cells::observe(cells, &self.shape.bounds, value),
         }
+        0
+    }
+
+    /// Leaves nothing of it in the file of this process.
+    pub(crate) fn forget(&self) {
+        let first = if self.shape.kind.is_distribution() { cells::SUM } else { cells::VALUE };
+        for cell in &self.cells.get()[first..] {
+            cell.store(0, Ordering::Relaxed);
+        }
+        self.touch(cells::REMOVED);
     }
 
     /// Remembers when it was last updated.
@@ -201,18 +210,24 @@ impl Series {
         value_of(self.shape.kind, &raw)
     }
 
-    /// Whether it expired: nobody will see what is reported to it.
+    /// Whether it expired or was removed: nobody will see what is reported to it.
     #[inline]
     pub fn is_removed(&self) -> bool {
         self.removed.load(Ordering::Acquire)
     }
 
-    pub(crate) fn remove(&self) {
-        self.removed.store(true, Ordering::Release);
+    /// Marks it as removed, or takes that back; under the lock of its family's members.
+    pub(crate) fn set_removed(&self, removed: bool) {
+        self.removed.store(removed, Ordering::Release);
     }
 }
 
 impl Spelling for Series {
+    #[inline]
+    fn is_removed(&self) -> bool {
+        Self::is_removed(self)
+    }
+
     // With as many labels on both sides, equal text means equal labels: a plain text has four quotes for every two
     // labels, so a given value with a quote in it would make it longer than it can be.
     fn has_spelling(&self, key: &Key<'_>) -> bool {

@@ -2,14 +2,15 @@
 #![allow(missing_docs, clippy::float_cmp)]
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use gds_metrics::clock::Clock;
 use gds_metrics::family::Description;
 use gds_metrics::format::Format;
+use gds_metrics::key::Kind;
 use gds_metrics::page::RegistryPage;
-use gds_metrics::registry::{Refusal, Registry, RegistryOptions, View, ViewOptions};
+use gds_metrics::registry::{Change, Refusal, Registry, RegistryOptions, View, ViewOptions};
 use proptest::prelude::*;
 
 fn setup(options: RegistryOptions) -> (RegistryPage, View) {
@@ -79,18 +80,16 @@ fn names_that_sanitise_to_one_share_a_family() {
 
 #[test]
 fn the_later_type_of_a_name_is_suffixed_and_said_once() {
-    let said = Arc::new(Mutex::new(Vec::new()));
-    let listener = Arc::clone(&said);
-    let warn = Box::new(move |text: &str| listener.lock().expect("unpoisoned").push(text.to_owned()));
-    let (page, view) = setup(RegistryOptions { warn, ..RegistryOptions::default() });
+    let (page, view) = setup(RegistryOptions::default());
     view.increment("x", 1.0, &[], None).expect("counted");
     for _ in 0..3 {
         view.gauge("x", 5.0, &[]).expect("counted");
     }
     let page = text(&page);
     assert!(page.contains("gds_x_total 1.0\n") && page.contains("gds_x_gauge 5.0\n"), "{page}");
-    let said = said.lock().expect("unpoisoned");
+    let said = view.registry().take_warnings();
     assert!(said.len() == 1 && said[0].contains("gds_x_gauge"), "{said:?}");
+    assert!(view.registry().take_warnings().is_empty());
 }
 
 #[test]
@@ -130,16 +129,14 @@ fn series_that_nobody_updates_expire_and_start_anew() {
     let (page, view) = setup(RegistryOptions { clock: clock.clone(), expire_after, ..RegistryOptions::default() });
     view.increment("x", 5.0, &[("a", "old")], None).expect("counted");
     view.increment("x", 5.0, &[("a", "used")], None).expect("counted");
-    let kept = view.find(gds_metrics::key::Kind::Counter, "x", &[("a", "old")]).expect("reported before");
+    let kept = view.find(Kind::Counter, "x", &[("a", "old")]).expect("reported before");
     clock.advance(Duration::from_secs(50));
     view.increment("x", 1.0, &[("a", "used")], None).expect("counted");
     clock.advance(Duration::from_secs(50));
     let shown = text(&page);
     assert!(!shown.contains("old") && shown.contains("gds_x_total{a=\"used\"} 6.0\n"), "{shown}");
-    assert!(
-        !view.update_found(gds_metrics::key::Kind::Counter, &kept, 1.0, None),
-        "an expired series is reported anew"
-    );
+    let found = view.report_found(Kind::Counter, Change::Report, &kept, 1.0, None);
+    assert!(!found, "an expired series is reported anew");
     view.increment("x", 1.0, &[("a", "old")], None).expect("counted");
     assert!(text(&page).contains("gds_x_total{a=\"old\"} 1.0\n"));
 }
@@ -164,6 +161,113 @@ fn expiry_and_counting_at_once_lose_nothing_that_is_alive() {
     });
     view.increment("x", 1.0, &[("n", "0")], None).expect("counted");
     assert!(page.sample(&view, "x", &[("n", "0")]).expect("read").is_some());
+}
+
+#[test]
+fn an_update_at_the_moment_of_expiry_is_not_lost() {
+    let clock = Clock::manual(1_000_000);
+    let expire_after = Some(Duration::from_millis(1));
+    let (_, view) = setup(RegistryOptions { clock: clock.clone(), expire_after, ..RegistryOptions::default() });
+    let at_once = Barrier::new(2);
+    let total = || -> f64 {
+        let families = view.registry().families();
+        let mut total = 0.0;
+        families.iter().filter(|family| &*family.name == "gds_x").for_each(|family| {
+            family.for_each(|series| {
+                if let gds_metrics::snapshot::Value::Number(value) = series.value() {
+                    total = value;
+                }
+            });
+        });
+        total
+    };
+    std::thread::scope(|scope| {
+        let expiring = scope.spawn(|| {
+            for _ in 0..20_000 {
+                at_once.wait();
+                view.registry().expire();
+                at_once.wait();
+            }
+        });
+        for round in 0..20_000 {
+            view.increment("x", 1.0, &[], None).expect("counted");
+            let kept = view.find(Kind::Counter, "x", &[]).expect("reported before");
+            let before = total();
+            clock.advance(Duration::from_millis(5));
+            at_once.wait();
+            for _ in 0..round % 64 {
+                std::hint::spin_loop();
+            }
+            if !view.report_found(Kind::Counter, Change::Report, &kept, 1.0, None) {
+                view.increment("x", 1.0, &[], None).expect("counted");
+            }
+            at_once.wait();
+            // As it was and one more, or expired before that one.
+            let after = total();
+            assert!(after == before + 1.0 || after == 1.0, "{after} after {before} in round {round}");
+        }
+        expiring.join().expect("no panic");
+    });
+}
+
+#[test]
+fn more_collectors_than_two_bytes_count_keep_their_prefixes() {
+    let registry = Registry::new(RegistryOptions::default());
+    let view = |prefix: &str| registry.view(ViewOptions { prefix: prefix.to_owned(), ..ViewOptions::default() });
+    let views: Vec<View> = (0..65_600).map(|n| view(&format!("p{n}"))).collect();
+    for (n, view) in views.iter().enumerate().skip(65_500) {
+        for _ in 0..=n - 65_500 {
+            view.increment("x", 1.0, &[], None).expect("counted");
+        }
+    }
+    let page = RegistryPage::new(registry, None);
+    for (n, view) in views.iter().enumerate().skip(65_500) {
+        assert_eq!(page.sample(view, "x", &[]).expect("read"), Some((n - 65_499) as f64), "collector {n}");
+    }
+}
+
+#[test]
+fn a_removed_series_leaves_the_page_and_starts_anew() {
+    let (page, view) = setup(RegistryOptions::default());
+    for n in 0..1_000 {
+        let n = n.to_string();
+        view.increment("x", 5.0, &[("n", &n)], None).expect("counted");
+        assert!(n == "0" || view.remove("x", &[("n", &n)]));
+    }
+    assert!(!view.remove("x", &[("n", "1")]) && !view.remove("y", &[]));
+    view.increment("x", 1.0, &[("n", "1")], None).expect("counted");
+    let shown = text(&page);
+    let samples: Vec<_> = shown.lines().filter(|line| line.starts_with("gds_x_total")).collect();
+    assert_eq!(samples, [r#"gds_x_total{n="0"} 5.0"#, r#"gds_x_total{n="1"} 1.0"#]);
+    assert_eq!(
+        page.sample(&view, "gds_metrics_series", &[]).expect("read"),
+        Some(3.0),
+        "these and the last scrape's time"
+    );
+}
+
+#[test]
+fn a_gauge_goes_up_and_down_from_wherever_it_is() {
+    let (page, view) = setup(RegistryOptions::default());
+    let add = |delta| view.report(Kind::Gauge, Change::Add, "busy", delta, &[], None);
+    add(2.0).expect("counted");
+    add(-1.0).expect("counted");
+    assert_eq!(page.sample(&view, "busy", &[]).expect("read"), Some(1.0));
+    view.gauge("busy", 10.0, &[]).expect("counted");
+    add(-1.0).expect("counted");
+    assert_eq!(page.sample(&view, "busy", &[]).expect("read"), Some(9.0));
+    assert_eq!(add(f64::NAN), Err(Refusal::InvalidValue));
+}
+
+#[test]
+fn an_observation_of_nan_is_dropped_and_counted() {
+    let (page, view) = setup(RegistryOptions::default());
+    assert_eq!(view.histogram("x", f64::NAN, &[], None), Err(Refusal::InvalidValue));
+    assert_eq!(view.timing("took", f64::NAN, &[], None), Err(Refusal::InvalidValue));
+    view.histogram("x", 1.0, &[], None).expect("counted");
+    let shown = text(&page);
+    assert!(shown.contains("gds_x_sum 1.0\n") && shown.contains("gds_x_count 1.0\n"), "{shown}");
+    assert!(shown.contains("gds_metrics_dropped_total{reason=\"invalid_value\"} 2.0\n"), "{shown}");
 }
 
 #[test]

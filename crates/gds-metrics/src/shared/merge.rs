@@ -7,6 +7,7 @@ use hashbrown::HashTable;
 
 use super::format::FamilyText;
 use super::reader::{Item, Reader, Torn, read_exemplars, read_value};
+use crate::cells::REMOVED;
 use crate::family::{Aggregation, hash};
 use crate::key::Kind;
 use crate::naming::{Naming, TakenNames, push_label};
@@ -85,6 +86,9 @@ impl Merged {
                     families.insert(number, wanted.then(|| self.family(kind, aggregation, &text)).flatten());
                 }
                 Item::Series { family, record, text, updated, cells } => {
+                    if updated == REMOVED {
+                        return Ok(());
+                    }
                     let Some(place) = *families.get(&family).ok_or(Torn)? else { return Ok(()) };
                     let family = &mut self.families[place];
                     read_value(family.kind, family.bounds.len(), cells, &mut raw)?;

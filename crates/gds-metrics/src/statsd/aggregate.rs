@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use crate::index::Index;
 use crate::key::{Key, Kind, Scope};
+use crate::registry::Change;
 
 use super::options::Settings;
 use super::series::{Buffer, Series};
@@ -51,7 +52,7 @@ impl Aggregate {
     }
 
     /// Takes one report. The kind is the called method's, whatever the key says, and a client has one view.
-    pub(super) fn report(&self, kind: Kind, key: &Key<'_>, value: f64) -> Outcome {
+    pub(super) fn report(&self, kind: Kind, change: Change, key: &Key<'_>, value: f64) -> Outcome {
         if !value.is_finite() {
             return self.refuse(Reason::NotFinite);
         }
@@ -60,9 +61,9 @@ impl Aggregate {
         }
         let key = Key { scope: Scope { view: 0, kind }, ..*key };
         let hash = key.hash();
-        let known = self.index.with(hash, &key, |series| series.observe(value, &self.buffer));
+        let known = self.index.with(hash, &key, |series| series.observe(value, change, &self.buffer));
         let outcome = known.unwrap_or_else(|| match self.find(hash, &key) {
-            Ok(series) => series.observe(value, &self.buffer),
+            Ok(series) => series.observe(value, change, &self.buffer),
             Err(reason) => Outcome::Dropped(reason),
         });
         if let Outcome::Dropped(reason) = outcome

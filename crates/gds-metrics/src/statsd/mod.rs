@@ -71,6 +71,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::error::{Error, Result};
 use crate::key::{Key, Kind};
+use crate::registry::Change;
 
 pub use options::StatsdOptions;
 
@@ -207,29 +208,35 @@ impl Statsd {
 
     /// Adds `value` to a counter. Drops values below zero and those that are not finite.
     pub fn increment(&self, key: &Key<'_>, value: f64) -> Outcome {
-        self.report(Kind::Counter, key, value)
+        self.report(Kind::Counter, Change::Report, key, value)
     }
 
     /// Sets a gauge. Drops values that are not finite: servers throw such a line away.
     pub fn gauge(&self, key: &Key<'_>, value: f64) -> Outcome {
-        self.report(Kind::Gauge, key, value)
+        self.report(Kind::Gauge, Change::Report, key, value)
+    }
+
+    /// Raises or lowers a gauge, from zero where it was never set. What is sent is its level: servers do not agree on what
+    /// a signed value means.
+    pub fn gauge_add(&self, key: &Key<'_>, delta: f64) -> Outcome {
+        self.report(Kind::Gauge, Change::Add, key, delta)
     }
 
     /// Reports one value of a distribution. Drops values that are not finite.
     pub fn histogram(&self, key: &Key<'_>, value: f64) -> Outcome {
-        self.report(Kind::Histogram, key, value)
+        self.report(Kind::Histogram, Change::Report, key, value)
     }
 
     /// Reports one duration in milliseconds, the protocol's unit. Drops values that are not finite.
     pub fn timing_ms(&self, key: &Key<'_>, value_ms: f64) -> Outcome {
-        self.report(Kind::Timing, key, value_ms)
+        self.report(Kind::Timing, Change::Report, key, value_ms)
     }
 
-    fn report(&self, kind: Kind, key: &Key<'_>, value: f64) -> Outcome {
+    fn report(&self, kind: Kind, change: Change, key: &Key<'_>, value: f64) -> Outcome {
         if self.inner.closed.load(Ordering::Relaxed) {
             return self.inner.aggregate.refuse(Reason::Closed);
         }
-        self.inner.aggregate.report(kind, key, value)
+        self.inner.aggregate.report(kind, change, key, value)
     }
 
     /// Flushes every [`flush_interval`](StatsdOptions::flush_interval) on `runtime`, whose time driver must be on,

@@ -7,8 +7,10 @@ use parking_lot::Mutex;
 use rand::Rng;
 
 use crate::key::Kind;
+use crate::registry::Change;
 
 use super::{Outcome, Reason};
+use crate::cells;
 use crate::index::Spelling;
 use crate::key::Key;
 
@@ -53,12 +55,15 @@ impl Series {
 
     /// Takes a finite value, for a counter one that is not negative.
     #[inline]
-    pub(super) fn observe(&self, value: f64, buffer: &Buffer) -> Outcome {
+    pub(super) fn observe(&self, value: f64, change: Change, buffer: &Buffer) -> Outcome {
         match &self.state {
             State::Counter(sum) if sum.add(value) => Outcome::Counted,
             State::Counter(_) => Outcome::Dropped(Reason::SumNotFinite),
             State::Gauge(last) => {
-                last.set(value);
+                match change {
+                    Change::Add => last.add(value),
+                    _ => last.set(value),
+                }
                 Outcome::Counted
             }
             State::Samples { waiting, .. } => waiting.lock().observe(value, buffer),
@@ -138,6 +143,15 @@ impl Default for Last {
 impl Last {
     fn set(&self, value: f64) {
         self.bits.store(value.to_bits(), Ordering::Relaxed);
+        self.was_set();
+    }
+
+    fn add(&self, delta: f64) {
+        cells::add_f64(&self.bits, delta);
+        self.was_set();
+    }
+
+    fn was_set(&self) {
         self.ever_set.store(true, Ordering::Relaxed);
         // Released after the value: a flush that misses this one leaves the mark for the next.
         self.unsent.store(true, Ordering::Release);

@@ -7,6 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::key::Kind;
+use crate::registry::Change;
 
 use super::super::Outcome;
 use super::super::options::StatsdOptions;
@@ -76,7 +77,7 @@ proptest! {
             let labels: Vec<_> = labels.iter().map(|(name, value)| (&**name, &**value)).collect();
             // Sums of floats depend on their order, so counters take whole numbers.
             let value = if *kind == Kind::Counter { f64::from(*whole) } else { *float };
-            let outcome = bench.aggregate.report(*kind, &key(name, &labels), value);
+            let outcome = bench.aggregate.report(*kind, Change::Report, &key(name, &labels), value);
             prop_assert_eq!(outcome == Outcome::Counted, value.is_finite() && !name.is_empty());
             match (outcome, kind) {
                 (Outcome::Dropped(_), _) => {}
@@ -114,7 +115,7 @@ proptest! {
             match step {
                 Step::Report { kind, series, value } => {
                     let (name, value) = (format!("name{series}"), f64::from(value));
-                    let outcome = bench.aggregate.report(kind, &key(&name, &[("a", "b")]), value);
+                    let outcome = bench.aggregate.report(kind, Change::Report, &key(&name, &[("a", "b")]), value);
                     let series = format!("{name}|#a:b");
                     match kind {
                         Kind::Counter if value > 0.0 => *counters.entry(series).or_default() += value,
