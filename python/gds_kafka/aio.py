@@ -79,7 +79,7 @@ class AsyncKafkaProducerClient:
         self,
         topic: str,
         value: object,
-        key: str | bytes | None = None,
+        key: str | bytes | bytearray | memoryview | None = None,
         *,
         headers: Headers = None,
         partition: int | None = None,

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 import socket
 import threading
 from contextlib import suppress
@@ -22,6 +24,7 @@ from gds_kafka._encoder import LogEncoder
 from gds_native._lib import ProducerCore
 
 if TYPE_CHECKING:
+    import weakref
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Protocol
 
@@ -43,7 +46,26 @@ OWN_LOGGERS = ("gds_kafka",)
 CLIENT_LOGGERS = ("aiokafka", "confluent_kafka", "kafka")
 """Loggers of the clients that a foreign producer may be built on, for the same reason."""
 
+# Of `re`, by the letters that they have within an expression.
+_FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL, "x": re.VERBOSE}
+
 _NEVER_WAITING = ("drop_newest", "drop_oldest")
+
+
+class _Opening:
+    """Held while a handler is opened again; a forked child has one that nobody holds."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        self.lock = threading.RLock()
+
+
+_opening = _Opening()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_opening.renew)
 
 
 class KafkaLoggingHandler(logging.Handler):
@@ -51,12 +73,14 @@ class KafkaLoggingHandler(logging.Handler):
 
     The message is JSON: ``timestamp``, ``logger``, ``level``, ``message``, ``path``, ``lineno``, and where there is
     something to say ``function``, ``process``, ``thread``, ``host``, ``service``, ``exception`` (``type``, ``message``,
-    ``traceback``), ``stack``, ``extra``, ``trace_id``, ``span_id`` and ``flags``. A formatter is not used.
+    ``traceback``), ``stack``, ``extra``, ``trace_id``, ``span_id`` and ``flags``. A formatter is not used. Where a
+    dict is logged, as by structlog's ``ProcessorFormatter.wrap_for_formatter``, its members are the ``extra``, before
+    others of the same name, and its ``event`` (or ``message``, ``msg``) is the message.
 
     Secrets are taken out before anything leaves the process: tokens, credentials in headers and URLs, keys, and
     whatever stands under the name of a secret in ``extra``.
 
-    It needs no lock, so no thread waits for another, and a fork finds none taken.
+    It needs no lock to send, so no thread waits for another, and a fork finds none taken.
 
     Args:
         producer: Any object with ``send(topic, value, key=None)``; it stays the caller's to close. A
@@ -66,7 +90,8 @@ class KafkaLoggingHandler(logging.Handler):
             there is something to send, and drops what it has no room for.
         service: Name of the program, in every record.
         fields: Further constants of every record, by name.
-        redact: Regular expressions of further secrets: the groups of each are taken out, or all of it if it has none.
+        redact: Regular expressions of further secrets, as text or as ``re.compile`` makes them: the groups of each are
+            taken out, or all of it if it has none. There is no look-around and no back-reference.
         level: Least level, as for every handler.
         config: Settings of the own producer, as for `gds_kafka.KafkaProducerClient`.
 
@@ -83,7 +108,7 @@ class KafkaLoggingHandler(logging.Handler):
         bootstrap_servers: str | Sequence[str] | None = None,
         service: str | None = None,
         fields: Mapping[str, object] | None = None,
-        redact: Iterable[str] = (),
+        redact: str | re.Pattern[str] | Iterable[str | re.Pattern[str]] = (),
         level: int | str = logging.NOTSET,
         **config: Any,
     ) -> None:
@@ -94,13 +119,14 @@ class KafkaLoggingHandler(logging.Handler):
         self.topic = topic
         self.service = service
         _check(producer, topic, bootstrap_servers, config)
-        patterns = [redact] if isinstance(redact, str) else list(redact)
+        self._servers = bootstrap_servers
+        self._config = config
         native = bootstrap_servers is not None or isinstance(producer, ProducerCore)
         self._own_loggers = OWN_LOGGERS if native else OWN_LOGGERS + CLIENT_LOGGERS
         self._encoder = LogEncoder(
             service,
             dict(fields or {}),
-            patterns,
+            _patterns(redact),
             host=socket.gethostname(),
             ignore=list(self._own_loggers),
         )
@@ -135,9 +161,9 @@ class KafkaLoggingHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Send the record; never raises and never waits."""
         try:
-            if self._closed:
+            if self._closed and not self._opened_again(record):
                 if not self._aloud(record):
-                    self._counts["dropped"] += 1
+                    self._failed(None, "the handler is closed; attach another one")
             elif self._send_record is not None:
                 if not self._send_record(self.topic, self._encoder, record):
                     self._aloud(record)
@@ -161,13 +187,47 @@ class KafkaLoggingHandler(logging.Handler):
         finally:
             self._emitting.now = False
 
+    def _opened_again(self, record: logging.LogRecord) -> bool:
+        """Whether the handler goes on after `logging.config` has closed it.
+
+        It closes all handlers that there are, also those that stay attached to loggers which its new configuration does
+        not name, and forgets them: by that such a closing can be told from one by the program, or at the end. The
+        handlers of the standard library open again, too.
+        """
+        if self._is_own(record):
+            return False
+        with _opening.lock:
+            if not self._closed:
+                return True  # another thread was faster
+            known: Iterable[weakref.ref[logging.Handler]] | None = getattr(logging, "_handlerList", None)
+            if known is None or any(reference() is self for reference in known):
+                return False
+            if getattr(self._emitting, "opening", False):
+                return False  # logged by the opening
+            self._emitting.opening = True
+            try:
+                if self._owned is not None:
+                    self._producer = self._owned = _own_producer(self._servers, self._config | {"lazy": True})
+                    self._send_record = self._producer.send_record
+            finally:
+                self._emitting.opening = False
+            self._closed = False
+        # So that it is flushed and closed at the end.
+        remember: Any = getattr(logging, "_addHandlerRef", None)
+        if remember is not None:
+            remember(self)
+        return True
+
+    def _is_own(self, record: logging.LogRecord) -> bool:
+        return any(record.name == own or record.name.startswith(own + ".") for own in self._own_loggers)
+
     def _aloud(self, record: logging.LogRecord) -> bool:
         """Whether the record is of the client itself, which is not shipped.
 
         A warning of it goes where `logging` puts those of a program without handlers, unless another handler hears it:
         a message that was lost is never lost in silence.
         """
-        if not any(record.name == own or record.name.startswith(own + ".") for own in self._own_loggers):
+        if not self._is_own(record):
             return False
         if logging.lastResort is not None and record.levelno >= logging.lastResort.level and self._hears_alone(record):
             logging.lastResort.handle(record)
@@ -190,16 +250,16 @@ class KafkaLoggingHandler(logging.Handler):
         """Count the record as dropped; what `logging.raiseExceptions` prints elsewhere would be printed for each."""
         self._failed(None)
 
-    def _failed(self, error: BaseException | None) -> None:
+    def _failed(self, error: BaseException | None, reason: str = "an error") -> None:
         self._counts["dropped"] += 1
         if self._warned:
             return
         self._warned = True
         # The type only: the text of an error may have the record in it, and the record a secret.
-        name = "an error" if error is None else type(error).__name__
+        why = reason if error is None else type(error).__name__
         with suppress(Exception):
             logging.getLogger("gds_kafka").warning(
-                "a log record was not sent to topic %s (%s); this is said once, and counted", self.topic, name
+                "a log record was not sent to topic %s (%s); this is said once, and counted", self.topic, why
             )
 
     def stats(self) -> dict[str, int]:
@@ -230,7 +290,8 @@ class KafkaLoggingHandler(logging.Handler):
     def close(self) -> None:
         """Let go of the producer, and close it if the handler made it; may be called again.
 
-        Records that come later are counted as dropped.
+        Records that come later are counted as dropped, which is said once. A handler that `logging.config` has closed
+        and left attached opens again with the next record.
         """
         try:
             if not self._closed:
@@ -247,10 +308,28 @@ class KafkaLoggingHandler(logging.Handler):
         return f"{type(self).__name__}(topic={self.topic!r}{service}, level={logging.getLevelName(self.level)})"
 
 
-def _own_producer(bootstrap_servers: str | Sequence[str], config: dict[str, Any]) -> Any:
+def _patterns(redact: str | re.Pattern[str] | Iterable[str | re.Pattern[str]]) -> list[str]:
+    given: Any = [redact] if isinstance(redact, str) or hasattr(redact, "pattern") else list(redact)
+    patterns = []
+    for number, one in enumerate(given, 1):
+        pattern = getattr(one, "pattern", one)
+        if not isinstance(pattern, str):
+            # Not what it is: it may be a secret.
+            raise ValueError(  # noqa: TRY004 - as for a pattern that is none
+                f"redact pattern {number} of {len(given)} is of type {type(pattern).__name__}; expected a str, or what "
+                "re.compile makes of one"
+            )
+        flags = "".join(letter for letter, flag in _FLAGS.items() if getattr(one, "flags", 0) & flag)
+        # On a line of its own, since a verbose pattern may end with a comment.
+        end = "\n)" if "x" in flags else ")"
+        patterns.append(f"(?{flags}:{pattern}{end}" if flags else pattern)
+    return patterns
+
+
+def _own_producer(bootstrap_servers: str | Sequence[str] | None, config: dict[str, Any]) -> Any:
     from gds_kafka.producer import KafkaProducerClient
 
-    return KafkaProducerClient(bootstrap_servers, **{"lazy": True, "on_full": "drop_newest", **config})
+    return KafkaProducerClient(bootstrap_servers or (), **{"lazy": True, "on_full": "drop_newest", **config})
 
 
 def _check(

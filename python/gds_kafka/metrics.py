@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         @property
         def send(self) -> Callable[..., object]: ...
 
-    Key: TypeAlias = str | bytes | None
+    Key: TypeAlias = str | bytes | bytearray | memoryview | None
 
 __all__ = ["KafkaMetrics"]
 
@@ -70,12 +70,14 @@ class KafkaMetrics(Collector):
         producer: Sends,
         topic: str = "metrics",
         *,
-        key: Callable[[Message], Key] | str | bytes | None = None,
+        key: Callable[[Message], Key] | Key = None,
         aggregate_seconds: float | None = None,
     ) -> None:
         send = getattr(producer, "send", None)
         if not callable(send):
             raise TypeError(f"producer {_kind(producer)} has no send; pass a KafkaProducerClient or another with it")
+        if isinstance(key, (bytearray, memoryview)):
+            key = bytes(key)
         if not (key is None or isinstance(key, (str, bytes)) or callable(key)):
             raise TypeError(f"key={shown(key)}: expected a str, bytes or a function of the message")
         if not text("topic", topic):
@@ -209,12 +211,14 @@ class KafkaMetrics(Collector):
             self._drops.add(method, "send_failed", failure(error))
 
     def _ship(self, shipped: Message, method: str = "aggregate") -> None:
-        key = self._key
-        if key is None:
+        key: Key = None
+        if self._key is None:
             key = shipped["name"]
-        elif not isinstance(key, (str, bytes)):
+        elif isinstance(self._key, (str, bytes)):
+            key = self._key
+        else:
             try:
-                key = key(shipped)
+                key = self._key(shipped)
             except Exception as error:  # noqa: BLE001 - a function of the program's own
                 self._drops.add(method, "key_failed", failure(error))
                 return

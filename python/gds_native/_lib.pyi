@@ -40,12 +40,13 @@ _Labels: TypeAlias = dict[str, str] | None
 def empty_call(name: object, value: object = None, labels: object = None) -> None:
     """Takes the arguments of an observing method and does nothing: what benchmarks compare a collector with."""
 
-def json_dumps(value: object, *, default: Callable[[Any], Any] | None = None, max_depth: int = 64) -> bytes:
+def json_dumps(value: object, *, default: Callable[[Any], Any] | None = None, max_depth: int = 256) -> bytes:
     """The JSON that a message with this value has, as UTF-8.
 
     Beyond what `json.dumps` takes: datetime, date and time as ISO 8601, timedelta in seconds, UUID, Decimal and paths
-    as text, the value of an Enum, the fields of a dataclass, bytes in base64, sets as arrays, numpy scalars and arrays.
-    NaN and infinities become null, lone surrogates U+FFFD.
+    as text, the value of an Enum, the fields of a dataclass or of an object of
+    attrs or msgspec, a pydantic model as what it says is its JSON, bytes in base64, sets as arrays, numpy scalars and
+    arrays. NaN, NaT and infinities become null, lone surrogates U+FFFD.
 
     Args:
         value: What to write.
@@ -164,7 +165,7 @@ class StatsdCore:
     def _stats(self) -> dict[str, int]: ...
 
 # ------------------------------------------------------------------ gds_kafka
-_Key: TypeAlias = str | bytes | None
+_Key: TypeAlias = str | bytes | bytearray | memoryview | None
 _Headers: TypeAlias = Mapping[str, Any] | Iterable[tuple[str, Any]] | None
 _Timestamp: TypeAlias = int | datetime | None
 _Log: TypeAlias = Callable[[int, str, str], None]

@@ -14,6 +14,8 @@ use pyo3::types::{
     PyByteArray, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PyMemoryView, PySet, PyString, PyTuple, PyType,
 };
 
+use crate::made::interned;
+
 /// How objects of a type are written.
 #[derive(Clone)]
 pub(super) enum Kind {
@@ -35,8 +37,14 @@ pub(super) enum Kind {
     Str,
     /// Its value.
     Enum,
-    /// The named attributes.
-    Dataclass(Arc<[Py<PyString>]>),
+    /// The named attributes: a dataclass, or what attrs or msgspec made.
+    Fields(Arc<[Py<PyString>]>),
+    /// A model of pydantic, by what itself says is its JSON.
+    Model,
+    /// The same, of version 1.
+    OldModel,
+    /// pandas' own none.
+    Null,
     /// By `item()`.
     NumpyScalar,
     /// By `tolist()`.
@@ -108,13 +116,19 @@ fn look_at(kind: &Bound<'_, PyType>) -> PyResult<Kind> {
         Kind::Timedelta
     } else if is_named("uuid", "UUID") || is_named("decimal", "Decimal") || is_named("pathlib", "PurePath") {
         Kind::Str
+    } else if is_named("pydantic.v1", "BaseModel") {
+        Kind::OldModel
+    } else if is_named("pydantic", "BaseModel") {
+        if kind.hasattr("model_dump")? { Kind::Model } else { Kind::OldModel }
     } else if kind.hasattr("__dataclass_fields__")? {
-        let fields = py.import("dataclasses")?.getattr("fields")?.call1((kind,))?;
-        let names = fields.try_iter()?.map(|field| {
-            let name = field?.getattr("name")?.cast_into::<PyString>()?;
-            Ok(name.unbind())
-        });
-        Kind::Dataclass(names.collect::<PyResult<_>>()?)
+        named(&py.import("dataclasses")?.getattr("fields")?.call1((kind,))?)?
+    } else if kind.hasattr("__attrs_attrs__")? {
+        named(&kind.getattr("__attrs_attrs__")?)?
+    } else if is_named("msgspec", "Struct") {
+        let names = kind.getattr("__struct_fields__")?.extract::<Vec<Py<PyString>>>()?;
+        Kind::Fields(names.into())
+    } else if is_named("pandas._libs.missing", "NAType") {
+        Kind::Null
     } else if is(&py.get_type::<PyDict>()) {
         Kind::Dict
     } else if is(&py.get_type::<PyList>()) {
@@ -130,4 +144,83 @@ fn look_at(kind: &Bound<'_, PyType>) -> PyResult<Kind> {
     } else {
         Kind::Unknown
     })
+}
+
+/// The names of fields that each have one.
+fn named(fields: &Bound<'_, PyAny>) -> PyResult<Kind> {
+    let names = fields.try_iter()?.map(|field| Ok(field?.getattr("name")?.cast_into::<PyString>()?.unbind()));
+    Ok(Kind::Fields(names.collect::<PyResult<_>>()?))
+}
+
+/// What is written in the place of an object; none for a kind that is written as it is, and for one that is unknown.
+pub(super) fn instead<'py>(kind: &Kind, object: &Bound<'py, PyAny>) -> Option<PyResult<Bound<'py, PyAny>>> {
+    let py = object.py();
+    Some(match kind {
+        Kind::Set => set_items(object),
+        Kind::Iso => iso_text(object),
+        Kind::Timedelta => object.call_method0(interned!(py, "total_seconds")),
+        Kind::Str => object.str().map(Bound::into_any),
+        Kind::Enum => object.getattr(interned!(py, "value")),
+        Kind::Model => model_items(object),
+        Kind::OldModel => old_model_items(object),
+        Kind::Null => Ok(py.None().into_bound(py)),
+        Kind::NumpyScalar => object.call_method0(interned!(py, "item")),
+        Kind::NumpyArray => numpy_items(object),
+        Kind::NumpyDatetime => numpy_text(object),
+        Kind::NumpyTimedelta => numpy_seconds(object),
+        _ => return None,
+    })
+}
+
+/// The text of a time; of pandas' NaT, which is a datetime too, none.
+fn iso_text<'py>(time: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let text = time.call_method0(interned!(time.py(), "isoformat"))?;
+    Ok(if is_nat(&text) { time.py().None().into_bound(time.py()) } else { text })
+}
+
+fn is_nat(text: &Bound<'_, PyAny>) -> bool {
+    text.cast::<PyString>().is_ok_and(|text| text == "NaT")
+}
+
+/// As the model itself writes JSON, so that its own serializers are used and its secrets stay hidden.
+fn model_items<'py>(model: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let mode = PyDict::new(model.py());
+    mode.set_item("mode", "json")?;
+    model.call_method("model_dump", (), Some(&mode))
+}
+
+fn old_model_items<'py>(model: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    model.py().import("json")?.call_method1("loads", (model.call_method0("json")?,))
+}
+
+fn set_items<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let items = object.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+    Ok(PyList::new(object.py(), items)?.into_any())
+}
+
+/// `tolist()`, with the times in it as they are written alone: of those in nanoseconds it would make plain integers.
+fn numpy_items<'py>(array: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = array.py();
+    let kind = array.getattr(interned!(py, "dtype"))?.getattr(interned!(py, "kind"))?;
+    let array = match &*kind.extract::<String>()? {
+        // Text by way of objects, since NaT is to become None.
+        "M" => {
+            let none = array.py().import("numpy")?.call_method1("isnat", (array,))?;
+            let text = array.call_method1("astype", ("str",))?.call_method1("astype", ("object",))?;
+            array.py().import("numpy")?.call_method1("where", (none, py.None(), text))?
+        }
+        "m" => numpy_seconds(array)?,
+        _ => array.clone(),
+    };
+    array.call_method0(interned!(py, "tolist"))
+}
+
+fn numpy_text<'py>(time: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let text = time.str()?;
+    Ok(if is_nat(&text) { time.py().None().into_bound(time.py()) } else { text.into_any() })
+}
+
+fn numpy_seconds<'py>(span: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let second = span.py().import("numpy")?.call_method1("timedelta64", (1, "s"))?;
+    span.div(second)
 }

@@ -9,13 +9,26 @@ pub(crate) mod write;
 
 use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 
 use write::{Options, WriteError};
 
+/// Containers within containers that are written and that are read: what can be written can be read. More would be more
+/// than the stack of a small thread holds.
+pub(crate) const DEEPEST: usize = 256;
+
+/// The bytes of an object that is bytes: `bytes`, `bytearray` or `memoryview`; none if it is of another type.
+pub(crate) fn bytes_like<'py>(object: &Bound<'py, PyAny>) -> Option<PyResult<Bound<'py, PyBytes>>> {
+    if let Ok(bytes) = object.cast::<PyBytes>() {
+        return Some(Ok(bytes.clone()));
+    }
+    let is_bytes = object.is_instance_of::<PyByteArray>() || object.is_instance_of::<PyMemoryView>();
+    is_bytes.then(|| write::bytes_of(object))
+}
+
 /// What a message with this value is: the text as bytes. For tests and measurements; producers write into their queue.
 #[pyfunction]
-#[pyo3(signature = (value, *, default = None, max_depth = 64))]
+#[pyo3(signature = (value, *, default = None, max_depth = 256))]
 pub(crate) fn json_dumps<'py>(
     value: &Bound<'py, PyAny>,
     default: Option<Py<PyAny>>,
@@ -23,7 +36,7 @@ pub(crate) fn json_dumps<'py>(
 ) -> PyResult<Bound<'py, PyBytes>> {
     let py = value.py();
     let mut out = Vec::with_capacity(512);
-    let options = Options { max_depth: max_depth.min(write::DEEPEST), default };
+    let options = Options { max_depth: max_depth.min(DEEPEST), default };
     write::write(py, value, &mut out, &options).map_err(|error| into_python(py, *error))?;
     Ok(PyBytes::new(py, &out))
 }

@@ -14,10 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyList, PyString};
 
 use super::keys::Keys;
-use super::text;
-
-/// More levels than this are an error; fewer fit into the stack of any thread.
-const DEEPEST: usize = 256;
+use super::{DEEPEST, text};
 
 /// Why a text cannot be read. Says where and what was expected, never what stands there: it may be a secret.
 #[derive(Debug)]

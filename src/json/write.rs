@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `dict`, and its subclasses by their `items()` | object; the keys as below |
 //! | `list`, `tuple`, `NamedTuple`, `set`, `frozenset` | array |
-//! | `str` | string in UTF-8; a lone surrogate, which UTF-8 cannot carry, becomes U+FFFD ([`Flags::replaced`]) |
+//! | `str` | string in UTF-8; a lone surrogate, which UTF-8 cannot carry, becomes U+FFFD ([`Flags::lone_surrogate`]) |
 //! | `int` | number with all its digits, as many as `str(int)` gives (`sys.get_int_max_str_digits`) |
 //! | `float` | shortest number that reads back as the same; NaN and infinities become null ([`Flags::non_finite`]) |
 //! | `bool`, `None` | true, false, null |
@@ -12,9 +12,11 @@
 //! | `timedelta` | number of seconds |
 //! | `UUID`, `pathlib` paths, `Decimal` | string, as `str()`; most readers would round a Decimal that is a number |
 //! | `Enum` | its value |
-//! | dataclass | object of its fields |
+//! | dataclass, objects of attrs and msgspec | object of their fields |
+//! | pydantic model | what it says itself is its JSON: `model_dump(mode="json")`, with version 1 `json()` |
 //! | `bytes`, `bytearray`, `memoryview` | string in base64 (RFC 4648, with padding) |
-//! | numpy scalars and arrays | as `item()` and `tolist()`; `datetime64` as ISO 8601, `timedelta64` in seconds, NaT as null |
+//! | numpy scalars and arrays | as `item()` and `tolist()`; `datetime64` as ISO 8601, `timedelta64` in seconds |
+//! | NaT of numpy and pandas, `pandas.NA` | null |
 //! | anything else | what `default` returns for it, or an error that says where it stands |
 //!
 //! Keys are `str`; `int`, `float`, `bool` and `None` as `json.dumps` writes them; `Enum`, `datetime`, `date`, `time`,
@@ -38,19 +40,17 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyFloat, PyList, PyMapping, PyMappingMethods, PyString};
+use pyo3::types::{PyBool, PyBytes, PyFloat, PyMapping, PyMappingMethods, PyString};
 
 use super::kinds::{self, Kind};
 use super::text;
+use crate::input::lossy;
 use crate::made::interned;
-
-/// More levels than this would be more than the stack of a small thread holds.
-pub(crate) const DEEPEST: usize = 256;
 
 /// How to write.
 #[derive(Debug)]
 pub(crate) struct Options {
-    /// Containers within containers, up to [`DEEPEST`]; an Enum and what `default` returns count as one.
+    /// Containers within containers, up to [`DEEPEST`](super::DEEPEST); an Enum and what `default` returns count as one.
     pub(crate) max_depth: usize,
     /// Called with an object that is of no known type; what it returns is written instead.
     pub(crate) default: Option<Py<PyAny>>,
@@ -58,7 +58,7 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_depth: 64, default: None }
+        Self { max_depth: super::DEEPEST, default: None }
     }
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct Flags {
     /// A NaN or an infinity was written as null.
     pub(crate) non_finite: bool,
     /// A lone surrogate was written as U+FFFD.
-    pub(crate) replaced: bool,
+    pub(crate) lone_surrogate: bool,
 }
 
 /// Why an object cannot be written.
@@ -295,36 +295,10 @@ impl<'py> Writer<'_, 'py> {
         }
         // SAFETY: alive: `careful` means that it is held by a reference.
         let object = unsafe { Bound::from_borrowed_ptr(self.py, object) };
-        self.text_with_surrogates(&object)?;
+        let object = object.cast::<PyString>().map_err(|error| WriteError::failed(error.into(), &object))?;
+        text::write_escaped(self.out, lossy(object).as_bytes());
+        self.flags.lone_surrogate = true;
         self.out.push(BEHIND);
-        Ok(())
-    }
-
-    /// Writes text that is no UTF-8, with U+FFFD in the place of each surrogate.
-    #[cold]
-    fn text_with_surrogates(&mut self, object: &Bound<'py, PyAny>) -> Result<(), Failure> {
-        // SAFETY: attached; the object is a str (or of a subclass) and held, both names end with NUL.
-        let encoded = unsafe {
-            let encoded = ffi::PyUnicode_AsEncodedString(object.as_ptr(), c"utf-8".as_ptr(), c"surrogatepass".as_ptr());
-            Bound::from_owned_ptr_or_err(self.py, encoded)
-        };
-        let encoded =
-            encoded.map_err(|error| WriteError::raised(error, "expected text, got what cannot be encoded"))?;
-        let encoded = encoded.extract::<&[u8]>().unwrap_or_default();
-        let mut replaced = Vec::with_capacity(encoded.len());
-        let mut rest = encoded;
-        while let Some((&byte, tail)) = rest.split_first() {
-            // Surrogates are the code points whose three bytes begin with ED A0 to ED BF; the replacement has three.
-            if byte == 0xed && tail.first().is_some_and(|&second| second >= 0xa0) {
-                replaced.extend_from_slice("\u{fffd}".as_bytes());
-                rest = tail.get(2..).unwrap_or_default();
-            } else {
-                replaced.push(byte);
-                rest = tail;
-            }
-        }
-        text::write_escaped(self.out, String::from_utf8_lossy(&replaced).as_bytes());
-        self.flags.replaced = true;
         Ok(())
     }
 
@@ -460,19 +434,11 @@ impl<'py> Writer<'_, 'py> {
             Kind::Tuple => return unsafe { self.sequence::<false>(pointer, depth) },
             Kind::Dict => return self.items(object, depth),
             Kind::Bytes => return self.bytes(object),
-            Kind::Dataclass(fields) => return self.fields(object, &fields, depth),
-            Kind::Set => set_items(object),
-            Kind::Iso => object.call_method0(interned!(py, "isoformat")),
-            Kind::Timedelta => object.call_method0(interned!(py, "total_seconds")),
-            Kind::Str => object.str().map(Bound::into_any),
-            Kind::Enum => object.getattr(interned!(py, "value")),
-            Kind::NumpyScalar => object.call_method0(interned!(py, "item")),
-            Kind::NumpyArray => numpy_items(object),
-            Kind::NumpyDatetime => numpy_text(object),
-            Kind::NumpyTimedelta => numpy_seconds(object),
-            Kind::Unknown => match &self.options.default {
-                Some(default) => default.bind(py).call1((object,)),
-                None => return Err(unsuitable(object)),
+            Kind::Fields(fields) => return self.fields(object, &fields, depth),
+            _ => match (kinds::instead(&kind, object), &self.options.default) {
+                (Some(instead), _) => instead,
+                (None, Some(default)) => default.bind(py).call1((object,)),
+                (None, None) => return Err(unsuitable(object)),
             },
         };
         let instead = instead.map_err(|error| WriteError::failed(error, object))?;
@@ -528,11 +494,7 @@ impl<'py> Writer<'_, 'py> {
     }
 
     fn bytes(&mut self, object: &Bound<'py, PyAny>) -> Result<(), Failure> {
-        // SAFETY: attached, and the object is held. What is bytes already is returned as it is; of anything else it
-        // makes a copy, which nobody can change.
-        let bytes = unsafe { Bound::from_owned_ptr_or_err(self.py, ffi::PyBytes_FromObject(object.as_ptr())) };
-        let bytes = bytes.and_then(|bytes| Ok(bytes.cast_into::<PyBytes>()?));
-        let bytes = bytes.map_err(|error| WriteError::failed(error, object))?;
+        let bytes = bytes_of(object).map_err(|error| WriteError::failed(error, object))?;
         self.out.push(b'"');
         let start = self.out.len();
         self.out.resize(start + bytes.as_bytes().len().div_ceil(3) * 4, 0);
@@ -550,7 +512,6 @@ impl<'py> Writer<'_, 'py> {
 
     /// Writes a key, with the colon.
     fn key(&mut self, key: &Bound<'py, PyAny>, depth: usize) -> Result<(), Failure> {
-        let py = self.py;
         if key.is_exact_instance_of::<PyString>() {
             // SAFETY: alive, held by `key`.
             return unsafe { self.text::<b':'>(key.as_ptr()) };
@@ -562,7 +523,7 @@ impl<'py> Writer<'_, 'py> {
             return Ok(());
         }
         let kind = kinds::of(key).map_err(|error| WriteError::raised(error, "expected a key with a type, got none"))?;
-        let instead = match kind {
+        let instead = match &kind {
             // SAFETY: alive, held by `key`, and of the type as `kinds` found.
             Kind::Text => return unsafe { self.text::<b':'>(key.as_ptr()) },
             Kind::Int => {
@@ -572,10 +533,9 @@ impl<'py> Writer<'_, 'py> {
                 return Ok(());
             }
             Kind::Float => float_key(key),
-            Kind::Iso => key.call_method0(interned!(py, "isoformat")),
-            Kind::Str => key.str().map(Bound::into_any),
-            Kind::Enum => key.getattr(interned!(py, "value")),
-            Kind::NumpyScalar => key.call_method0(interned!(py, "item")),
+            Kind::Iso | Kind::Str | Kind::Enum | Kind::NumpyScalar => {
+                kinds::instead(&kind, key).unwrap_or_else(|| Ok(key.clone()))
+            }
             _ => {
                 let got = class_of(key);
                 let problem = format!(
@@ -591,6 +551,14 @@ impl<'py> Writer<'_, 'py> {
     }
 }
 
+/// The bytes of what is `bytes`, `bytearray` or `memoryview`, as they are now.
+pub(super) fn bytes_of<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    // SAFETY: attached, and the object is held. What is bytes already is returned as it is; of anything else it makes a
+    // copy, which nobody can change.
+    let bytes = unsafe { Bound::from_owned_ptr_or_err(object.py(), ffi::PyBytes_FromObject(object.as_ptr())) }?;
+    Ok(bytes.cast_into::<PyBytes>()?)
+}
+
 /// As `json.dumps` has it, to the letter: it is text that readers look up.
 fn float_key<'py>(key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = key.py();
@@ -601,38 +569,6 @@ fn float_key<'py>(key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         _ if number.is_nan() => interned!(py, "NaN").clone().into_any(),
         _ => PyFloat::new(py, number).repr()?.into_any(),
     })
-}
-
-fn set_items<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let items = object.try_iter()?.collect::<PyResult<Vec<_>>>()?;
-    Ok(PyList::new(object.py(), items)?.into_any())
-}
-
-/// `tolist()`, with the times in it as they are written alone: of those in nanoseconds it would make plain integers.
-fn numpy_items<'py>(array: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let py = array.py();
-    let kind = array.getattr(interned!(py, "dtype"))?.getattr(interned!(py, "kind"))?;
-    let array = match &*kind.extract::<String>()? {
-        // Text by way of objects, since NaT is to become None.
-        "M" => {
-            let none = array.py().import("numpy")?.call_method1("isnat", (array,))?;
-            let text = array.call_method1("astype", ("str",))?.call_method1("astype", ("object",))?;
-            array.py().import("numpy")?.call_method1("where", (none, py.None(), text))?
-        }
-        "m" => numpy_seconds(array)?,
-        _ => array.clone(),
-    };
-    array.call_method0(interned!(py, "tolist"))
-}
-
-fn numpy_text<'py>(time: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let text = time.str()?;
-    Ok(if text == "NaT" { time.py().None().into_bound(time.py()) } else { text.into_any() })
-}
-
-fn numpy_seconds<'py>(span: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let second = span.py().import("numpy")?.call_method1("timedelta64", (1, "s"))?;
-    span.div(second)
 }
 
 /// `<class 'module.Name'>`; never the object, which may be or hold a secret.
@@ -652,7 +588,7 @@ fn changed(what: &str) -> Failure {
 fn unsuitable(object: &Bound<'_, PyAny>) -> Failure {
     let problem = format!(
         "expected a dict, list, tuple, set, str, int, float, bool, None, datetime, date, time, timedelta, UUID, Decimal, \
-         Enum, dataclass, bytes, path or numpy object, got {}",
+         Enum, dataclass, pydantic model, bytes, path or numpy object, got {}",
         class_of(object)
     );
     Box::new(WriteError { unsuitable: true, ..WriteError::new(problem) })

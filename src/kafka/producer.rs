@@ -1,5 +1,6 @@
 //! `KafkaProducerClient`: a Python value becomes a record in the queue, and nothing else happens on the caller's path.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -18,8 +19,8 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
 use super::errors::to_python;
 use super::outcomes::{Many, Tell, Token, outcome_object};
 use super::{hub, settings};
-use crate::json::measurement;
-use crate::json::write::{self as json, Options};
+use crate::json::write::{self as json, Flags, Options};
+use crate::json::{bytes_like, measurement};
 use crate::logging::LogEncoder;
 use crate::made::interned;
 use crate::released::Released;
@@ -33,6 +34,12 @@ const KEEP_BYTES: usize = 1024 * 1024;
 
 /// The header that flags a message in which a number that is none was written as null.
 const NON_FINITE: &str = "gds.non_finite";
+
+/// The header that flags a message in which, anywhere, U+FFFD stands for what UTF-8 cannot carry.
+const LONE_SURROGATE: &str = "gds.lone_surrogate";
+
+/// How many headers a message may get beside its own.
+const FLAGS: usize = 2;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -160,7 +167,9 @@ impl ProducerCore {
             let message = format!("topic {topic:?}: expected a name of 1 to 249 characters");
             return Err(to_python(py, &Error::new(Kind::Message, message)));
         }
-        let mut headers = parts.headers.map(read_headers).transpose()?.unwrap_or_default();
+        let mut flags = Flags::default();
+        let mut headers =
+            parts.headers.map(|headers| read_headers(headers, &mut flags)).transpose()?.unwrap_or_default();
         let timestamp = parts.timestamp.map_or_else(|| Ok(now_ms()), read_timestamp)?;
         if let Some(partition) = parts.partition
             && partition < 0
@@ -171,15 +180,21 @@ impl ProducerCore {
         let key = match parts.key {
             None => None,
             Some(key) => {
-                key_bytes = KeyBytes::read(key, opened.key_serializer.as_ref())?;
+                key_bytes = KeyBytes::read(key, opened.key_serializer.as_ref(), &mut flags)?;
                 key_bytes.get()
             }
         };
         let draft = codec::begin(frame, key);
         let has_value = match &opened.value_serializer {
-            Some(serializer) => append_serialized(frame, value, serializer)?,
-            None => append_value(frame, value, &mut headers)?,
+            Some(serializer) => append_serialized(frame, value, serializer, &mut flags)?,
+            None => append_value(frame, value, &mut flags)?,
         };
+        if flags.non_finite {
+            headers.push((NON_FINITE.to_owned(), Some(b"null".to_vec())));
+        }
+        if flags.lone_surrogate {
+            headers.push((LONE_SURROGATE.to_owned(), Some("\u{fffd}".into())));
+        }
         let record = Record {
             topic,
             partition: parts.partition,
@@ -294,7 +309,10 @@ fn bad_topic(topic: &str) -> bool {
 
 fn topic_name<'a>(topic: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
     match topic.cast::<PyString>() {
-        Ok(name) => name.to_str(),
+        Ok(name) => name.to_str().map_err(|_| {
+            let message = "topic: expected a name in UTF-8, got text with a lone surrogate";
+            to_python(topic.py(), &Error::new(Kind::Message, message))
+        }),
         Err(_) => Err(PyTypeError::new_err(format!("topic is of type {}: expected a str", topic.get_type().name()?))),
     }
 }
@@ -391,7 +409,7 @@ fn timestamp_of(given: &Bound<'_, PyAny>) -> PyResult<i64> {
 }
 
 /// Pairs, or a dict; values are bytes, text or None.
-fn read_headers(given: &Bound<'_, PyAny>) -> PyResult<Vec<OwnedHeader>> {
+fn read_headers(given: &Bound<'_, PyAny>, flags: &mut Flags) -> PyResult<Vec<OwnedHeader>> {
     let wrong = || {
         PyTypeError::new_err(
             "headers: expected a list of (name, value) pairs or a dict, names being str and values bytes, str or None",
@@ -411,51 +429,49 @@ fn read_headers(given: &Bound<'_, PyAny>) -> PyResult<Vec<OwnedHeader>> {
         let value = if value.is_none() {
             None
         } else if let Ok(text) = value.cast::<PyString>() {
-            Some(text.to_str()?.as_bytes().to_vec())
+            Some(utf8(text, flags).into_owned().into_bytes())
         } else {
-            Some(value.extract::<Vec<u8>>().map_err(|_| wrong())?)
+            Some(bytes_like(&value).ok_or_else(wrong)??.as_bytes().to_vec())
         };
-        headers.push((name.to_str()?.to_owned(), value));
+        headers.push((utf8(&name, flags).into_owned(), value));
     }
-    if headers.len() >= codec::MAX_HEADERS {
-        return Err(PyValueError::new_err(format!(
-            "{} headers: expected fewer than {}",
-            headers.len(),
-            codec::MAX_HEADERS
-        )));
+    let most = codec::MAX_HEADERS - FLAGS;
+    if headers.len() > most {
+        return Err(PyValueError::new_err(format!("{} headers: expected at most {most}", headers.len())));
     }
     Ok(headers)
 }
 
+/// Text as UTF-8, flagged where it has to be changed for that.
+fn utf8<'a>(text: &'a Bound<'_, PyString>, flags: &mut Flags) -> Cow<'a, str> {
+    let text = input::lossy(text);
+    flags.lone_surrogate |= matches!(text, Cow::Owned(_));
+    text
+}
+
 /// The bytes of a key, kept alive.
 enum KeyBytes<'a, 'py> {
-    Text(&'a Bound<'py, PyString>),
-    Bytes(&'a Bound<'py, PyBytes>),
+    Text(Cow<'a, str>),
+    Bytes(Bound<'py, PyBytes>),
     Owned(Option<Vec<u8>>),
 }
 
 impl<'a, 'py> KeyBytes<'a, 'py> {
-    fn read(key: &'a Bound<'py, PyAny>, serializer: Option<&Py<PyAny>>) -> PyResult<Self> {
+    fn read(key: &'a Bound<'py, PyAny>, serializer: Option<&Py<PyAny>>, flags: &mut Flags) -> PyResult<Self> {
         let py = key.py();
         if let Some(serializer) = serializer {
             let made = serializer.call1(py, (key,)).map_err(|error| serializer_failed(py, "key_serializer", error))?;
-            return Ok(Self::Owned(bytes_of(made.bind(py), "key_serializer")?));
+            return Ok(Self::Owned(bytes_of(made.bind(py), "key_serializer", flags)?));
         }
         if let Ok(text) = key.cast::<PyString>() {
-            text.to_str()?;
-            return Ok(Self::Text(text));
-        }
-        if let Ok(bytes) = key.cast::<PyBytes>() {
-            return Ok(Self::Bytes(bytes));
+            return Ok(Self::Text(utf8(text, flags)));
         }
         if key.is_none() {
             return Ok(Self::Owned(None));
         }
-        match key.extract::<Vec<u8>>() {
-            Ok(bytes) if !key.is_instance_of::<PyList>() && !key.is_instance_of::<PyTuple>() => {
-                Ok(Self::Owned(Some(bytes)))
-            }
-            _ => Err(PyTypeError::new_err(format!(
+        match bytes_like(key) {
+            Some(bytes) => Ok(Self::Bytes(bytes?)),
+            None => Err(PyTypeError::new_err(format!(
                 "key is of type {}: expected str, bytes or None",
                 key.get_type().name()?
             ))),
@@ -464,7 +480,7 @@ impl<'a, 'py> KeyBytes<'a, 'py> {
 
     fn get(&self) -> Option<&[u8]> {
         match self {
-            Self::Text(text) => text.to_str().ok().map(str::as_bytes),
+            Self::Text(text) => Some(text.as_bytes()),
             Self::Bytes(bytes) => Some(bytes.as_bytes()),
             Self::Owned(bytes) => bytes.as_deref(),
         }
@@ -472,10 +488,10 @@ impl<'a, 'py> KeyBytes<'a, 'py> {
 }
 
 /// Bytes as they are, None as none, everything else as JSON. Whether there is a value.
-fn append_value(frame: &mut Vec<u8>, value: &Bound<'_, PyAny>, headers: &mut Vec<OwnedHeader>) -> PyResult<bool> {
+fn append_value(frame: &mut Vec<u8>, value: &Bound<'_, PyAny>, flags: &mut Flags) -> PyResult<bool> {
     let py = value.py();
-    if let Ok(bytes) = value.cast::<PyBytes>() {
-        frame.extend_from_slice(bytes.as_bytes());
+    if let Some(bytes) = bytes_like(value) {
+        frame.extend_from_slice(bytes?.as_bytes());
         return Ok(true);
     }
     if value.is_none() {
@@ -483,10 +499,9 @@ fn append_value(frame: &mut Vec<u8>, value: &Bound<'_, PyAny>, headers: &mut Vec
     }
     let written = exit::calling_python(py, || json::write(py, value, frame, &Options::default()));
     match written {
-        Some(Ok(flags)) => {
-            if flags.non_finite {
-                headers.push((NON_FINITE.to_owned(), Some(b"null".to_vec())));
-            }
+        Some(Ok(found)) => {
+            flags.non_finite |= found.non_finite;
+            flags.lone_surrogate |= found.lone_surrogate;
             Ok(true)
         }
         Some(Err(mut error)) => {
@@ -504,26 +519,32 @@ fn append_value(frame: &mut Vec<u8>, value: &Bound<'_, PyAny>, headers: &mut Vec
     }
 }
 
-fn append_serialized(frame: &mut Vec<u8>, value: &Bound<'_, PyAny>, serializer: &Py<PyAny>) -> PyResult<bool> {
+fn append_serialized(
+    frame: &mut Vec<u8>,
+    value: &Bound<'_, PyAny>,
+    serializer: &Py<PyAny>,
+    flags: &mut Flags,
+) -> PyResult<bool> {
     let py = value.py();
     let made = serializer.call1(py, (value,)).map_err(|error| serializer_failed(py, "value_serializer", error))?;
-    let bytes = bytes_of(made.bind(py), "value_serializer")?;
+    let bytes = bytes_of(made.bind(py), "value_serializer", flags)?;
     frame.extend_from_slice(bytes.as_deref().unwrap_or_default());
     Ok(bytes.is_some())
 }
 
-fn bytes_of(made: &Bound<'_, PyAny>, who: &str) -> PyResult<Option<Vec<u8>>> {
+fn bytes_of(made: &Bound<'_, PyAny>, who: &str, flags: &mut Flags) -> PyResult<Option<Vec<u8>>> {
     if made.is_none() {
         return Ok(None);
     }
     if let Ok(text) = made.cast::<PyString>() {
-        return Ok(Some(text.to_str()?.as_bytes().to_vec()));
+        return Ok(Some(utf8(text, flags).into_owned().into_bytes()));
     }
-    made.extract::<Vec<u8>>().map(Some).map_err(|_| {
-        let kind = made.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
-        let message = format!("{who} returned an object of type {kind}: expected bytes");
-        to_python(made.py(), &Error::new(Kind::Serialization, message))
-    })
+    if let Some(bytes) = bytes_like(made) {
+        return Ok(Some(bytes?.as_bytes().to_vec()));
+    }
+    let kind = made.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+    let message = format!("{who} returned an object of type {kind}: expected bytes");
+    Err(to_python(made.py(), &Error::new(Kind::Serialization, message)))
 }
 
 fn serializer_failed(py: Python<'_>, who: &str, error: PyErr) -> PyErr {
@@ -655,7 +676,11 @@ impl ProducerCore {
         if opened.value_serializer.is_some() || opened.key_serializer.is_some() || bad_topic(topic) {
             return Ok(false);
         }
-        let given = key.map(|key| KeyBytes::read(key, None)).transpose()?;
+        let mut flags = Flags::default();
+        let given = key.map(|key| KeyBytes::read(key, None, &mut flags)).transpose()?;
+        if flags.lone_surrogate {
+            return Ok(false);
+        }
         with_scratch(|frame| {
             let written = input::with_borrowed_text(name, labels, None, |name, labels| {
                 if name.is_empty() {

@@ -298,9 +298,9 @@ def nested(levels: int) -> list[Any]:
 
 
 def test_the_limit_of_levels() -> None:
-    assert json_dumps(nested(64)) == b"[" * 64 + b"]" * 64
-    with pytest.raises(ValueError, match=r"expected at most 64 levels within each other, got more$"):
-        json_dumps(nested(65))
+    assert json_dumps(nested(256)) == b"[" * 256 + b"]" * 256
+    with pytest.raises(ValueError, match=r"expected at most 256 levels within each other, got more$"):
+        json_dumps(nested(257))
     with pytest.raises(ValueError, match="at most 3 levels"):
         json_dumps({"a": {"b": {"c": {}}}}, max_depth=3)
     assert json_dumps(1, max_depth=0) == b"1"

@@ -36,6 +36,12 @@ def test_is_a_collector(metrics: KafkaMetrics) -> None:
     assert metrics.topic == "metrics"
 
 
+@pytest.mark.parametrize("key", [bytearray(b"k"), memoryview(b"k")], ids=["bytearray", "memoryview"])
+def test_a_key_of_bytes_of_any_kind(producer: RecordingProducer, key: Any) -> None:
+    KafkaMetrics(producer, key=key).increment("a")
+    assert [sent.key for sent in producer.sent] == [b"k"]
+
+
 def test_each_measurement_is_a_message_of_the_contract(metrics: KafkaMetrics, producer: RecordingProducer) -> None:
     before = time()
     metrics.increment("a")

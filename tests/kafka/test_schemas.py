@@ -93,7 +93,7 @@ def test_what_is_meant_is_accepted(name: str, value: dict[str, Any]) -> None:
         *(("log.json", without(LOG, field), f"$.{field}") for field in LOG),
         ("log.json", LOG | {"trace_id": "7"}, "$.trace_id"),
         ("log.json", LOG | {"extra": {}}, "$.extra"),
-        ("log.json", LOG | {"exception": {"type": "ValueError"}}, "$.exception.message"),
+        ("log.json", LOG | {"exception": {"type": "ValueError"}}, "$.exception"),
         ("dead-letter.json", without(LETTER, "dlq.offset"), "$.dlq.offset"),
         ("dead-letter.json", LETTER | {"dlq.attempts": "0"}, "$.dlq.attempts"),
         ("dead-letter.json", LETTER | {"dlq.offset": "-2"}, "$.dlq.offset"),

@@ -1,0 +1,351 @@
+//! Values of a record as JSON: whatever they are, something arrives, and no secret.
+
+use std::borrow::Cow;
+use std::io::Write as _;
+
+use gds_redact::{MARK, is_secret_key};
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
+
+use super::parts::Items;
+use super::writer::Writer;
+use crate::input::{lossy, type_name};
+use crate::json::bytes_like;
+use crate::made::interned;
+
+/// Containers within containers of `extra`; what lies deeper is left out.
+pub(super) const MAX_DEPTH: usize = 16;
+/// Bytes of one text that are kept: a broker takes messages of 1 MiB unless it is told otherwise.
+const MAX_TEXT: usize = 192 * 1024;
+/// Bytes of one text that are looked at.
+const MAX_LOOK: usize = 4 * MAX_TEXT;
+/// Bytes of a record beyond which no further value is begun.
+const MAX_RECORD: usize = 512 * 1024;
+
+impl Writer<'_> {
+    /// Any object: as JSON where it has one, as text where not.
+    fn value(&mut self, object: &Bound<'_, PyAny>, depth: usize) -> PyResult<()> {
+        if let Ok(text) = object.cast::<PyString>() {
+            self.readable(text);
+        } else if object.is_none() {
+            self.out.extend_from_slice(b"null");
+        } else if let Ok(flag) = object.cast::<PyBool>() {
+            self.out.extend_from_slice(if flag.is_true() { b"true" } else { b"false" });
+        } else if object.is_instance_of::<PyInt>() {
+            match object.extract::<i64>() {
+                Ok(number) => self.whole(number),
+                Err(_) => self.other(object)?,
+            }
+        } else if let Ok(number) = object.cast::<PyFloat>() {
+            self.float(number.value());
+        } else if let Some(Ok(bytes)) = bytes_like(object) {
+            match std::str::from_utf8(bytes.as_bytes()) {
+                Ok(text) => self.text(text),
+                Err(_) => self.other(&bytes)?,
+            }
+        } else if is_container(object) {
+            self.container(object, depth)?;
+        } else {
+            self.other(object)?;
+        }
+        Ok(())
+    }
+
+    fn container(&mut self, object: &Bound<'_, PyAny>, depth: usize) -> PyResult<()> {
+        let Some(depth) = depth.checked_sub(1) else {
+            self.flags.truncated = true;
+            self.plain("...");
+            return Ok(());
+        };
+        if let Ok(dict) = object.cast::<PyDict>() {
+            // Copied, because writing a value may run code that changes the dict.
+            let mut items: Items<'_> = dict.iter().collect();
+            mask_named_value(object.py(), &mut items);
+            return self.members(&items, depth);
+        }
+        if let Some(items) = named_tuple(object) {
+            return self.members(&items, depth);
+        }
+        if let Some(name) = secret_pair(object) {
+            self.out.push(b'[');
+            self.readable(&name);
+            self.out.push(b',');
+            self.plain(MARK);
+            self.out.push(b']');
+            return Ok(());
+        }
+        if let Ok(list) = object.cast_exact::<PyList>() {
+            return self.items(list.iter(), depth);
+        }
+        if let Ok(tuple) = object.cast::<PyTuple>() {
+            return self.items(tuple.iter(), depth);
+        }
+        let Ok(items) = object.try_iter() else { return self.other(object) };
+        let items: PyResult<Vec<_>> = items.collect();
+        let items = items.or_else(|error| unless_program(object.py(), error).map(|()| Vec::new()))?;
+        self.items(items.into_iter(), depth)
+    }
+
+    fn items<'py>(&mut self, items: impl Iterator<Item = Bound<'py, PyAny>>, depth: usize) -> PyResult<()> {
+        self.out.push(b'[');
+        for (number, item) in items.enumerate() {
+            if self.is_full() {
+                break;
+            }
+            if number > 0 {
+                self.out.push(b',');
+            }
+            self.value(&item, depth)?;
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+
+    pub(super) fn members(&mut self, items: &[(Bound<'_, PyAny>, Bound<'_, PyAny>)], depth: usize) -> PyResult<()> {
+        self.out.push(b'{');
+        let mut is_first = true;
+        for (name, value) in items {
+            if self.is_full() {
+                break;
+            }
+            if !is_first {
+                self.out.push(b',');
+            }
+            is_first = false;
+            match name.cast::<PyString>() {
+                Ok(name) => {
+                    let name = lossy(name);
+                    self.flags.lone_surrogate |= matches!(name, Cow::Owned(_));
+                    self.member(&name, value, depth)?;
+                }
+                Err(_) => self.member(&described(name, Bound::str)?, value, depth)?,
+            }
+        }
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    pub(super) fn member(&mut self, name: &str, value: &Bound<'_, PyAny>, depth: usize) -> PyResult<()> {
+        self.text(name);
+        self.out.push(b':');
+        // That there is none is no secret.
+        if is_secret_key(name) && !value.is_none() {
+            self.plain(MARK);
+            Ok(())
+        } else {
+            self.value(value, depth)
+        }
+    }
+
+    /// The text of an object that has no JSON.
+    fn other(&mut self, object: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = object.py();
+        // Times as everybody writes them; scalars of numpy as the numbers they are.
+        for name in [interned!(py, "isoformat"), interned!(py, "item")] {
+            let Ok(Some(method)) = object.getattr_opt(name) else { continue };
+            match method.call0() {
+                // A time that is none: pandas has a datetime of that text, numpy an item that is None.
+                Ok(value) if value.is_none() || value.cast::<PyString>().is_ok_and(|text| text == "NaT") => {
+                    self.out.extend_from_slice(b"null");
+                    return Ok(());
+                }
+                Ok(value)
+                    if value.is_instance_of::<PyFloat>()
+                        || value.is_instance_of::<PyInt>()
+                        || value.is_instance_of::<PyString>() =>
+                {
+                    if value.is_instance_of::<PyInt>() && value.extract::<i64>().is_err() {
+                        break;
+                    }
+                    return self.value(&value, 0);
+                }
+                Ok(_) => {}
+                Err(error) => unless_program(py, error)?,
+            }
+        }
+        match object.str() {
+            Ok(text) => self.readable(&text),
+            Err(error) => {
+                unless_program(py, error)?;
+                self.flags.unserialisable = true;
+                let text = described(object, Bound::repr)?;
+                self.text(&text);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the record is as large as it may get.
+    fn is_full(&mut self) -> bool {
+        let is_full = self.out.len() - self.start > MAX_RECORD;
+        self.flags.truncated |= is_full;
+        is_full
+    }
+
+    pub(super) fn named_text(&mut self, name: &str, text: Option<&str>) {
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            self.name(name);
+            self.text(text);
+        }
+    }
+
+    pub(super) fn named_plain(&mut self, name: &str, text: Option<&str>) {
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            self.name(name);
+            self.plain(text);
+        }
+    }
+
+    pub(super) fn name(&mut self, name: &str) {
+        self.out.extend_from_slice(b",\"");
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    pub(super) fn hex(&mut self, name: &str, bytes: &[u8]) {
+        self.name(name);
+        self.out.push(b'"');
+        for byte in bytes {
+            write!(self.out, "{byte:02x}").expect("a Vec takes anything");
+        }
+        self.out.push(b'"');
+    }
+
+    pub(super) fn whole(&mut self, number: impl itoa::Integer) {
+        self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    }
+
+    pub(super) fn float(&mut self, number: f64) {
+        if number.is_finite() {
+            self.out.extend_from_slice(zmij::Buffer::new().format_finite(number).as_bytes());
+        } else {
+            self.flags.non_finite = true;
+            self.out.extend_from_slice(b"null");
+        }
+    }
+
+    /// As [`Self::text`], of a `str`.
+    pub(super) fn readable(&mut self, text: &Bound<'_, PyString>) {
+        let text = lossy(text);
+        self.flags.lone_surrogate |= matches!(text, Cow::Owned(_));
+        self.text(&text);
+    }
+
+    /// Text without its secrets, from its beginning as far as it may go.
+    pub(super) fn text(&mut self, text: &str) {
+        // Cut after redacting, because half a secret looks like none.
+        let look = &text[..boundary(text, MAX_LOOK)];
+        let redacted = self.redactor.redact(look);
+        let kept = &redacted[..boundary(&redacted, MAX_TEXT)];
+        self.flags.truncated |= kept.len() < redacted.len() || look.len() < text.len();
+        self.plain(kept);
+    }
+
+    /// As [`Self::text`], the end of it: what a traceback ends with is what happened.
+    pub(super) fn tail(&mut self, text: &str) {
+        let look = &text[boundary(text, text.len().saturating_sub(MAX_LOOK))..];
+        let redacted = self.redactor.redact(look);
+        let kept = &redacted[boundary(&redacted, redacted.len().saturating_sub(MAX_TEXT))..];
+        self.flags.truncated |= kept.len() < redacted.len() || look.len() < text.len();
+        self.plain(kept);
+    }
+
+    /// Text as it is (RFC 8259, section 7).
+    pub(super) fn plain(&mut self, text: &str) {
+        self.out.push(b'"');
+        let mut rest = text.as_bytes();
+        while let Some(len) = rest.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+            self.out.extend_from_slice(&rest[..len]);
+            match rest[len] {
+                b'\n' => self.out.extend_from_slice(b"\\n"),
+                b'\t' => self.out.extend_from_slice(b"\\t"),
+                b'\r' => self.out.extend_from_slice(b"\\r"),
+                byte @ (b'"' | b'\\') => self.out.extend_from_slice(&[b'\\', byte]),
+                byte => write!(self.out, "\\u{byte:04x}").expect("a Vec takes anything"),
+            }
+            rest = &rest[len + 1..];
+        }
+        self.out.extend_from_slice(rest);
+        self.out.push(b'"');
+    }
+}
+
+/// Goes on after an `Exception`; anything else (Ctrl-C) belongs to the program.
+pub(super) fn unless_program(py: Python<'_>, error: PyErr) -> PyResult<()> {
+    if error.is_instance_of::<PyException>(py) { Ok(()) } else { Err(error) }
+}
+
+/// The last place not behind `at` where a character begins.
+fn boundary(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
+}
+
+/// Whether an object is text that names a secret.
+fn names_secret(object: &Bound<'_, PyAny>) -> bool {
+    object.cast::<PyString>().is_ok_and(|name| is_secret_key(&lossy(name)))
+}
+
+/// Of `{"name": "DB_PASSWORD", "value": ...}` the value is the secret.
+fn mask_named_value<'py>(py: Python<'py>, items: &mut Items<'py>) {
+    let is_one_of = |object: &Bound<'_, PyAny>, names: [&str; 2]| {
+        object.cast::<PyString>().is_ok_and(|text| names.iter().any(|name| text == name))
+    };
+    if !items.iter().any(|(name, value)| is_one_of(name, ["name", "key"]) && names_secret(value)) {
+        return;
+    }
+    for (name, value) in items {
+        if is_one_of(name, ["value", "val"]) && !value.is_none() {
+            *value = PyString::new(py, MARK).into_any();
+        }
+    }
+}
+
+/// The name in a pair of the name of a secret and the secret.
+fn secret_pair<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyString>> {
+    let pair = match object.cast::<PyTuple>() {
+        Ok(tuple) => tuple.clone(),
+        Err(_) => object.cast::<PyList>().ok().filter(|list| list.len() == 2)?.to_tuple(),
+    };
+    let is_pair = pair.len() == 2 && names_secret(&pair.get_item(0).ok()?) && !pair.get_item(1).ok()?.is_none();
+    if is_pair { pair.get_item(0).ok()?.cast_into().ok() } else { None }
+}
+
+/// The fields of a named tuple, by name: names say which of them are secrets.
+fn named_tuple<'py>(object: &Bound<'py, PyAny>) -> Option<Items<'py>> {
+    let tuple = object.cast::<PyTuple>().ok().filter(|_| !object.is_exact_instance_of::<PyTuple>())?;
+    let names = object.get_type().getattr(interned!(object.py(), "_fields")).ok()?.cast_into::<PyTuple>().ok()?;
+    (names.len() == tuple.len()).then(|| names.iter().zip(tuple.iter()).collect())
+}
+
+fn is_container(object: &Bound<'_, PyAny>) -> bool {
+    object.is_instance_of::<PyDict>()
+        || object.is_instance_of::<PyList>()
+        || object.is_instance_of::<PyTuple>()
+        || object.is_instance_of::<PySet>()
+        || object.is_instance_of::<PyFrozenSet>()
+}
+
+/// `str(object)` or `repr(object)`, or what type it is of if it has neither.
+pub(super) fn described<'py>(
+    object: &Bound<'py, PyAny>,
+    how: impl Fn(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>>,
+) -> PyResult<String> {
+    match how(object) {
+        Ok(text) => Ok(lossy(&text).into_owned()),
+        Err(error) => {
+            unless_program(object.py(), error)?;
+            Ok(format!("<unprintable {}>", type_name(Some(object))))
+        }
+    }
+}
+
+/// `module.Class` of an exception, without the module for those that are built in.
+pub(super) fn full_name(error: &Bound<'_, PyAny>) -> String {
+    let kind = error.get_type();
+    let name = kind.qualname().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+    match kind.module() {
+        Ok(module) if module != "builtins" => format!("{module}.{name}"),
+        _ => name,
+    }
+}
