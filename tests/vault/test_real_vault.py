@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
@@ -19,12 +20,13 @@ from gds_vault import (
     UserpassAuth,
     VaultAuthError,
     VaultClient,
+    VaultConflictError,
     VaultConnectionError,
     VaultPermissionError,
     VaultSecretNotFoundError,
 )
 from tests.metrics.doubles import Recorder
-from tests.services.process import ServerFailed, wait_until
+from tests.services.process import ServerFailed, http_json, wait_until
 from tests.services.vault import Vault
 
 T = TypeVar("T")
@@ -60,6 +62,7 @@ class Client(Protocol):
     def list(self, path: str) -> list[str]: ...
     def put(self, path: str, data: dict[str, Any]) -> None: ...
     def delete(self, path: str) -> None: ...
+    def call(self, method: str, *arguments: Any, **settings: Any) -> Any: ...
     def until(self, check: Callable[[], object], what: str) -> None: ...
     def close(self) -> None: ...
 
@@ -82,6 +85,9 @@ class Blocking:
 
     def delete(self, path: str) -> None:
         self.client.delete_secret(path)
+
+    def call(self, method: str, *arguments: Any, **settings: Any) -> Any:
+        return getattr(self.client, method)(*arguments, **settings)
 
     def until(self, check: Callable[[], object], what: str) -> None:
         wait_until(check, what=what)
@@ -121,6 +127,9 @@ class Awaiting:
     def delete(self, path: str) -> None:
         self._run(self.client.delete_secret(path))
 
+    def call(self, method: str, *arguments: Any, **settings: Any) -> Any:
+        return self._run(getattr(self.client, method)(*arguments, **settings))
+
     def until(self, check: Callable[[], object], what: str) -> None:
         # Between two looks the loop does what the client has to do by itself.
         def looked() -> object:
@@ -158,7 +167,7 @@ def open_client(request: pytest.FixtureRequest, vault: Vault) -> Iterator[Opener
 def room(vault: Vault) -> str:
     """A folder nobody else has, and a policy of its name that may do all in it, in both engines."""
     name = f"room-{uuid4().hex[:8]}"
-    everything = ["create", "read", "update", "delete", "list"]
+    everything = ["create", "read", "update", "patch", "delete", "list"]
     paths = (f"secret/data/{name}/*", f"secret/metadata/{name}/*", f"plain/{name}/*")
     vault.write_policy(name, dict.fromkeys(paths, everything))
     return name
@@ -225,6 +234,61 @@ def test_versions_are_read_one_by_one(vault: Vault, room: str, open_client: Open
     with pytest.raises(VaultSecretNotFoundError) as raised:
         client.get(path)
     assert raised.value.path == path
+
+
+def test_one_of_two_writers_wins_and_a_patch_leaves_the_rest(vault: Vault, room: str, open_client: Opener) -> None:
+    client = open_client(approle(vault, room))
+    path = f"{room}/counted"
+    assert client.call("put_secret", path, {"n": 1, "kept": True}, cas=0) == 1
+    with pytest.raises(VaultConflictError) as raised:
+        client.call("put_secret", path, {"n": 2}, cas=0)
+    assert (raised.value.path, raised.value.status) == (path, 400)
+    assert client.call("patch_secret", path, {"n": 2}, cas=1) == 2
+    assert client.get(path) == {"n": 2, "kept": True}
+    with pytest.raises(VaultConflictError):
+        client.call("patch_secret", path, {"n": 3}, cas=1)
+    assert client.call("patch_secret", f"secret/data/{path}", {"kept": None}) == 3
+    assert client.get(path) == {"n": 2}
+    with pytest.raises(VaultSecretNotFoundError):
+        client.call("patch_secret", f"{room}/nothing", {"n": 1})
+
+
+def test_what_vault_wrapped_is_unwrapped_once(vault: Vault, room: str, open_client: Opener) -> None:
+    def wrapped(method: str, path: str) -> str:
+        headers = {"X-Vault-Token": vault.root_token, "X-Vault-Wrap-TTL": "60s"}
+        token: str = http_json(vault.port, method, f"/v1/{path}", None, headers)["wrap_info"]["token"]
+        return token
+
+    vault.put(f"{room}/db", {"n": 1})
+    role_id, _ = vault.add_approle(room, policies=[room])
+    client = open_client(AppRoleAuth(role_id, "not needed"))
+    once = wrapped("GET", f"secret/data/{room}/db")
+    assert client.call("unwrap", once) == {"n": 1}
+    with pytest.raises(VaultAuthError) as raised:
+        client.call("unwrap", once)
+    assert once not in repr(raised.value)
+    secret_id = wrapped("POST", f"auth/approle/role/{room}/secret-id")
+    by_wrapped = open_client(AppRoleAuth(role_id, secret_id, secret_id_wrapped=True))
+    assert by_wrapped.get(f"{room}/db") == {"n": 1}
+    vault.revoke_logins("approle")
+    assert by_wrapped.get(f"{room}/db", use_cache=False) == {"n": 1}
+
+
+def test_a_secret_id_is_read_from_its_file_at_each_login(
+    vault: Vault, room: str, open_client: Opener, tmp_path: Path
+) -> None:
+    vault.put(f"{room}/db", {"n": 1})
+    role_id, first = vault.add_approle(room, policies=[room])
+    file = tmp_path / "secret-id"
+    file.write_text(first + "\n")
+    client = open_client(AppRoleAuth(role_id, file))
+    assert client.get(f"{room}/db") == {"n": 1}
+    vault.call("POST", f"auth/approle/role/{room}/secret-id/destroy", {"secret_id": first})
+    vault.revoke_logins("approle")
+    with pytest.raises(VaultAuthError):
+        client.get(f"{room}/db", use_cache=False)
+    file.write_text(vault.add_approle(room, policies=[room])[1] + "\n")
+    assert client.get(f"{room}/db", use_cache=False) == {"n": 1}
 
 
 def test_what_this_client_wrote_is_not_read_old(vault: Vault, room: str, open_client: Opener) -> None:

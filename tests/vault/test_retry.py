@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import socket
 import time
 from datetime import datetime, timedelta, timezone
@@ -122,6 +123,23 @@ def test_jitter_takes_any_part_of_a_pause() -> None:
     pauses = [policy.delay_seconds(3) for _ in range(1000)]
     assert 0 <= min(pauses) < 1
     assert 3 < max(pauses) <= 4
+
+
+def test_forked_children_do_not_wait_in_step() -> None:
+    policy = RetryPolicy(base_delay_seconds=1000, max_delay_seconds=1000)
+    policy.delay_seconds(1)
+    drawn = set()
+    for _ in range(3):
+        ours, theirs = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(theirs, repr(policy.delay_seconds(1)).encode())
+            os._exit(0)
+        os.close(theirs)
+        with os.fdopen(ours) as pipe:
+            drawn.add(pipe.read())
+        os.waitpid(child, 0)
+    assert len(drawn | {repr(policy.delay_seconds(1))}) == 4
 
 
 def test_retry_after_is_waited_for_within_bounds() -> None:

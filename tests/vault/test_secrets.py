@@ -9,6 +9,7 @@ import pytest
 from gds_vault import (
     TokenAuth,
     VaultConfigurationError,
+    VaultConflictError,
     VaultConnectionError,
     VaultError,
     VaultPermissionError,
@@ -44,6 +45,43 @@ def test_versions_are_read_by_their_number(connect: Connect, server: VaultServer
     server.delete("app/database")
     with pytest.raises(VaultSecretNotFoundError, match="version 2 was deleted"):
         client.get_secret("app/database", version=2, use_cache=False)
+
+
+def test_check_and_set_lets_one_of_two_writers_win(connect: Connect, server: VaultServer) -> None:
+    client = connect()
+    assert client.put_secret("counted", {"n": 1}, cas=0) == 1
+    with pytest.raises(VaultConflictError, match=r"did not match.*decide anew") as raised:
+        client.put_secret("counted", {"n": 2}, cas=0)
+    assert (raised.value.path, raised.value.status, raised.value.retriable) == ("counted", 400, False)
+    assert (client.put_secret("counted", {"n": 2}, cas=1), client.put_secret("counted", {"n": 3})) == (2, 3)
+    assert client.get_secret("counted") == {"n": 3}
+    for wrong in (-1, True, "1", 1.0):
+        with pytest.raises(VaultConfigurationError, match="cas"):
+            client.put_secret("counted", {}, cas=wrong)
+
+
+def test_a_patch_changes_what_it_names(connect: Connect, server: VaultServer) -> None:
+    client = connect()
+    assert client.get_secret("app/database")["password"] == "hunter2"
+    assert client.patch_secret("app/database", {"password": "new", "extra": {"a": 1}}) == 2
+    assert client.get_secret("app/database") == {"username": "shop", "password": "new", "extra": {"a": 1}}
+    assert client.patch_secret("app/database", {"extra": None}, cas=2) == 3
+    assert client.get_secret("app/database") == {"username": "shop", "password": "new"}
+    with pytest.raises(VaultConflictError):
+        client.patch_secret("app/database", {"password": "x"}, cas=2)
+    with pytest.raises(VaultSecretNotFoundError):
+        client.patch_secret("nothing", {"a": "b"})
+
+
+def test_without_versions_there_is_no_patch_and_no_check(connect: Connect, server: VaultServer) -> None:
+    server.mount("old", kv_version=1)
+    client = connect(mount_point="old")
+    assert client.put_secret("app", {"a": "b"}) is None
+    with pytest.raises(VaultConfigurationError, match=r"patch_secret: the mount 'old' is not KV version 2"):
+        client.patch_secret("app", {})
+    with pytest.raises(VaultConfigurationError, match="cas=1: the mount 'old' is not KV version 2"):
+        client.put_secret("app", {}, cas=1)
+    assert client.get_secret("app") == {"a": "b"}
 
 
 def test_version_1_of_kv_is_found_out(connect: Connect, server: VaultServer) -> None:

@@ -23,6 +23,7 @@ import threading
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
 
 from gds_vault._fake import FakeVault, Login, Mount, Secret, Version, new_token
 
@@ -58,7 +59,10 @@ class VaultServer(FakeVault):
         self._httpd: _Httpd | None = None
         self._thread: threading.Thread | None = None
         self.redirect_to: str | None = None
-        """Answers 307 with this as ``Location``, as a standby does; ``{target}`` in it is what was asked for."""
+        """Answers 307 with this as ``Location``, as a standby does.
+
+        ``{target}`` in it is what was asked for, ``{path}`` the same without quotes.
+        """
         self.on_headers: Callable[[Mapping[str, str]], object] | None = None
         """Called with the headers of each request."""
 
@@ -282,7 +286,8 @@ class _Httpd(ThreadingHTTPServer):
             self.socket = ssl_context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        _Handler(request, client_address or ("", 0), self)  # a Unix socket has no address of a client
+        kind = _Handler if self.address_family == socket.AF_INET else _SocketHandler
+        kind(request, client_address or ("", 0), self)  # a Unix socket has no address of a client
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._open_lock:
@@ -348,7 +353,7 @@ class _Handler(BaseHTTPRequestHandler):
         if retry_after is not None:
             self.send_header("retry-after", retry_after)
         if redirect_to is not None:
-            self.send_header("location", redirect_to.replace("{target}", self.path))
+            self.send_header("location", redirect_to.format(target=self.path, path=unquote(self.path)))
         if status != 204:
             self.send_header("content-length", str(len(encoded)))
         self.end_headers()
@@ -363,3 +368,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: a test has its own output."""
+
+
+class _SocketHandler(_Handler):
+    disable_nagle_algorithm = False  # which is a thing of TCP
