@@ -119,6 +119,10 @@ impl Reporter<Token> for Tell {
             std::mem::forget(python);
         }
     }
+
+    fn warn(&self, text: &str) {
+        warn_in("gds_kafka", text);
+    }
 }
 
 /// An exception or None, and a delivery or None.

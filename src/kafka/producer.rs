@@ -268,7 +268,7 @@ impl ProducerCore {
     }
 }
 
-/// Sends with the interpreter released only where that waits for the disk.
+/// Sends with the interpreter released where that may wait for the disk, or for another thread that does.
 fn send_now(
     py: Python<'_>,
     producer: &Producer<Token>,
@@ -276,8 +276,10 @@ fn send_now(
     pace: Pace,
     token: Option<Token>,
 ) -> gds_hub::Result<Sent<Token>> {
-    let send = || producer.send(frame, token, pace);
-    if producer.waits_for_disk() { py.detach(send) } else { send() }
+    match producer.send_at_once(frame, token, pace) {
+        Ok(sent) => sent,
+        Err(token) => py.detach(|| producer.send(frame, token, pace)),
+    }
 }
 
 /// Sends, if there is room; what there is none for is counted as dropped.

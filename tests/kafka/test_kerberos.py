@@ -63,7 +63,7 @@ def test_a_keytab_is_let_in(kafka: KerberizedKafka, caplog: pytest.LogCaptureFix
 def test_one_may_do_what_the_principal_may(kafka: KerberizedKafka) -> None:
     kafka.create_topic("kerberos-forbidden")
     # One that may write nowhere is not given the number that idempotence takes.
-    settings = kerberos(kafka, "bob", kafka.realm.keytab("bob"), enable_idempotence=False)
+    settings = kerberos(kafka, "bob", kafka.realm.keytab("bob"), enable_idempotence=False, delivery_timeout_ms=3_000)
     with KafkaProducerClient(**settings) as producer:
         [refused] = producer.send_many("kerberos-forbidden", [{"n": 1}], timeout=LONG)
     assert isinstance(refused, KafkaMessageError)

@@ -208,7 +208,8 @@ def test_a_topic_one_may_not_write_to_is_refused_and_counted(secure_kafka: Secur
     secure_kafka.create_topic("secure-forbidden")
     topic = allowed_topic(secure_kafka, "secure-beside-forbidden")
     told: list[Any] = []
-    with KafkaProducerClient(**sasl(secure_kafka, "SCRAM-SHA-512")) as producer:
+    # Rights may be granted yet: without a spool that is waited for as long as for any delivery.
+    with KafkaProducerClient(**sasl(secure_kafka, "SCRAM-SHA-512", delivery_timeout_ms=3_000)) as producer:
         producer.send("secure-forbidden", {"n": 0}, on_delivery=lambda *outcome: told.append(outcome))
         [allowed] = producer.send_many(topic, [{"n": 1}], timeout=LONG)
         [refused] = producer.send_many("secure-forbidden", [{"n": 2}], timeout=LONG)
@@ -229,7 +230,8 @@ def test_a_topic_one_may_not_write_to_is_refused_and_counted(secure_kafka: Secur
 def test_what_is_not_authorized_is_a_dead_letter(secure_kafka: SecureKafka) -> None:
     secure_kafka.create_topic("secure-dead")
     letters = allowed_topic(secure_kafka, "secure-dead.dlq")
-    with KafkaProducerClient(**sasl(secure_kafka, "SCRAM-SHA-512", dead_letter=True)) as producer:
+    settings = sasl(secure_kafka, "SCRAM-SHA-512", dead_letter=True, delivery_timeout_ms=3_000)
+    with KafkaProducerClient(**settings) as producer:
         producer.send("secure-dead", {"n": 1}, key="k", headers=[("a", b"1")])
         assert producer.flush(LONG) == 0
         stats = producer.stats()

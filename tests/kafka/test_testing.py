@@ -34,11 +34,20 @@ def test_a_failure_that_passes_is_retried(mock_kafka_cluster: MockKafkaCluster) 
 def test_a_refusal_is_told(mock_kafka_cluster: MockKafkaCluster) -> None:
     mock_kafka_cluster.create_topic("orders", partitions=1)
     with KafkaProducerClient(mock_kafka_cluster.bootstrap_servers) as producer:
-        mock_kafka_cluster.fail("Produce", "TOPIC_AUTHORIZATION_FAILED")
+        mock_kafka_cluster.fail("Produce", "INVALID_TOPIC_EXCEPTION")
         [outcome] = producer.send_many("orders", [{"id": 7}], timeout=30)
         assert isinstance(outcome, GdsKafkaError)
-        assert outcome.code == ERRORS["TOPIC_AUTHORIZATION_FAILED"]
-        assert producer.stats()["failed_total"] == {"not_authorized": 1}
+        assert outcome.code == ERRORS["INVALID_TOPIC_EXCEPTION"]
+        assert producer.stats()["failed_total"] == {"invalid_topic": 1}
+
+
+def test_a_right_that_is_granted_is_waited_for(mock_kafka_cluster: MockKafkaCluster) -> None:
+    mock_kafka_cluster.create_topic("orders", partitions=1)
+    with KafkaProducerClient(mock_kafka_cluster.bootstrap_servers) as producer:
+        mock_kafka_cluster.fail("Produce", "TOPIC_AUTHORIZATION_FAILED", times=2)
+        [outcome] = producer.send_many("orders", [{"id": 7}], timeout=30)
+        assert not isinstance(outcome, GdsKafkaError)
+        assert producer.stats()["retried_total"] == 2
 
 
 def test_a_broker_that_is_down_comes_back(mock_kafka_cluster: MockKafkaCluster) -> None:

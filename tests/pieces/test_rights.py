@@ -86,7 +86,7 @@ def test_the_acls_are_what_a_writer_and_a_reader_need_and_no_more(secure_kafka: 
         }
 
     servers = secure_kafka.bootstrap_servers
-    with KafkaProducerClient(servers, **connection("writer")) as producer:
+    with KafkaProducerClient(servers, delivery_timeout_ms=5_000, **connection("writer")) as producer:
         # Rules come to the broker after the command has ended.
         def allowed() -> bool:
             [outcome] = producer.send_many(names["metrics"], [{"probe": 1}])

@@ -3,7 +3,7 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Makes a folder and those above it that are missing. One that is there stays as whoever made it wanted it.
 pub(crate) fn make_dirs(path: &Path) -> io::Result<()> {
@@ -15,4 +15,44 @@ pub(crate) fn options() -> OpenOptions {
     let mut options = File::options();
     options.create(true).read(true).write(true).mode(0o600);
     options
+}
+
+/// As [`make_dirs`], and tells which folders have a new name in them that a power cut may take.
+pub(crate) fn make_dirs_noting(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let missing = dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists());
+    let mut changed: Vec<_> = missing.filter_map(Path::parent).map(Path::to_owned).collect();
+    for parent in &mut changed {
+        if parent.as_os_str().is_empty() {
+            parent.push(".");
+        }
+    }
+    make_dirs(dir)?;
+    Ok(changed)
+}
+
+/// Has the names in a folder on the disk.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    synced::note(dir);
+    File::open(dir)?.sync_all()
+}
+
+/// Which folders were synced, for tests: what a power cut would take cannot be seen otherwise.
+#[cfg(test)]
+pub(crate) mod synced {
+    use std::cell::RefCell;
+    use std::path::{Path, PathBuf};
+
+    thread_local! {
+        static DIRS: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn note(dir: &Path) {
+        DIRS.with_borrow_mut(|dirs| dirs.push(dir.to_owned()));
+    }
+
+    /// Those of this thread since the last call.
+    pub(crate) fn take() -> Vec<PathBuf> {
+        DIRS.take()
+    }
 }

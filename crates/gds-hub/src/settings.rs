@@ -23,7 +23,7 @@ pub use value::Value;
 use crate::error::{Error, Kind, Result};
 use crate::hub::Start;
 pub use crate::producer::{Durability, OnFull};
-use crate::producer::{ProducerOptions, SpoolOptions};
+use crate::producer::{ProducerOptions, REFUSED_PAUSE, SpoolOptions};
 use librdkafka::{Refusal, Trial};
 use table::{Entry, Meaning};
 
@@ -127,6 +127,7 @@ impl ProducerSettings {
             linger: self.linger,
             patience: self.patience,
             delivery_timeout: if spool.is_some() { None } else { self.delivery_timeout },
+            refused_pause: Some(REFUSED_PAUSE),
             dead_letter: self.dead_letter,
             spool,
         }

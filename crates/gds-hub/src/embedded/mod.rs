@@ -114,6 +114,8 @@ struct Core {
     wake: Wake,
     members: AtomicU64,
     recovered: Recovered,
+    /// Folders with names that may not be on disk.
+    unsynced_dirs: Mutex<Vec<PathBuf>>,
     /// Let go last.
     _lock: Lock,
 }
@@ -128,13 +130,13 @@ impl Embedded {
     pub fn open(path: &Path, options: EmbeddedOptions) -> Result<Self> {
         names::check_partitions(options.partitions)?;
         let unusable = |error: io::Error| unusable(path, &error);
-        private::make_dirs(path).map_err(unusable)?;
+        let made_dirs = private::make_dirs_noting(path).map_err(unusable)?;
         let path = path.canonicalize().map_err(unusable)?;
         let mut opened = OPENED.get_or_init(Opened::default).lock();
         if let Some(core) = opened.get(&path).and_then(Weak::upgrade) {
             return Ok(Self { core });
         }
-        let core = Arc::new(Core::open(&path, options)?);
+        let core = Arc::new(Core::open(&path, options, made_dirs)?);
         opened.retain(|_, core| core.strong_count() > 0);
         opened.insert(path, Arc::downgrade(&core));
         Ok(Self { core })
@@ -153,6 +155,12 @@ impl Embedded {
     /// Has everything published and committed so far on the disk, safe from a power cut.
     pub fn sync(&self) -> Result<()> {
         self.core.check()?;
+        let mut unsynced = self.core.unsynced_dirs.lock();
+        while let Some(dir) = unsynced.last() {
+            private::sync_dir(dir).map_err(|error| unusable(dir, &error))?;
+            unsynced.pop();
+        }
+        drop(unsynced);
         self.core.topics.sync()?;
         self.core.meta.lock().sync()
     }
@@ -175,8 +183,9 @@ impl Hub for Embedded {
 }
 
 impl Core {
-    fn open(path: &Path, options: EmbeddedOptions) -> Result<Self> {
+    fn open(path: &Path, options: EmbeddedOptions, mut made_dirs: Vec<PathBuf>) -> Result<Self> {
         let lock = lock(path)?;
+        made_dirs.push(path.to_owned()); // that of its topics is in it
         let generation = fork::generation();
         let (meta, _) = Meta::open(&path.join("meta"))?;
         let meta = Arc::new(Mutex::new(meta));
@@ -191,6 +200,7 @@ impl Core {
             wake: Wake::default(),
             members: AtomicU64::new(0),
             recovered,
+            unsynced_dirs: Mutex::new(made_dirs),
             _lock: lock,
         })
     }

@@ -27,6 +27,9 @@ pub(super) trait Duty: Send {
     /// Delivery reports.
     fn outcomes(&mut self, _event: &Event) {}
 
+    /// The client has ended: it takes nothing more, and sends nothing of what it has.
+    fn ended(&mut self, _handle: &Arc<Handle>) {}
+
     /// Called now and then.
     fn tick(&mut self, _handle: &Arc<Handle>) {}
 
@@ -148,6 +151,9 @@ fn handle_event(event: &Event, handle: &Arc<Handle>, duty: &mut dyn Duty) {
         sys::RD_KAFKA_EVENT_ERROR => {
             let (code, text) = (event.code(), event.text());
             shared.went_wrong(code, &text);
+            if code == errors::FATAL {
+                duty.ended(handle);
+            }
             // What happens to a connection, and the end of a client, librdkafka logs by itself.
             if !errors::logged(code) {
                 shared.log(LogLevel::Warning, "ERROR", &text);

@@ -103,6 +103,15 @@ pub(super) fn hopeless(code: i32) -> bool {
     matches!(kind(code), (Kind::Connection, false))
 }
 
+/// Whether the brokers do not let this client write at all: it is not for what a record is.
+pub(super) fn refuses_client(code: i32) -> bool {
+    matches!(
+        Code::try_from(code),
+        Ok(Code::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
+            | Code::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    )
+}
+
 /// Whether librdkafka writes a line of its own to its log when it tells of this.
 pub(super) fn logged(code: i32) -> bool {
     matches!(
@@ -121,6 +130,21 @@ pub(super) fn shortened(text: &str) -> &str {
     let text = text.rsplit_once(" (after ").map_or(text, |(text, _)| text);
     let Some((place, rest)) = text.split_once(": ") else { return text };
     if place.contains('/') && !place.contains(' ') { rest } else { text }
+}
+
+/// As [`shortened`]; and the address, where it is not one of those given as `brokers` but what the cluster calls a
+/// broker: whoever reads it has never written it anywhere.
+pub(super) fn located(text: &str, brokers: &str) -> String {
+    let short = shortened(text);
+    let place = text.split_once(": ").map_or("", |(place, _)| place);
+    let advertised = place.rsplit_once('/').filter(|(_, node)| node.bytes().all(|byte| byte.is_ascii_digit()));
+    let address = advertised.map(|(address, _)| address.rsplit_once("://").map_or(address, |(_, address)| address));
+    match address {
+        Some(address) if !place.contains(' ') && !brokers.split(',').any(|broker| broker == address) => {
+            format!("the broker that calls itself {address} (advertised.listeners) is not reached: {short}")
+        }
+        _ => short.to_owned(),
+    }
 }
 
 /// Why no connection came about, and what can be done about it.
@@ -187,6 +211,22 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(shortened(given), expected);
+        }
+    }
+
+    #[test]
+    fn an_address_that_only_the_cluster_knows_is_named() {
+        for (text, expected) in [
+            (
+                "sasl_ssl://kafka-0.internal:9092/1: Connection setup timed out in state CONNECT (after 30028ms in state CONNECT)",
+                "the broker that calls itself kafka-0.internal:9092 (advertised.listeners) is not reached: Connection setup \
+                 timed out in state CONNECT",
+            ),
+            ("h:1/1: Disconnected", "Disconnected"),
+            ("h:2/bootstrap: Disconnected", "Disconnected"),
+            ("1/1 brokers are down", "1/1 brokers are down"),
+        ] {
+            assert_eq!(located(text, "g:1,h:1"), expected);
         }
     }
 

@@ -72,7 +72,17 @@ impl Kafka {
     }
 
     fn client(&self, purpose: Use, more: &[(&str, &str)], duty: Box<dyn Duty>) -> Result<Client> {
-        Client::start(purpose, &self.settings, &self.brokers, more, &self.callbacks, duty)
+        self.client_telling(purpose, more, &self.callbacks, duty)
+    }
+
+    fn client_telling(
+        &self,
+        purpose: Use,
+        more: &[(&str, &str)],
+        callbacks: &Callbacks,
+        duty: Box<dyn Duty>,
+    ) -> Result<Client> {
+        Client::start(purpose, &self.settings, &self.brokers, more, callbacks, duty)
     }
 
     fn asking(&self) -> Result<Arc<Client>> {

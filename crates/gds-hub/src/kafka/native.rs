@@ -215,6 +215,7 @@ fn fits(purpose: Use, key: &str) -> bool {
         "request.timeout.ms",
         "retries",
         "sticky.partitioning.linger.ms",
+        "topic.metadata.propagation.max.ms",
     ];
     const READING: &[&str] = &[
         "check.crcs",

@@ -7,7 +7,7 @@
 use std::ffi::{CStr, c_void};
 use std::ptr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use rdkafka_sys as sys;
@@ -22,6 +22,13 @@ use crate::record::{Headers, OwnedHeader, Record};
 // The id of a record is a pointer to librdkafka.
 const _: () = assert!(size_of::<usize>() == size_of::<u64>(), "ids need pointers of 64 bits");
 
+const UNKNOWN_PARTITION: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION as i32;
+const UNKNOWN_TOPIC: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC as i32;
+const NOT_AUTHORIZED: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED as i32;
+
+/// How long an answer about a topic is believed, and waited for.
+const BELIEVED: Duration = Duration::from_secs(1);
+
 type Field = sys::rd_kafka_vu_s;
 type Content = sys::rd_kafka_vu_s__bindgen_ty_1;
 
@@ -29,6 +36,8 @@ type Content = sys::rd_kafka_vu_s__bindgen_ty_1;
 pub(super) struct Topics {
     handle: Arc<Handle>,
     known: HashMap<Box<str>, *mut sys::rd_kafka_topic_t, foldhash::fast::RandomState>,
+    /// Topics of which something was refused: when the brokers were asked about them, and whether they answered.
+    asked: HashMap<Box<str>, (Instant, bool), foldhash::fast::RandomState>,
 }
 
 // SAFETY: topic handles may be used from any thread.
@@ -36,7 +45,7 @@ unsafe impl Send for Topics {}
 
 impl Topics {
     pub(super) fn new(handle: Arc<Handle>) -> Self {
-        Self { handle, known: HashMap::default() }
+        Self { handle, known: HashMap::default(), asked: HashMap::default() }
     }
 
     fn get(&mut self, name: &str) -> Result<*mut sys::rd_kafka_topic_t> {
@@ -60,8 +69,45 @@ impl Topics {
     }
 
     /// Hands a copy of `record` to librdkafka; its report will carry `id`.
+    ///
+    /// librdkafka refuses by what it knows of the topic, which may be minutes old: it has grown, or was made, or rights
+    /// were granted. So the brokers are asked again first.
     pub(super) fn produce(&mut self, id: u64, record: &Record<'_>) -> Result<()> {
         let topic = self.get(record.topic)?;
+        let refused = match self.hand_over(topic, id, record) {
+            Err(error) if matches!(error.code, Some(UNKNOWN_PARTITION | UNKNOWN_TOPIC | NOT_AUTHORIZED)) => error,
+            done => return done,
+        };
+        let answered = match self.asked.get(record.topic) {
+            Some((when, answered)) if when.elapsed() < BELIEVED => *answered,
+            _ => self.ask(topic, record.topic),
+        };
+        match self.hand_over(topic, id, record) {
+            Err(_) if !answered => {
+                let what = format!("{refused}; and whether that is still so, no broker says now");
+                Err(Error::new(Kind::Full, what).retriable())
+            }
+            done => done,
+        }
+    }
+
+    /// Has librdkafka learn anew what the brokers know of a topic; whether one answered.
+    fn ask(&mut self, topic: *mut sys::rd_kafka_topic_t, name: &str) -> bool {
+        let mut found = ptr::null();
+        // SAFETY: handle and topic are alive; the answer, if there is one, is ours and given back once.
+        let answered = unsafe {
+            let patience = super::native::millis(BELIEVED);
+            let code = sys::rd_kafka_metadata(self.handle.raw(), 0, topic, &raw mut found, patience);
+            if !found.is_null() {
+                sys::rd_kafka_metadata_destroy(found);
+            }
+            code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+        };
+        self.asked.insert(name.into(), (Instant::now(), answered));
+        answered
+    }
+
+    fn hand_over(&self, topic: *mut sys::rd_kafka_topic_t, id: u64, record: &Record<'_>) -> Result<()> {
         let field = |vtype, u| Field { vtype, u };
         let memory = |bytes: Option<&[u8]>| Content {
             mem: sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
@@ -134,7 +180,6 @@ fn new_headers(headers: &Headers<'_>) -> Result<*mut sys::rd_kafka_headers_t> {
 
 /// Why librdkafka did not take a record.
 fn refused(code: i32, record: &Record<'_>) -> Error {
-    const UNKNOWN_PARTITION: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION as i32;
     let topic = record.topic;
     let message = match code {
         errors::QUEUE_FULL => "librdkafka's queue is full: the brokers take less than is sent".to_owned(),

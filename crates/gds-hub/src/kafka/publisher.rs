@@ -14,7 +14,7 @@ use super::errors;
 use super::native::Use;
 use super::produce::{self, Topics};
 use super::reports::{Reports, Single};
-use super::shared::LogLevel;
+use super::shared::{Callbacks, LogCallback, LogLevel};
 use super::window::Window;
 use crate::error::{Error, Kind, Result};
 use crate::hub::{Deliveries, Publisher};
@@ -29,8 +29,10 @@ const BATCH: usize = 1_000_000;
 /// Publishes to Kafka. Reports come on a thread of its own.
 ///
 /// An error that ends librdkafka's client (it says so when it can no longer promise that nothing is written twice or
-/// in another order) makes a new client; what was under way is told as failed and retriable. If the new one ends in
-/// the same way before anything was delivered, the error is fatal.
+/// in another order, or where the brokers do not let it write) makes a new client; what was under way, and the record
+/// that found the client ended, are told as failed and retriable, so that they can go again in order. If the new one
+/// ends before anything was delivered, or rights are what is missing, the error is fatal; and the next record is tried
+/// with a new client all the same.
 pub(super) struct KafkaPublisher {
     current: Mutex<Option<Current>>,
     window: Mutex<Window>,
@@ -99,24 +101,43 @@ impl KafkaPublisher {
 
     fn client(&self) -> Result<Current> {
         let reports = Reports::new(self.common.clone(), true);
-        Ok(Current::new(self.common.kafka.client(Use::Publish, &[], Box::new(reports))?))
+        let kafka = &self.common.kafka;
+        // What the first of a row of refused clients has said, the others need not.
+        let again = !self.common.counters.delivered.load(Ordering::Acquire);
+        let callbacks = if again { quiet(&kafka.callbacks) } else { kafka.callbacks.clone() };
+        Ok(Current::new(kafka.client_telling(Use::Publish, &[], &callbacks, Box::new(reports))?))
     }
 
-    /// A new client in place of one that ended, once for each time that something was delivered.
-    fn replace(&self, current: &mut Option<Current>) -> Result<()> {
-        let Some(old) = current.as_ref() else { return Ok(()) };
+    /// Lets go of a client that ended; the next record makes a new one. What is to be said of the record that came
+    /// upon it: nothing of that was sent.
+    fn end(&self, current: &mut Option<Current>) -> Error {
+        let Some(old) = current.take() else { return errors::fatal(errors::FATAL, "there is no client") };
         let handle = old.client.handle();
         let error = handle.fatal_error().unwrap_or_else(|| errors::fatal(errors::FATAL, "it does not say why"));
-        if !self.common.counters.delivered.swap(false, Ordering::AcqRel) {
-            return Err(error);
-        }
-        handle.shared().log(LogLevel::Error, "FATAL", &format!("making a new client: {error}"));
+        let delivered = self.common.counters.delivered.swap(false, Ordering::AcqRel);
+        let error = if delivered && !error.code.is_some_and(errors::refuses_client) {
+            handle.shared().log(LogLevel::Error, "FATAL", &format!("making a new client: {error}"));
+            errors::error(errors::PURGE_QUEUE, format!("given up before it was sent: {error}"))
+        } else {
+            error
+        };
+        // It ends, and tells what became of its records, before a new one begins.
         old.purge();
-        // The old one ends, and tells what became of its records, before the new one begins.
-        *current = None;
-        *current = Some(self.client()?);
-        Ok(())
+        drop(old);
+        error
     }
+}
+
+/// Without the lines in which librdkafka says again and again that it may not write.
+fn quiet(callbacks: &Callbacks) -> Callbacks {
+    let log = callbacks.log.clone().map(|log| -> LogCallback {
+        Arc::new(move |level, facility, text| {
+            if !["FATAL", "GETPID"].contains(&facility) {
+                log(level, facility, text);
+            }
+        })
+    });
+    Callbacks { log, ..callbacks.clone() }
 }
 
 impl Publisher for KafkaPublisher {
@@ -127,24 +148,17 @@ impl Publisher for KafkaPublisher {
             return Err(Error::new(Kind::Full, "enough is under way").retriable());
         }
         let mut current = self.current.lock();
-        if current.is_none() {
-            *current = Some(self.client()?);
-        }
-        let mut replaced = false;
-        while let Some(now) = current.as_mut() {
-            // Before the call: the report may come before its end.
-            counters.in_flight.fetch_add(1, Ordering::AcqRel);
-            counters.in_flight_bytes.fetch_add(size, Ordering::AcqRel);
-            let Err(error) = now.produce(id, record) else { return Ok(()) };
-            counters.in_flight.fetch_sub(1, Ordering::AcqRel);
-            counters.in_flight_bytes.fetch_sub(size, Ordering::AcqRel);
-            if !error.fatal || replaced {
-                return Err(error);
-            }
-            self.replace(&mut current)?;
-            replaced = true;
-        }
-        Err(errors::fatal(errors::FATAL, "there is no client"))
+        let now = match &mut *current {
+            Some(now) => now,
+            none => none.insert(self.client()?),
+        };
+        // Before the call: the report may come before its end.
+        counters.in_flight.fetch_add(1, Ordering::AcqRel);
+        counters.in_flight_bytes.fetch_add(size, Ordering::AcqRel);
+        let Err(error) = now.produce(id, record) else { return Ok(()) };
+        counters.in_flight.fetch_sub(1, Ordering::AcqRel);
+        counters.in_flight_bytes.fetch_sub(size, Ordering::AcqRel);
+        Err(if error.fatal { self.end(&mut current) } else { error })
     }
 
     fn idle(&self) {
@@ -238,15 +252,21 @@ mod tests {
         cluster.broker_down(1).unwrap();
         publisher.publish(2, &record).unwrap();
         end_client();
+        let error = publisher.publish(3, &record).unwrap_err();
+        assert!(error.retriable && !error.fatal && error.code == Some(errors::PURGE_QUEUE), "{error}");
         publisher.publish(3, &record).unwrap();
         let (id, error) = told.recv_timeout(PATIENCE).unwrap();
         let error = error.expect("it was not delivered");
         assert!(id == 2 && error.retriable && !error.fatal && error.message.contains("given up: "), "{error}");
         assert!(!error.message.contains("Purged"), "{error}");
 
-        // Nothing was delivered since: the second end is one for good.
+        // Nothing was delivered since: it is not for this record that it ends.
         end_client();
         let error = publisher.publish(4, &record).unwrap_err();
         assert!(error.fatal && error.message.contains("make a new one"), "{error}");
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap().0, 3);
+        cluster.broker_up(1).unwrap();
+        publisher.publish(5, &record).unwrap();
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), (5, None));
     }
 }

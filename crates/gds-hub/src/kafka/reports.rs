@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::client::Duty;
 use super::errors;
-use super::native::{Event, Use};
+use super::native::{Event, Handle, Use};
 use super::produce::{self, Outcome};
 use super::publisher::{Common, Current};
 use super::shared::{LogLevel, Shared};
@@ -44,7 +44,13 @@ impl Reports {
         let shared = event.shared();
         let message = match code {
             errors::PURGE_QUEUE | errors::PURGE_INFLIGHT => {
-                let why = event.fatal_error().map_or_else(|| errors::text(code), |error| error.message);
+                let fatal = event.fatal_error();
+                if let Some(error) = &fatal
+                    && error.code.is_some_and(errors::refuses_client)
+                {
+                    return error.clone(); // no broker has seen it
+                }
+                let why = fatal.map_or_else(|| errors::text(code), |error| error.message);
                 format!("a record for topic {topic:?} was given up: {why}")
             }
             errors::MSG_TIMED_OUT => {
@@ -127,6 +133,11 @@ impl Duty for Reports {
         self.common.counters.in_flight.fetch_sub(told, Ordering::AcqRel);
         self.common.counters.in_flight_bytes.fetch_sub(bytes, Ordering::AcqRel);
         deliveries.collected();
+    }
+
+    /// What waits for a client that has ended waits for ever, unless it is given up.
+    fn ended(&mut self, handle: &Arc<Handle>) {
+        produce::purge(handle);
     }
 
     fn finished(&self) -> bool {

@@ -128,12 +128,12 @@ impl Shared {
     pub(super) fn reason(&self, otherwise: (i32, &str)) -> (i32, String) {
         let trouble = self.trouble.lock();
         let (code, text) = trouble.last.as_ref().map_or(otherwise, |(code, text)| (*code, text.as_str()));
-        let text = errors::shortened(text);
+        let text = errors::located(text, &self.brokers);
         match &trouble.certificate {
             Some(reason) if text.contains("certificate verify failed") => {
                 (code, format!("the broker's certificate is refused: {reason}"))
             }
-            _ => (code, text.to_owned()),
+            _ => (code, text),
         }
     }
 

@@ -274,8 +274,7 @@ impl Log {
 
     fn sync_dirs(&mut self) -> Result<()> {
         while let Some(dir) = self.unsynced_dirs.last() {
-            let synced = File::open(dir).and_then(|dir| dir.sync_all());
-            synced.map_err(|error| storage("sync", dir, &error).fatal())?;
+            private::sync_dir(dir).map_err(|error| storage("sync", dir, &error).fatal())?;
             self.unsynced_dirs.pop();
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -29,7 +29,8 @@ pub struct Recovered {
 impl Log {
     /// Opens the log in the folder `dir`, which is made if there is none.
     pub fn open(dir: &Path, options: LogOptions) -> Result<(Self, Recovered)> {
-        let made_dirs = make_dirs(dir).map_err(|error| storage("make", dir, &error))?;
+        let mut made_dirs = private::make_dirs_noting(dir).map_err(|error| storage("make", dir, &error))?;
+        made_dirs.push(dir.to_owned());
         let bases = bases(dir).map_err(|error| storage("read", dir, &error))?;
         let mut recovered = Recovered::default();
         let mut segments = VecDeque::new();
@@ -63,20 +64,6 @@ impl Log {
         };
         Ok((log, recovered))
     }
-}
-
-/// Makes a folder, and tells which folders have a new name in them.
-fn make_dirs(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let missing = dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists());
-    let mut changed: Vec<_> = missing.filter_map(Path::parent).map(Path::to_owned).collect();
-    for parent in &mut changed {
-        if parent.as_os_str().is_empty() {
-            parent.push(".");
-        }
-    }
-    private::make_dirs(dir)?;
-    changed.push(dir.to_owned());
-    Ok(changed)
 }
 
 /// The first offsets of all segments, in order. Other files are left alone.

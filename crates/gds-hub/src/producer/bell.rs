@@ -1,9 +1,8 @@
 //! Waking threads, without a system call when none sleeps.
 
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use super::sync::{AtomicUsize, Condvar, Mutex, Ordering, fence};
 
 /// Some wait for something to change, others change it and ring.
 ///

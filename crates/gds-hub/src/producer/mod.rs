@@ -12,12 +12,17 @@
 
 mod bell;
 pub mod dead_letter;
+mod gates;
+#[cfg(all(test, feature = "shuttle"))]
+mod model;
 mod outcome;
 mod queue;
+mod ranges;
 mod sender;
 mod shared;
 mod spool;
 mod stats;
+mod sync;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,6 +51,9 @@ pub const MESSAGE_ID: &str = "gds.message.id";
 /// How long the end waits for the hub to tell what became of records it was told to give up, and for whoever is being
 /// told.
 const LAST_OUTCOMES: Duration = Duration::from_secs(2);
+
+/// How soon it is tried again to send what is refused for want of rights.
+pub const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// What happens to a record for which there is no room.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -107,6 +115,9 @@ pub struct ProducerOptions {
     pub patience: Duration,
     /// Records that waited longer in memory are dropped; none for never.
     pub delivery_timeout: Option<Duration>,
+    /// The first pause before a record is tried again where the hub refuses the client, or its right to a topic; then
+    /// come longer ones. None for telling of what is not in a spool as failed at once.
+    pub refused_pause: Option<Duration>,
     /// Whether records that the hub refuses for good go to `{topic}.dlq`.
     pub dead_letter: bool,
     /// The spool, if there is to be one.
@@ -121,6 +132,7 @@ impl Default for ProducerOptions {
             linger: Duration::from_millis(5),
             patience: Duration::from_millis(100),
             delivery_timeout: Some(Duration::from_secs(120)),
+            refused_pause: None,
             dead_letter: false,
             spool: None,
         }
@@ -148,7 +160,7 @@ pub struct Left {
 impl<T: Send + 'static> Producer<T> {
     /// Starts the sender thread, and takes over what dead processes left in the folder of the spool.
     pub fn new(hub: &dyn Hub, options: ProducerOptions, reporter: Arc<dyn Reporter<T>>) -> Result<Self> {
-        let spool = options.spool.as_ref().map(Spool::open).transpose()?;
+        let (spool, left_alone) = options.spool.as_ref().map(Spool::open).transpose()?.unzip();
         let shared = Arc::new(Shared::new(options, spool, reporter));
         let publisher: Arc<dyn Publisher> = Arc::from(hub.publisher(Arc::new(Sink(Arc::clone(&shared))))?);
         let (for_thread, hub_side) = (Arc::clone(&shared), Arc::clone(&publisher));
@@ -159,6 +171,7 @@ impl<T: Send + 'static> Producer<T> {
                 sender::run(&for_thread, &*hub_side);
             })
             .map_err(|error| Error::new(Kind::Connection, format!("cannot start the sender thread: {error}")))?;
+        left_alone.into_iter().flatten().for_each(|text| shared.warn(&text));
         Ok(Self { shared, publisher: Mutex::new(Some(publisher)), sender: Mutex::new(Some(sender)) })
     }
 
@@ -177,15 +190,15 @@ impl<T: Send + 'static> Producer<T> {
         }
     }
 
-    /// Takes a record that [`finish`](Self::finish) ended. Never waits for the hub, except that `Durability::Disk`
-    /// waits for the disk.
+    /// Takes a record that [`finish`](Self::finish) ended. Never waits for the hub; with a spool, it may for the disk.
     pub fn send(&self, frame: &[u8], token: Option<T>, pace: Pace) -> Result<Sent<T>> {
         self.shared.send(frame, token, pace)
     }
 
-    /// Whether [`send`](Self::send) waits for the disk.
-    pub fn waits_for_disk(&self) -> bool {
-        self.shared.options.spool.as_ref().is_some_and(|spool| spool.durability == Durability::Disk)
+    /// As [`send`](Self::send), if that waits neither for the disk nor for another thread that may; else gives back the
+    /// token, for a thread that may wait.
+    pub fn send_at_once(&self, frame: &[u8], token: Option<T>, pace: Pace) -> Result<Result<Sent<T>>, Option<T>> {
+        self.shared.send_at_once(frame, token, pace)
     }
 
     /// Waits until there may be room again; for callers to whom `send` said [`Sent::Full`].

@@ -3,12 +3,10 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, ThreadId};
 
-use parking_lot::Mutex;
-
 use super::shared::Shared;
+use super::sync::{AtomicUsize, Mutex, Ordering};
 use crate::error::{Error, Kind};
 use crate::hub::{Deliveries, Delivery};
 use crate::record::Record;
@@ -40,6 +38,9 @@ pub struct Reported<T> {
 pub trait Reporter<T>: Send + Sync + Debug {
     /// Called for each record once.
     fn report(&self, outcomes: Vec<Reported<T>>);
+
+    /// Something that people should know and no record's outcome says; no lock of the producer is held meanwhile.
+    fn warn(&self, _text: &str) {}
 }
 
 /// Outcomes that are known and not told yet.
@@ -92,11 +93,8 @@ impl<T> Untold<T> {
         }
     }
 
-    /// Tells what is known to the caller alone.
-    pub(super) fn tell_now(&self, outcomes: Vec<Reported<T>>) {
-        if !outcomes.is_empty() {
-            self.reporter.report(outcomes);
-        }
+    pub(super) fn reporter(&self) -> &dyn Reporter<T> {
+        &*self.reporter
     }
 }
 
@@ -140,6 +138,18 @@ impl<T> Tokens<T> {
         token
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// The record has another id from now on.
+    pub(super) fn rename(&self, from: u64, to: u64) {
+        if let Some(token) = self.remove(from) {
+            self.insert(to, token);
+        }
+    }
+
     pub(super) fn take_all(&self) -> Vec<T> {
         self.count.store(0, Ordering::SeqCst);
         self.by_id.lock().drain().map(|(_, token)| token).collect()
@@ -168,7 +178,7 @@ impl<T: Send + 'static> Deliveries for Sink<T> {
 pub(super) fn reason(error: &Error) -> &'static str {
     match (error.code, error.kind) {
         (Some(10), _) => "message_too_large",
-        (Some(29..=31), _) => "not_authorized",
+        (Some(29..=31 | 53 | 65), _) => "not_authorized",
         (Some(3 | -188 | -190), _) => "unknown_topic",
         (Some(17), _) => "invalid_topic",
         (Some(-192), _) | (_, Kind::Timeout) => "timeout",

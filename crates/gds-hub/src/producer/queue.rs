@@ -1,6 +1,6 @@
 //! The queue in memory: records as bytes in chunks, so that a record costs a copy and no allocation.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::codec;
 use crate::record::Record;
@@ -63,11 +63,17 @@ impl Chunk {
 
     /// The oldest record, its id and its bytes.
     pub(super) fn first(&self) -> Option<(u64, &[u8])> {
-        let rest = self.bytes.get(self.start..)?;
-        let (head, rest) = rest.split_at_checked(HEAD)?;
-        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
-        let id = u64::from_le_bytes([head[4], head[5], head[6], head[7], head[8], head[9], head[10], head[11]]);
-        Some((id, rest.get(..length)?))
+        parse(self.bytes.get(self.start..)?)
+    }
+
+    /// All records in it, with their ids.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let mut rest = self.bytes.get(self.start..).unwrap_or_default();
+        std::iter::from_fn(move || {
+            let (id, frame) = parse(rest)?;
+            rest = &rest[HEAD + frame.len()..];
+            Some((id, frame))
+        })
     }
 
     /// Takes the oldest record out; the number of bytes that frees.
@@ -78,6 +84,13 @@ impl Chunk {
         self.records -= 1;
         freed
     }
+}
+
+fn parse(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (head, rest) = bytes.split_at_checked(HEAD)?;
+    let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+    let id = u64::from_le_bytes([head[4], head[5], head[6], head[7], head[8], head[9], head[10], head[11]]);
+    Some((id, rest.get(..length)?))
 }
 
 /// The record that a frame of the queue is; the queue holds nothing else.
@@ -144,6 +157,11 @@ impl Memory {
         self.chunks.push_front(chunk);
     }
 
+    /// How long the oldest record waited, in milliseconds.
+    pub(super) fn first_age(&self) -> Option<u32> {
+        self.chunks.front().map(Chunk::first_age)
+    }
+
     /// Takes the oldest record out; what `dropped` is told of.
     pub(super) fn drop_first(&mut self, dropped: impl FnOnce(u64, &[u8])) -> bool {
         let Some(chunk) = self.chunks.front_mut() else { return false };
@@ -168,6 +186,104 @@ impl Memory {
             chunk.records = 0;
             self.spares.push(chunk);
         }
+    }
+}
+
+/// Records of memory that did not get through and are to be handed over again, before all others.
+#[derive(Debug, Default)]
+pub(super) struct Returned {
+    records: BTreeMap<u64, Waiting>,
+    /// Bytes of those that are not with the hub.
+    bytes: usize,
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// By [`clock`], when it came or was first seen to come back.
+    since: u32,
+    frame: Vec<u8>,
+    /// It is with the hub once more.
+    with_hub: bool,
+}
+
+impl Returned {
+    /// Bytes of those that wait here.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many wait here.
+    pub(super) fn waiting(&self) -> usize {
+        self.count
+    }
+
+    /// Whether it knows of any, waiting or with the hub.
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// A record comes back, or one is put aside that came `age` milliseconds ago.
+    pub(super) fn put(&mut self, id: u64, age: u32, frame: impl FnOnce() -> Vec<u8>) {
+        let since = clock().wrapping_sub(age);
+        let waiting = self.records.entry(id).or_insert_with(|| Waiting { since, frame: frame(), with_hub: true });
+        if std::mem::take(&mut waiting.with_hub) {
+            self.bytes += Memory::cost(&waiting.frame);
+            self.count += 1;
+        }
+    }
+
+    /// How long a record that came back has been waiting, in milliseconds; none if it never did.
+    pub(super) fn age(&self, id: u64) -> Option<u32> {
+        self.records.get(&id).map(|waiting| clock().wrapping_sub(waiting.since))
+    }
+
+    /// The next one after `last` that waits and may go, in the order in which they were sent; it is with the hub from
+    /// now on.
+    pub(super) fn take_after(
+        &mut self,
+        last: Option<u64>,
+        may_go: impl Fn(&[u8]) -> bool,
+    ) -> Option<(u64, u32, Vec<u8>)> {
+        let from = last.map_or(0, |last| last + 1);
+        let mut rest = self.records.range_mut(from..);
+        let (id, waiting) = rest.find(|(_, waiting)| !waiting.with_hub && may_go(&waiting.frame))?;
+        waiting.with_hub = true;
+        self.bytes -= Memory::cost(&waiting.frame);
+        self.count -= 1;
+        Some((*id, clock().wrapping_sub(waiting.since), waiting.frame.clone()))
+    }
+
+    /// Takes out those that have been waiting for longer.
+    pub(super) fn take_older(&mut self, milliseconds: u32) -> Vec<(u64, Vec<u8>)> {
+        let now = clock();
+        let old = |waiting: &Waiting| !waiting.with_hub && now.wrapping_sub(waiting.since) > milliseconds;
+        let ids: Vec<u64> = self.records.iter().filter(|(_, waiting)| old(waiting)).map(|(id, _)| *id).collect();
+        ids.into_iter().filter_map(|id| Some((id, self.done(id)?))).collect()
+    }
+
+    /// The oldest one that waits, to be dropped.
+    pub(super) fn drop_first(&mut self) -> Option<u64> {
+        let (id, _) = self.records.iter().find(|(_, waiting)| !waiting.with_hub)?;
+        let id = *id;
+        self.done(id);
+        Some(id)
+    }
+
+    /// Its outcome is known; what it was.
+    pub(super) fn done(&mut self, id: u64) -> Option<Vec<u8>> {
+        let waiting = self.records.remove(&id)?;
+        if !waiting.with_hub {
+            self.bytes -= Memory::cost(&waiting.frame);
+            self.count -= 1;
+        }
+        Some(waiting.frame)
+    }
+
+    /// All that wait.
+    pub(super) fn take_all(&mut self) -> Vec<(u64, Vec<u8>)> {
+        let all = std::mem::take(self).records.into_iter();
+        all.filter(|(_, waiting)| !waiting.with_hub).map(|(id, waiting)| (id, waiting.frame)).collect()
     }
 }
 

@@ -3,8 +3,10 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use super::gates::Admission;
 use super::queue::{self, Chunk};
 use super::shared::Shared;
+use super::spool::Passed;
 use crate::error::Kind;
 use crate::hub::Publisher;
 use crate::record::Record;
@@ -12,79 +14,144 @@ use crate::record::Record;
 /// How long to wait for a hub whose own queue is full, if it does not say earlier that there is room.
 const FULL: Duration = Duration::from_millis(10);
 
-/// Before records that failed are handed over again.
+/// Before records that failed are handed over again, and how often it is looked whether those may go that are refused.
 const BEFORE_AGAIN: Duration = Duration::from_millis(100);
 
 pub(super) fn run<T: Send + 'static>(shared: &Shared<T>, publisher: &dyn Publisher) {
-    Sender { shared, publisher, outcomes: Cell::new(false) }.run();
+    let sender = Sender::new(shared, publisher);
+    while !shared.stops() {
+        shared.wait_for_work();
+        sender.round();
+    }
 }
 
-struct Sender<'a, T: Send + 'static> {
+pub(super) struct Sender<'a, T: Send + 'static> {
     shared: &'a Shared<T>,
     publisher: &'a dyn Publisher,
     /// Records found their outcome in here. Those of the hub are told by the hub's thread, and this one goes on sending.
     outcomes: Cell<bool>,
 }
 
-impl<T: Send + 'static> Sender<'_, T> {
-    fn run(&self) {
+impl<'a, T: Send + 'static> Sender<'a, T> {
+    pub(super) fn new(shared: &'a Shared<T>, publisher: &'a dyn Publisher) -> Self {
+        Self { shared, publisher, outcomes: Cell::new(false) }
+    }
+
+    /// Hands over what there is now.
+    pub(super) fn round(&self) {
         let Self { shared, publisher, .. } = self;
-        while !shared.stops() {
-            shared.wait_for_work();
-            // First what is on disk: while anything is, nothing newer is in memory that could overtake it.
-            if let Some(spool) = &shared.spool {
-                let again = spool.send_again(|id, record| self.publish(id, record, None));
-                spool.send_unread(|id, record| self.publish(id, record, None));
-                publisher.handed_over();
-                shared.caught_up(spool);
-                if again > 0 {
-                    shared.progress.wait(BEFORE_AGAIN);
-                }
-            }
-            while let Some(chunk) = shared.take() {
-                let rest = self.send(chunk);
-                publisher.handed_over();
-                shared.put_back(rest);
-                if shared.stops() {
-                    break;
-                }
-            }
-            if !shared.has_work() {
+        if self.may_go_on() {
+            self.hand_over();
+        }
+        if !shared.has_work() {
+            publisher.idle();
+        }
+        if shared.expire() | self.outcomes.take() {
+            shared.collected();
+        } else {
+            shared.note_progress();
+        }
+    }
+
+    /// Waits, for a while, for what must be before anything more is handed over; whether it is.
+    fn may_go_on(&self) -> bool {
+        let Self { shared, publisher, .. } = self;
+        if shared.waits_for_outcomes() {
+            if publisher.in_flight() > 0 {
                 publisher.idle();
+                shared.progress.wait(FULL);
+                return false;
             }
-            if self.outcomes.take() {
-                shared.collected();
-            } else {
-                shared.note_progress();
+            shared.outcomes_are_known();
+            shared.progress.wait(BEFORE_AGAIN);
+        }
+        if let Some(pause) = shared.pause() {
+            shared.progress.wait(pause.min(BEFORE_AGAIN));
+            return false;
+        }
+        true
+    }
+
+    /// First what came back, then what is on disk, then what is in memory: this is the order in which it came.
+    fn hand_over(&self) {
+        let Self { shared, publisher, .. } = self;
+        shared.try_parked();
+        if shared.looks_at_returned() {
+            self.hand_over_returned();
+        }
+        if let Some(spool) = &shared.spool {
+            match spool.hand_over(|id, record| self.pass(id, record, None)) {
+                Ok(missing) => self.outcomes.set(shared.are_missing(&missing) | self.outcomes.get()),
+                Err(_) => shared.progress.wait(BEFORE_AGAIN), // counted; the disk may be well again then
+            }
+        }
+        publisher.handed_over();
+        while !shared.stops() && !shared.waits_for_outcomes() {
+            let Some(chunk) = shared.take() else {
+                if shared.spool.is_some() && shared.has_work() {
+                    // What is in memory waits for the outcome of what was on disk.
+                    publisher.idle();
+                    shared.progress.wait(FULL);
+                }
+                break;
+            };
+            let (rest, passed) = self.hand_over_chunk(chunk);
+            publisher.handed_over();
+            shared.put_back(rest);
+            if passed == Passed::Stop {
+                break;
             }
         }
     }
 
-    fn send(&self, mut chunk: Chunk) -> Chunk {
-        while let Some((id, frame)) = chunk.first() {
-            if !self.publish(id, &queue::record(frame), Some(&chunk)) {
+    fn hand_over_returned(&self) {
+        let mut last = None;
+        while let Some((id, age, frame)) = self.shared.take_returned(last) {
+            let record = queue::record(&frame);
+            if self.pass(id, &record, Some(age)) == Passed::Stop {
+                self.shared.put_aside(id, age, &record);
+                self.shared.look_again();
                 break;
+            }
+            last = Some(id);
+        }
+    }
+
+    fn hand_over_chunk(&self, mut chunk: Chunk) -> (Chunk, Passed) {
+        while let Some((id, frame)) = chunk.first() {
+            if self.pass(id, &queue::record(frame), Some(chunk.first_age())) == Passed::Stop {
+                return (chunk, Passed::Stop);
             }
             chunk.drop_first();
         }
-        chunk
+        (chunk, Passed::On)
     }
 
-    /// Hands one record over, waiting while the hub's own queue is full; false when the sender is to stop.
-    fn publish(&self, id: u64, record: &Record<'_>, waiting_in: Option<&Chunk>) -> bool {
+    /// Hands one record over, waiting while the hub's own queue is full. `age` is how long one of memory waited so far.
+    fn pass(&self, id: u64, record: &Record<'_>, age: Option<u32>) -> Passed {
         let Self { shared, publisher, outcomes } = self;
+        match shared.admit(id, record.topic) {
+            Admission::Go => {}
+            Admission::Nothing => return Passed::Stop,
+            Admission::NotThisTopic => {
+                if let Some(age) = age {
+                    shared.put_aside(id, age, record);
+                }
+                return Passed::On;
+            }
+        }
         let timeout = shared.options.delivery_timeout.map_or(u128::MAX, |timeout| timeout.as_millis());
-        loop {
+        let begun = queue::clock();
+        // Looked at after it was admitted: what a gate kept back is to go before what passes when it opens.
+        while !shared.stops() && !shared.waits_for_outcomes() {
             match publisher.publish(id, record) {
-                Ok(()) => return true,
+                Ok(()) => return Passed::On,
                 Err(error) if error.kind == Kind::Full && error.retriable => {
-                    if shared.stops() {
-                        return false;
-                    }
-                    if waiting_in.is_some_and(|chunk| u128::from(chunk.first_age()) > timeout) {
+                    let waited = age.map(|age| u128::from(age) + u128::from(queue::clock().wrapping_sub(begun)));
+                    if waited.is_some_and(|waited| waited > timeout) {
                         shared.timed_out(id);
                         outcomes.set(true);
-                        return true;
+                        return Passed::On;
                     }
                     publisher.handed_over();
                     shared.progress.wait(FULL);
@@ -92,9 +159,10 @@ impl<T: Send + 'static> Sender<'_, T> {
                 Err(error) => {
                     shared.failed(id, record, &error);
                     outcomes.set(true);
-                    return true;
+                    return Passed::On;
                 }
             }
         }
+        Passed::Stop
     }
 }

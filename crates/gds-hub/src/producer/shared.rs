@@ -1,21 +1,30 @@
 //! What callers, the sender thread and the hub's threads share.
 
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-
-use parking_lot::Mutex;
 
 use super::bell::Bell;
 use super::dead_letter::{self, Death};
-use super::outcome::{Place, Reported, Reporter, Tokens, Untold, reason};
-use super::queue::{self, CHUNK, Chunk, Memory};
-use super::spool::{self, Appended, Spool};
-use super::{Durability, LAST_OUTCOMES, Left, OnFull, Pace, ProducerOptions, Stats};
+use super::gates::{self, Admission, Gates};
+use super::outcome::{Place, Reporter, Tokens, Untold, reason};
+use super::queue::{self, CHUNK, Chunk, Memory, Returned};
+use super::spool::{self, Appended, Missing, Spool};
+use super::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
+use super::{Durability, LAST_OUTCOMES, Left, OnFull, Pace, ProducerOptions, REFUSED_PAUSE, Stats};
 use crate::codec;
 use crate::error::{Error, Kind, Result};
 use crate::hub::Delivery;
 use crate::record::Record;
+
+/// How often the sender looks up when nothing wakes it.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// What a token is taken to need of the memory that records may take, where the record itself is on disk.
+const TOKEN_BYTES: usize = 128;
+
+/// librdkafka's number for a record that was given up before it was sent: sending it cannot double it.
+const NEVER_SENT: i32 = -152;
 
 /// What became of a record that was sent.
 #[derive(Debug)]
@@ -37,8 +46,15 @@ pub(super) struct Shared<T: Send + 'static> {
     tokens: Tokens<T>,
     untold: Untold<T>,
     counts: Counts,
-    /// Memory goes to the spool until the sender has caught up with it.
-    spilling: AtomicBool,
+    gates: Gates,
+    /// Records came back that are older than what is handed over now. Nothing more is, until the outcome of all that
+    /// is under way is known: then they go in order.
+    came_back: AtomicBool,
+    /// There are returned records, and some of them came since the sender last looked.
+    returned: AtomicBool,
+    returned_news: AtomicBool,
+    /// What is to be said to people, when nothing is locked.
+    notices: Mutex<Vec<String>>,
     /// Rung when there is something to send and the sender sleeps.
     pub(super) work: Bell,
     /// Rung when the sender is not to linger.
@@ -60,12 +76,20 @@ pub(super) struct Shared<T: Send + 'static> {
 
 #[derive(Debug, Default)]
 struct Queue {
+    /// Older than all in the spool, which is older than all in memory.
+    returned: Returned,
     memory: Memory,
     /// Bytes that the sender took out and has not handed to the hub yet.
     in_hand: usize,
     in_hand_records: usize,
     next_id: u64,
     closed: bool,
+}
+
+impl Queue {
+    fn has_room(&self, cost: usize, limit: usize) -> bool {
+        self.memory.bytes() + self.in_hand + self.returned.bytes() + cost <= limit
+    }
 }
 
 #[derive(Debug, Default)]
@@ -84,13 +108,17 @@ impl<T: Send + 'static> Shared<T> {
         let counts = Counts::default();
         counts.accepted.store(spool.as_ref().map_or(0, Spool::adopted), Ordering::Relaxed);
         Self {
+            gates: Gates::new(options.refused_pause.unwrap_or(REFUSED_PAUSE)),
             options,
             spool,
             queue: Mutex::default(),
             tokens: Tokens::new(),
             untold: Untold::new(reporter),
             counts,
-            spilling: AtomicBool::new(false),
+            came_back: AtomicBool::new(false),
+            returned: AtomicBool::new(false),
+            returned_news: AtomicBool::new(false),
+            notices: Mutex::default(),
             work: Bell::default(),
             hurry: Bell::default(),
             hurried: AtomicBool::new(false),
@@ -107,50 +135,83 @@ impl<T: Send + 'static> Shared<T> {
 
     pub(super) fn send(&self, frame: &[u8], token: Option<T>, pace: Pace) -> Result<Sent<T>> {
         let sent = match &self.spool {
-            Some(spool) if self.writes_ahead() || self.spilling.load(Ordering::SeqCst) => {
-                self.send_spooled(spool, frame, token)
-            }
-            _ => self.send_in_memory(frame, token),
+            Some(spool) if self.writes_ahead() => self.send_spooled(spool, frame, token),
+            _ => self.send_in_memory(self.queue.lock(), frame, token),
         };
+        self.urge(pace);
+        sent
+    }
+
+    /// As [`send`](Self::send), where that need not wait for the disk, nor for another thread that does; else the token.
+    pub(super) fn send_at_once(
+        &self,
+        frame: &[u8],
+        token: Option<T>,
+        pace: Pace,
+    ) -> Result<Result<Sent<T>>, Option<T>> {
+        if self.spool.is_none() {
+            return Ok(self.send(frame, token, pace));
+        }
+        if self.writes_ahead() {
+            return Err(token);
+        }
+        let Some(queue) = self.queue.try_lock() else { return Err(token) };
+        if !queue.has_room(Memory::cost(frame), self.options.buffer_bytes) {
+            return Err(token);
+        }
+        let sent = self.send_in_memory(queue, frame, token);
+        self.urge(pace);
+        Ok(sent)
+    }
+
+    fn urge(&self, pace: Pace) {
         // After it is queued: the sender forgets about it before it takes what is there.
         if pace == Pace::Soon && !self.urgent.load(Ordering::SeqCst) && !self.urgent.swap(true, Ordering::SeqCst) {
             self.hurry.ring();
         }
-        sent
     }
 
     fn writes_ahead(&self) -> bool {
         self.options.spool.as_ref().is_some_and(|spool| spool.durability != Durability::Memory)
     }
 
-    fn send_in_memory(&self, frame: &[u8], token: Option<T>) -> Result<Sent<T>> {
+    /// What is in memory is newer than all in the spool, always. So what finds no room in memory goes to the spool only
+    /// behind all that is in memory, and under the lock that says what came first.
+    fn send_in_memory(&self, mut queue: MutexGuard<'_, Queue>, frame: &[u8], token: Option<T>) -> Result<Sent<T>> {
         let cost = Memory::cost(frame);
         let limit = self.options.buffer_bytes;
-        let mut oldest = Vec::new();
-        let mut queue = self.queue.lock();
         if queue.closed {
             return Err(closed());
         }
-        if queue.memory.bytes() + queue.in_hand + cost > limit {
-            if cost > limit {
+        if cost > limit {
+            return Err(too_large(cost, limit));
+        }
+        if let Some(spool) = &self.spool
+            && !queue.has_room(cost, limit)
+        {
+            self.spill(&mut queue, spool);
+            if queue.memory.is_empty() && !queue.has_room(cost, limit) {
+                let sent = self.append(spool, frame, token); // the rest is in the sender's hands
                 drop(queue);
-                return Err(too_large(cost, limit));
+                self.untold.tell();
+                return sent;
             }
-            if let Some(spool) = &self.spool {
-                drop(queue);
-                self.spill(spool);
-                return self.send_spooled(spool, frame, token);
+        }
+        if self.options.on_full == OnFull::DropOldest {
+            let mut oldest = Vec::new();
+            while !queue.has_room(cost, limit) {
+                if let Some(id) = queue.returned.drop_first() {
+                    oldest.push(id);
+                } else if !queue.memory.drop_first(|id, _| oldest.push(id)) {
+                    break;
+                }
             }
-            if self.options.on_full == OnFull::DropOldest {
-                while queue.memory.bytes() + queue.in_hand + cost > limit
-                    && queue.memory.drop_first(|id, _| oldest.push(id))
-                {}
-            }
-            if queue.memory.bytes() + queue.in_hand + cost > limit {
-                drop(queue);
-                self.dropped(&oldest);
-                return self.no_room(token, &format!("{limit} bytes of memory wait for the hub"));
-            }
+            self.note_dropped(&oldest);
+        }
+        if !queue.has_room(cost, limit) {
+            drop(queue);
+            self.untold.tell();
+            return self.no_room(token, &format!("{limit} bytes of memory wait for the hub"));
         }
         let id = queue.next_id;
         queue.next_id += 1;
@@ -166,15 +227,31 @@ impl<T: Send + 'static> Shared<T> {
         if much {
             self.hurry.ring();
         }
-        if !oldest.is_empty() {
-            self.dropped(&oldest);
-        }
+        self.untold.tell();
         Ok(Sent::Queued)
     }
 
     fn send_spooled(&self, spool: &Spool, frame: &[u8], token: Option<T>) -> Result<Sent<T>> {
+        let sent = self.append(spool, frame, token);
+        self.untold.tell();
+        sent
+    }
+
+    fn append(&self, spool: &Spool, frame: &[u8], token: Option<T>) -> Result<Sent<T>> {
+        let drops_oldest = self.options.on_full == OnFull::DropOldest;
+        while token.is_some() && self.tokens.count() >= self.options.buffer_bytes / TOKEN_BYTES {
+            let dropped = if drops_oldest { spool.drop_some() } else { Vec::new() };
+            if dropped.is_empty() {
+                let limit = self.options.buffer_bytes;
+                return self.no_room(
+                    token,
+                    &format!("of those on disk, as many wait for an outcome as {limit} bytes of memory allow"),
+                );
+            }
+            self.note_dropped_spooled(dropped);
+        }
         let mut token = token;
-        let appended = spool.append(frame, self.options.on_full == OnFull::DropOldest, |id| {
+        let appended = spool.append(frame, drops_oldest, |id| {
             self.counts.accepted.fetch_add(1, Ordering::SeqCst);
             if let Some(token) = token.take() {
                 self.tokens.insert(id, token);
@@ -182,14 +259,14 @@ impl<T: Send + 'static> Shared<T> {
         });
         match appended {
             Appended::Kept { dropped } => {
-                self.dropped_spooled(dropped);
+                self.note_dropped_spooled(dropped);
                 self.work.ring();
                 Ok(Sent::Queued)
             }
             Appended::Failed { id, error, dropped } => {
                 // Counted as accepted before it was written; now it is not.
                 self.counts.accepted.fetch_sub(1, Ordering::SeqCst);
-                self.dropped_spooled(dropped);
+                self.note_dropped_spooled(dropped);
                 self.no_room(self.tokens.remove(id), &error.message)
             }
             Appended::Unsafe(error) => {
@@ -220,38 +297,35 @@ impl<T: Send + 'static> Shared<T> {
         self.count_dropped("buffer_full", 1);
     }
 
-    /// Moves what waits in memory to the spool, so that order is kept; from now on records go there.
-    fn spill(&self, spool: &Spool) {
-        // Under the lock, so that no record slips in between those that are moved and those that follow.
-        let mut queue = self.queue.lock();
-        self.spilling.store(true, Ordering::SeqCst);
-        while let Some(chunk) = queue.memory.take() {
-            if let Some(rest) = self.spill_chunk(spool, chunk) {
-                queue.memory.put_back(rest);
-                return; // the spool is full; what is in memory stays there, and goes first
+    /// Moves what waits in memory to the spool, as much of it as finds room there.
+    fn spill(&self, queue: &mut Queue, spool: &Spool) {
+        while let Some(mut chunk) = queue.memory.take() {
+            let moved = spool.append_chunk(&chunk, |from, to| self.tokens.rename(from, to))
+                || self.spill_one_by_one(spool, &mut chunk);
+            if !moved {
+                queue.memory.put_back(chunk);
+                return;
             }
+            queue.memory.recycle(chunk);
         }
     }
 
-    fn spill_chunk(&self, spool: &Spool, mut chunk: Chunk) -> Option<Chunk> {
+    fn spill_one_by_one(&self, spool: &Spool, chunk: &mut Chunk) -> bool {
+        let drop_oldest = self.options.on_full == OnFull::DropOldest;
         while let Some((id, frame)) = chunk.first() {
-            let appended = spool.append(frame, false, |spooled| {
-                if let Some(token) = self.tokens.remove(id) {
-                    self.tokens.insert(spooled, token);
+            match spool.append(frame, drop_oldest, |spooled| self.tokens.rename(id, spooled)) {
+                Appended::Kept { dropped } => self.note_dropped_spooled(dropped),
+                Appended::Unsafe(_) => {}
+                Appended::Failed { id: spooled, dropped, .. } => {
+                    self.note_dropped_spooled(dropped);
+                    self.tokens.rename(spooled, id);
+                    return false;
                 }
-            });
-            match appended {
-                Appended::Kept { .. } => chunk.drop_first(),
-                Appended::Failed { id: spooled, .. } => {
-                    if let Some(token) = self.tokens.remove(spooled) {
-                        self.tokens.insert(id, token);
-                    }
-                    return Some(chunk);
-                }
-                _ => return Some(chunk),
-            };
+                Appended::Closed => return false,
+            }
+            chunk.drop_first();
         }
-        None
+        true
     }
 
     pub(super) fn refuse_more(&self) {
@@ -287,7 +361,8 @@ impl<T: Send + 'static> Shared<T> {
             return true;
         }
         let queue = self.queue.lock();
-        queue.in_hand_records == 0 && self.pending() <= queue.memory.records() as u64
+        let waiting = queue.memory.records() + queue.returned.waiting();
+        queue.in_hand_records == 0 && self.pending() <= waiting as u64
     }
 
     pub(super) fn pending(&self) -> u64 {
@@ -327,8 +402,8 @@ impl<T: Send + 'static> Shared<T> {
         let mut stats = Stats::default();
         {
             let queue = self.queue.lock();
-            stats.queued = (queue.memory.records() + queue.in_hand_records) as u64;
-            stats.queued_bytes = (queue.memory.bytes() + queue.in_hand) as u64;
+            stats.queued = (queue.memory.records() + queue.in_hand_records + queue.returned.waiting()) as u64;
+            stats.queued_bytes = (queue.memory.bytes() + queue.in_hand + queue.returned.bytes()) as u64;
         }
         if let Some(spool) = &self.spool {
             spool.describe(&mut stats);
@@ -350,7 +425,8 @@ impl<T: Send + 'static> Shared<T> {
     /// Sleeps until there is something to send or the sender is to stop, then lingers.
     pub(super) fn wait_for_work(&self) {
         if !self.has_work() && !self.stops() {
-            self.work.wait_until(Duration::from_secs(1), || self.has_work() || self.stops());
+            let patience = self.gates.until_next().map_or(IDLE, |next| next.min(IDLE));
+            self.work.wait_until(patience, || self.has_work() || self.stops());
         }
         let now = || {
             let told = self.hurried.load(Ordering::SeqCst) || self.stops();
@@ -369,53 +445,169 @@ impl<T: Send + 'static> Shared<T> {
     }
 
     pub(super) fn has_work(&self) -> bool {
-        !self.queue.lock().memory.is_empty() || self.spool.as_ref().is_some_and(Spool::has_work)
+        self.has_returned_news()
+            || !self.queue.lock().memory.is_empty()
+            || self.spool.as_ref().is_some_and(Spool::has_work)
+    }
+
+    fn has_returned_news(&self) -> bool {
+        self.returned_news.load(Ordering::SeqCst)
     }
 
     pub(super) fn stops(&self) -> bool {
         self.abandon.load(Ordering::SeqCst)
     }
 
-    /// The oldest records in memory; those of the spool come first, and memory is used again once they are read.
+    /// The oldest records in memory, once those of the spool are done.
     pub(super) fn take(&self) -> Option<Chunk> {
         let mut queue = self.queue.lock();
+        if let Some(spool) = &self.spool {
+            if !self.gates.all_open() {
+                // What is refused waits by topic, in the spool.
+                self.spill(&mut queue, spool);
+            }
+            // Under the lock that is held where memory goes to the spool.
+            if !spool.lets_memory_go() {
+                return None;
+            }
+        }
         let chunk = queue.memory.take()?;
         queue.in_hand = chunk.len();
         queue.in_hand_records = chunk.records();
         Some(chunk)
     }
 
-    pub(super) fn put_back(&self, chunk: Chunk) {
+    /// What the sender could not hand over. With a spool, newer records may be there already, and it must go before.
+    pub(super) fn put_back(&self, mut chunk: Chunk) {
         let mut queue = self.queue.lock();
         queue.in_hand = 0;
         queue.in_hand_records = 0;
+        if self.spool.is_some() {
+            while let Some((id, frame)) = chunk.first() {
+                queue.returned.put(id, chunk.first_age(), || frame.to_vec());
+                self.returned.store(true, Ordering::SeqCst);
+                self.returned_news.store(true, Ordering::SeqCst);
+                chunk.drop_first();
+            }
+        }
         queue.memory.put_back(chunk);
         drop(queue);
         self.room.ring();
     }
 
-    /// The sender has read all there is in the spool.
-    pub(super) fn caught_up(&self, spool: &Spool) {
-        if self.spilling.load(Ordering::SeqCst) && !self.writes_ahead() {
-            let queue = self.queue.lock();
-            // Under the lock of the queue, as in `spill`; what was appended since is seen by `has_unread`.
-            if !spool.has_unread() {
-                self.spilling.store(false, Ordering::SeqCst);
+    /// The next returned record after `last` that may go; it is the hub's from now on.
+    pub(super) fn take_returned(&self, last: Option<u64>) -> Option<(u64, u32, Vec<u8>)> {
+        let mut queue = self.queue.lock();
+        queue.returned.take_after(last, |frame| self.gates.may_go(queue::record(frame).topic))
+    }
+
+    /// Whether the sender is to look at returned records.
+    pub(super) fn looks_at_returned(&self) -> bool {
+        let news = self.returned_news.swap(false, Ordering::SeqCst);
+        self.returned.load(Ordering::SeqCst) && (news || self.gates.is_due())
+    }
+
+    /// There is something to look at among the returned records.
+    pub(super) fn look_again(&self) {
+        self.returned_news.store(true, Ordering::SeqCst);
+    }
+
+    /// A record of memory waits, and comes before all others of its topic.
+    pub(super) fn put_aside(&self, id: u64, age: u32, record: &Record<'_>) {
+        self.queue.lock().returned.put(id, age, || framed(record));
+        self.returned.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether a record may be handed over. A spooled one that may not is parked.
+    pub(super) fn admit(&self, id: u64, topic: &str) -> Admission {
+        let park = || {
+            if let Some(spool) = self.spool.as_ref().filter(|_| spool::is_spooled(id)) {
+                spool.park(topic, id);
+                spool.has_outcome(id);
             }
-            drop(queue);
+        };
+        self.gates.admit(topic, park)
+    }
+
+    /// Whether records came back that go first.
+    pub(super) fn waits_for_outcomes(&self) -> bool {
+        self.came_back.load(Ordering::SeqCst)
+    }
+
+    /// All that was under way has its outcome.
+    pub(super) fn outcomes_are_known(&self) {
+        self.came_back.store(false, Ordering::SeqCst);
+    }
+
+    /// How long nothing may be handed over; none if something may.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        self.gates.nothing_goes().then(|| self.gates.until_next().unwrap_or_default())
+    }
+
+    /// One record of each topic that is refused may try again now.
+    pub(super) fn try_parked(&self) {
+        if let Some(spool) = &self.spool {
+            self.gates.due().iter().for_each(|topic| spool.unpark(topic, true));
         }
     }
 
-    pub(super) fn retried(&self) {
-        self.counts.retried.fetch_add(1, Ordering::Relaxed);
+    /// Gives up on what was refused for too long, or waited for what was. Whether there was any.
+    pub(super) fn expire(&self) -> bool {
+        let Some(timeout) = self.options.delivery_timeout else { return false };
+        if self.gates.all_open() && !self.returned.load(Ordering::SeqCst) {
+            return false;
+        }
+        let timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        let mut late = Vec::new();
+        {
+            let mut queue = self.queue.lock();
+            late.extend(queue.returned.take_older(timeout));
+            if self.gates.nothing_goes() {
+                while queue.memory.first_age().is_some_and(|age| age > timeout)
+                    && queue.memory.drop_first(|id, frame| late.push((id, frame.to_vec())))
+                {}
+            }
+        }
+        for (id, frame) in &late {
+            let record = queue::record(frame);
+            match self.gates.reason(record.topic) {
+                Some(error) => self.give_up_on(*id, &record, &error),
+                None => self.timed_out(*id),
+            }
+        }
+        !late.is_empty()
+    }
+
+    /// Records were to be handed over that the spool does not have any more.
+    pub(super) fn are_missing(&self, missing: &Missing) -> bool {
+        self.note_dropped(&missing.dropped);
+        let error = Error::new(Kind::Storage, "the record is damaged in the spool and cannot be sent");
+        for id in &missing.damaged {
+            if let Some(token) = self.tokens.remove(*id) {
+                self.untold.push(token, Err(error.clone()));
+            }
+        }
+        self.count_dropped("damaged", missing.damaged.len() as u64);
+        if let Some(spool) = &self.spool {
+            missing.dropped.iter().chain(&missing.damaged).for_each(|id| spool.done(*id));
+        }
+        !(missing.dropped.is_empty() && missing.damaged.is_empty())
     }
 
     // ---- outcomes
 
     pub(super) fn delivered(&self, id: u64, place: &Delivery<'_>) {
         self.counts.delivered.fetch_add(1, Ordering::Relaxed);
-        if let Some(spool) = &self.spool {
-            spool.done(id);
+        if !self.gates.all_open() {
+            let said = self.gates.open(place.topic, || {
+                if let Some(spool) = &self.spool {
+                    spool.unpark(place.topic, false);
+                }
+                self.returned_news.store(true, Ordering::SeqCst);
+                // What waited goes before what is in the sender's hands.
+                self.came_back.store(true, Ordering::SeqCst);
+            });
+            self.notices.lock().extend(said);
         }
         if let Some(token) = self.tokens.remove(id) {
             let place = Place {
@@ -426,68 +618,94 @@ impl<T: Send + 'static> Shared<T> {
             };
             self.untold.push(token, Ok(place));
         }
-        self.counts.finished.fetch_add(1, Ordering::SeqCst);
+        self.finished(id);
     }
 
     pub(super) fn failed(&self, id: u64, record: &Record<'_>, error: &Error) {
-        if let Some(spool) = &self.spool
-            && error.retriable
-        {
-            if spool::is_spooled(id) {
-                if !self.stops() {
-                    self.retried();
-                    spool.again(id);
-                    self.work.ring();
-                }
-                return; // else it stays in the spool, for the next process
-            }
-            if self.stops() && self.keep(spool, id, record) {
-                return;
+        let refused = gates::refused(error);
+        let waits = if self.spool.is_some() {
+            refused.is_some() || error.retriable
+        } else {
+            let may_go_again =
+                (refused.is_some() && self.options.refused_pause.is_some()) || error.code == Some(NEVER_SENT);
+            may_go_again && !self.stops() && !self.waited_too_long(id)
+        };
+        if !waits {
+            return self.give_up_on(id, record, error);
+        }
+        if !self.stops() {
+            self.counts.retried.fetch_add(1, Ordering::Relaxed);
+            match refused {
+                Some(scope) => self.notices.lock().extend(self.gates.close(scope, record.topic, error)),
+                None => self.came_back.store(true, Ordering::SeqCst),
             }
         }
-        if let Some(spool) = &self.spool {
-            spool.done(id);
+        match &self.spool {
+            Some(spool) if spool::is_spooled(id) => {
+                if !spool.come_back(id) {
+                    self.note_dropped(&[id]);
+                    spool.done(id);
+                }
+                spool.has_outcome(id);
+            }
+            _ => {
+                self.put_aside(id, 0, record);
+                self.returned_news.store(true, Ordering::SeqCst);
+            }
+        }
+        self.work.ring();
+    }
+
+    fn waited_too_long(&self, id: u64) -> bool {
+        let Some(timeout) = self.options.delivery_timeout else { return false };
+        let age = if self.returned.load(Ordering::SeqCst) { self.queue.lock().returned.age(id) } else { None };
+        age.is_some_and(|age| u128::from(age) > timeout.as_millis())
+    }
+
+    /// A record failed for good.
+    fn give_up_on(&self, id: u64, record: &Record<'_>, error: &Error) {
+        let closed = self.stops() && error.retriable;
+        // Before it is done itself: at no time nothing is pending while the dead letter is, nor on disk.
+        if !closed && self.options.dead_letter && !error.retriable {
+            self.bury(record, error);
         }
         if let Some(token) = self.tokens.remove(id) {
             self.untold.push(token, Err(error.clone()));
         }
-        if self.stops() && error.retriable {
-            self.count_dropped("closed", 1);
-        } else {
-            // Before it is finished itself: at no time nothing is pending while the dead letter is.
-            if self.options.dead_letter && !error.retriable {
-                self.bury(record, error);
-            }
-            *self.counts.failed.lock().entry(reason(error)).or_default() += 1;
-            self.counts.finished.fetch_add(1, Ordering::SeqCst);
-        }
+        let counts = if closed { &self.counts.dropped } else { &self.counts.failed };
+        *counts.lock().entry(if closed { "closed" } else { reason(error) }).or_default() += 1;
+        self.finished(id);
     }
 
-    /// Puts a record from memory into the spool at the end; it stays pending.
-    fn keep(&self, spool: &Spool, id: u64, record: &Record<'_>) -> bool {
-        let mut frame = Vec::new();
-        codec::write(&mut frame, record);
-        let kept = matches!(spool.append_last(&frame), Appended::Kept { .. });
-        if kept {
-            drop(self.tokens.remove(id));
+    /// After its outcome is among those to be told.
+    fn finished(&self, id: u64) {
+        if self.returned.load(Ordering::SeqCst) && !spool::is_spooled(id) {
+            let mut queue = self.queue.lock();
+            queue.returned.done(id);
+            self.returned.store(!queue.returned.is_empty(), Ordering::SeqCst);
         }
-        kept
+        if let Some(spool) = &self.spool {
+            spool.done(id);
+            spool.has_outcome(id);
+        }
+        self.counts.finished.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Writes the dead letter of a record; beyond all bounds, since what is in flight bounds their number.
+    /// Writes the dead letter of a record: into the spool, where the record may be; else into memory, beyond all
+    /// bounds, since what is in flight bounds their number.
     fn bury(&self, record: &Record<'_>, error: &Error) {
         let Some(topic) = dead_letter::topic(record.topic) else { return };
         let death = Death { error: &error.message, partition: record.partition, offset: None };
         let headers = dead_letter::headers(record, &death);
-        let mut frame = Vec::new();
-        codec::write(&mut frame, &dead_letter::record(record, &topic, &headers));
-        let mut queue = self.queue.lock();
-        let id = queue.next_id;
-        queue.next_id += 1;
-        self.counts.accepted.fetch_add(1, Ordering::SeqCst);
+        let frame = framed(&dead_letter::record(record, &topic, &headers));
         self.counts.dead_lettered.fetch_add(1, Ordering::Relaxed);
-        queue.memory.push(id, &frame);
-        drop(queue);
+        self.counts.accepted.fetch_add(1, Ordering::SeqCst);
+        if !self.spool.as_ref().is_some_and(|spool| spool.append_letter(&frame)) {
+            let mut queue = self.queue.lock();
+            let id = queue.next_id;
+            queue.next_id += 1;
+            queue.memory.push(id, &frame);
+        }
         self.work.ring();
     }
 
@@ -501,12 +719,19 @@ impl<T: Send + 'static> Shared<T> {
     /// As [`collected`](Self::collected), with no outcome to tell.
     pub(super) fn note_progress(&self) {
         if let Some(spool) = &self.spool {
-            self.count_dropped("damaged", spool.take_lost());
             spool.collected();
         }
         self.progress.ring();
         self.room.ring();
         self.ring_if_settled();
+        for text in std::mem::take(&mut *self.notices.lock()) {
+            self.warn(&text);
+        }
+    }
+
+    /// Says something to people. Nothing may be locked: the program's own code runs.
+    pub(super) fn warn(&self, text: &str) {
+        self.untold.reporter().warn(text);
     }
 
     fn ring_if_settled(&self) {
@@ -515,27 +740,35 @@ impl<T: Send + 'static> Shared<T> {
         }
     }
 
-    /// Records that waited too long in memory.
+    /// A record that waited too long in memory.
     pub(super) fn timed_out(&self, id: u64) {
         if let Some(token) = self.tokens.remove(id) {
             let waited = self.options.delivery_timeout.unwrap_or_default();
             let message = format!("the record was not sent within delivery_timeout_ms={}", waited.as_millis());
             self.untold.push(token, Err(Error::new(Kind::Timeout, message).retriable()));
         }
-        self.count_dropped("timeout", 1);
+        *self.counts.dropped.lock().entry("timeout").or_default() += 1;
+        self.finished(id);
     }
 
-    fn dropped(&self, ids: &[u64]) {
+    /// Records had to make room. To be told when nothing is locked.
+    fn note_dropped(&self, ids: &[u64]) {
+        if ids.is_empty() {
+            return;
+        }
+        let error =
+            Error::new(Kind::Full, "no room: the record was the oldest and was dropped, as on_full says").retriable();
+        for id in ids {
+            if let Some(token) = self.tokens.remove(*id) {
+                self.untold.push(token, Err(error.clone()));
+            }
+        }
         self.count_dropped("buffer_full", ids.len() as u64);
-        let error = Error::new(Kind::Full, "no room: the record was the oldest and was dropped, as on_full says");
-        let outcomes = ids.iter().filter_map(|id| self.tokens.remove(*id));
-        let outcomes = outcomes.map(|token| Reported { token, outcome: Err(error.clone().retriable()) }).collect();
-        self.untold.tell_now(outcomes);
     }
 
-    fn dropped_spooled(&self, ids: std::ops::Range<u64>) {
+    fn note_dropped_spooled(&self, ids: Vec<Range<u64>>) {
         if !ids.is_empty() {
-            self.dropped(&ids.collect::<Vec<_>>());
+            self.note_dropped(&ids.into_iter().flatten().collect::<Vec<_>>());
         }
     }
 
@@ -548,18 +781,23 @@ impl<T: Send + 'static> Shared<T> {
 
     /// What is in memory now goes to the spool or is dropped; the sender and the hub have stopped.
     pub(super) fn leave_the_rest(&self) -> Left {
-        let mut dropped = Vec::new();
-        while let Some(mut chunk) = self.take() {
-            while let Some((id, frame)) = chunk.first() {
-                let kept = self.spool.as_ref().is_some_and(|spool| self.keep(spool, id, &queue::record(frame)));
-                if !kept {
-                    dropped.push(id);
-                }
-                chunk.drop_first();
-            }
-            self.put_back(chunk);
+        let (returned, mut dropped) = (self.queue.lock().returned.take_all(), 0);
+        if let Some(spool) = &self.spool {
+            // First those that came before all that is there.
+            let frames = || returned.iter().map(|(_, frame)| &**frame);
+            let kept = spool.put_before(frames());
+            let kept = kept.unwrap_or_else(|_| frames().filter(|frame| spool.append_last(frame)).count());
+            dropped += returned.len() - kept;
+        } else {
+            dropped += returned.len();
         }
-        self.count_dropped("closed", dropped.len() as u64);
+        let mut queue = self.queue.lock();
+        while let Some(chunk) = queue.memory.take() {
+            let spool = self.spool.as_ref();
+            dropped += chunk.iter().filter(|(_, frame)| !spool.is_some_and(|spool| spool.append_last(frame))).count();
+        }
+        drop(queue);
+        self.count_dropped("closed", dropped as u64);
         let error = Error::new(Kind::Closed, "the client was closed before the record was delivered");
         for token in self.tokens.take_all() {
             self.untold.push(token, Err(error.clone()));
@@ -577,6 +815,12 @@ impl<T: Send + 'static> Shared<T> {
         let dropped = self.counts.dropped.lock().get("closed").copied().unwrap_or_default();
         Left { spooled, dropped }
     }
+}
+
+fn framed(record: &Record<'_>) -> Vec<u8> {
+    let mut frame = Vec::new();
+    codec::write(&mut frame, record);
+    frame
 }
 
 fn closed() -> Error {

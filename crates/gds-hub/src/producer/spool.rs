@@ -4,22 +4,27 @@
 //! of records in the order they were sent, and the mark: below it everything is done. Whoever opens the spool takes over
 //! the folders of processes that ended, delivers them first and removes them. A record is handed over again after the
 //! end of a process if it was done but the mark was not written yet; its message id tells readers so.
+//!
+//! A record that is not done is in one of three places: *to do*, *parked* with others of a topic that the hub refuses
+//! for now, or *handed over*. What is to do is handed over in the order of ids, which is the order it came in; a record
+//! that comes back is among those to do again, before all that came after it.
 
 mod acks;
 mod folder;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
 
-use parking_lot::Mutex;
-
+use super::queue::Chunk;
+use super::ranges::Ranges;
+use super::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use super::{Durability, SpoolOptions, Stats};
 use crate::codec;
 use crate::error::{Error, Kind, Result};
 use crate::log::Reader;
 use crate::record::Record;
-use folder::Folder;
+use folder::{Folder, OWN};
 
 /// Marks the ids of records that are on disk; then comes the number of the folder, then the offset.
 const SPOOLED: u64 = 1 << 63;
@@ -41,21 +46,51 @@ fn id_of(folder: u16, offset: u64) -> u64 {
     SPOOLED | u64::from(folder) << OFFSET_BITS | offset
 }
 
+fn ids_of(folder: u16, offsets: Range<u64>) -> Range<u64> {
+    id_of(folder, offsets.start)..id_of(folder, offsets.end)
+}
+
+fn folder_of(id: u64) -> u16 {
+    // 15 bits are left.
+    #[allow(clippy::cast_possible_truncation)]
+    let number = ((id & !SPOOLED) >> OFFSET_BITS) as u16;
+    number
+}
+
 /// What became of a record that was to be appended.
 #[derive(Debug)]
 pub(super) enum Appended {
     /// It is in the spool; the ids of older ones that had to go.
-    Kept { dropped: Range<u64> },
+    Kept { dropped: Vec<Range<u64>> },
     /// It could not be written, since the spool is as large as it may be or for what the disk says; its id is void.
-    Failed { id: u64, error: Error, dropped: Range<u64> },
+    Failed { id: u64, error: Error, dropped: Vec<Range<u64>> },
     /// It is in the spool, but the disk does not say that it is safe.
     Unsafe(Error),
     /// The spool takes no more.
     Closed,
 }
 
+/// What became of a record that was to be handed over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Passed {
+    /// The hub has it or its outcome is known, or it was put aside.
+    On,
+    /// Not now.
+    Stop,
+}
+
+/// Records that were to be handed over and are not in the spool any more.
+#[derive(Debug, Default)]
+pub(super) struct Missing {
+    /// Their bytes are damaged.
+    pub(super) damaged: Vec<u64>,
+    /// They had to make room while they were about to be read.
+    pub(super) dropped: Vec<u64>,
+}
+
 #[derive(Debug)]
 pub(super) struct Spool {
+    dir: PathBuf,
     durability: Durability,
     max_bytes: u64,
     folders: Mutex<Folders>,
@@ -66,7 +101,10 @@ pub(super) struct Spool {
     errors: AtomicU64,
     messages: AtomicU64,
     prefix: String,
-    lost: AtomicU64,
+    /// Records handed over whose outcome is not known.
+    handed: AtomicU64,
+    /// Records that were left in a folder before that of this process.
+    before: AtomicU64,
     /// The log is on disk up to this offset.
     synced: Mutex<u64>,
 }
@@ -76,22 +114,28 @@ struct Folders {
     own: Folder,
     /// Those of processes that ended, oldest first.
     adopted: VecDeque<Folder>,
-    again: Vec<u64>,
+    to_do: Ranges,
+    parked: HashMap<Box<str>, Ranges>,
     closed: bool,
 }
 
 impl Folders {
     fn get(&mut self, number: u16) -> Option<&mut Folder> {
-        if self.own.number == number {
+        if number == OWN {
             return Some(&mut self.own);
         }
         self.adopted.iter_mut().find(|folder| folder.number == number)
     }
 
-    /// The folder whose records come next, if there are any that were not read yet.
-    fn unread(&mut self) -> Option<&mut Folder> {
-        let adopted = self.adopted.iter_mut().find(|folder| folder.has_unread());
-        adopted.or(if self.own.has_unread() { Some(&mut self.own) } else { None })
+    /// Gives up on those below `first` that wait here; of those handed over the outcome will be known.
+    fn give_up_below(&mut self, first: u64) -> Vec<Range<u64>> {
+        let gone = ids_of(OWN, 0..first);
+        let mut dropped = self.to_do.take(&gone);
+        dropped.extend(self.parked.values_mut().flat_map(|parked| parked.take(&gone)));
+        for id in dropped.iter().cloned().flatten() {
+            self.own.acks.done(id & OFFSET);
+        }
+        dropped
     }
 }
 
@@ -104,23 +148,32 @@ struct Reading {
 }
 
 impl Spool {
-    pub(super) fn open(options: &SpoolOptions) -> Result<Self> {
-        let own = Folder::create(&options.dir, options.max_bytes)?;
-        let adopted = folder::adopt(&options.dir, options.max_bytes, &own)?;
+    /// Also tells in words what of other processes had to be left where it is.
+    pub(super) fn open(options: &SpoolOptions) -> Result<(Self, Vec<String>)> {
+        let SpoolOptions { dir, durability, max_bytes } = options.clone();
+        let (adopted, left_alone) = folder::adopt(&dir, max_bytes)?;
+        let own = Folder::create(&dir, max_bytes, durability == Durability::Disk)?;
         let prefix = own.name.clone();
-        Ok(Self {
-            durability: options.durability,
-            max_bytes: options.max_bytes,
+        let mut to_do = Ranges::default();
+        for folder in &adopted {
+            to_do.insert(ids_of(folder.number, folder.open_offsets()));
+        }
+        let spool = Self {
+            dir,
+            durability,
+            max_bytes,
             adopted: adopted.iter().map(Folder::pending).sum(),
-            folders: Mutex::new(Folders { own, adopted, again: Vec::new(), closed: false }),
+            folders: Mutex::new(Folders { own, adopted, to_do, parked: HashMap::new(), closed: false }),
             done: Mutex::default(),
             reading: Mutex::default(),
             errors: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             prefix,
-            lost: AtomicU64::new(0),
+            handed: AtomicU64::new(0),
+            before: AtomicU64::new(0),
             synced: Mutex::new(0),
-        })
+        };
+        Ok((spool, left_alone))
     }
 
     /// Records that ended processes left, to be delivered by this one.
@@ -146,7 +199,7 @@ impl Spool {
         if folders.closed {
             return Appended::Closed;
         }
-        let appended = self.append_to(&mut folders.own, frame, drop_oldest, before);
+        let appended = self.append_to(&mut folders, frame, drop_oldest, before);
         let written = folders.own.log.next_offset();
         drop(folders);
         if self.durability == Durability::Disk && matches!(appended, Appended::Kept { .. }) {
@@ -155,20 +208,29 @@ impl Spool {
         appended
     }
 
-    fn append_to(&self, own: &mut Folder, frame: &[u8], drop_oldest: bool, before: impl FnOnce(u64)) -> Appended {
-        let id = id_of(own.number, own.log.next_offset());
+    fn append_to(
+        &self,
+        folders: &mut MutexGuard<'_, Folders>,
+        frame: &[u8],
+        drop_oldest: bool,
+        before: impl FnOnce(u64),
+    ) -> Appended {
+        let id = id_of(OWN, folders.own.log.next_offset());
         before(id);
-        let mut dropped = 0..0;
-        let mut appended = own.log.append([frame]);
+        let mut dropped = Vec::new();
+        let mut appended = folders.own.log.append([frame]);
         if drop_oldest && appended.as_ref().is_err_and(|error| error.kind == Kind::Full && error.retriable) {
             let room = self.max_bytes.saturating_sub(frame.len() as u64 + MARGIN);
-            appended = own.drop_oldest(room).and_then(|offsets| {
-                dropped = id_of(own.number, offsets.start)..id_of(own.number, offsets.end);
-                own.log.append([frame])
+            appended = folders.own.drop_oldest(room).and_then(|first| {
+                dropped = folders.give_up_below(first);
+                folders.own.log.append([frame])
             });
         }
         match appended {
-            Ok(_) => Appended::Kept { dropped },
+            Ok(_) => {
+                folders.to_do.insert(id..id + 1);
+                Appended::Kept { dropped }
+            }
             Err(error) => {
                 if error.kind != Kind::Full {
                     self.errors.fetch_add(1, Ordering::Relaxed);
@@ -176,6 +238,42 @@ impl Spool {
                 Appended::Failed { id, error, dropped }
             }
         }
+    }
+
+    /// Appends a dead letter, safe as all that is here; whether it is.
+    pub(super) fn append_letter(&self, frame: &[u8]) -> bool {
+        let kept = self.append_last(frame);
+        let written = self.folders.lock().own.log.next_offset();
+        kept && (self.durability != Durability::Disk || self.sync(written).is_ok())
+    }
+
+    /// Appends all records of a chunk at once; `before` gets each one's id here and there. If they do not fit, none
+    /// is appended, and `before` is called the other way round.
+    pub(super) fn append_chunk(&self, chunk: &Chunk, mut before: impl FnMut(u64, u64)) -> bool {
+        let mut folders = self.folders.lock();
+        if folders.closed {
+            return false;
+        }
+        let first = folders.own.log.next_offset();
+        for ((from, _), offset) in chunk.iter().zip(first..) {
+            before(from, id_of(OWN, offset));
+        }
+        if let Ok(offsets) = folders.own.log.append(chunk.iter().map(|(_, frame)| frame)) {
+            folders.to_do.insert(ids_of(OWN, offsets));
+            return true;
+        }
+        for ((from, _), offset) in chunk.iter().zip(first..) {
+            before(id_of(OWN, offset), from);
+        }
+        false
+    }
+
+    /// Makes some room by dropping the oldest; their ids. Nothing if no more can be dropped.
+    pub(super) fn drop_some(&self) -> Vec<Range<u64>> {
+        let mut folders = self.folders.lock();
+        let keep = folders.own.log.bytes().saturating_sub(1);
+        let first = folders.own.drop_oldest(keep);
+        first.map(|first| folders.give_up_below(first)).unwrap_or_default()
     }
 
     /// Has the log on disk up to `offset`. Who comes while another one does it waits, and is mostly done then.
@@ -201,109 +299,161 @@ impl Spool {
     }
 
     /// Appends what was in memory at the end, when nothing else is taken any more.
-    pub(super) fn append_last(&self, frame: &[u8]) -> Appended {
-        self.append_to(&mut self.folders.lock().own, frame, false, |_| ())
+    pub(super) fn append_last(&self, frame: &[u8]) -> bool {
+        let appended = self.append_to(&mut self.folders.lock(), frame, false, |_| ());
+        matches!(appended, Appended::Kept { .. })
+    }
+
+    /// As [`append_last`](Self::append_last) for records that came before all that is here: they get a folder of their
+    /// own, which the next process delivers first. The number of those that were kept.
+    pub(super) fn put_before<'a>(&self, frames: impl IntoIterator<Item = &'a [u8]>) -> Result<usize> {
+        let folders = self.folders.lock();
+        let Some(oldest) = folders.own.oldest_ms() else {
+            drop(folders);
+            return Ok(frames.into_iter().take_while(|frame| self.append_last(frame)).count());
+        };
+        drop(folders);
+        let mut before = Folder::create(&self.dir, u64::MAX, self.durability == Durability::Disk)?;
+        let kept = before.log.append_at(oldest - 1, frames)?;
+        let kept = kept.end - kept.start;
+        self.before.fetch_add(kept, Ordering::SeqCst);
+        before.end();
+        usize::try_from(kept).map_err(|_| Error::new(Kind::Storage, "too many records"))
     }
 
     // ---- the sender thread
 
     /// Whether there is something to hand over.
     pub(super) fn has_work(&self) -> bool {
-        let mut folders = self.folders.lock();
-        !folders.again.is_empty() || folders.unread().is_some()
+        !self.folders.lock().to_do.is_empty()
     }
 
-    /// Whether this process's own records were not all handed over yet.
-    pub(super) fn has_unread(&self) -> bool {
-        self.folders.lock().unread().is_some()
+    /// Whether all that could be handed over was, and its outcome is known: what is in memory is next.
+    pub(super) fn lets_memory_go(&self) -> bool {
+        // In this order: a record is handed over before it is not to do any more, and comes back in the same way.
+        let waits = {
+            let folders = self.folders.lock();
+            !(folders.to_do.is_empty() && folders.parked.is_empty())
+        };
+        !waits && self.handed.load(Ordering::SeqCst) == 0
     }
 
-    /// Gives all records that were not handed over yet to `publish`, in order, until that says no.
-    pub(super) fn send_unread(&self, mut publish: impl FnMut(u64, &Record<'_>) -> bool) {
+    /// Gives the records that are to do to `pass`, in order, until that says no.
+    pub(super) fn hand_over(&self, mut pass: impl FnMut(u64, &Record<'_>) -> Passed) -> Result<Missing> {
         let mut reading = self.reading.lock();
-        while let Some(number) = self.read(&mut reading) {
+        let mut missing = Missing::default();
+        while let Some(taken) = self.read(&mut reading, &mut missing)? {
             let Reading { frames, ends, .. } = &*reading;
+            let mut taken = taken.into_iter().flatten().peekable();
             let mut start = 0;
-            for (place, (offset, end)) in ends.iter().enumerate() {
+            let mut stopped = false;
+            for (id, end) in ends {
                 let frame = &frames[start..*end];
                 start = *end;
-                let id = id_of(number, *offset);
-                let Ok((record, _)) = codec::read(frame) else {
-                    self.done(id); // the checksum held, so this is no record of ours
-                    continue;
-                };
-                if !publish(id, &record) {
-                    if let Some(folder) = self.folders.lock().get(number) {
-                        folder.read_to = ends[place].0;
+                while taken.next_if(|taken| taken < id).is_some() {}
+                if taken.next_if_eq(id).is_none() {
+                    continue; // it had to make room meanwhile, and that was told
+                }
+                if stopped {
+                    if !self.come_back(*id) {
+                        missing.dropped.push(*id);
                     }
-                    return;
+                } else if let Ok((record, _)) = codec::read(frame) {
+                    // Before it is known: the outcome may come before the end of the call.
+                    self.handed.fetch_add(1, Ordering::SeqCst);
+                    if pass(*id, &record) == Passed::Stop {
+                        if !self.come_back(*id) {
+                            missing.dropped.push(*id);
+                        }
+                        self.has_outcome(*id);
+                        stopped = true;
+                    }
+                } else {
+                    missing.damaged.push(*id); // the checksum held, so this is no record of ours
                 }
             }
+            if stopped {
+                break;
+            }
         }
+        Ok(missing)
     }
 
-    /// Reads the next records into memory; the number of their folder.
-    fn read(&self, reading: &mut Reading) -> Option<u16> {
-        let mut folders = self.folders.lock();
-        let folder = folders.unread()?;
-        if reading.reader.as_ref().is_none_or(|(number, _)| *number != folder.number) {
-            reading.reader = Some((folder.number, folder.log.reader(folder.read_to)));
-        }
-        let Some((number, reader)) = &mut reading.reader else { return None };
-        reader.seek(folder.read_to);
-        reading.frames.clear();
-        reading.ends.clear();
-        let (frames, ends) = (&mut reading.frames, &mut reading.ends);
-        let from = folder.read_to;
-        let progress = reader.next_batch(folder.log.next_offset(), READ_BYTES, |entry| {
+    /// Reads the next records into memory; the ids of those that are to do no more.
+    fn read(&self, reading: &mut Reading, missing: &mut Missing) -> Result<Option<Vec<Range<u64>>>> {
+        let (ids, number) = {
+            let mut folders = self.folders.lock();
+            let Some(ids) = folders.to_do.first() else { return Ok(None) };
+            let number = folder_of(ids.start);
+            let Some(folder) = folders.get(number) else {
+                folders.to_do.take(&ids); // never: folders go when they hold nothing
+                return Ok(Some(Vec::new()));
+            };
+            let offset = ids.start & OFFSET;
+            match &mut reading.reader {
+                Some((known, reader)) if *known == number => reader.seek(offset),
+                reader => *reader = Some((number, folder.log.reader(offset))),
+            }
+            (ids, number)
+        };
+        let Reading { reader: Some((_, reader)), frames, ends } = reading else { return Ok(None) };
+        frames.clear();
+        ends.clear();
+        // With the lock free: whoever sends does not wait for the disk to read.
+        let up_to = (ids.start & OFFSET) + (ids.end - ids.start);
+        let read = reader.next_batch(up_to, READ_BYTES, |entry| {
             frames.extend_from_slice(entry.payload);
-            ends.push((entry.offset, frames.len()));
+            ends.push((id_of(number, entry.offset), frames.len()));
         });
-        if let Ok(progress) = progress {
-            folder.read_to = reader.position();
-            if progress.damaged + progress.trimmed > 0 {
-                // What cannot be read is done, and counted.
-                let read: std::collections::HashSet<u64> = ends.iter().map(|(offset, _)| *offset).collect();
-                let lost = (from..folder.read_to).filter(|offset| !read.contains(offset));
-                let lost: Vec<u64> = lost.filter(|offset| folder.acks.is_open(*offset)).collect();
-                self.done.lock().extend(lost.iter().map(|offset| id_of(*number, *offset)));
-                self.lost.fetch_add(lost.len() as u64, Ordering::Relaxed);
-            }
-            Some(*number)
-        } else {
+        if let Err(error) = read {
             self.errors.fetch_add(1, Ordering::Relaxed);
-            None
+            return Err(error);
+        }
+        let position = reader.position();
+        if position <= ids.start & OFFSET {
+            return Ok(None); // never: there is something before the end of the log
+        }
+        let mut folders = self.folders.lock();
+        // A gap may end behind the last of them.
+        let taken = folders.to_do.take(&(ids.start..id_of(number, position)));
+        let first = folders.get(number).map_or(0, |folder| folder.log.first_offset());
+        let mut known = ends.iter().map(|(id, _)| *id).peekable();
+        for id in taken.iter().cloned().flatten() {
+            while known.next_if(|known| *known < id).is_some() {}
+            if known.peek() != Some(&id) {
+                let dropped = id & OFFSET < first;
+                (if dropped { &mut missing.dropped } else { &mut missing.damaged }).push(id);
+            }
+        }
+        Ok(Some(taken))
+    }
+
+    /// Puts a record with others of a topic that wait until it may be sent to.
+    pub(super) fn park(&self, topic: &str, id: u64) {
+        let mut folders = self.folders.lock();
+        folders.to_do.take(&(id..id + 1));
+        if let Some(parked) = folders.parked.get_mut(topic) {
+            parked.insert(id..id + 1);
+        } else {
+            folders.parked.entry(topic.into()).or_default().insert(id..id + 1);
         }
     }
 
-    /// Hands failed records over once more; how many.
-    pub(super) fn send_again(&self, mut publish: impl FnMut(u64, &Record<'_>) -> bool) -> usize {
-        let mut again = std::mem::take(&mut self.folders.lock().again);
-        again.sort_unstable();
-        for id in &again {
-            let mut frame = Vec::new();
-            if let Some(folder) = self.folders.lock().get(folder_of(*id)) {
-                let offset = id & OFFSET;
-                let read = folder.log.reader(offset).next_batch(offset + 1, 1, |entry| frame.extend(entry.payload));
-                if read.is_err() {
-                    self.errors.fetch_add(1, Ordering::Relaxed);
-                }
+    /// Those parked are to do again: the first one, to see whether it goes, or all.
+    pub(super) fn unpark(&self, topic: &str, only_first: bool) {
+        let mut folders = self.folders.lock();
+        let Some(mut parked) = folders.parked.remove(topic) else { return };
+        if only_first && let Some(first) = parked.first() {
+            folders.to_do.insert(first.start..first.start + 1);
+            parked.take(&(first.start..first.start + 1));
+            if !parked.is_empty() {
+                folders.parked.insert(topic.into(), parked);
             }
-            if let Ok((record, _)) = codec::read(&frame) {
-                if !publish(*id, &record) {
-                    break; // it is still in the spool
-                }
-            } else {
-                self.lost.fetch_add(1, Ordering::Relaxed);
-                self.done(*id);
-            }
+            return;
         }
-        again.len()
-    }
-
-    /// How many records could not be read since the last call of this.
-    pub(super) fn take_lost(&self) -> u64 {
-        self.lost.swap(0, Ordering::Relaxed)
+        for ids in parked.into_ranges() {
+            folders.to_do.insert(ids);
+        }
     }
 
     // ---- outcomes
@@ -315,9 +465,22 @@ impl Spool {
         }
     }
 
-    /// The record is to be handed over once more.
-    pub(super) fn again(&self, id: u64) {
-        self.folders.lock().again.push(id);
+    /// The outcome of a record that was handed over is known.
+    pub(super) fn has_outcome(&self, id: u64) {
+        if is_spooled(id) {
+            self.handed.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// The record is to be handed over once more; false if it had to make room meanwhile.
+    pub(super) fn come_back(&self, id: u64) -> bool {
+        let mut folders = self.folders.lock();
+        let first = folders.get(folder_of(id)).map_or(u64::MAX, |folder| folder.log.first_offset());
+        let there = id & OFFSET >= first;
+        if there {
+            folders.to_do.insert(id..id + 1);
+        }
+        there
     }
 
     /// Forgets records that are done, in memory and on disk.
@@ -375,13 +538,6 @@ impl Spool {
         let left = adopted.iter().map(Folder::pending).sum::<u64>() + folders.own.pending();
         adopted.into_iter().for_each(Folder::leave);
         folders.own.end();
-        left
+        left + self.before.load(Ordering::SeqCst)
     }
-}
-
-fn folder_of(id: u64) -> u16 {
-    // 15 bits are left.
-    #[allow(clippy::cast_possible_truncation)]
-    let number = ((id & !SPOOLED) >> OFFSET_BITS) as u16;
-    number
 }

@@ -244,6 +244,8 @@ impl Given {
         self.default("partitioner", "murmur2_random"); // where the Java client and kafka-python put a key
         // The queue before librdkafka does the rest of the waiting.
         self.default("linger.ms", &producer.librdkafka_linger().as_millis().to_string());
+        // A topic that is not there within this time, though asked for so that it may be made, is said to be unknown.
+        self.default("topic.metadata.propagation.max.ms", "5000");
         self.default("queue.buffering.max.messages", "100000");
         // The other half is the queue before it.
         self.default(

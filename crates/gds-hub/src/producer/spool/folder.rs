@@ -19,8 +19,11 @@ const LOCK: &str = "lock";
 const MARK: &str = "mark";
 const SEGMENT_BYTES: u64 = 16 << 20;
 
-/// The folder's number in ids; 15 bits.
-const NUMBERS: u16 = 1 << 15;
+/// Numbers of folders in ids have 15 bits. This process's own comes after those of processes that ended.
+pub(super) const OWN: u16 = (1 << 15) - 1;
+
+/// What follows the name of a folder that its process has not locked yet.
+const UNFINISHED: &str = ".new";
 
 #[derive(Debug)]
 pub(in crate::producer) struct Folder {
@@ -29,8 +32,6 @@ pub(in crate::producer) struct Folder {
     pub(super) number: u16,
     pub(super) log: Log,
     pub(super) acks: Acks,
-    /// The sender has read all below.
-    pub(super) read_to: u64,
     mark: File,
     written: u64,
     /// Where the next mark is written.
@@ -39,15 +40,28 @@ pub(in crate::producer) struct Folder {
 }
 
 impl Folder {
-    /// A new folder for this process.
-    pub(super) fn create(parent: &Path, max_bytes: u64) -> Result<Self> {
-        let name = format!("{}-{:016x}", std::process::id(), rand::random::<u64>());
-        let dir = parent.join(&name);
-        private::make_dirs(&dir).map_err(|error| storage("make", &dir, &error))?;
-        let lock = lock_in(&dir, true)?.ok_or_else(|| {
-            Error::new(Kind::Storage, format!("{}: locked by another process, though just made", dir.display()))
-        })?;
-        Self::open(dir, name, 0, lock, max_bytes)
+    /// A new folder for this process, with its name on the disk if that is asked for.
+    ///
+    /// It gets the name by which others know it when it is locked: until then it is nobody's to take over.
+    pub(super) fn create(parent: &Path, max_bytes: u64, on_disk: bool) -> Result<Self> {
+        let made = private::make_dirs_noting(parent).map_err(|error| storage("make", parent, &error))?;
+        let (dir, name, lock) = loop {
+            let name = format!("{}-{:016x}", std::process::id(), rand::random::<u64>());
+            let unfinished = parent.join(format!("{name}{UNFINISHED}"));
+            private::make_dirs(&unfinished).map_err(|error| storage("make", &unfinished, &error))?;
+            // None if another process took it for one that was left behind.
+            if let Some(lock) = lock_in(&unfinished, true)? {
+                let dir = parent.join(&name);
+                fs::rename(&unfinished, &dir).map_err(|error| storage("make", &dir, &error))?;
+                break (dir, name, lock);
+            }
+        };
+        if on_disk {
+            for dir in made.iter().map(PathBuf::as_path).chain([parent]) {
+                private::sync_dir(dir).map_err(|error| storage("sync", dir, &error))?;
+            }
+        }
+        Self::open(dir, name, OWN, lock, max_bytes)
     }
 
     fn open(dir: PathBuf, name: String, number: u16, lock: Lock, max_bytes: u64) -> Result<Self> {
@@ -61,22 +75,12 @@ impl Folder {
         let written = places.into_iter().flatten().max().unwrap_or(0).max(log.first_offset());
         // A power cut may have taken records that were done; their offsets are not given to others.
         log.skip_to(written)?;
-        Ok(Self {
-            dir,
-            name,
-            number,
-            log,
-            acks: Acks::new(written),
-            read_to: written,
-            mark,
-            written,
-            place,
-            lock: Some(lock),
-        })
+        Ok(Self { dir, name, number, log, acks: Acks::new(written), mark, written, place, lock: Some(lock) })
     }
 
-    pub(super) fn has_unread(&self) -> bool {
-        self.read_to < self.log.next_offset()
+    /// Offsets of all that is not known to be done.
+    pub(super) fn open_offsets(&self) -> Range<u64> {
+        self.acks.mark()..self.log.next_offset()
     }
 
     /// Records that are not done.
@@ -84,17 +88,10 @@ impl Folder {
         self.acks.open(self.log.next_offset())
     }
 
-    /// Makes room by dropping the oldest segments; the records that nobody has seen and now nobody will.
-    pub(super) fn drop_oldest(&mut self, keep_bytes: u64) -> Result<Range<u64>> {
+    /// Makes room by dropping the oldest segments; the offset of the first record that stays.
+    pub(super) fn drop_oldest(&mut self, keep_bytes: u64) -> Result<u64> {
         self.log.expire(None, Some(keep_bytes))?;
-        let first = self.log.first_offset();
-        // Those the sender has read are in its hands or the hub's, and their outcome will be known.
-        let dropped = self.read_to.min(first)..first;
-        for offset in dropped.clone() {
-            self.acks.done(offset);
-        }
-        self.read_to = self.read_to.max(first);
-        Ok(dropped)
+        Ok(self.log.first_offset())
     }
 
     /// Gives back the disk that records which are done take.
@@ -114,7 +111,8 @@ impl Folder {
         let mut oldest = None;
         if self.pending() > 0 {
             let read = |entry: crate::log::Entry<'_>| oldest = Some(entry.time_ms);
-            let _ = self.log.reader(self.acks.mark()).next_batch(self.acks.mark() + 1, 1, read);
+            let first = self.acks.mark().max(self.log.first_offset());
+            let _ = self.log.reader(first).next_batch(first + 1, 1, read);
         }
         oldest
     }
@@ -148,34 +146,50 @@ impl Folder {
     }
 }
 
-/// Takes over the folders of processes that ended, oldest first; those that hold nothing are removed.
-pub(super) fn adopt(parent: &Path, max_bytes: u64, own: &Folder) -> Result<VecDeque<Folder>> {
-    let entries = fs::read_dir(parent).map_err(|error| storage("read", parent, &error))?;
+/// Takes over the folders of processes that ended, those with the oldest records first; those that hold nothing are
+/// removed. What cannot be taken over stays as it is, for whoever can: why is told in words.
+pub(super) fn adopt(parent: &Path, max_bytes: u64) -> Result<(VecDeque<Folder>, Vec<String>)> {
+    let entries = match fs::read_dir(parent) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((VecDeque::new(), Vec::new())),
+        entries => entries.map_err(|error| storage("read", parent, &error))?,
+    };
     let mut found: Vec<_> = entries
         .filter_map(|entry| {
             let entry = entry.ok()?;
             let name = entry.file_name().into_string().ok()?;
             let made = entry.metadata().ok().filter(fs::Metadata::is_dir)?.created().ok();
-            (name != own.name && is_name(&name)).then_some((made, name))
+            is_name(name.strip_suffix(UNFINISHED).unwrap_or(&name)).then_some((made, name))
         })
         .collect();
     found.sort();
-    let mut adopted = VecDeque::new();
+    let (mut adopted, mut left_alone) = (Vec::new(), Vec::new());
     for (_, name) in found {
-        let number = u16::try_from(adopted.len() + 1).unwrap_or(NUMBERS);
-        if number >= NUMBERS {
+        if adopted.len() >= usize::from(OWN) {
             break; // the next process has the rest
         }
         let dir = parent.join(&name);
-        let Some(lock) = lock_in(&dir, false)? else { continue };
-        let folder = Folder::open(dir, name, number, lock, max_bytes)?;
-        if folder.pending() == 0 {
-            folder.remove();
-        } else {
-            adopted.push_back(folder);
+        let taken = lock_in(&dir, false).and_then(|lock| {
+            if name.ends_with(UNFINISHED) {
+                // Its process ended before it was locked, or is about to lock it and finds that it is gone.
+                let _ = lock.as_ref().map(|_| fs::remove_file(dir.join(LOCK)));
+                let _ = fs::remove_dir(&dir);
+                return Ok(None);
+            }
+            let Some(lock) = lock else { return Ok(None) };
+            Folder::open(dir.clone(), name, OWN, lock, max_bytes).map(Some)
+        });
+        match taken {
+            Ok(Some(folder)) if folder.pending() == 0 => folder.remove(),
+            Ok(Some(folder)) => adopted.push(folder),
+            Ok(None) => {}
+            Err(error) => left_alone.push(format!("what {} holds waits for another start: {error}", dir.display())),
         }
     }
-    Ok(adopted)
+    adopted.sort_by_cached_key(Folder::oldest_ms); // stable: else as they were made
+    for (folder, number) in adopted.iter_mut().zip(0..) {
+        folder.number = number;
+    }
+    Ok((adopted.into(), left_alone))
 }
 
 /// Whether a folder may be one of ours: `pid-16 hexadecimal digits`.
@@ -196,7 +210,13 @@ fn lock_in(dir: &Path, create: bool) -> Result<Option<Lock>> {
         Err(error) => return Err(storage("open", &path, &error)),
     };
     let inode = file.metadata().map(|metadata| metadata.ino());
-    let Ok(lock) = Lock::within(file, Duration::ZERO) else { return Ok(None) };
+    let lock = match Lock::within(file, Duration::ZERO) {
+        Ok(lock) => lock,
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(storage("lock", &path, &error)),
+    };
     // Its owner may have removed it between the opening and the locking.
     let still = fs::metadata(&path).is_ok_and(|metadata| inode.is_ok_and(|inode| metadata.ino() == inode));
     Ok(still.then_some(lock))

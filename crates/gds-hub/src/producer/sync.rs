@@ -1,0 +1,83 @@
+//! The locks and atomics of the producer: those of every day, or with the feature `shuttle` those of a model checker
+//! that tries the orders in which threads may come.
+
+pub(super) use imp::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, fence};
+
+#[cfg(not(feature = "shuttle"))]
+mod imp {
+    pub(in crate::producer) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+
+    pub(in crate::producer) use parking_lot::{Condvar, Mutex, MutexGuard};
+}
+
+#[cfg(feature = "shuttle")]
+mod imp {
+    use std::ops::{Deref, DerefMut};
+    use std::time::{Duration, Instant};
+
+    pub(in crate::producer) use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+
+    /// As parking_lot's.
+    #[derive(Debug, Default)]
+    pub(in crate::producer) struct Mutex<T>(shuttle::sync::Mutex<T>);
+
+    pub(in crate::producer) struct MutexGuard<'a, T> {
+        mutex: &'a Mutex<T>,
+        guard: Option<shuttle::sync::MutexGuard<'a, T>>,
+    }
+
+    impl<T> Mutex<T> {
+        pub(in crate::producer) fn new(value: T) -> Self {
+            Self(shuttle::sync::Mutex::new(value))
+        }
+
+        pub(in crate::producer) fn lock(&self) -> MutexGuard<'_, T> {
+            MutexGuard { mutex: self, guard: Some(self.0.lock().expect("no panic")) }
+        }
+
+        pub(in crate::producer) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock().ok().map(|guard| MutexGuard { mutex: self, guard: Some(guard) })
+        }
+    }
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            self.guard.as_ref().expect("held")
+        }
+    }
+
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            self.guard.as_mut().expect("held")
+        }
+    }
+
+    pub(in crate::producer) struct TimedOut(bool);
+
+    impl TimedOut {
+        pub(in crate::producer) fn timed_out(&self) -> bool {
+            self.0
+        }
+    }
+
+    /// The model has no time: a wait with a bound is over when others have had their turn, rung or not.
+    #[derive(Debug, Default)]
+    pub(in crate::producer) struct Condvar;
+
+    impl Condvar {
+        pub(in crate::producer) fn notify_all(&self) {}
+
+        pub(in crate::producer) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _: Duration) -> TimedOut {
+            drop(guard.guard.take());
+            shuttle::thread::yield_now();
+            guard.guard = Some(guard.mutex.0.lock().expect("no panic"));
+            TimedOut(true)
+        }
+
+        pub(in crate::producer) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _: Instant) -> TimedOut {
+            self.wait_for(guard, Duration::ZERO)
+        }
+    }
+}

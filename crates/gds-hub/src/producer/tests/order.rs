@@ -1,0 +1,113 @@
+//! One order for what one thread sends, whatever is full or away; and one outcome for each record.
+
+use super::*;
+
+fn sorted(values: &[String]) -> bool {
+    values.windows(2).all(|two| two[0] < two[1])
+}
+
+#[test]
+fn the_order_stays_when_memory_and_spool_are_full_and_get_room_again() {
+    for on_full in [OnFull::Raise, OnFull::DropOldest, OnFull::DropNewest] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let script = Script::with_window(3);
+        let options =
+            ProducerOptions { buffer_bytes: room_for(100), on_full, ..spooled(&dir, Durability::Memory, 12 * 1024) };
+        let (producer, reports) = made(&script, options);
+        let (mut taken, mut told_at_once) = (0, 0);
+        for number in 0..1000_u32 {
+            let sent = send(&producer, "t", &format!("{number:010}"), Some(number));
+            taken += usize::from(sent.is_ok());
+            told_at_once += usize::from(matches!(sent, Ok(Sent::Dropped(..))));
+            if number % 7 == 0 {
+                let held = script.0.state.lock().held.len();
+                script.deliver(held.min(2));
+            }
+        }
+        balanced(&producer.stats());
+        let mut state = script.0.state.lock();
+        (state.window, state.delivers) = (None, true);
+        drop(state);
+        let held = script.0.state.lock().held.len();
+        script.deliver(held);
+        assert!(producer.wait_settled(SOON), "{:?}", producer.stats());
+        assert!(sorted(&script.values()), "{on_full:?}: {:?}", script.values());
+        let stats = producer.stats();
+        balanced(&stats);
+        assert_eq!((stats.accepted, stats.delivered + stats.drops()), (taken as u64, taken as u64));
+        assert_eq!(reports.kinds().len() + told_at_once, taken, "{on_full:?}");
+        assert!(stats.dropped.keys().all(|reason| *reason == "buffer_full"), "{stats:?}");
+    }
+}
+
+#[test]
+fn the_order_stays_over_the_end_of_a_process_with_records_everywhere() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let script = Script::with_window(3);
+    let options = ProducerOptions { buffer_bytes: room_for(20), ..spooled(&dir, Durability::Memory, 1 << 20) };
+    let (producer, _) = made(&script, options.clone());
+    for number in 0..100 {
+        drop(send(&producer, "t", &format!("{number:010}"), None).expect("queued"));
+        if number == 2 {
+            script.wait_held(3); // in the hub's hands; then some in the sender's, on disk, and in memory
+        }
+    }
+    assert_eq!(producer.close(Duration::ZERO), Left { spooled: 100, dropped: 0 });
+    let next = Script::delivering();
+    let (producer, _) = made(&next, options);
+    assert!(producer.wait_settled(SOON));
+    assert_eq!(next.values(), (0..100).map(|number| format!("{number:010}")).collect::<Vec<_>>());
+    assert_eq!(producer.close(SOON), Left::default());
+    assert_eq!(std::fs::read_dir(dir.path()).expect("the folder").count(), 0);
+}
+
+#[test]
+fn what_must_make_room_while_it_waits_to_be_sent_again_has_its_outcome_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let script = Script::with_window(40);
+    let options = ProducerOptions { on_full: OnFull::DropOldest, ..spooled(&dir, Durability::Process, 64 * 1024) };
+    let (producer, reports) = made(&script, options);
+    let value = "x".repeat(1000);
+    let mut sent = 0;
+    let mut more = |count: u32| {
+        for _ in 0..count {
+            assert!(matches!(send(&producer, "t", &value, Some(sent)), Ok(Sent::Queued)));
+            sent += 1;
+        }
+    };
+    more(40);
+    script.wait_held(40);
+    script.0.state.lock().window = Some(0);
+    // Of those that wait to be sent again some must go; then some must that are with the hub, and fail afterwards.
+    script.fail(20, &Error::new(Kind::Timeout, "later").retriable());
+    more(200);
+    script.fail(20, &Error::new(Kind::Timeout, "later").retriable());
+    more(200);
+    script.0.state.lock().delivers = true;
+    script.open();
+    assert!(producer.wait_settled(SOON), "{:?}", producer.stats());
+    assert_eq!(reports.kinds().len(), 440, "told when nothing is pending");
+    let stats = producer.stats();
+    balanced(&stats);
+    assert_eq!(stats.dropped.keys().collect::<Vec<_>>(), [&"buffer_full"], "{stats:?}");
+    assert!(reports.kinds().iter().map(|(token, _)| *token).eq(0..440), "each once");
+}
+
+#[test]
+fn those_who_wait_for_what_is_on_disk_are_bounded_as_memory_is() {
+    for on_full in [OnFull::Raise, OnFull::DropOldest] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let script = Script::with_window(0);
+        let options =
+            ProducerOptions { buffer_bytes: 12_800, on_full, ..spooled(&dir, Durability::Process, 64 * 1024) };
+        let (producer, reports) = made(&script, options);
+        let queued = |number: &u32| matches!(send(&producer, "t", "x", Some(*number)), Ok(Sent::Queued));
+        let waiting = (0..2000).filter(queued).count() - reports.kinds().len();
+        assert!((1..=100).contains(&waiting), "{waiting}");
+        assert!(
+            matches!(send(&producer, "t", "x", None), Ok(Sent::Queued)),
+            "there is room for those nobody waits for"
+        );
+        balanced(&producer.stats());
+    }
+}

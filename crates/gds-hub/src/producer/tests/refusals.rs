@@ -1,0 +1,144 @@
+//! Who is refused, and what waits for it.
+
+use super::*;
+
+fn no(code: i32) -> Error {
+    Error::new(Kind::Message, "no").with_code(code)
+}
+
+fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|number| number.to_string()).collect()
+}
+
+#[test]
+fn what_is_spooled_waits_until_the_client_may_send_and_the_next_process_finds_it() {
+    let ends = Error::new(Kind::Connection, "the client cannot go on").with_code(31).fatal();
+    for error in [no(29), no(30), no(31), no(53), no(58), ends] {
+        for durability in [Durability::Memory, Durability::Process] {
+            let dir = tempfile::tempdir().expect("a folder");
+            let script = Script::delivering();
+            script.refuse("t", error.clone());
+            let (producer, reports) = made(&script, spooled(&dir, durability, 1 << 20));
+            for number in 0..200 {
+                drop(send(&producer, "t", &number.to_string(), Some(number)).expect("queued"));
+            }
+            wait_until("it does not try again", || producer.stats().retried > 2);
+            let stats = producer.stats();
+            balanced(&stats);
+            assert_eq!((stats.pending, stats.failures(), stats.drops()), (200, 0, 0), "{error:?} {durability:?}");
+            let [said] = &reports.warnings()[..] else { panic!("said once: {:?}", reports.warnings()) };
+            assert!(said.contains("refuses") && said.contains(&error.message), "{said}");
+            assert_eq!(producer.close(Duration::ZERO), Left { spooled: 200, dropped: 0 });
+            assert_eq!(reports.kinds().len(), 200, "each is told that it was left");
+
+            let (producer, reports) = made(&script, spooled(&dir, durability, 1 << 20));
+            assert_eq!(producer.stats().adopted, 200);
+            drop(send(&producer, "t", "200", None).expect("queued"));
+            wait_until("it does not try again", || producer.stats().retried > 2);
+            script.take_back("t");
+            assert!(producer.wait_settled(SOON), "{error:?} {durability:?}: {:?}", producer.stats());
+            assert_eq!(script.values(), numbers(0..201));
+            assert_eq!(reports.warnings().len(), 2, "and once when it is over");
+        }
+    }
+}
+
+#[test]
+fn a_topic_that_is_refused_keeps_no_other_waiting() {
+    for spools in [false, true] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let script = Script::delivering();
+        script.refuse("closed", no(29));
+        let options = if spools { spooled(&dir, Durability::Process, 1 << 20) } else { options() };
+        let (producer, _) = made(&script, options);
+        for number in 0..100 {
+            for topic in ["closed", "free"] {
+                drop(send(&producer, topic, &number.to_string(), None).expect("queued"));
+            }
+        }
+        wait_until("the other topic waits", || producer.stats().delivered == 100);
+        assert_eq!(script.values(), numbers(0..100));
+        assert_eq!(producer.stats().pending, 100);
+        script.take_back("closed");
+        assert!(producer.wait_settled(SOON));
+        assert_eq!(script.values()[100..], numbers(0..100));
+    }
+}
+
+#[test]
+fn without_a_spool_what_is_refused_waits_for_the_delivery_timeout() {
+    let script = Script::delivering();
+    script.refuse("t", no(29));
+    let (producer, _) = made(&script, options());
+    for number in 0..100 {
+        drop(send(&producer, "t", &number.to_string(), None).expect("queued"));
+    }
+    wait_until("it does not try again", || producer.stats().retried > 2);
+    script.take_back("t");
+    assert!(producer.wait_settled(SOON));
+    assert_eq!(script.values(), numbers(0..100));
+
+    for code in [29, 31] {
+        let timeout = Some(Duration::from_millis(100));
+        script.refuse("t", no(code));
+        let options = ProducerOptions { delivery_timeout: timeout, dead_letter: code == 29, ..options() };
+        let (producer, reports) = made(&script, options);
+        for number in 0..100 {
+            drop(send(&producer, "t", "x", Some(number)).expect("queued"));
+        }
+        assert!(producer.wait_settled(SOON));
+        let stats = producer.stats();
+        balanced(&stats);
+        assert_eq!(stats.failed, BTreeMap::from([("not_authorized", 100)]));
+        assert_eq!(stats.dead_lettered, if code == 29 { 100 } else { 0 });
+        assert_eq!(reports.kinds().len(), 100);
+    }
+}
+
+#[test]
+fn memory_is_bounded_while_a_topic_is_refused() {
+    let script = Script::delivering();
+    script.refuse("t", no(29));
+    let room = room_for(20);
+    for (on_full, outcome) in [(OnFull::DropOldest, "dropped"), (OnFull::Raise, "raised")] {
+        let (producer, reports) = made(&script, ProducerOptions { buffer_bytes: room, on_full, ..options() });
+        let raised = (0..200).filter(|number| send(&producer, "t", "0123456789", Some(*number)).is_err()).count();
+        let stats = producer.stats();
+        balanced(&stats);
+        assert!(stats.queued_bytes <= room as u64 && stats.pending <= 20, "{outcome}: {stats:?}");
+        assert_eq!(stats.drops() + raised as u64 + stats.pending, 200);
+        assert_eq!(reports.kinds().len() as u64, stats.drops());
+    }
+}
+
+#[test]
+fn a_dead_letter_is_on_disk_before_its_record_is_done() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let script = Script::default();
+    script.refuse("t", Error::new(Kind::Message, "too large").with_code(10));
+    let options = ProducerOptions { dead_letter: true, ..spooled(&dir, Durability::Process, 1 << 20) };
+    let (producer, _) = made(&script, options);
+    drop(send(&producer, "t", "big", None).expect("queued"));
+    script.wait_held(1);
+    wait_until("the record is not done", || producer.stats().spooled == 1);
+    // As another process finds it after the sudden end of this one.
+    let copy = tempfile::tempdir().expect("a folder");
+    copy_all(dir.path(), copy.path());
+    let next = Script::default();
+    let (_producer, _) = made(&next, spooled(&copy, Durability::Process, 1 << 20));
+    let [letter] = &next.wait_held(1)[..] else { panic!("one letter") };
+    assert_eq!((&*letter.topic, &*letter.value), ("t.dlq", &b"big"[..]));
+}
+
+fn copy_all(from: &std::path::Path, to: &std::path::Path) {
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            std::fs::create_dir(&target).expect("made");
+            copy_all(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
