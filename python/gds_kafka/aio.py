@@ -211,7 +211,9 @@ class AsyncKafkaConsumerClient:
         "_closed",
         "_fetch",
         "_given",
+        "_given_to",
         "_handled",
+        "_loop",
         "_make",
         "_opening",
         "_process",
@@ -231,7 +233,10 @@ class AsyncKafkaConsumerClient:
         self._opening: asyncio.Future[KafkaConsumerClient] | None = None
         self._fetch: asyncio.Future[list[Message] | None] | None = None
         self._buffer: deque[Message] = deque()
-        self._given: dict[tuple[str, int], int] = {}
+        self._given: list[Message] = []
+        """What a loop was given and has not finished with."""
+        self._given_to: object = None
+        self._loop = 0
         self._handled: dict[tuple[str, int], int] = {}
         self._closed = False
         self._process: int | None = None
@@ -241,34 +246,40 @@ class AsyncKafkaConsumerClient:
         """Connect and join the group; may be called again."""
         await self._opened()
 
-    def __aiter__(self) -> Self:
-        return self
+    def __aiter__(self) -> AsyncIterator[Message]:
+        return _Loop(self)
 
     async def __anext__(self) -> Message:
-        await self._finished()
+        return await self._next(None)
+
+    async def _next(self, loop: _Loop | None) -> Message:
+        await self._finished(loop)
         while not self._buffer:
             if not await self._fetched(POLL_MESSAGES, POLL_SECONDS):
                 raise StopAsyncIteration
         # Nothing is awaited from here on, so that a message is either handed over or still in the buffer.
         message = self._buffer.popleft()
-        self._given = places([message])
+        self._given, self._given_to = [message], loop
         return message
 
     def messages(self) -> AsyncIterator[Message]:
         """Messages as they come; the same as iterating over the client."""
-        return self
+        return aiter(self)
 
-    async def batches(self, max_messages: int = 500, timeout_seconds: float = 1.0) -> AsyncIterator[list[Message]]:
+    def batches(self, max_messages: int = 500, timeout_seconds: float = 1.0) -> AsyncIterator[list[Message]]:
         """Messages in lists; see `KafkaConsumerClient.batches`."""
         most = whole("max_messages", max_messages, 1, 1_000_000, "messages of one list")
-        timeout = seconds("timeout_seconds", timeout_seconds)
+        return self._batches(most, seconds("timeout_seconds", timeout_seconds))
+
+    async def _batches(self, most: int, timeout: float) -> AsyncIterator[list[Message]]:
+        loop = _Loop(self)
         while True:
-            await self._finished()
+            await self._finished(loop)
             if not self._buffer and not await self._fetched(most, timeout):
                 return
             batch = [self._buffer.popleft() for _ in range(min(most, len(self._buffer)))]
-            self._given = places(batch)
-            yield batch
+            self._given, self._given_to = batch, loop
+            yield list(batch)
 
     async def commit(self, offsets: Mapping[tuple[str, int], int] | None = None) -> None:
         """Keep places for the group now, and wait until they are kept.
@@ -278,19 +289,38 @@ class AsyncKafkaConsumerClient:
                 message or batch at hand included.
         """
         consumer = await self._opened()
+        kept = self._handled | places(self._given) if offsets is None else dict(offsets)
+        await self._aside(partial(_commit, consumer, kept))
+        # What is committed does not come again.
+        self._given = [each for each in self._given if each["offset"] >= kept.get(_place(each), 0)]
         if offsets is None:
-            offsets = self._handled | self._given
-        await self._aside(partial(_commit, consumer, offsets))
+            self._handled = kept
 
     async def seek(self, topic: str, partition: int, offset: int) -> None:
         """Go on at another place of a partition. What was fetched from the old place is dropped."""
         consumer = await self._opened()
         await self._fetched_before()
         await self._aside(partial(consumer.seek, topic, partition, offset))
-        self._buffer = deque(each for each in self._buffer if (each["topic"], each["partition"]) != (topic, partition))
+        self._buffer = deque(each for each in self._buffer if _place(each) != (topic, partition))
         # The group goes on there, whatever was finished with before.
-        self._given.pop((topic, partition), None)
+        self._given = [each for each in self._given if _place(each) != (topic, partition)]
         self._handled.pop((topic, partition), None)
+
+    async def assign(self, partitions: Sequence[tuple[str, int]]) -> None:
+        """Read these partitions and no others; see `KafkaConsumerClient.assign`."""
+        consumer = await self._opened()
+        await self._fetched_before()
+        await self._finished(None)
+        await self._aside(partial(consumer.assign, list(partitions)))
+        own = set(partitions)
+        self._buffer = deque(each for each in self._buffer if _place(each) in own)
+
+    async def offsets_for_times(
+        self, times: Mapping[tuple[str, int], int | datetime]
+    ) -> dict[tuple[str, int], int | None]:
+        """Where a time begins; see `KafkaConsumerClient.offsets_for_times`."""
+        consumer = await self._opened()
+        return await self._aside(partial(consumer.offsets_for_times, times))
 
     async def pause(self, partitions: Iterable[tuple[str, int]]) -> None:
         """Fetch no more from partitions, until `resume`."""
@@ -323,15 +353,21 @@ class AsyncKafkaConsumerClient:
         finally:
             self._thread.shutdown(wait=False)
 
-    async def _finished(self) -> None:
-        """The loop asks for more: it has finished with what it was given."""
-        given, self._given = self._given, {}
-        if given:
-            self._handled |= given
+    async def _finished(self, loop: _Loop | None) -> None:
+        """A loop asks for more: it has finished with what it was given. What another one left comes again."""
+        given, self._given = self._given, []
+        begins = True
+        if loop is not None:
+            begins, loop.begins = loop.begins, False
+        if begins and self._given_to is not None and self._given_to is not loop:
+            self._buffer.extendleft(reversed(given))
+        elif given:
+            finished = places(given)
+            self._handled |= finished
             consumer = await self._opened()
-            consumer._handled(given)
+            consumer._handled(self._loop, finished)
             if not self._buffer and self._fetch is None:
-                consumer._handled()  # all that was fetched, and with it what was left out behind the last message
+                consumer._handled(self._loop)  # all that was fetched, and what was left out behind the last message
 
     async def _fetched(self, most: int, timeout_seconds: float) -> bool:
         """Wait for messages, or for the time to pass; False when there will be none any more."""
@@ -339,7 +375,7 @@ class AsyncKafkaConsumerClient:
         if self._closed:
             return False
         if self._fetch is None:
-            self._fetch = asyncio.ensure_future(self._aside(partial(consumer._poll, most, timeout_seconds)))
+            self._fetch = asyncio.ensure_future(self._aside(partial(consumer._poll, self._loop, most, timeout_seconds)))
         return await self._fetched_before()
 
     async def _fetched_before(self) -> bool:
@@ -390,6 +426,26 @@ class AsyncKafkaConsumerClient:
     def __repr__(self) -> str:
         topics, servers, group_id = self._make.args
         return f"{type(self).__name__}(topics={topics!r}, bootstrap_servers={servers!r}, group_id={group_id!r})"
+
+
+class _Loop:
+    """One loop over the messages: what it leaves comes again in the next one."""
+
+    __slots__ = ("_consumer", "begins")
+
+    def __init__(self, consumer: AsyncKafkaConsumerClient) -> None:
+        self._consumer = consumer
+        self.begins = True
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message:
+        return await self._consumer._next(self)
+
+
+def _place(message: Message) -> tuple[str, int]:
+    return message["topic"], message["partition"]
 
 
 def _commit(consumer: KafkaConsumerClient, offsets: Mapping[tuple[str, int], int]) -> None:

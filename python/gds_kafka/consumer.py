@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gds_kafka._client import Client, log, opening, shown_servers
 from gds_kafka._report import reporter
-from gds_kafka.errors import KafkaConfigurationError
+from gds_kafka.errors import GdsKafkaError, KafkaConfigurationError
 from gds_metrics._exit import close_at_exit, is_closed
 from gds_metrics._settings import seconds, whole
 from gds_native._lib import ConsumerCore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gds_metrics import MetricsCollector
+
+    Listener: TypeAlias = Callable[[list[tuple[str, int]]], object]
 
 __all__ = ["KafkaConsumerClient", "Message", "places"]
 
@@ -29,10 +33,12 @@ class KafkaConsumerClient(Client, ConsumerCore):
             bill(message["value"])
 
     The loop is finished with a message when it asks for the next one; only then is its offset committed, soon after and
-    at `close`. A message whose loop body raised, or was left with ``break``, comes again, unless `commit` was called.
+    at `close`. A message whose loop body raised, or was left with ``break``, comes again, in another loop over the same
+    client too, unless `commit` was called.
 
     Args:
-        topics: A name or several; one that begins with ``^`` is a regular expression.
+        topics: A name or several; one that begins with ``^`` is a regular expression. None, ``[]``, to `assign`
+            partitions by hand.
         bootstrap_servers: ``"host:port"``, several with commas or as a list; ``"embedded:PATH"`` is a hub in a folder
             of this machine.
         group_id: Members of a group share the partitions and go on where the group has committed. Without one every
@@ -43,6 +49,13 @@ class KafkaConsumerClient(Client, ConsumerCore):
         metrics: A collector that is told the figures of `stats` and the lag, once an interval.
         value_deserializer: A function of the bytes of a value, instead of JSON read in Rust.
         key_deserializer: A function of the bytes of a key, which is text by default.
+        start_at: Where to begin without a commit, instead of ``auto_offset_reset``: with the first message of this time
+            or later, milliseconds since the epoch or a datetime.
+        on_assign: Called with the ``(topic, partition)`` pairs that the group gives to this member, before messages of
+            them are; may `seek`.
+        on_revoke: Called with those that it is to give up, after what the loop has finished with was committed; may
+            `commit`. Both are called by the thread that reads, between messages; what they raise goes into the log
+            ``gds_kafka``.
         config: All other settings, by kafka-python's names; ``docs/kafka.md`` has them in a table. librdkafka's own go
             into ``librdkafka={"dotted.name": value}``.
 
@@ -51,7 +64,7 @@ class KafkaConsumerClient(Client, ConsumerCore):
         KafkaConnectionError: The servers were not reached in ``connect_timeout_seconds``, without ``lazy=True``.
     """
 
-    __slots__ = ("_group_id", "_servers", "_topics")
+    __slots__ = ("_group_id", "_listener", "_servers", "_topics")
 
     def __init__(
         self,
@@ -63,10 +76,17 @@ class KafkaConsumerClient(Client, ConsumerCore):
         metrics: MetricsCollector | None = None,
         value_deserializer: Callable[[bytes], Any] | None = None,
         key_deserializer: Callable[[bytes], Any] | None = None,
+        start_at: int | datetime | None = None,
+        on_assign: Listener | None = None,
+        on_revoke: Listener | None = None,
         **config: object,
     ) -> None:
-        opened = opening(bootstrap_servers, config)
+        opened = opening(bootstrap_servers, config if start_at is None else config | {"start_at": _time(start_at)})
         names = _topics(topics)
+        given: object = group_id
+        if given is not None and not (isinstance(given, str) and given):
+            raise KafkaConfigurationError(f"group_id={given!r}: expected a group's name, or None to read without one")
+        self._listener = None if on_assign is on_revoke is None else _Listener(on_assign, on_revoke)
         self._open(
             names,
             opened.servers,
@@ -79,13 +99,15 @@ class KafkaConsumerClient(Client, ConsumerCore):
             key_deserializer=key_deserializer,
             on_error=on_error,
             report=reporter(metrics, "consumer", config.get("client_id")),
+            listener=self._listener,
         )
         self._topics = names
         self._group_id = group_id
         self._servers = opened.servers
         close_at_exit(self)
 
-    # Iteration, `commit`, `seek`, `pause`, `resume`, `assignment`, `lag` and `stats` are those of the native class.
+    # Iteration, `commit`, `seek`, `assign`, `pause`, `resume`, `assignment`, `lag` and `stats` are those of the native
+    # class.
 
     def messages(self) -> Iterator[Message]:
         """Messages as they come, without an end unless ``consumer_timeout_ms`` is set. Ctrl-C ends the wait at once."""
@@ -99,15 +121,27 @@ class KafkaConsumerClient(Client, ConsumerCore):
 
         Args:
             max_messages: Most messages of a list.
-            timeout_seconds: How long to wait for the first of them.
+            timeout_seconds: How long to wait for the first of them; 0.001 is hardly at all.
         """
         most = whole("max_messages", max_messages, 1, 1_000_000, "messages of one list")
         return self._batches(most, seconds("timeout_seconds", timeout_seconds))
 
     def _batches(self, max_messages: int, timeout_seconds: float) -> Iterator[list[Message]]:
-        while (batch := self._poll(max_messages, timeout_seconds)) is not None:
+        loop = self._begin()
+        while (batch := self._poll(loop, max_messages, timeout_seconds)) is not None:
             yield batch
-            self._handled()
+            self._handled(loop)
+
+    def offsets_for_times(self, times: Mapping[tuple[str, int], int | datetime]) -> dict[tuple[str, int], int | None]:
+        """Where a time begins, to `seek` there.
+
+        Args:
+            times: Milliseconds since the epoch, or a datetime, by topic and partition.
+
+        Returns:
+            By topic and partition, the offset of the first message of that time or later; None where there is none.
+        """
+        return self._offsets_for_times({place: _time(time) for place, time in times.items()})
 
     def close(self, timeout: float | None = None) -> None:
         """Commit what the loop has finished with, and leave the group; may be called again.
@@ -116,6 +150,9 @@ class KafkaConsumerClient(Client, ConsumerCore):
             timeout: Seconds to wait at most; ``close_timeout_seconds`` by default.
         """
         try:
+            if self._listener is not None and not self.closed:
+                with suppress(GdsKafkaError):
+                    self._listener("revoking", self.assignment())
             ConsumerCore.close(self, timeout)
         finally:
             is_closed(self)
@@ -143,7 +180,45 @@ def places(batch: Sequence[Message]) -> dict[tuple[str, int], int]:
 
 
 def _topics(given: str | Sequence[str]) -> list[str]:
-    names: list[Any] = [given] if isinstance(given, str) else list(given) if isinstance(given, (list, tuple)) else []
-    if not names or not all(isinstance(name, str) and name for name in names):
+    names: list[Any] = (
+        [given] if isinstance(given, str) else list(given) if isinstance(given, (list, tuple)) else [None]
+    )
+    if not all(isinstance(name, str) and name for name in names):
         raise KafkaConfigurationError(f"topics={given!r}: expected the name of a topic, or several, such as ['orders']")
     return names
+
+
+def _time(given: int | datetime) -> int:
+    return int(given.timestamp() * 1000) if isinstance(given, datetime) else given
+
+
+class _Listener:
+    """Tells a program of partitions that come and go; what it raises does not end the reading."""
+
+    __slots__ = ("_going", "_on_assign", "_on_revoke")
+
+    def __init__(self, on_assign: Listener | None, on_revoke: Listener | None) -> None:
+        for name, function in (("on_assign", on_assign), ("on_revoke", on_revoke)):
+            if function is not None and not callable(function):
+                raise KafkaConfigurationError(f"{name} is of type {type(function).__name__}: expected a function")
+        self._on_assign = on_assign
+        self._on_revoke = on_revoke
+        self._going: set[tuple[str, int]] = set()
+
+    def __call__(self, what: str, partitions: list[tuple[str, int]]) -> None:
+        if what == "assigned":
+            self._tell("on_assign", self._on_assign, partitions)
+            return
+        # Those that were lost go without notice.
+        told = [place for place in partitions if place not in self._going]
+        self._going = self._going | set(told) if what == "revoking" else self._going - set(partitions)
+        if told:
+            self._tell("on_revoke", self._on_revoke, told)
+
+    def _tell(self, name: str, function: Listener | None, partitions: list[tuple[str, int]]) -> None:
+        if function is None:
+            return
+        try:
+            function(partitions)
+        except Exception as error:  # noqa: BLE001 - whatever it is, reading goes on
+            log(4, name, f"raised {type(error).__name__}: {error}")

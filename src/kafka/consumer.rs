@@ -4,27 +4,28 @@
 //! *given* when its message was handed out, and *finished* when the program asked for what comes after it; finished
 //! places are passed to the hub's side before a fetch, which commits them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use gds_hub::producer::dead_letter::{self, Death};
-use gds_hub::producer::{Producer, ProducerOptions, Sent};
+use gds_hub::producer::dead_letter;
 use gds_hub::settings::{Role, Settings};
-use gds_hub::{Batch, Error, Hub, Kind, Lag, Message, Position, Record, Subscriber, Subscription};
+use gds_hub::{Change, Error, Kind, Lag, Reading, Subscription, TopicPartition};
 use gds_process::fork;
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
 use super::admin::Lag as LagDict;
 use super::errors::to_python;
-use super::outcomes::{Many, Tell, Token};
+use super::letters::{Burial, LETTER_PATIENCE, Letters};
+use super::loops::ConsumerLoop;
+use super::messages::{Unparsed, dict, unparsed};
+use super::outcomes::Many;
 use super::{hub, settings};
 use crate::json::read::Session;
-use crate::made::interned;
 use crate::released::Released;
 use crate::{exit, runtime};
 
@@ -34,13 +35,10 @@ const SLICE: Duration = Duration::from_millis(50);
 /// Finished places are passed on no more often than this, and no less often than `auto_commit_interval_ms`.
 const PASS_ON: Duration = Duration::from_millis(250);
 
-/// How long a dead letter may take: what it is the letter of is not finished before.
-const LETTER_PATIENCE: Duration = Duration::from_secs(30);
-
 /// How long questions wait for an answer.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
-type Place = (Arc<str>, i32);
+type Places = HashMap<TopicPartition, i64>;
 
 /// What becomes of values that cannot be parsed.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -55,8 +53,9 @@ struct Opened {
     value_deserializer: Option<Py<PyAny>>,
     key_deserializer: Option<Py<PyAny>>,
     on_error: OnError,
-    grouped: bool,
     report: Option<Py<PyAny>>,
+    /// Told of partitions that come and go.
+    listener: Option<Py<PyAny>>,
     generation: u32,
     process: u32,
     state: Released<Arc<Mutex<State>>>,
@@ -64,22 +63,8 @@ struct Opened {
 }
 
 struct State {
-    /// None once it is closed.
-    subscriber: Option<Box<dyn Subscriber>>,
-    batch: Batch,
-    next: usize,
-    /// Partitions whose messages in the batch are not to be given out any more.
-    gone: HashSet<Place>,
-    /// The message at hand, and the offset after it.
-    at_hand: Option<(Place, i64)>,
-    given: HashMap<Place, i64>,
-    finished: HashMap<Place, i64>,
-    passed_on: Instant,
-    letters: Option<Producer<Token>>,
-    /// For the dead letters; None once it is closed.
-    hub: Option<Arc<dyn Hub>>,
-    /// Where partitions go on after a seek, until a message of theirs was given out.
-    sought: HashMap<Place, i64>,
+    reading: Reading,
+    letters: Letters,
     /// The topic of the last message, as a Python object.
     topic: Option<(Arc<str>, Py<PyString>)>,
     /// Since when `_poll` finds nothing.
@@ -95,6 +80,14 @@ struct Counts {
     revoked: AtomicU64,
 }
 
+/// What is handled, told without waiting for a fetch under way.
+#[derive(Default)]
+struct Handled {
+    places: Places,
+    /// The loop whose list is.
+    list_of: Option<u64>,
+}
+
 /// Native side of `gds_kafka.KafkaConsumerClient`.
 #[pyclass(frozen, subclass, weakref, module = "gds_native._lib")]
 pub(crate) struct ConsumerCore {
@@ -104,91 +97,34 @@ pub(crate) struct ConsumerCore {
     reading: AtomicBool,
     /// The thread that makes messages into objects, which may call Python code; 0 if none does.
     owner: AtomicU64,
-    /// Places told by `_handled`, which must not wait for a fetch under way.
-    handled: Mutex<HashMap<Place, i64>>,
-    /// The places after the list that `_poll` gave last.
-    listed: Mutex<HashMap<Place, i64>>,
+    handled: Mutex<Handled>,
+    /// How many loops there were; 0 stands for who asks without one.
+    loops: AtomicU64,
+    /// Whether a new one has not asked yet.
+    begins: AtomicBool,
 }
 
 /// What came of trying to give out the next message.
 enum Next<'py> {
     Message(Bound<'py, PyDict>),
-    /// A value that cannot be parsed: what to raise, and the place after it. It is still the next one.
-    Poison(PyErr, Place, i64),
+    /// A value that cannot be parsed. It is still the next one: whoever goes on behind it seeks.
+    Poison(PyErr),
     /// One whose dead letter was not taken. It is still the next one, so that asking again tries again.
     Unburied(PyErr),
+    /// One whose dead letter is under way.
+    Burying(Arc<Many>),
     /// The batch is used up.
     Empty,
 }
 
-impl State {
-    fn subscriber(&mut self) -> Result<&mut Box<dyn Subscriber>, Error> {
-        self.subscriber.as_mut().ok_or_else(closed)
-    }
-
-    /// The program asked for more: it has finished with what it had.
-    fn finish(&mut self) {
-        if let Some((place, offset)) = self.at_hand.take() {
-            self.finished.insert(place, offset);
-        }
-    }
-
-    /// Leaves to others what is no longer this member's.
-    fn drop_revoked(&mut self, counts: &Counts) {
-        let Some(subscriber) = &mut self.subscriber else { return };
-        for place in subscriber.revoked() {
-            counts.revoked.fetch_add(1, Ordering::Relaxed);
-            self.finished.remove(&place);
-            self.given.remove(&place);
-            if self.at_hand.as_ref().is_some_and(|(at_hand, _)| *at_hand == place) {
-                self.at_hand = None;
-            }
-            // One that went and came back within a fetch is this member's again, from where the group had committed.
-            if !subscriber.assignment().is_ok_and(|ours| ours.contains(&place)) {
-                self.gone.insert(place);
-            }
-        }
-    }
-
-    /// Has finished places committed soon.
-    fn pass_on(&mut self) -> Result<(), Error> {
-        if self.finished.is_empty() {
-            return Ok(());
-        }
-        self.passed_on = Instant::now();
-        let places = positions(self.finished.clone());
-        match self.subscriber()?.commit(&places, false) {
-            // One of them was another member's by then, who begins where this one had committed.
-            Err(error) if error.kind != Kind::Message => {
-                return if error.retriable { Ok(()) } else { Err(error) }; // they are passed on the next time
-            }
-            _ => self.finished.clear(),
-        }
-        Ok(())
-    }
-
-    fn fetch(&mut self, opened: &Opened, max: usize, patience: Duration) -> Result<(), Error> {
-        let every = opened.settings.consumer.auto_commit_interval.min(PASS_ON);
-        if opened.grouped && opened.settings.consumer.auto_commit && self.passed_on.elapsed() >= every {
-            self.pass_on()?;
-        }
-        self.batch.clear();
-        self.next = 0;
-        self.gone.clear();
-        let Some(subscriber) = &mut self.subscriber else { return Err(closed()) };
-        let polled = subscriber.poll(&mut self.batch, max, patience);
-        self.drop_revoked(&opened.counts);
-        // What came with the fetch in which a partition went away was fetched for its next owner.
-        polled
-    }
+/// What came of trying to make a list.
+enum Listed {
+    Idle(Option<Instant>),
+    Burying(Arc<Many>),
 }
 
-fn closed() -> Error {
+pub(super) fn closed() -> Error {
     Error::new(Kind::Closed, "the consumer is closed; make another one")
-}
-
-fn positions(places: impl IntoIterator<Item = (Place, i64)>) -> Vec<Position> {
-    places.into_iter().map(|((topic, partition), offset)| Position { topic, partition, offset }).collect()
 }
 
 impl ConsumerCore {
@@ -265,6 +201,15 @@ impl ConsumerCore {
         }
     }
 
+    /// Takes in what was told to be handled.
+    fn handle(&self, state: &mut State) {
+        let Handled { places, list_of } = std::mem::take(&mut *self.handled.lock());
+        state.reading.handled(places);
+        if let Some(by) = list_of {
+            state.reading.handled_list(by);
+        }
+    }
+
     /// Fetches until there is something, or the time is over; false if there will be nothing any more.
     fn fetch(&self, py: Python<'_>, opened: &Opened, max: usize, deadline: Option<Instant>) -> PyResult<bool> {
         loop {
@@ -273,34 +218,122 @@ impl ConsumerCore {
             }
             let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()));
             let fetched = self.with_state(py, |state| {
-                if state.subscriber.is_none() {
+                if state.reading.is_closed() {
                     return Ok(None);
                 }
-                state.finished.extend(std::mem::take(&mut *self.handled.lock()));
-                state.fetch(opened, max, left.min(SLICE))?;
-                Ok(Some(!state.batch.is_empty()))
+                self.handle(state);
+                let fetched = state.reading.fetch(max, left.min(SLICE));
+                opened.counts.revoked.store(state.reading.revoked(), Ordering::Relaxed);
+                let news = state.reading.news();
+                if news.is_empty() {
+                    fetched?;
+                }
+                Ok(Some((!state.reading.is_used_up(), news)))
             });
-            let some = match fetched {
+            let found = match fetched {
                 Err(_) if self.closed.load(Ordering::Relaxed) => return Ok(false),
                 fetched => fetched?,
             };
+            let Some((some, news)) = found else { return Ok(false) };
+            self.tell(py, opened, news)?;
             py.check_signals()?;
-            match some {
-                None => return Ok(false),
-                Some(true) => return Ok(true),
-                Some(false) if left.is_zero() => return Ok(true),
-                Some(false) => {}
+            if some || left.is_zero() {
+                return Ok(true);
             }
         }
     }
 
-    fn one_reader(&self, py: Python<'_>) -> PyResult<Reading<'_>> {
+    /// Tells the program of partitions that come and go. It may use the consumer meanwhile: nothing is held.
+    fn tell(&self, py: Python<'_>, opened: &Opened, mut news: Vec<Change>) -> PyResult<()> {
+        let Some(listener) = &opened.listener else { return Ok(()) };
+        while !news.is_empty() && !self.closed.load(Ordering::Relaxed) {
+            for change in news {
+                let (what, places) = match change {
+                    Change::Assigned(places) => ("assigned", places),
+                    Change::Revoking(places) => ("revoking", places),
+                    Change::Revoked(places) => ("revoked", places),
+                };
+                listener.call1(py, (what, pairs(places)))?;
+            }
+            let told = self.with_state(py, |state| {
+                if !state.reading.is_closed() {
+                    state.reading.told()?;
+                }
+                Ok(state.reading.news())
+            });
+            news = match told {
+                Err(_) if self.closed.load(Ordering::Relaxed) => return Ok(()),
+                told => told?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Waits until a dead letter is settled, with nothing held and Ctrl-C heard; false when it takes too long.
+    fn buried(&self, py: Python<'_>, outcome: &Many) -> PyResult<bool> {
+        let deadline = Instant::now() + LETTER_PATIENCE;
+        loop {
+            if py.detach(|| outcome.wait(SLICE)) || self.closed.load(Ordering::Relaxed) {
+                return Ok(true);
+            }
+            py.check_signals()?;
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The next message for the loop `by`; None when there will be none, or none came in time.
+    pub(super) fn next_of<'py>(&self, py: Python<'py>, by: u64) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let opened = self.opened(py)?;
+        let _reading = self.one_reader(py)?;
+        let deadline = opened.settings.consumer.timeout.map(|timeout| Instant::now() + timeout);
+        let begins = self.begins.swap(false, Ordering::Relaxed);
+        let mut asked = false;
+        loop {
+            let next = self.with_python(py, |opened, state| {
+                if !std::mem::replace(&mut asked, true) {
+                    self.handle(state);
+                    state.reading.ask(by, begins).map_err(|error| to_python(py, &error))?;
+                }
+                next_message(py, opened, state, &mut Session::new(), by)
+            })?;
+            match next {
+                None => return Ok(None),
+                Some(Next::Message(message)) => return Ok(Some(message)),
+                Some(Next::Poison(error) | Next::Unburied(error)) => return Err(error),
+                Some(Next::Burying(outcome)) => {
+                    if !self.buried(py, &outcome)? {
+                        return Err(self.too_late(py)?);
+                    }
+                    continue;
+                }
+                Some(Next::Empty) => {}
+            }
+            let max = opened.settings.consumer.max_poll_records;
+            // Slices of the whole wait, so that a message at hand is finished with before each.
+            if !self.fetch(py, opened, max, deadline)? {
+                return Ok(None);
+            }
+            let over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if over && self.with_python(py, |_, state| Ok(state.reading.is_used_up()))?.unwrap_or(true) {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn too_late(&self, py: Python<'_>) -> PyResult<PyErr> {
+        let error = self.with_python(py, |_, state| Ok(state.letters.late()))?;
+        Ok(to_python(py, &error.unwrap_or_else(closed)))
+    }
+
+    fn one_reader(&self, py: Python<'_>) -> PyResult<OneReader<'_>> {
         self.not_within(py)?;
         if self.reading.swap(true, Ordering::Acquire) {
             let message = "another thread is reading from this consumer; give each thread a consumer of its own";
             return Err(to_python(py, &Error::new(Kind::Message, message)));
         }
-        Ok(Reading(&self.reading))
+        Ok(OneReader(&self.reading))
     }
 
     fn report_now(&self, py: Python<'_>) -> PyResult<()> {
@@ -312,251 +345,94 @@ impl ConsumerCore {
     }
 }
 
-/// Makes the next message of the batch into a dict. What is left out on the way is finished with at once, or with the
-/// list whose places are `listed`.
+/// Makes the next message of the batch into a dict, given to the loop `by`; leaves out what is to be left out.
 fn next_message<'py>(
     py: Python<'py>,
     opened: &Opened,
     state: &mut State,
     session: &mut Session,
-    mut listed: Option<&mut HashMap<Place, i64>>,
+    by: u64,
 ) -> PyResult<Next<'py>> {
+    let State { reading, letters, topic: known, .. } = state;
     loop {
-        let Some(message) = state.batch.get(state.next) else { return Ok(Next::Empty) };
-        let place: Place = (Arc::clone(message.topic), message.partition);
-        if !state.gone.is_empty() && state.gone.contains(&place) {
-            state.next += 1;
-            continue;
-        }
-        let after = message.offset + 1;
-        let topic = match &state.topic {
-            Some((known, topic)) if Arc::ptr_eq(known, message.topic) => topic.bind(py).clone(),
+        let Some(message) = reading.peek() else { return Ok(Next::Empty) };
+        let topic = match known {
+            Some((name, topic)) if Arc::ptr_eq(name, message.topic) => topic.bind(py).clone(),
             _ => {
                 let topic = PyString::new(py, message.topic);
-                state.topic = Some((Arc::clone(message.topic), topic.clone().unbind()));
+                *known = Some((Arc::clone(message.topic), topic.clone().unbind()));
                 topic
             }
         };
-        let (error, cause) = match dict(py, opened, session, &message, &topic) {
+        let (key, value) = (opened.key_deserializer.as_ref(), opened.value_deserializer.as_ref());
+        let (error, cause) = match dict(py, key, value, session, &message, &topic) {
             Ok(made) => {
                 opened.counts.given.fetch_add(1, Ordering::Relaxed);
-                state.next += 1;
-                if !state.sought.is_empty() {
-                    state.sought.remove(&place);
-                }
-                state.at_hand = Some((place, after));
+                reading.give(by);
                 return Ok(Next::Message(made));
             }
             Err(Unparsed::Raised(error)) => return Err(error),
             Err(Unparsed::Value(error, cause)) => (error, cause),
         };
-        match opened.on_error {
-            OnError::Skip => {
+        let letter = match opened.on_error {
+            OnError::DeadLetter => dead_letter::topic(message.topic),
+            _ => None,
+        };
+        match (opened.on_error, letter) {
+            (OnError::Skip, _) => {
                 opened.counts.skipped.fetch_add(1, Ordering::Relaxed);
             }
-            // The dead of a dead letter topic have nowhere to go.
-            OnError::DeadLetter if dead_letter::topic(message.topic).is_some() => {
-                if let Err(refused) = bury(py, state, state.next, &error) {
-                    return Ok(Next::Unburied(refused));
+            (_, Some(topic)) => match py.detach(|| letters.bury(&message, &topic, &error)) {
+                Burial::Done => {
+                    opened.counts.dead_lettered.fetch_add(1, Ordering::Relaxed);
                 }
-                opened.counts.dead_lettered.fetch_add(1, Ordering::Relaxed);
-            }
-            OnError::Raise | OnError::DeadLetter => {
+                Burial::Waits(outcome) => return Ok(Next::Burying(outcome)),
+                Burial::Refused(refused) => return Ok(Next::Unburied(to_python(py, &refused))),
+            },
+            // The dead of a dead letter topic have nowhere to go.
+            (OnError::Raise | OnError::DeadLetter, None) => {
                 let raised = unparsed(py, &error, &message, cause)?;
-                return Ok(Next::Poison(raised, place, after));
+                return Ok(Next::Poison(raised));
             }
         }
         opened.counts.unparsed.fetch_add(1, Ordering::Relaxed);
-        state.next += 1;
-        match &mut listed {
-            // Messages before it are handled when the list is.
-            Some(listed) => listed.insert(place, after),
-            None => state.finished.insert(place, after),
-        };
+        reading.leave_out();
     }
 }
 
-/// Raises for a value that cannot be parsed, which counts as given out: asking again goes on behind it.
-fn poisoned(opened: &Opened, state: &mut State, place: Place, after: i64) {
-    opened.counts.unparsed.fetch_add(1, Ordering::Relaxed);
-    state.next += 1;
-    state.at_hand = Some((place, after));
-}
+struct OneReader<'a>(&'a AtomicBool);
 
-struct Reading<'a>(&'a AtomicBool);
-
-impl Drop for Reading<'_> {
+impl Drop for OneReader<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
 }
 
 /// Commits what is finished with, leaves the group and lets go of the hub.
-fn leave_group(state: &mut State, handled: HashMap<Place, i64>, commits: bool, counts: &Counts) -> Result<(), Error> {
-    state.finished.extend(handled);
-    state.drop_revoked(counts);
-    // Nothing of it is given out any more.
-    state.batch.clear();
-    state.next = 0;
-    let kept = if commits { state.pass_on() } else { Ok(()) };
-    let left = state.subscriber.take().map_or(Ok(()), |mut subscriber| subscriber.close());
-    if let Some(letters) = state.letters.take() {
-        letters.close(LETTER_PATIENCE);
+fn leave_group(state: &mut State, handled: Handled, counts: &Counts) -> Result<(), Error> {
+    let Handled { places, list_of } = handled;
+    state.reading.handled(places);
+    if let Some(by) = list_of {
+        state.reading.handled_list(by);
     }
-    state.hub = None;
-    kept.and(left)
+    let left = state.reading.close();
+    counts.revoked.store(state.reading.revoked(), Ordering::Relaxed);
+    state.letters.close();
+    left
 }
 
-/// Why a message could not be made into a dict.
-enum Unparsed {
-    /// Its key or value is not what the deserializer takes.
-    Value(Error, Option<PyErr>),
-    /// Something that is the program's: Ctrl-C, no memory.
-    Raised(PyErr),
+fn pairs(places: Vec<TopicPartition>) -> Vec<(String, i32)> {
+    places.into_iter().map(|(topic, partition)| (topic.to_string(), partition)).collect()
 }
 
-impl From<PyErr> for Unparsed {
-    fn from(error: PyErr) -> Self {
-        Self::Raised(error)
-    }
-}
-
-fn dict<'py>(
-    py: Python<'py>,
-    opened: &Opened,
-    session: &mut Session,
-    message: &Message<'_>,
-    topic: &Bound<'py, PyString>,
-) -> Result<Bound<'py, PyDict>, Unparsed> {
-    let key = match (message.key, &opened.key_deserializer) {
-        (None, _) => py.None().into_bound(py),
-        (Some(key), Some(deserializer)) => deserialized(py, deserializer, key, message, "key_deserializer")?,
-        (Some(key), None) => match std::str::from_utf8(key) {
-            Ok(text) => PyString::new(py, text).into_any(),
-            Err(_) => PyBytes::new(py, key).into_any(),
-        },
-    };
-    let value = match (message.value, &opened.value_deserializer) {
-        (None, _) => py.None().into_bound(py),
-        (Some(value), Some(deserializer)) => deserialized(py, deserializer, value, message, "value_deserializer")?,
-        (Some(value), None) => match session.read(py, value) {
-            Ok(value) => value,
-            Err(mut error) => {
-                let cause = error.cause.take();
-                if let Some(cause) = &cause
-                    && !cause.is_instance_of::<PyException>(py)
-                {
-                    return Err(Unparsed::Raised(cause.clone_ref(py)));
-                }
-                return Err(Unparsed::Value(not_read(message, &error.to_string()), cause));
-            }
-        },
-    };
-    let headers = PyList::empty(py);
-    for (name, value) in &message.headers {
-        headers.append((name, value.map(|value| PyBytes::new(py, value))))?;
-    }
-    let made = PyDict::new(py);
-    made.set_item(interned!(py, "key"), key)?;
-    made.set_item(interned!(py, "value"), value)?;
-    made.set_item(interned!(py, "topic"), topic)?;
-    made.set_item(interned!(py, "partition"), message.partition)?;
-    made.set_item(interned!(py, "offset"), message.offset)?;
-    made.set_item(interned!(py, "timestamp"), message.timestamp)?;
-    made.set_item(interned!(py, "headers"), headers)?;
-    Ok(made)
-}
-
-fn not_read(message: &Message<'_>, why: &str) -> Error {
-    let Message { topic, partition, offset, .. } = message;
-    Error::new(Kind::Serialization, format!("message at {topic}[{partition}] offset {offset} cannot be read: {why}"))
-}
-
-fn deserialized<'py>(
-    py: Python<'py>,
-    deserializer: &Py<PyAny>,
-    bytes: &[u8],
-    message: &Message<'_>,
-    who: &str,
-) -> Result<Bound<'py, PyAny>, Unparsed> {
-    let bytes = PyBytes::new(py, bytes);
-    if deserializer.is(py.get_type::<PyBytes>()) {
-        return Ok(bytes.into_any());
-    }
-    match deserializer.bind(py).call1((bytes,)) {
-        Ok(value) => Ok(value),
-        Err(error) if error.is_instance_of::<PyException>(py) => {
-            // Not its text, which may quote the value.
-            let kind = error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
-            Err(Unparsed::Value(not_read(message, &format!("{who} raised {kind}")), Some(error)))
-        }
-        Err(error) => Err(Unparsed::Raised(error)),
-    }
-}
-
-/// The exception for a value that cannot be parsed: it says from where the value is.
-fn unparsed(py: Python<'_>, error: &Error, message: &Message<'_>, cause: Option<PyErr>) -> PyResult<PyErr> {
-    let exception = super::errors::instance(py, error)?;
-    exception.setattr("topic", &**message.topic)?;
-    exception.setattr("partition", message.partition)?;
-    exception.setattr("offset", message.offset)?;
-    let raised = PyErr::from_value(exception);
-    raised.set_cause(py, cause);
-    Ok(raised)
-}
-
-/// Sends the message at `index` to its dead letter topic, and waits until it is there.
-fn bury(py: Python<'_>, state: &mut State, index: usize, error: &Error) -> PyResult<()> {
-    let done = py.detach(|| -> Result<(), Error> {
-        let letters = match &mut state.letters {
-            Some(letters) => letters,
-            none => {
-                let hub = state.hub.as_ref().ok_or_else(closed)?;
-                none.insert(Producer::new(&**hub, ProducerOptions::default(), Arc::new(Tell))?)
-            }
-        };
-        let Some(message) = state.batch.get(index) else { return Ok(()) };
-        let Some(topic) = dead_letter::topic(message.topic) else { return Ok(()) };
-        let record = Record {
-            topic: message.topic,
-            partition: None,
-            timestamp: message.timestamp.unwrap_or_default(),
-            key: message.key,
-            value: message.value,
-            headers: message.headers,
-        };
-        let death = Death { error: &error.message, partition: Some(message.partition), offset: Some(message.offset) };
-        let headers = dead_letter::headers(&record, &death);
-        let outcome = Arc::new(Many::default());
-        let token = Token::Waiting(Arc::clone(&outcome), outcome.expect());
-        let deadline = Instant::now() + LETTER_PATIENCE;
-        let record = dead_letter::record(&record, &topic, &headers);
-        let queued = matches!(letters.send_record(&record, Some(token), LETTER_PATIENCE)?, Sent::Queued);
-        letters.hurry();
-        while queued && !outcome.wait(deadline.saturating_duration_since(Instant::now())) && Instant::now() < deadline {
-        }
-        let why = match outcome.take().pop().flatten() {
-            Some(Ok(_)) => return Ok(()),
-            Some(Err(why)) => why,
-            None => Error::new(Kind::Timeout, format!("no answer within {LETTER_PATIENCE:?}")),
-        };
-        let message = format!(
-            "{topic} did not take the dead letter of a message that cannot be read ({}): {}",
-            error.message, why.message
-        );
-        Err(Error { code: why.code, ..Error::new(Kind::Message, message).retriable() })
-    });
-    done.map_err(|error| to_python(py, &error))
-}
-
-fn places_of(offsets: &Bound<'_, PyAny>) -> PyResult<HashMap<Place, i64>> {
+fn places_of(offsets: &Bound<'_, PyAny>) -> PyResult<Places> {
     let given: HashMap<(String, i32), i64> = offsets.extract().map_err(|_| {
         PyTypeError::new_err("offsets: expected a dict of (topic, partition) to the next offset to read")
     })?;
     Ok(given.into_iter().map(|((topic, partition), offset)| ((Arc::from(topic), partition), offset)).collect())
 }
 
-fn partitions_of(given: Vec<(String, i32)>) -> Vec<Place> {
+fn partitions_of(given: Vec<(String, i32)>) -> Vec<TopicPartition> {
     given.into_iter().map(|(topic, partition)| (Arc::from(topic), partition)).collect()
 }
 
@@ -572,8 +448,8 @@ fn stats_of<'py>(py: Python<'py>, counts: &Counts, state: Option<&mut State>) ->
         stats.set_item(name, count.load(Ordering::Relaxed))?;
     }
     if let Some(state) = state {
-        stats.set_item("prefetched", state.batch.len() - state.next)?;
-        for (name, value) in state.subscriber.as_ref().map(|subscriber| subscriber.statistics()).unwrap_or_default() {
+        stats.set_item("prefetched", state.reading.prefetched())?;
+        for (name, value) in state.reading.subscriber().map(|subscriber| subscriber.statistics()).unwrap_or_default() {
             stats.set_item(name, value)?;
         }
     }
@@ -614,13 +490,14 @@ impl ConsumerCore {
             reading: AtomicBool::new(false),
             owner: AtomicU64::new(0),
             handled: Mutex::default(),
-            listed: Mutex::default(),
+            loops: AtomicU64::new(0),
+            begins: AtomicBool::new(false),
         }
     }
 
     /// Settles the settings, reaches for the servers and subscribes.
     #[pyo3(name = "_open", signature = (topics, servers, group_id, config, librdkafka, *, log = None, token = None,
-        value_deserializer = None, key_deserializer = None, on_error = "raise", report = None))]
+        value_deserializer = None, key_deserializer = None, on_error = "raise", report = None, listener = None))]
     #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // what Python's constructor collected
     fn open(
         &self,
@@ -636,6 +513,7 @@ impl ConsumerCore {
         key_deserializer: Option<Py<PyAny>>,
         on_error: &str,
         report: Option<Py<PyAny>>,
+        listener: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         fork::watch();
         exit::watch(py)?;
@@ -661,18 +539,11 @@ impl ConsumerCore {
         let joining = Arc::clone(&opened);
         let subscriber = runtime::wait_blocking(py, move || joining.subscribe(&subscription))?
             .map_err(|error| to_python(py, &error))?;
+        let every =
+            (grouped && settings.consumer.auto_commit).then(|| settings.consumer.auto_commit_interval.min(PASS_ON));
         let state = Released::new(Arc::new(Mutex::new(State {
-            subscriber: Some(subscriber),
-            batch: Batch::default(),
-            next: 0,
-            gone: HashSet::new(),
-            at_hand: None,
-            given: HashMap::new(),
-            finished: HashMap::new(),
-            passed_on: Instant::now(),
-            letters: None,
-            hub: Some(Arc::clone(&opened)),
-            sought: HashMap::new(),
+            reading: Reading::new(subscriber, every, listener.is_some()),
+            letters: Letters::new(Arc::clone(&opened)),
             topic: None,
             idle_since: None,
         })));
@@ -688,8 +559,8 @@ impl ConsumerCore {
             value_deserializer,
             key_deserializer,
             on_error,
-            grouped,
             report,
+            listener,
             generation,
             process: std::process::id(),
             state,
@@ -701,46 +572,20 @@ impl ConsumerCore {
         Ok(())
     }
 
-    fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
-        this
+    fn __iter__(this: Bound<'_, Self>) -> ConsumerLoop {
+        let number = this.get().begin();
+        ConsumerLoop::new(this.unbind(), number)
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let opened = self.opened(py)?;
-        let _reading = self.one_reader(py)?;
-        let deadline = opened.settings.consumer.timeout.map(|timeout| Instant::now() + timeout);
-        loop {
-            let next = self.with_python(py, |opened, state| {
-                state.finish();
-                match next_message(py, opened, state, &mut Session::new(), None)? {
-                    Next::Message(message) => {
-                        if let Some((place, after)) = &state.at_hand {
-                            state.given.insert(place.clone(), *after);
-                        }
-                        Ok(Some(message))
-                    }
-                    Next::Poison(error, place, after) => {
-                        poisoned(opened, state, place, after);
-                        Err(error)
-                    }
-                    Next::Unburied(error) => Err(error),
-                    Next::Empty => Ok(None),
-                }
-            })?;
-            let Some(next) = next else { return Ok(None) };
-            if next.is_some() {
-                return Ok(next);
-            }
-            let max = opened.settings.consumer.max_poll_records;
-            // Slices of the whole wait, so that a message at hand is finished with before each.
-            if !self.fetch(py, opened, max, deadline)? {
-                return Ok(None);
-            }
-            let over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if over && self.with_python(py, |_, state| Ok(state.batch.is_empty()))?.unwrap_or(true) {
-                return Ok(None);
-            }
-        }
+        self.next_of(py, 0)
+    }
+
+    /// A new loop begins: its number.
+    #[pyo3(name = "_begin")]
+    fn begin(&self) -> u64 {
+        self.begins.store(true, Ordering::Relaxed);
+        self.loops.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Up to `max_messages`; an empty list when nothing came in time, None when nothing will come any more.
@@ -748,6 +593,7 @@ impl ConsumerCore {
     fn poll<'py>(
         &self,
         py: Python<'py>,
+        by: u64,
         max_messages: usize,
         timeout_seconds: f64,
     ) -> PyResult<Option<Bound<'py, PyList>>> {
@@ -755,57 +601,69 @@ impl ConsumerCore {
         let _reading = self.one_reader(py)?;
         let patience = Duration::try_from_secs_f64(timeout_seconds).unwrap_or_default();
         let deadline = Instant::now() + patience;
+        let begins = self.begins.swap(false, Ordering::Relaxed);
         let list = PyList::empty(py);
-        let mut fetched = false;
+        let (mut asked, mut fetched, mut late) = (false, false, false);
         loop {
-            let found = self.with_python(py, |opened, state| {
+            let listed = self.with_python(py, |opened, state| {
                 state.idle_since.get_or_insert_with(Instant::now);
-                // Now, as what is left out below is behind it.
-                state.finished.extend(std::mem::take(&mut *self.handled.lock()));
-                state.finish(); // what was raised for, by the call before
-                let (mut session, start) = (Session::new(), state.next);
-                let mut listed = HashMap::new();
-                let mut raised = None;
-                while list.len() < max_messages && raised.is_none() {
-                    match next_message(py, opened, state, &mut session, Some(&mut listed)) {
-                        Ok(Next::Message(message)) => {
-                            list.append(message)?;
-                            if let Some((place, after)) = state.at_hand.take() {
-                                listed.insert(place, after); // finished only when `_handled` says so
-                            }
-                        }
+                if list.is_empty() {
+                    self.handle(state);
+                    if !std::mem::replace(&mut asked, true) {
+                        state.reading.ask(by, begins).map_err(|error| to_python(py, &error))?;
+                    }
+                    state.reading.open_list(by);
+                }
+                let mut session = Session::new();
+                while list.len() < max_messages {
+                    match next_message(py, opened, state, &mut session, by) {
+                        Ok(Next::Message(message)) => list.append(message)?,
                         Ok(Next::Empty) => break,
+                        Ok(Next::Burying(outcome)) if !late => return Ok(Listed::Burying(outcome)),
                         // First what could be read; the next call raises.
-                        Ok(Next::Poison(..) | Next::Unburied(_)) if !list.is_empty() => break,
-                        Ok(Next::Poison(error, place, after)) => {
-                            poisoned(opened, state, place, after);
-                            raised = Some(error);
+                        Ok(_) if !list.is_empty() => break,
+                        Ok(Next::Burying(_)) => {
+                            state.reading.empty_list();
+                            return Err(to_python(py, &state.letters.late()));
                         }
-                        Ok(Next::Unburied(error)) => raised = Some(error),
+                        Ok(Next::Poison(error) | Next::Unburied(error)) => {
+                            state.reading.empty_list();
+                            return Err(error);
+                        }
                         Err(error) => {
-                            if !list.is_empty() {
-                                state.next = start; // the list comes again as a whole
-                                return Err(error);
+                            if list.is_empty() {
+                                state.reading.empty_list()
+                            } else {
+                                state.reading.take_list_back()
                             }
-                            raised = Some(error);
+                            return Err(error);
                         }
                     }
                 }
                 if list.is_empty() {
-                    // What was left out is all there was, and behind what the program had before it asked for more.
-                    state.finished.extend(std::mem::take(&mut listed));
-                }
-                if let Some(error) = raised {
-                    return Err(error);
-                }
-                if !list.is_empty() {
+                    state.reading.empty_list();
+                } else {
                     state.idle_since = None;
                 }
-                state.given.extend(listed.iter().map(|(place, after): (&Place, &i64)| (place.clone(), *after)));
-                *self.listed.lock() = listed;
-                Ok(state.idle_since)
+                Ok(Listed::Idle(state.idle_since))
             })?;
-            let Some(idle_since) = found else { return Ok(None) };
+            let idle_since = match listed {
+                None => return Ok(None),
+                Some(Listed::Idle(since)) => since,
+                Some(Listed::Burying(outcome)) => {
+                    match self.buried(py, &outcome) {
+                        Ok(settled) => late = !settled,
+                        Err(interrupted) => {
+                            self.with_state(py, |state| {
+                                state.reading.take_list_back();
+                                Ok(())
+                            })?;
+                            return Err(interrupted);
+                        }
+                    }
+                    continue;
+                }
+            };
             if !list.is_empty() {
                 return Ok(Some(list));
             }
@@ -821,14 +679,13 @@ impl ConsumerCore {
         }
     }
 
-    /// Places that are finished with, by default those of the last list; never waits for a fetch under way.
-    #[pyo3(name = "_handled", signature = (offsets = None))]
-    fn handled(&self, offsets: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let places = match offsets {
-            Some(offsets) => places_of(offsets)?,
-            None => std::mem::take(&mut *self.listed.lock()),
-        };
-        self.handled.lock().extend(places);
+    /// What the loop `by` is finished with, by default its last list; never waits for a fetch under way.
+    #[pyo3(name = "_handled", signature = (by, offsets = None))]
+    fn handled(&self, by: u64, offsets: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        match offsets {
+            Some(offsets) => self.handled.lock().places.extend(places_of(offsets)?),
+            None => self.handled.lock().list_of = Some(by),
+        }
         Ok(())
     }
 
@@ -837,93 +694,65 @@ impl ConsumerCore {
     fn commit(&self, py: Python<'_>, offsets: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let given = offsets.map(places_of).transpose()?;
         self.with_state(py, |state| {
-            state.finished.extend(std::mem::take(&mut *self.handled.lock()));
-            let places = given.unwrap_or_else(|| {
-                let mut places = state.finished.clone();
-                places.extend(state.given.clone());
-                places
-            });
-            let all = positions(places);
-            state.subscriber()?.commit(&all, true)?;
-            state.finished.retain(|place, offset| {
-                !all.iter().any(|kept| kept.topic == place.0 && kept.partition == place.1 && kept.offset >= *offset)
-            });
-            Ok(())
+            self.handle(state);
+            state.reading.commit(given)
         })
     }
 
     /// Go on at another place; see `gds_kafka.KafkaConsumerClient`.
     fn seek(&self, py: Python<'_>, topic: String, partition: i32, offset: i64) -> PyResult<()> {
         self.with_state(py, |state| {
-            state.finished.extend(std::mem::take(&mut *self.handled.lock()));
-            let place: Place = (Arc::from(topic), partition);
-            let position = Position { topic: Arc::clone(&place.0), partition, offset };
-            state.subscriber()?.seek(&position)?;
-            if state.at_hand.as_ref().is_some_and(|(at_hand, _)| *at_hand == place) {
-                state.at_hand = None;
-            }
-            state.finished.remove(&place);
-            state.given.remove(&place);
-            self.listed.lock().remove(&place);
-            state.sought.insert(place.clone(), offset);
-            state.gone.insert(place);
-            Ok(())
+            self.handle(state);
+            state.reading.seek((Arc::from(topic), partition), offset)
         })
+    }
+
+    /// Read these partitions and no others; see `gds_kafka.KafkaConsumerClient`.
+    fn assign(&self, py: Python<'_>, partitions: Vec<(String, i32)>) -> PyResult<()> {
+        let places = partitions_of(partitions);
+        self.with_state(py, |state| {
+            self.handle(state);
+            state.reading.assign(&places)
+        })
+    }
+
+    /// The first offset of a time or later; see `gds_kafka.KafkaConsumerClient`.
+    #[pyo3(name = "_offsets_for_times")]
+    fn offsets_for_times(
+        &self,
+        py: Python<'_>,
+        times: HashMap<(String, i32), i64>,
+    ) -> PyResult<HashMap<(String, i32), Option<i64>>> {
+        let times: Vec<_> =
+            times.into_iter().map(|((topic, partition), time)| ((Arc::from(topic), partition), time)).collect();
+        let found =
+            self.with_state(py, |state| state.reading.subscriber()?.offsets_for_times(&times, ANSWER_PATIENCE))?;
+        Ok(found.into_iter().map(|((topic, partition), at)| ((topic.to_string(), partition), at)).collect())
     }
 
     /// Leave partitions out; see `gds_kafka.KafkaConsumerClient`.
     fn pause(&self, py: Python<'_>, partitions: Vec<(String, i32)>) -> PyResult<()> {
         let places = partitions_of(partitions);
         self.with_state(py, |state| {
-            for place in &places {
-                // What was fetched and not given out comes again after `resume`.
-                let first = (state.next..state.batch.len()).find_map(|index| {
-                    let message = state.batch.get(index)?;
-                    (message.partition == place.1 && **message.topic == *place.0).then_some(message.offset)
-                });
-                if let Some(offset) = first
-                    && state.gone.insert(place.clone())
-                {
-                    let position = Position { topic: Arc::clone(&place.0), partition: place.1, offset };
-                    state.subscriber()?.seek(&position)?;
-                }
-            }
-            state.subscriber()?.pause(&places)
+            self.handle(state);
+            state.reading.pause(&places)
         })
     }
 
     /// Take partitions in again; see `gds_kafka.KafkaConsumerClient`.
     fn resume(&self, py: Python<'_>, partitions: Vec<(String, i32)>) -> PyResult<()> {
         let places = partitions_of(partitions);
-        self.with_state(py, |state| state.subscriber()?.resume(&places))
+        self.with_state(py, |state| state.reading.subscriber()?.resume(&places))
     }
 
     /// The partitions of this member.
     fn assignment(&self, py: Python<'_>) -> PyResult<Vec<(String, i32)>> {
-        let places = self.with_state(py, |state| state.subscriber()?.assignment())?;
-        Ok(places.into_iter().map(|(topic, partition)| (topic.to_string(), partition)).collect())
+        Ok(pairs(self.with_state(py, |state| state.reading.subscriber()?.assignment())?))
     }
 
     /// How far this member is behind; what was fetched and not given out counts as not read.
     fn lag(&self, py: Python<'_>) -> PyResult<Vec<LagDict>> {
-        let lags = self.with_state(py, |state| {
-            let mut lags = state.subscriber()?.lag(ANSWER_PATIENCE)?;
-            let mut waiting: HashMap<Place, i64> = HashMap::new();
-            for index in (state.next..state.batch.len()).rev() {
-                if let Some(message) = state.batch.get(index) {
-                    waiting.insert((Arc::clone(message.topic), message.partition), message.offset);
-                }
-            }
-            for lag in &mut lags {
-                let place = (Arc::clone(&lag.topic), lag.partition);
-                let fetched = waiting.get(&place).filter(|_| !state.gone.contains(&place));
-                if let Some(next) = fetched.or_else(|| state.sought.get(&place)) {
-                    lag.position = Some(*next);
-                    lag.lag = (lag.end - next).max(0);
-                }
-            }
-            Ok(lags)
-        })?;
+        let lags = self.with_state(py, |state| state.reading.lag(ANSWER_PATIENCE))?;
         Ok(lags.into_iter().map(|lag: Lag| LagDict::from(lag)).collect())
     }
 
@@ -947,14 +776,13 @@ impl ConsumerCore {
             return Ok(()); // the parent's, who closes it
         }
         let handled = std::mem::take(&mut *self.handled.lock());
-        let commits = opened.grouped && opened.settings.consumer.auto_commit;
         let (state, counts) = (Arc::clone(&opened.state), Arc::clone(&opened.counts));
         let patience = timeout.map_or(opened.settings.close_timeout, |seconds| {
             Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::from_secs(1 << 32))
         });
         let leave = tokio::task::spawn_blocking;
         let ended = runtime::wait(py, async move {
-            let left = leave(move || leave_group(&mut state.lock(), handled, commits, &counts));
+            let left = leave(move || leave_group(&mut state.lock(), handled, &counts));
             tokio::time::timeout(patience, left).await
         })?;
         let ended = match ended {

@@ -69,15 +69,13 @@ def reader(kafka: KafkaCluster, topics: str | list[str], group: str | None, **se
 
 
 def arrived(consumer: KafkaConsumerClient, count: int) -> list[dict[str, Any]]:
-    """The next messages, whose loop may end meanwhile for want of some; the last one is not finished with."""
+    """The next messages, waited for beyond the time that ends a loop; the last one is not finished with."""
     found: list[dict[str, Any]] = []
 
     def enough() -> bool:
-        for message in consumer.messages():
+        while len(found) < count and (message := next(consumer, None)) is not None:
             found.append(message)
-            if len(found) == count:
-                return True
-        return False
+        return len(found) == count
 
     wait_until(enough, what=lambda: f"{count} messages: {found}")
     return found
@@ -128,7 +126,7 @@ class Load:
         while not self._stop.is_set():
             self._producer.send(self._topic, {"n": self.sent}, partition=self.sent % self._partitions)
             self.sent += 1
-            time.sleep(0.001)
+            self._stop.wait(0.001)  # a pace, not a hope
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -597,6 +595,149 @@ def test_topic_deleted_under_a_consumer(kafka_factory: KafkaFactory) -> None:
         assert gathered(consumer, 1) == [3]
 
 
+def test_a_deleted_topic_does_not_cost_the_others_their_commit(
+    kafka_factory: KafkaFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka = kafka_factory(auto_create_topics=False)
+    group = "one-is-gone"
+    for topic in ("gone", "stays"):
+        kafka.create_topic(topic)
+        publish(kafka, topic, {"n": 0})
+    with reader(kafka, ["gone", "stays"], group, **QUICK) as consumer:
+        assert gathered(consumer, 2) == [0, 0]
+        kafka.delete_topic("gone")
+        # The client has not noticed.
+        assert len(consumer.assignment()) == 2
+        publish(kafka, "stays", {"n": 1})
+        assert gathered(consumer, 1) == [1]
+        # Kept anew, and so refused anew: what is of "stays" is not.
+        with pytest.raises(KafkaMessageError, match='partition 0 of topic "gone"'):
+            consumer.commit({("gone", 0): 1, ("stays", 0): 2})
+        assert committed(kafka, group, "stays") == {0: 2}
+    assert committed(kafka, group, "stays") == {0: 2}
+
+
+def test_what_the_loop_has_finished_with_is_committed_before_its_partition_goes(kafka: KafkaCluster) -> None:
+    topic = group = "read-rebalance-commits"
+    publish(kafka, topic, *numbered(5))
+    # Left to the clock, nothing would be committed while this test runs.
+    slow: dict[str, Any] = QUICK | {"auto_commit_interval_ms": 3_600_000}
+    with reader(kafka, topic, group, **slow) as first, reader(kafka, topic, group, **slow) as second:
+        found: list[int] = []
+
+        def moved() -> bool:
+            found.extend(rest(first))
+            found.extend(rest(second))
+            return len(found) >= 5 and len(first.assignment()) + len(second.assignment()) == 1
+
+        wait_until(moved, what=lambda: f"all of it: {found}")
+        has, waits = (first, second) if first.assignment() else (second, first)
+        publish(kafka, topic, *numbered(5, 5))
+        assert gathered(has, 5) == [5, 6, 7, 8, 9]
+        has.close()
+        publish(kafka, topic, {"n": 10})
+        assert gathered(waits, 1) == [10]
+    assert found == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("level", ["read_committed", "read_uncommitted"])
+@pytest.mark.parametrize("aborted", [False, True])
+def test_the_end_of_a_transaction_is_no_lag(kafka: KafkaCluster, level: str, aborted: bool) -> None:
+    from confluent_kafka import Producer
+
+    topic = group = f"read-transactions-{level}-{aborted}"
+    kafka.create_topic(topic)
+    producer = Producer({"bootstrap.servers": kafka.direct_bootstrap_servers, "transactional.id": topic})
+    producer.init_transactions(30)
+    for abort in (False, aborted):
+        producer.begin_transaction()
+        producer.produce(topic, b'{"n": 0}')
+        if abort:
+            producer.flush(30)
+            producer.abort_transaction(30)
+        else:
+            producer.commit_transaction(30)
+    readable = 1 if aborted and level == "read_committed" else 2
+    with reader(kafka, topic, group, isolation_level=level, **QUICK) as consumer:
+        assert gathered(consumer, readable) == [0] * readable
+        wait_until(
+            lambda: rest(consumer) or committed(kafka, group, topic) == kafka.end_offsets(topic),
+            what=lambda: f"the end: {committed(kafka, group, topic)} of {kafka.end_offsets(topic)}",
+        )
+        assert [lag["lag"] for lag in consumer.lag()] == [0]
+    assert kafka.end_offsets(topic) == {0: 4}
+
+
+def test_a_member_whose_name_another_has_is_told_so(kafka: KafkaCluster) -> None:
+    topic = group = "read-fenced"
+    publish(kafka, topic, *numbered(3))
+    settings = QUICK | {"group_instance_id": "till-1"}
+    with reader(kafka, topic, group, **settings) as first:
+        assert taken(first, 1) == [0]
+        with reader(kafka, topic, group, **settings) as second:
+            assert taken(second, 1) == [0]
+
+            def fenced() -> KafkaConnectionError | None:
+                try:
+                    rest(first)
+                except KafkaConnectionError as error:
+                    return error
+                return None
+
+            error = wait_until(fenced, what="the first one is told")
+            assert error is not None
+            assert error.fatal
+            assert 'group_instance_id "till-1"' in str(error)
+            with pytest.raises(KafkaConnectionError, match="till-1"):
+                rest(first)
+
+
+BURYING = """
+import json
+from gds_kafka import KafkaConsumerClient
+servers, topic, group = ARGUMENTS
+def read(value):
+    if value == b"{poison":
+        print("poison", flush=True)
+    return json.loads(value)
+with KafkaConsumerClient(topic, servers, group, on_error="dead_letter", value_deserializer=read) as consumer:
+    print(next(consumer)["value"]["n"], flush=True)
+    input()
+    try:
+        next(consumer)
+    except KeyboardInterrupt:
+        print("interrupted", consumer.stats()["dead_lettered_total"], flush=True)
+    input()
+    print(next(consumer)["value"]["n"], consumer.stats()["dead_lettered_total"], flush=True)
+"""
+
+
+def test_ctrl_c_ends_the_wait_for_a_dead_letter_and_it_is_written_once(kafka_factory: KafkaFactory) -> None:
+    kafka = kafka_factory()
+    publish(kafka, "burying", {"n": 0}, b"{poison", {"n": 2})
+    arguments = (kafka.bootstrap_servers, "burying", "burying")
+    with Program(source=f"ARGUMENTS = {arguments!r}\n{BURYING}") as program:
+        assert program.line() == "0"
+        kafka.pause()
+        try:
+            assert program.process.stdin is not None
+            program.process.stdin.write("\n")
+            program.process.stdin.flush()
+            assert program.line() == "poison"
+            program.process.send_signal(signal.SIGINT)
+            assert program.line() == "interrupted 0"
+        finally:
+            kafka.resume()
+        program.process.stdin.write("\n")
+        program.process.stdin.flush()
+        assert program.line() == "poison", "it is read again, and its letter is the same"
+        lines = [program.line()]
+        while lines[-1] == "poison":
+            lines.append(program.line())
+        assert lines[-1] == "2 1"
+    assert [letter.value for letter in kafka.read("burying.dlq")] == [b"{poison"]
+
+
 @pytest.mark.parametrize("reset", ["earliest", "latest"])
 def test_offsets_that_retention_has_removed(kafka: KafkaCluster, reset: str) -> None:
     from confluent_kafka import TopicPartition
@@ -693,10 +834,8 @@ def test_a_forked_child_is_told_that_the_asynchronous_consumer_is_its_parents(ka
     publish(kafka, topic, *numbered(5))
 
     async def first(consumer: AsyncKafkaConsumerClient) -> int:
-        async for message in consumer:
-            value: int = message["value"]["n"]
-            return value
-        raise AssertionError("there was none")
+        value: int = (await consumer.__anext__())["value"]["n"]
+        return value
 
     async def refused(consumer: AsyncKafkaConsumerClient) -> str:
         with pytest.raises(KafkaConnectionError) as error:

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::record::{Batch, Record};
 
 /// A message hub: a place that others write to and read from.
@@ -73,22 +73,41 @@ pub trait Publisher: Send + Sync + Debug {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Start {
     /// With the oldest record there is.
+    #[default]
     Earliest,
     /// With what is published from now on.
-    #[default]
     Latest,
+    /// With the first record of this time or later, in milliseconds since the epoch.
+    At(i64),
+    /// Nowhere: polls fail, and name the partition, until it was sought.
+    Nowhere,
 }
 
 /// What to read, and as whom.
 #[derive(Clone, Debug, Default)]
 pub struct Subscription {
-    /// Names of topics; one that begins with `^` is a regular expression.
+    /// Names of topics; one that begins with `^` is a regular expression. Without any, partitions are
+    /// [assigned](Subscriber::assign) by hand.
     pub topics: Vec<String>,
     /// Members of a group share the partitions and go on where the group has committed. Without one there is no
     /// commit, and every partition is read.
     pub group: Option<String>,
     /// Where to begin without a commit.
     pub start: Start,
+}
+
+/// A topic's name and the number of a partition.
+pub type TopicPartition = (Arc<str>, i32);
+
+/// What happens to the partitions of a reader.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// They are this reader's from now on.
+    Assigned(Vec<TopicPartition>),
+    /// They will be given up: this is the last moment to commit what was handled of them.
+    Revoking(Vec<TopicPartition>),
+    /// They are this reader's no more; what is not handled yet is left to others.
+    Revoked(Vec<TopicPartition>),
 }
 
 /// A place in a partition: the offset of the next record to read.
@@ -108,26 +127,47 @@ pub struct Position {
 pub trait Subscriber: Send + Debug {
     /// Appends up to `max` messages to `batch`; returns when there are some, or after `patience` without.
     ///
-    /// Messages that an earlier poll gave and that are no longer this member's are told by [`revoked`](Self::revoked).
+    /// It also returns when partitions are to be [given up](Self::give_up).
     fn poll(&mut self, batch: &mut Batch, max: usize, patience: Duration) -> Result<()>;
 
-    /// Partitions taken away since the last call; their messages that are not handled yet are to be left to others.
-    fn revoked(&mut self) -> Vec<(Arc<str>, i32)>;
+    /// What happened to the partitions since the last call, in order, as seen at the end of the last poll.
+    fn changes(&mut self) -> Vec<Change>;
+
+    /// Gives up, with what was committed of them kept before, the partitions that are [told](Change::Revoking) to be
+    /// given up. The next poll does so too; others wait for them meanwhile.
+    fn give_up(&mut self) -> Result<()>;
+
+    /// Reads these partitions and no other from now on; only without topics in the subscription.
+    fn assign(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+
+    /// How far the last poll came where more than the message before is behind it, such as the end of a transaction,
+    /// which is no message. Only of use when all messages given so far are handled.
+    fn passed(&self) -> Vec<Position> {
+        Vec::new()
+    }
+
+    /// The first offset of each partition whose record is of that time, in milliseconds since the epoch, or later;
+    /// none where there is no such record.
+    fn offsets_for_times(
+        &self,
+        times: &[(TopicPartition, i64)],
+        patience: Duration,
+    ) -> Result<Vec<(TopicPartition, Option<i64>)>>;
 
     /// Keeps the places for the group. With `wait`, returns when they are kept; else they are kept soon, and at close.
     fn commit(&mut self, positions: &[Position], wait: bool) -> Result<()>;
 
-    /// Goes on at another place; the partition must be this member's.
+    /// Goes on at another place; the partition must be this member's, or the group not have given it any yet.
     fn seek(&mut self, position: &Position) -> Result<()>;
 
     /// Leaves partitions out of polls, until [`resume`](Self::resume).
-    fn pause(&mut self, partitions: &[(Arc<str>, i32)]) -> Result<()>;
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()>;
 
     /// Takes partitions into polls again.
-    fn resume(&mut self, partitions: &[(Arc<str>, i32)]) -> Result<()>;
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()>;
 
     /// The partitions of this member.
-    fn assignment(&self) -> Result<Vec<(Arc<str>, i32)>>;
+    fn assignment(&self) -> Result<Vec<TopicPartition>>;
 
     /// How far this member is behind the end, in each of its partitions.
     fn lag(&self, patience: Duration) -> Result<Vec<Lag>>;
@@ -154,6 +194,15 @@ pub struct Lag {
     pub end: i64,
     /// Records between the two; all there are, without a position.
     pub lag: i64,
+}
+
+/// The error for a group that nobody knows, with the names most like it.
+pub(crate) fn no_such_group(name: &str, known: &[String]) -> Error {
+    let mut alike: Vec<&String> = known.iter().collect();
+    alike.sort_by(|a, b| strsim::jaro_winkler(name, b).total_cmp(&strsim::jaro_winkler(name, a)));
+    let alike: Vec<String> = alike.into_iter().take(5).map(|name| format!("{name:?}")).collect();
+    let known = if alike.is_empty() { "none".to_owned() } else { alike.join(", ") };
+    Error::new(Kind::Message, format!("there is no group {name:?}; groups there are, most like it first: {known}"))
 }
 
 /// A topic to be made.

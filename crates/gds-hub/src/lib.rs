@@ -14,14 +14,16 @@ mod opening;
 mod partition;
 mod private;
 pub mod producer;
+mod reading;
 mod record;
 pub mod settings;
 
 pub use error::{Error, Kind, Result};
 pub use hub::{
-    Admin, Deliveries, Delivery, Hub, Lag, NewTopic, Partition, Position, Publisher, Start, Subscriber, Subscription,
-    Topic,
+    Admin, Change, Deliveries, Delivery, Hub, Lag, NewTopic, Partition, Position, Publisher, Start, Subscriber,
+    Subscription, Topic, TopicPartition,
 };
 pub use opening::open;
 pub use partition::{murmur2, partition_for};
+pub use reading::Reading;
 pub use record::{Batch, Headers, HeadersIter, Message, OwnedHeader, Record};

@@ -182,6 +182,12 @@ impl Batch {
         })
     }
 
+    /// Where a message is: its topic, partition and offset.
+    pub(crate) fn place(&self, index: usize) -> Option<(&Arc<str>, i32, i64)> {
+        let entry = self.entries.get(index)?;
+        Some((&self.topics[entry.topic], entry.partition, entry.offset))
+    }
+
     /// All messages in order.
     pub fn iter(&self) -> impl Iterator<Item = Message<'_>> {
         (0..self.len()).filter_map(|index| self.get(index))

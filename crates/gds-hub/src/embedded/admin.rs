@@ -8,7 +8,7 @@ use super::names;
 use super::topic::Topic as Known;
 use super::topics::unknown;
 use crate::error::{Error, Kind, Result};
-use crate::hub::{Admin, Lag, NewTopic, Partition, Topic};
+use crate::hub::{Admin, Lag, NewTopic, Partition, Topic, no_such_group};
 
 impl Admin for Embedded {
     fn create_topic(&self, topic: &NewTopic, _patience: Duration) -> Result<()> {
@@ -48,10 +48,11 @@ impl Admin for Embedded {
     fn lag(&self, group: &str, _patience: Duration) -> Result<Vec<Lag>> {
         self.core.check()?;
         let commits = self.core.meta.lock().commits(group).cloned();
-        let commits = commits.ok_or_else(|| {
-            let message = format!("group {group:?} has committed nothing; expected the name of a group that has");
-            Error::new(Kind::Message, message)
-        })?;
+        let Some(commits) = commits else {
+            let groups = self.groups(Duration::ZERO)?;
+            let known = groups.iter().any(|known| known == group);
+            return if known { Ok(Vec::new()) } else { Err(no_such_group(group, &groups)) };
+        };
         let lags = commits.into_iter().filter_map(|((topic, partition), position)| {
             let topic = self.core.topics.get(&topic)?;
             Some(lag(&topic, partition, position))

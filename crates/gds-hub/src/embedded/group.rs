@@ -101,6 +101,12 @@ impl Group {
         self.version += 1;
     }
 
+    /// What `id` has and others are to have, or nobody, as of a topic that is no more.
+    pub(super) fn leaving(&self, id: u64) -> Vec<Place> {
+        let leaves = |(place, owner): &(&Place, &u64)| **owner == id && self.plan.get(*place) != Some(&id);
+        self.owners.iter().filter(leaves).map(|(place, _)| place.clone()).collect()
+    }
+
     /// Gives up what others are to have, takes what is free.
     pub(super) fn settle(&mut self, id: u64) -> Share {
         let before = self.owners.len();

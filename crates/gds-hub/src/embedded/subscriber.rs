@@ -9,12 +9,13 @@ use parking_lot::Mutex;
 use super::Core;
 use super::admin::lag;
 use super::group::{Group, Place};
-use super::meta::Change;
+use super::meta;
 use super::names::Selector;
 use super::topic::Topic;
+use super::topics::unknown;
 use crate::codec;
 use crate::error::{Error, Kind, Result};
-use crate::hub::{Lag, Position, Start, Subscriber, Subscription};
+use crate::hub::{Change, Lag, Position, Start, Subscriber, Subscription, TopicPartition};
 use crate::log::Reader;
 use crate::record::Batch;
 
@@ -28,14 +29,20 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct EmbeddedSubscriber {
     core: Arc<Core>,
     selectors: Vec<Selector>,
+    /// The group, of which it is a member unless partitions are assigned by hand.
+    group: Option<String>,
     membership: Option<Membership>,
     start: Start,
     /// Where partitions ended when this began.
     ends: HashMap<Place, u64>,
+    /// Where partitions are to begin that were sought before they came.
+    wishes: HashMap<Place, u64>,
     owned: Vec<Owned>,
     /// Which partition is the first one read.
     turn: usize,
-    revoked: Vec<Place>,
+    changes: Vec<Change>,
+    /// Partitions that are to be given up, as was told.
+    revoking: bool,
     /// The topics that `owned` was made of.
     topics_version: Option<u64>,
     closed: bool,
@@ -43,7 +50,6 @@ pub(super) struct EmbeddedSubscriber {
 
 #[derive(Debug)]
 struct Membership {
-    name: String,
     group: Arc<Mutex<Group>>,
     id: u64,
     /// The group's at the last look.
@@ -57,6 +63,8 @@ struct Owned {
     partition: i32,
     reader: Reader,
     paused: bool,
+    /// It has nowhere to begin.
+    homeless: bool,
 }
 
 impl Owned {
@@ -71,9 +79,6 @@ impl Owned {
 
 impl EmbeddedSubscriber {
     pub(super) fn new(core: Arc<Core>, subscription: &Subscription) -> Result<Self> {
-        if subscription.topics.is_empty() {
-            return Err(Error::new(Kind::Config, "no topics; expected at least one name or pattern"));
-        }
         let selectors = subscription.topics.iter().map(|topic| Selector::parse(topic)).collect::<Result<Vec<_>>>()?;
         let mut ends = HashMap::new();
         for topic in core.topics.all() {
@@ -81,21 +86,25 @@ impl EmbeddedSubscriber {
                 ends.insert((topic.name.clone(), partition), topic.range(partition)?.1);
             }
         }
-        let membership = subscription.group.as_ref().map(|name| {
+        let group = subscription.group.clone();
+        let membership = group.as_ref().filter(|_| !selectors.is_empty()).map(|name| {
             let (group, id) = (core.group(name), core.new_member());
             group.lock().join(id, selectors.clone());
-            Membership { name: name.clone(), group, id, version: None, waits: false }
+            Membership { group, id, version: None, waits: false }
         });
         let start = subscription.start;
         let mut subscriber = Self {
             core,
             selectors,
+            group,
             membership,
             start,
             ends,
+            wishes: HashMap::new(),
             owned: Vec::new(),
             turn: 0,
-            revoked: Vec::new(),
+            changes: Vec::new(),
+            revoking: false,
             topics_version: None,
             closed: false,
         };
@@ -112,8 +121,11 @@ impl EmbeddedSubscriber {
         Ok(())
     }
 
-    /// Finds out what is to be read now.
+    /// Finds out what is to be read now. Of partitions that are to go the reader is told, and they go the next time.
     fn refresh(&mut self) -> Result<()> {
+        if self.selectors.is_empty() {
+            return Ok(());
+        }
         let topics_version = self.core.topics.version();
         let topics_changed = self.topics_version != Some(topics_version);
         let places = match &mut self.membership {
@@ -127,6 +139,13 @@ impl EmbeddedSubscriber {
                 let mut group = membership.group.lock();
                 if topics_changed || membership.version != Some(group.version) || membership.waits {
                     group.plan(self.core.topics.all().iter(), topics_version);
+                    let leaving = group.leaving(membership.id);
+                    if !self.revoking && !leaving.is_empty() {
+                        self.revoking = true;
+                        self.changes.push(Change::Revoking(leaving));
+                        return Ok(());
+                    }
+                    self.revoking = false;
                     let before = group.version;
                     let share = group.settle(membership.id);
                     membership.version = Some(share.version);
@@ -147,7 +166,7 @@ impl EmbeddedSubscriber {
 
     /// Reads from these partitions from now on, and from no other.
     fn take(&mut self, places: &[Place]) -> Result<()> {
-        let revoked = &mut self.revoked;
+        let (mut revoked, mut assigned) = (Vec::new(), Vec::new());
         self.owned.retain(|owned| {
             let kept = !owned.topic.is_deleted() && places.iter().any(|(topic, number)| owned.is(topic, *number));
             if !kept {
@@ -155,33 +174,61 @@ impl EmbeddedSubscriber {
             }
             kept
         });
+        if !revoked.is_empty() {
+            self.changes.push(Change::Revoked(revoked));
+        }
         for (name, partition) in places {
             if self.owned.iter().any(|owned| owned.is(name, *partition)) {
                 continue;
             }
             let Some(topic) = self.core.topics.get(name) else { continue };
             let from = self.start_of(&topic, *partition)?;
-            let reader = topic.reader(*partition, from)?;
-            self.owned.push(Owned { topic, partition: *partition, reader, paused: false });
+            let reader = topic.reader(*partition, from.unwrap_or(0))?;
+            assigned.push((topic.name.clone(), *partition));
+            self.owned.push(Owned { topic, partition: *partition, reader, paused: false, homeless: from.is_none() });
+        }
+        if !assigned.is_empty() {
+            self.wishes.retain(|place, _| !assigned.contains(place));
+            self.changes.push(Change::Assigned(assigned));
         }
         Ok(())
     }
 
-    /// Where to begin in a partition.
-    fn start_of(&self, topic: &Topic, partition: i32) -> Result<u64> {
-        let (first, _) = topic.range(partition)?;
+    /// Where to begin in a partition, if anywhere.
+    fn start_of(&self, topic: &Topic, partition: i32) -> Result<Option<u64>> {
+        let (first, end) = topic.range(partition)?;
         let place = (topic.name.clone(), partition);
-        // A topic that came later begins with what is published from now on.
+        if let Some(wish) = self.wishes.get(&place) {
+            return Ok(Some(*wish));
+        }
+        if let Some(group) = &self.group {
+            let committed = self.core.meta.lock().committed(group, &topic.name, partition);
+            if let Some(offset) = committed {
+                return Ok(Some(u64::try_from(offset).unwrap_or(0)));
+            }
+        }
         let start = match self.start {
             Start::Earliest => first,
+            // A topic that came later begins with what is published from now on.
             Start::Latest => self.ends.get(&place).copied().unwrap_or(0).max(first),
+            Start::At(time) => topic.first_since(partition, time)?.unwrap_or(end),
+            Start::Nowhere => return Ok(None),
         };
-        let Some(membership) = &self.membership else { return Ok(start) };
-        let committed = self.core.meta.lock().committed(&membership.name, &topic.name, partition);
-        Ok(match committed {
-            Some(offset) => u64::try_from(offset).unwrap_or(0),
-            None => *membership.group.lock().starts.entry(place).or_insert(start),
-        })
+        let Some(membership) = &self.membership else { return Ok(Some(start)) };
+        Ok(Some(*membership.group.lock().starts.entry(place).or_insert(start)))
+    }
+
+    /// Fails while there are partitions that have nowhere to begin.
+    fn all_begin(&self) -> Result<()> {
+        let Some(homeless) = self.owned.iter().find(|owned| owned.homeless) else { return Ok(()) };
+        let of =
+            if self.group.is_some() { "the group has committed no offset" } else { "without a group there is none" };
+        let message = format!(
+            "{of} for partition {} of topic {:?}, and auto_offset_reset is \"none\": seek, or say \"earliest\" or \
+             \"latest\"",
+            homeless.partition, homeless.topic.name
+        );
+        Err(Error::new(Kind::Message, message))
     }
 
     /// Reads what there is, from each partition in turn.
@@ -189,7 +236,7 @@ impl EmbeddedSubscriber {
         let before = (batch.len(), batch.bytes());
         let count = self.owned.len();
         for step in 0..count {
-            let Owned { topic, partition, reader, paused } = &mut self.owned[(self.turn + step) % count];
+            let Owned { topic, partition, reader, paused, .. } = &mut self.owned[(self.turn + step) % count];
             let (taken, bytes) = (batch.len() - before.0, batch.bytes() - before.1);
             if taken >= max || bytes >= POLL_BYTES {
                 self.turn = (self.turn + step) % count;
@@ -241,6 +288,10 @@ impl EmbeddedSubscriber {
         loop {
             let happened = self.core.wake.happened();
             self.refresh()?;
+            if self.revoking {
+                return Ok(());
+            }
+            self.all_begin()?;
             self.fill(batch, max)?;
             let now = Instant::now();
             if batch.len() > before || deadline.is_some_and(|deadline| now >= deadline) {
@@ -263,34 +314,73 @@ fn not_owned(topic: &str, partition: i32) -> Error {
 impl Subscriber for EmbeddedSubscriber {
     fn poll(&mut self, batch: &mut Batch, max: usize, patience: Duration) -> Result<()> {
         self.check()?;
+        if self.selectors.is_empty() && self.owned.is_empty() {
+            return Err(Error::new(Kind::Config, "there is nothing to read: give topics, or assign partitions"));
+        }
         self.is_away(false);
         let polled = self.poll_until(batch, max.max(1), Instant::now().checked_add(patience));
         self.is_away(true);
         polled
     }
 
-    fn revoked(&mut self) -> Vec<Place> {
-        std::mem::take(&mut self.revoked)
+    fn changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    fn give_up(&mut self) -> Result<()> {
+        self.check()?;
+        if self.revoking { self.refresh() } else { Ok(()) }
+    }
+
+    fn assign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.check()?;
+        if !self.selectors.is_empty() {
+            let message = "this consumer has topics, whose partitions it is given; make it without any to assign some";
+            return Err(Error::new(Kind::Config, message));
+        }
+        for (name, partition) in partitions {
+            self.core.topics.get(name).ok_or_else(|| unknown(name))?.range(*partition)?;
+        }
+        self.take(partitions)
+    }
+
+    fn offsets_for_times(
+        &self,
+        times: &[(TopicPartition, i64)],
+        _patience: Duration,
+    ) -> Result<Vec<(TopicPartition, Option<i64>)>> {
+        self.check()?;
+        let find = |(place, time): &(TopicPartition, i64)| {
+            let topic = self.core.topics.get(&place.0).ok_or_else(|| unknown(&place.0))?;
+            let found = topic.first_since(place.1, *time)?;
+            Ok((place.clone(), found.map(|offset| i64::try_from(offset).unwrap_or(i64::MAX))))
+        };
+        times.iter().map(find).collect()
     }
 
     fn commit(&mut self, positions: &[Position], _wait: bool) -> Result<()> {
         self.check()?;
-        let Some(membership) = &self.membership else {
+        let Some(name) = &self.group else {
             return Err(Error::new(Kind::Config, "a commit without a group; subscribe with one (group_id)"));
         };
         // Locked until the commit is kept: nobody begins there in between.
-        let group = membership.group.lock();
+        let member = self.membership.as_ref().map(|membership| (membership.id, membership.group.lock()));
         let mut lost = None;
         let mut changes = Vec::with_capacity(positions.len());
         for Position { topic, partition, offset } in positions {
-            if !group.owns(membership.id, &(topic.clone(), *partition)) {
+            let place = (topic.clone(), *partition);
+            let ours = match &member {
+                Some((id, group)) => group.owns(*id, &place),
+                None => self.owned.iter().any(|owned| owned.is(topic, *partition)),
+            };
+            if !ours {
                 lost = Some(not_owned(topic, *partition));
                 continue;
             }
             let (_, end) = self.core.topics.get(topic).map_or(Ok((0, 0)), |topic| topic.range(*partition))?;
             if u64::try_from(*offset).is_ok_and(|offset| offset <= end) {
-                let (group, topic) = (membership.name.clone(), topic.to_string());
-                changes.push(Change::Commit { group, topic, partition: *partition, offset: *offset });
+                let (group, topic) = (name.clone(), topic.to_string());
+                changes.push(meta::Change::Commit { group, topic, partition: *partition, offset: *offset });
             } else {
                 return Err(beyond(topic, *partition, *offset, end));
             }
@@ -304,12 +394,23 @@ impl Subscriber for EmbeddedSubscriber {
     fn seek(&mut self, position: &Position) -> Result<()> {
         self.check()?;
         let Position { topic, partition, offset } = position;
-        let owned = self.owned(topic, *partition)?;
-        let (_, end) = owned.topic.range(*partition)?;
-        match u64::try_from(*offset) {
-            Ok(offset) if offset <= end => owned.reader.seek(offset),
-            _ => return Err(beyond(topic, *partition, *offset, end)),
+        let waits = self.membership.as_ref().is_some_and(|membership| membership.waits);
+        let end = match self.core.topics.get(topic) {
+            Some(known) => known.range(*partition)?.1,
+            None => u64::MAX, // it may be made later
+        };
+        let to = u64::try_from(*offset).ok().filter(|offset| *offset <= end);
+        let to = to.ok_or_else(|| beyond(topic, *partition, *offset, end))?;
+        if let Some(owned) = self.owned.iter_mut().find(|owned| owned.is(topic, *partition)) {
+            owned.reader.seek(to);
+            owned.homeless = false;
+            return Ok(());
         }
+        let comes = waits || end == u64::MAX;
+        if !comes || !self.selectors.iter().any(|by| by.selects(topic)) {
+            return Err(not_owned(topic, *partition));
+        }
+        self.wishes.insert((topic.clone(), *partition), to);
         Ok(())
     }
 

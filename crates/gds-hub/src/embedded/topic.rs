@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use super::names::Retention;
+use crate::codec;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Log, LogOptions, Reader, Recovered};
 
@@ -115,6 +116,23 @@ impl Topic {
     /// Reads a partition.
     pub(super) fn reader(&self, partition: i32, from: u64) -> Result<Reader> {
         Ok(self.state(partition)?.lock().log.reader(from))
+    }
+
+    /// The first offset whose record is of this time or later, in milliseconds since the epoch. Reads the partition.
+    pub(super) fn first_since(&self, partition: i32, time_ms: i64) -> Result<Option<u64>> {
+        const AT_A_TIME: usize = 1 << 20;
+        let (first, end) = self.range(partition)?;
+        let mut reader = self.reader(partition, first)?;
+        let mut found = None;
+        while found.is_none() && reader.position() < end {
+            reader.next_batch(end, AT_A_TIME, |entry| {
+                let late = codec::read(entry.payload).is_ok_and(|(record, _)| record.timestamp >= time_ms);
+                if late && found.is_none() {
+                    found = Some(entry.offset);
+                }
+            })?;
+        }
+        Ok(found)
     }
 
     /// What all partitions take on disk.

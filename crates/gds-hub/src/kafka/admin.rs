@@ -131,10 +131,29 @@ pub(super) fn offsets(
     which: Spec,
     patience: Duration,
 ) -> Result<BTreeMap<Place, i64>> {
-    if places.is_empty() {
+    list_offsets(handle, places.iter().map(|place| (place, which as i64)), patience)
+}
+
+/// The first offset of each partition whose record is of that time or later, in milliseconds since the epoch; -1 where
+/// there is none.
+pub(super) fn offsets_at(
+    handle: &Arc<Handle>,
+    times: &[(Place, i64)],
+    patience: Duration,
+) -> Result<BTreeMap<Place, i64>> {
+    list_offsets(handle, times.iter().map(|(place, time)| (place, (*time).max(0))), patience)
+}
+
+fn list_offsets<'a>(
+    handle: &Arc<Handle>,
+    wanted: impl Iterator<Item = (&'a Place, i64)>,
+    patience: Duration,
+) -> Result<BTreeMap<Place, i64>> {
+    let lines: Vec<_> = wanted.map(|((topic, partition), which)| (&**topic, *partition, which)).collect();
+    if lines.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let list = PartitionList::of(places.iter().map(|(topic, partition)| (&**topic, *partition, which as i64)))?;
+    let list = PartitionList::of(lines)?;
     let event = ask(handle, Operation::RD_KAFKA_ADMIN_OP_LISTOFFSETS, patience, "offsets", |options, queue| {
         // SAFETY: all four are alive; the list is copied.
         unsafe { sys::rd_kafka_ListOffsets(handle.raw(), list.raw(), options, queue) }
@@ -216,6 +235,13 @@ pub(super) fn delete_topic(handle: &Arc<Handle>, name: &str, patience: Duration)
 pub(super) fn lag(handle: &Arc<Handle>, group: &str, patience: Duration) -> Result<Vec<Lag>> {
     let end = Instant::now() + patience;
     let committed = committed(handle, group, patience)?;
+    // Who may not know what groups there are is told of none.
+    if committed.is_empty()
+        && let Ok(groups) = groups(handle, left(end))
+        && !groups.iter().any(|known| known == group)
+    {
+        return Err(crate::hub::no_such_group(group, &groups));
+    }
     let places: Vec<Place> = committed.iter().map(|line| (line.topic.clone(), line.partition)).collect();
     let ends = offsets(handle, &places, Spec::RD_KAFKA_OFFSET_SPEC_LATEST, left(end))?;
     // A partition that is gone has no end.

@@ -1,7 +1,7 @@
 //! What is asked of a consumer: its partitions, where it is in them, and where to go on.
 #![allow(unsafe_code)] // each block says why it is sound
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ptr;
 use std::sync::Arc;
 use std::thread;
@@ -20,7 +20,11 @@ const SEEK_PATIENCE: Duration = Duration::from_secs(10);
 /// Between looks whether the group is left.
 const CLOSE_PAUSE: Duration = Duration::from_millis(20);
 
-pub(super) fn subscribe(handle: &Handle, topics: &[String]) -> Result<()> {
+pub(super) fn subscribe(handle: &Handle, topics: &BTreeSet<String>) -> Result<()> {
+    if topics.is_empty() {
+        // SAFETY: the handle is alive.
+        return checked(unsafe { sys::rd_kafka_unsubscribe(handle.raw()) }, "unsubscribing");
+    }
     let list = PartitionList::of(topics.iter().map(|topic| (topic.as_str(), -1, 0)))?;
     // SAFETY: handle and list are alive; the list is copied.
     checked(unsafe { sys::rd_kafka_subscribe(handle.raw(), list.raw()) }, "subscribing")
@@ -30,6 +34,30 @@ pub(super) fn subscribe(handle: &Handle, topics: &[String]) -> Result<()> {
 pub(super) fn add(handle: &Handle, list: &PartitionList) -> Result<()> {
     // SAFETY: handle and list are alive; the list is copied.
     unsafe { checked_error(sys::rd_kafka_incremental_assign(handle.raw(), list.raw()), "taking partitions") }
+}
+
+/// Fewer of them.
+pub(super) fn remove(handle: &Handle, list: &PartitionList) -> Result<()> {
+    // SAFETY: handle and list are alive; the list is copied.
+    unsafe { checked_error(sys::rd_kafka_incremental_unassign(handle.raw(), list.raw()), "giving up partitions") }
+}
+
+/// What the group has committed.
+pub(super) fn committed(handle: &Handle, places: &[Place], patience: Duration) -> Result<BTreeMap<Place, i64>> {
+    if places.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let list = PartitionList::of_places(places)?;
+    // SAFETY: handle and list are alive; offsets are written into the list.
+    let code = unsafe { sys::rd_kafka_committed(handle.raw(), list.raw(), millis(patience)) };
+    checked(code, "asking for committed offsets")?;
+    list.error("asking for the committed offset")?;
+    Ok(known(&list))
+}
+
+fn known(list: &PartitionList) -> BTreeMap<Place, i64> {
+    let lines = list.lines().into_iter().filter(|line| line.code == 0 && line.offset >= 0);
+    lines.map(|line| ((line.topic, line.partition), line.offset)).collect()
 }
 
 /// Sends a commit, whose answer comes into `answers`.
@@ -84,30 +112,12 @@ pub(super) fn assignment(handle: &Handle) -> Result<Vec<Place>> {
     Ok(places)
 }
 
-/// The next offset of each partition that was read or committed.
-pub(super) fn positions(
-    handle: &Handle,
-    places: &[Place],
-    group: bool,
-    patience: Duration,
-) -> Result<BTreeMap<Place, i64>> {
+/// The next offset of each partition that was read.
+pub(super) fn positions(handle: &Handle, places: &[Place]) -> Result<BTreeMap<Place, i64>> {
     let list = PartitionList::of_places(places)?;
     // SAFETY: handle and list are alive; offsets are written into the list.
     checked(unsafe { sys::rd_kafka_position(handle.raw(), list.raw()) }, "asking for positions")?;
-    let known = |list: &PartitionList| -> BTreeMap<Place, i64> {
-        let lines = list.lines().into_iter().filter(|line| line.code == 0 && line.offset >= 0);
-        lines.map(|line| ((line.topic, line.partition), line.offset)).collect()
-    };
-    let mut found = known(&list);
-    let unread: Vec<Place> = places.iter().filter(|place| !found.contains_key(place)).cloned().collect();
-    if group && !unread.is_empty() {
-        let list = PartitionList::of_places(&unread)?;
-        // SAFETY: as above.
-        let code = unsafe { sys::rd_kafka_committed(handle.raw(), list.raw(), millis(patience)) };
-        checked(code, "asking for committed offsets")?;
-        found.extend(known(&list));
-    }
-    Ok(found)
+    Ok(known(&list))
 }
 
 /// Leaves the group; rebalances happen in here. librdkafka's own way would wait without end.

@@ -84,7 +84,11 @@ unsafe fn copy(message: *mut sys::rd_kafka_message_t, batch: &mut Batch, notices
             let topic = topic_name(message);
             let text = owned_text(sys::rd_kafka_message_errstr(message));
             let text = if text.is_empty() { errors::text(code) } else { text };
-            let text = if topic.is_empty() { text } else { format!("topic {topic:?}: {text}") };
+            let text = match (topic.is_empty(), given.partition) {
+                (true, _) => text,
+                (false, ..0) => format!("topic {topic:?}: {text}"),
+                (false, partition) => format!("topic {topic:?} partition {partition}: {text}"),
+            };
             notices.push(Notice { code, text });
             return;
         }

@@ -1,4 +1,4 @@
-//! Finding the partitions of topics for a reader without a group, which nobody assigns any to.
+//! Finding topics by patterns, and the partitions of a reader without a group, which nobody assigns any to.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Wanted {
         let end = Instant::now() + patience;
         let left = || end.saturating_duration_since(Instant::now());
         let mut found = BTreeSet::new();
-        let mut whole = true;
+        let (mut whole, mut matched) = (true, true);
         let mut take = |topics: Vec<crate::hub::Topic>| {
             for topic in topics {
                 let name: Arc<str> = topic.name.into();
@@ -65,30 +65,57 @@ impl Wanted {
             }
         }
         if !self.patterns.is_empty() {
+            // Not librdkafka's patterns, which know less than ours.
             let mut topics = described(handle, None, left())?;
-            topics.retain(|topic| {
-                (self.internal || !topic.name.starts_with("__"))
-                    && self.patterns.iter().any(|pattern| pattern.is_match(&topic.name))
-            });
+            topics.retain(|topic| self.matches(&topic.name));
+            matched = !topics.is_empty();
             take(topics);
         }
-        Ok((found, whole))
+        Ok((found, whole && matched))
+    }
+
+    /// Whether partitions of this topic are wanted.
+    pub(super) fn selects(&self, topic: &str) -> bool {
+        self.names.iter().any(|name| name == topic) || self.matches(topic)
+    }
+
+    fn matches(&self, topic: &str) -> bool {
+        (self.internal || !topic.starts_with("__")) && self.patterns.iter().any(|pattern| pattern.is_match(topic))
+    }
+
+    /// Whether there is anything.
+    pub(super) fn some(&self) -> bool {
+        !self.names.is_empty() || !self.patterns.is_empty()
+    }
+
+    /// Whether topics are to be looked for.
+    pub(super) fn has_patterns(&self) -> bool {
+        !self.patterns.is_empty()
+    }
+
+    /// The topics of a group: those named, and those found.
+    pub(super) fn topics(&self, found: &BTreeSet<Place>) -> BTreeSet<String> {
+        let named = self.names.iter().cloned();
+        named.chain(found.iter().map(|(topic, _)| topic.to_string())).collect()
     }
 }
 
 /// What was found and not taken up yet.
-pub(super) type Found = Arc<Mutex<BTreeSet<Place>>>;
+pub(super) type Found = Arc<Mutex<Option<BTreeSet<Place>>>>;
 
 /// Looks for new partitions now and then, on the thread of the client.
 pub(super) struct Discovery {
     pub(super) wanted: Wanted,
     pub(super) found: Found,
-    pub(super) next: Instant,
+    calm: Duration,
+    next: Instant,
 }
 
 impl Discovery {
-    pub(super) fn soon(wanted: Wanted, found: Found) -> Self {
-        Self { wanted, found, next: Instant::now() + EAGER }
+    /// Looks as often as librdkafka does for itself, if that is often.
+    pub(super) fn soon(wanted: Wanted, found: Found, refresh: Duration) -> Self {
+        let calm = CALM.min(refresh);
+        Self { wanted, found, calm, next: Instant::now() + EAGER.min(calm) }
     }
 }
 
@@ -97,13 +124,13 @@ impl Duty for Discovery {
         if Instant::now() < self.next {
             return;
         }
-        let mut pause = EAGER;
+        let mut pause = EAGER.min(self.calm);
         match self.wanted.find(handle, PATIENCE) {
             Ok((found, whole)) => {
                 if whole {
-                    pause = CALM;
+                    pause = self.calm;
                 }
-                *self.found.lock() = found;
+                *self.found.lock() = Some(found);
             }
             Err(error) => handle.shared().log(LogLevel::Debug, "DISCOVER", &error.message),
         }

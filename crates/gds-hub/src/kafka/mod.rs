@@ -13,6 +13,7 @@ mod consume;
 mod discovery;
 mod errors;
 mod logs;
+mod membership;
 pub mod mock;
 mod native;
 mod oauth;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use rdkafka_sys as sys;
 
 use super::errors;
+use super::partitions::{Line, lines};
 use super::shared::Shared;
 use super::tls;
 use crate::error::{Error, Kind, Result};
@@ -428,6 +429,12 @@ impl Event {
     pub(super) fn code(&self) -> i32 {
         // SAFETY: the event is alive.
         unsafe { sys::rd_kafka_event_error(self.event) as i32 }
+    }
+
+    /// What became of each partition, where the event is of some.
+    pub(super) fn partitions(&self) -> Vec<Line> {
+        // SAFETY: the event is alive, and the list, if there is one, with it.
+        unsafe { lines(sys::rd_kafka_event_topic_partition_list(self.event)) }
     }
 
     /// librdkafka's words for it, without secrets.

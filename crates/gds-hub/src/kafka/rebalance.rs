@@ -1,37 +1,52 @@
-//! Partitions that come and go, and the commits that belong to them.
+//! Partitions that come and go, as librdkafka tells of them.
 //!
-//! librdkafka calls [`rebalanced`] from within a poll, on the thread of the reader. What was to be committed for a
-//! partition is committed before the partition is given up, so that its next reader goes on at the right place.
+//! librdkafka calls [`rebalanced`] from within a poll, on the thread of the reader, and waits for an answer, which is
+//! given [later](super::membership): the reader is to finish with its partitions before they go, and they begin where
+//! they are to begin.
 #![allow(unsafe_code)] // each block says why it is sound
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::c_void;
 use std::ptr;
-use std::time::Duration;
 
 use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
 
-use super::errors;
-use super::native::{millis, owned_text};
+use super::native::{Handle, owned_text};
 use super::partitions::{PartitionList, Place, checked, checked_error, lines};
 use super::shared::{LogLevel, Shared};
-use crate::error::Result;
-
-/// How long a partition is held back for its commit; the group waits meanwhile.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
+use crate::hub::Change;
 
 /// What changed in the partitions of a member, and what is to be committed for them.
 #[derive(Default)]
 pub(super) struct Rebalance {
-    /// Taken away, not told yet.
-    pub(super) revoked: Vec<Place>,
+    /// What librdkafka waits for an answer to, in order.
+    pub(super) asked: VecDeque<Asked>,
+    /// What the reader was not told yet.
+    pub(super) changes: Vec<Change>,
+    /// The partitions of this member.
+    pub(super) owned: BTreeSet<Place>,
+    /// Whether it was given some, or none, before.
+    pub(super) joined: bool,
+    /// Where partitions are to begin that were sought before they came.
+    pub(super) wishes: BTreeMap<Place, i64>,
     /// Offsets that the group does not have yet, as far as is known.
     pub(super) pending: BTreeMap<Place, i64>,
     /// The consumer is leaving.
     pub(super) leaving: bool,
     /// Since then, librdkafka was told once to give up everything.
     given_up: bool,
+}
+
+/// Partitions to be taken or given up.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) assigned: bool,
+    pub(super) places: Vec<Place>,
+    /// They may have a new reader already, whose commits are not to be turned back.
+    pub(super) lost: bool,
+    /// Whether the reader knows.
+    pub(super) told: bool,
 }
 
 impl Rebalance {
@@ -47,6 +62,17 @@ impl Rebalance {
     pub(super) fn kept(&mut self, kept: &BTreeMap<Place, i64>) {
         self.pending.retain(|place, offset| kept.get(place) != Some(offset));
     }
+
+    /// Tells the reader of partitions that are to go; those that are lost are gone for it.
+    pub(super) fn announce(&mut self) {
+        if let Some(asked) = self.asked.front_mut()
+            && !asked.assigned
+            && !std::mem::replace(&mut asked.told, true)
+        {
+            let places = asked.places.clone();
+            self.changes.push(if asked.lost { Change::Revoked(places) } else { Change::Revoking(places) });
+        }
+    }
 }
 
 /// librdkafka's callback.
@@ -60,7 +86,7 @@ pub(super) unsafe extern "C" fn rebalanced(
     unsafe { changed(rk, code as i32, partitions, &*opaque.cast::<Shared>()) }
 }
 
-/// Takes or gives up partitions.
+/// Keeps what is asked, to be answered; a consumer that leaves answers at once.
 ///
 /// # Safety
 /// Handle and list are alive.
@@ -70,38 +96,42 @@ pub(super) unsafe fn changed(
     partitions: *mut sys::rd_kafka_topic_partition_list_t,
     shared: &Shared,
 ) {
-    // SAFETY: handle and list are alive for the call; a protocol's name is a constant.
-    let (places, cooperative, closed) = unsafe {
-        let places: Vec<Place> = lines(partitions).into_iter().map(|line| (line.topic, line.partition)).collect();
-        let cooperative = owned_text(sys::rd_kafka_rebalance_protocol(rk)) == "COOPERATIVE";
-        (places, cooperative, sys::rd_kafka_consumer_closed(rk) != 0)
-    };
     let assigned = code == Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS as i32;
-    if !assigned {
-        // SAFETY: the handle is alive.
-        let lost = unsafe { sys::rd_kafka_assignment_lost(rk) } != 0;
-        let mut rebalance = shared.rebalance.lock();
-        let mut last = BTreeMap::new();
-        for place in &places {
-            if let Some(offset) = rebalance.pending.remove(place) {
-                last.insert(place.clone(), offset);
-            }
-        }
-        rebalance.revoked.extend(places.iter().cloned());
-        drop(rebalance);
-        // What is lost may have a new reader already, whose commits are not to be turned back.
-        if !lost && !closed && !last.is_empty() {
-            // SAFETY: the handle is alive.
-            if let Err(error) = unsafe { commit_now(rk, &last) } {
-                shared.log(LogLevel::Warning, "COMMIT", &format!("{error}; some messages will be read again"));
-            }
-        }
-    }
-    if closed || shared.rebalance.lock().settled() {
+    // SAFETY: handle and list are alive for the call.
+    let (places, lost) = unsafe {
+        let places: Vec<Place> = lines(partitions).into_iter().map(|line| (line.topic, line.partition)).collect();
+        (places, !assigned && sys::rd_kafka_assignment_lost(rk) != 0)
+    };
+    let mut rebalance = shared.rebalance.lock();
+    if !rebalance.leaving {
+        rebalance.asked.push_back(Asked { assigned, places, lost, told: false });
         return;
     }
-    // SAFETY: handle and list are alive for the call; the list is copied.
+    drop(rebalance);
+    // SAFETY: handle and list are alive for the call.
+    unsafe { answered(rk, assigned, partitions, shared) }
+}
+
+/// Takes or gives up partitions.
+pub(super) fn answer(handle: &Handle, assigned: bool, partitions: &PartitionList) {
+    // SAFETY: handle and list are alive for the call.
+    unsafe { answered(handle.raw(), assigned, partitions.raw(), handle.shared()) }
+}
+
+/// # Safety
+/// Handle and list are alive.
+unsafe fn answered(
+    rk: *mut sys::rd_kafka_t,
+    assigned: bool,
+    partitions: *mut sys::rd_kafka_topic_partition_list_t,
+    shared: &Shared,
+) {
+    // SAFETY: handle and list are alive for the call; a protocol's name is a constant; the list is copied.
     let result = unsafe {
+        if sys::rd_kafka_consumer_closed(rk) != 0 || shared.rebalance.lock().settled() {
+            return;
+        }
+        let cooperative = owned_text(sys::rd_kafka_rebalance_protocol(rk)) == "COOPERATIVE";
         match (assigned, cooperative) {
             (true, true) => checked_error(sys::rd_kafka_incremental_assign(rk, partitions), "assigning partitions"),
             (false, true) => checked_error(sys::rd_kafka_incremental_unassign(rk, partitions), "giving up partitions"),
@@ -112,31 +142,4 @@ pub(super) unsafe fn changed(
     if let Err(error) = result {
         shared.log(LogLevel::Error, "REBALANCE", &error.message);
     }
-}
-
-/// Commits, and waits for the answer.
-///
-/// # Safety
-/// The handle is alive.
-unsafe fn commit_now(rk: *mut sys::rd_kafka_t, offsets: &BTreeMap<Place, i64>) -> Result<()> {
-    let list = PartitionList::of(offsets.iter().map(|((topic, partition), offset)| (&**topic, *partition, *offset)))?;
-    // SAFETY: the handle is alive; the queue and the event are ours and destroyed once; the list is copied.
-    let code = unsafe {
-        let queue = sys::rd_kafka_queue_new(rk);
-        let mut code = sys::rd_kafka_commit_queue(rk, list.raw(), queue, None, ptr::null_mut()) as i32;
-        if code == 0 {
-            let event = sys::rd_kafka_queue_poll(queue, millis(COMMIT_PATIENCE));
-            code = errors::TIMED_OUT;
-            if !event.is_null() {
-                code = sys::rd_kafka_event_error(event) as i32;
-                sys::rd_kafka_event_destroy(event);
-            }
-        }
-        sys::rd_kafka_queue_destroy(queue);
-        code
-    };
-    if code == 0 {
-        return Ok(());
-    }
-    Err(errors::error(code, format!("the commit before giving up partitions failed: {}", errors::text(code))))
 }

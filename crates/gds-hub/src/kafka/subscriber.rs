@@ -15,10 +15,11 @@ use super::discovery::{Discovery, Found, Wanted};
 use super::errors;
 use super::native::{Queue, Use};
 use super::partitions::{PartitionList, Place, not_ours};
+use super::rebalance;
 use super::shared::LogLevel;
 use super::{admin, errors::error};
 use crate::error::{Error, Kind, Result};
-use crate::hub::{Lag, Position, Start, Subscriber, Subscription};
+use crate::hub::{Change, Lag, Position, Start, Subscriber, Subscription, TopicPartition};
 use crate::record::Batch;
 use sys::rd_kafka_OffsetSpec_t as Spec;
 
@@ -26,6 +27,10 @@ use sys::rd_kafka_OffsetSpec_t as Spec;
 const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
 /// How long leaving may take; the group finds out by itself otherwise.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long librdkafka is waited for without looking up.
+const SLICE: Duration = Duration::from_millis(100);
+const FENCED: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID as i32;
+const UNKNOWN_TOPIC: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART as i32;
 /// Between tries of a commit that failed and that nobody waits for.
 const COMMIT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -34,18 +39,28 @@ pub(super) struct KafkaSubscriber {
     /// First, so that it is given back before the client ends.
     messages: Queue,
     answers: Queue,
-    client: Client,
+    pub(super) client: Client,
     taker: Taker,
-    group: bool,
-    start: Start,
+    pub(super) group: bool,
+    pub(super) start: Start,
+    /// Its place among the members of the group, if it has one of its own.
+    instance: Option<String>,
     /// What the commit under way carries; one at a time.
     committing: Option<BTreeMap<Place, i64>>,
     next_try: Option<Instant>,
     /// An error that came after messages, for the next poll.
     trouble: Option<Error>,
-    /// Without a group: partitions found, and those that are read.
+    /// Why this client is of no more use.
+    ended: Option<Error>,
+    /// What was said last of a commit that failed; it is not said again and again.
+    complaint: String,
+    wanted: Wanted,
+    /// Partitions found: those of patterns, and without a group all.
     found: Found,
-    read: BTreeSet<Place>,
+    /// The topics of the group that were asked for.
+    topics: BTreeSet<String>,
+    /// Partitions that have nowhere to begin.
+    pub(super) homeless: BTreeSet<Place>,
     closed: bool,
 }
 
@@ -62,31 +77,29 @@ impl KafkaSubscriber {
     pub(super) fn new(kafka: &Kafka, subscription: &Subscription) -> Result<Self> {
         let internal = !kafka.settings.consumer.exclude_internal_topics;
         let wanted = Wanted::new(&subscription.topics, internal)?;
-        if subscription.topics.is_empty() {
-            return Err(Error::new(Kind::Config, "there is nothing to read: no topic is given"));
-        }
         // librdkafka wants a group even of a reader that has none; nothing is committed under this name.
         let private = format!("gds-kafka-reader-{:016x}", rand::random::<u64>());
         let group = subscription.group.as_deref();
-        let mut more = vec![
+        let more = [
             ("group.id", group.unwrap_or(&private)),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
             (
                 "auto.offset.reset",
                 match subscription.start {
-                    Start::Earliest => "earliest",
+                    // What was to be read at a time and is there no more leaves what came after it.
+                    Start::Earliest | Start::At(_) => "earliest",
                     Start::Latest => "latest",
+                    Start::Nowhere => "error",
                 },
             ),
         ];
-        let pattern = subscription.topics.iter().any(|topic| topic.starts_with('^'));
-        if pattern && !internal && !kafka.settings.client.contains_key("topic.blacklist") {
-            more.push(("topic.blacklist", "^__.*"));
-        }
         let found = Found::default();
+        let looks = if group.is_some() { wanted.has_patterns() } else { !subscription.topics.is_empty() };
+        let refresh = kafka.settings.client.get("topic.metadata.refresh.interval.ms").and_then(|ms| ms.parse().ok());
+        let refresh = refresh.map_or(Duration::MAX, Duration::from_millis);
         let duty: Box<dyn Duty> =
-            if group.is_some() { Box::new(NoDuty) } else { Box::new(Discovery::soon(wanted.clone(), found.clone())) };
+            if looks { Box::new(Discovery::soon(wanted.clone(), found.clone(), refresh)) } else { Box::new(NoDuty) };
         let client = kafka.client(Use::Subscribe, &more, duty)?;
         let handle = client.handle();
         let messages = handle.messages().ok_or_else(|| Error::new(Kind::Config, "librdkafka gives no queue"))?;
@@ -98,51 +111,62 @@ impl KafkaSubscriber {
             taker: Taker::default(),
             group: group.is_some(),
             start: subscription.start,
+            instance: kafka.settings.client.get("group.instance.id").cloned(),
             committing: None,
             next_try: None,
             trouble: None,
+            ended: None,
+            complaint: String::new(),
+            wanted,
             found,
-            read: BTreeSet::new(),
+            topics: BTreeSet::new(),
+            homeless: BTreeSet::new(),
             closed: false,
         };
-        if subscriber.group {
-            assign::subscribe(subscriber.client.handle(), &subscription.topics)?;
-        } else {
-            subscriber.begin(&wanted, subscription.start, kafka.settings.connect_timeout)?;
-        }
+        subscriber.begin(kafka.settings.connect_timeout)?;
         Ok(subscriber)
     }
 
-    /// Takes the partitions there are now; what "latest" means is settled before this returns, so that whatever is
-    /// published after it is read. With no broker in reach, reading begins when there is one.
-    fn begin(&mut self, wanted: &Wanted, start: Start, patience: Duration) -> Result<()> {
-        let handle = self.client.handle().clone();
-        let found = match wanted.find(&handle, patience) {
-            Ok((found, _)) => found,
-            Err(error) if error.kind == Kind::Connection => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let places: Vec<Place> = found.iter().cloned().collect();
-        let ends = match start {
-            Start::Earliest => BTreeMap::new(),
-            Start::Latest => admin::offsets(&handle, &places, Spec::RD_KAFKA_OFFSET_SPEC_LATEST, patience)?,
-        };
-        let otherwise = match start {
-            Start::Earliest => sys::RD_KAFKA_OFFSET_BEGINNING,
-            Start::Latest => sys::RD_KAFKA_OFFSET_END,
-        };
-        self.take_up(found, |place| ends.get(place).copied().unwrap_or_else(|| i64::from(otherwise)))
-    }
-
-    fn take_up(&mut self, places: BTreeSet<Place>, offset: impl Fn(&Place) -> i64) -> Result<()> {
-        let new: Vec<Place> = places.into_iter().filter(|place| !self.read.contains(place)).collect();
-        if new.is_empty() {
+    /// Takes what there is now; without a group, what "latest" means is settled before this returns, so that whatever
+    /// is published after it is read. With no broker in reach, reading begins when there is one.
+    fn begin(&mut self, patience: Duration) -> Result<()> {
+        if self.by_hand() {
             return Ok(());
         }
-        let list = PartitionList::of(new.iter().map(|place| (&*place.0, place.1, offset(place))))?;
-        assign::add(self.client.handle(), &list)?;
-        self.read.extend(new);
+        let mut found = BTreeSet::new();
+        if !self.group || self.wanted.has_patterns() {
+            match self.wanted.find(self.client.handle(), patience) {
+                Ok((there, _)) => found = there,
+                Err(error) if error.kind == Kind::Connection => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.group { self.ask_for(&found) } else { self.take_up(found, self.start, patience) }
+    }
+
+    /// Asks the group for partitions of these topics, and of those that are named.
+    fn ask_for(&mut self, found: &BTreeSet<Place>) -> Result<()> {
+        let topics = self.wanted.topics(found);
+        if topics != self.topics {
+            assign::subscribe(self.client.handle(), &topics)?;
+            self.topics = topics;
+        }
         Ok(())
+    }
+
+    /// Takes what was found since.
+    fn look(&mut self, patience: Duration) -> Result<()> {
+        let Some(found) = self.found.lock().take() else { return Ok(()) };
+        if self.group {
+            return self.ask_for(&found);
+        }
+        // What comes up later is new, and all of it is to be read.
+        let start = if self.start == Start::Latest { Start::Earliest } else { self.start };
+        self.take_up(found, start, patience.max(Duration::from_secs(1)))
+    }
+
+    fn by_hand(&self) -> bool {
+        !self.wanted.some()
     }
 
     fn open(&self) -> Result<()> {
@@ -150,34 +174,57 @@ impl KafkaSubscriber {
     }
 
     fn owned(&self, topic: &Arc<str>, partition: i32) -> Result<()> {
-        let ours = self.assignment()?.contains(&(topic.clone(), partition));
+        let ours = self.client.shared().rebalance.lock().owned.contains(&(topic.clone(), partition));
         if ours { Ok(()) } else { Err(not_ours(topic, partition)) }
     }
 
-    /// Takes the answer to the commit under way, if it has come or comes within `patience`.
-    fn answered(&mut self, patience: Duration) -> Result<()> {
+    /// Takes the answer to the commit under way, if it has come or comes within `patience`. One partition that is
+    /// refused, such as one of a topic that was deleted, does not cost the others theirs.
+    pub(super) fn answered(&mut self, patience: Duration) -> Result<()> {
         if self.committing.is_none() {
             return Ok(());
         }
         let Some(event) = self.answers.poll(patience) else {
             return if patience.is_zero() { Ok(()) } else { Err(error(errors::TIMED_OUT, "no answer to the commit")) };
         };
-        let sent = self.committing.take().unwrap_or_default();
-        match event.code() {
-            0 => {
-                self.client.shared().rebalance.lock().kept(&sent);
-                self.next_try = None;
-                Ok(())
-            }
-            code => {
-                self.next_try = Some(Instant::now() + COMMIT_PAUSE);
-                Err(error(code, format!("the commit failed: {}", errors::text(code))))
-            }
+        let mut kept = self.committing.take().unwrap_or_default();
+        let code = event.code();
+        let refused: Vec<_> = event.partitions().into_iter().filter(|line| line.code != 0).collect();
+        if code != 0 && refused.is_empty() {
+            self.next_try = Some(Instant::now() + COMMIT_PAUSE);
+            return Err(self.explained(code, format!("the commit failed: {}", errors::text(code))));
+        }
+        for line in &refused {
+            kept.remove(&(line.topic.clone(), line.partition));
+        }
+        self.client.shared().rebalance.lock().kept(&kept);
+        let Some(first) = refused.first() else {
+            self.next_try = None;
+            self.complaint.clear();
+            return Ok(());
+        };
+        self.next_try = Some(Instant::now() + COMMIT_PAUSE);
+        let (topic, partition, text) = (&first.topic, first.partition, errors::text(first.code));
+        let message = format!("the commit of partition {partition} of topic {topic:?} failed: {text}");
+        Err(self.explained(first.code, message))
+    }
+
+    /// An error of librdkafka, with what can be done about it.
+    fn explained(&self, code: i32, message: String) -> Error {
+        match &self.instance {
+            Some(instance) if code == FENCED => errors::fatal(
+                code,
+                &format!(
+                    "another member of the group has the group_instance_id {instance:?} too, and took the place of this \
+                     one: give each member an id of its own"
+                ),
+            ),
+            _ => error(code, message),
         }
     }
 
     /// Sends what is not committed yet, unless a commit is under way.
-    fn send_commit(&mut self) -> Result<()> {
+    pub(super) fn send_commit(&mut self) -> Result<()> {
         if self.committing.is_some() {
             return Ok(());
         }
@@ -199,7 +246,10 @@ impl KafkaSubscriber {
         });
         if let Err(error) = sent {
             self.next_try = Some(Instant::now() + COMMIT_PAUSE);
-            self.client.shared().log(LogLevel::Warning, "COMMIT", &error.message);
+            if self.complaint != error.message {
+                self.client.shared().log(LogLevel::Warning, "COMMIT", &error.message);
+                self.complaint = error.message;
+            }
         }
     }
 
@@ -232,9 +282,9 @@ impl KafkaSubscriber {
                 | Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
                 | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
                 // The next poll joins the group again.
-                | Code::RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED
-                | Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET,
+                | Code::RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED,
             ) => true,
+            Some(Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) => self.start != Start::Nowhere,
             // Without a group there is none to be let into.
             Some(Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED) => !self.group,
             // librdkafka goes on trying.
@@ -244,7 +294,9 @@ impl KafkaSubscriber {
             shared.log(LogLevel::Warning, "CONSUME", &text);
         } else if fatal {
             let last = self.client.handle().fatal_error();
-            self.trouble = Some(last.unwrap_or_else(|| errors::fatal(code, &shared.scrubbed(&text))));
+            let last = last.unwrap_or_else(|| errors::fatal(code, &shared.scrubbed(&text)));
+            let told = self.explained(last.code.unwrap_or(code), String::new());
+            self.ended = Some(if told.fatal { told } else { last });
         } else {
             self.trouble = Some(error(code, shared.scrubbed(&text)));
         }
@@ -254,30 +306,80 @@ impl KafkaSubscriber {
 impl Subscriber for KafkaSubscriber {
     fn poll(&mut self, batch: &mut Batch, max: usize, patience: Duration) -> Result<()> {
         self.open()?;
-        if let Some(trouble) = self.trouble.take() {
+        if let Some(trouble) = self.trouble.take().or_else(|| self.ended.clone()) {
             return Err(trouble);
         }
+        if self.by_hand() && self.client.shared().rebalance.lock().owned.is_empty() {
+            return Err(Error::new(Kind::Config, "there is nothing to read: give topics, or assign partitions"));
+        }
+        self.settle_later()?;
+        self.look(patience)?;
         if self.group {
             self.commit_on();
-        } else {
-            let found = std::mem::take(&mut *self.found.lock());
-            // What comes up later is new, and all of it is to be read.
-            self.take_up(found, |_| i64::from(sys::RD_KAFKA_OFFSET_BEGINNING))?;
         }
+        self.all_begin()?;
+        let end = Instant::now() + patience;
         let before = batch.len();
-        for notice in self.taker.take(&self.messages, batch, max, patience) {
-            self.noticed(notice);
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            for notice in self.taker.take(&self.messages, batch, max, left.min(SLICE)) {
+                self.noticed(notice);
+            }
+            let mut rebalance = self.client.shared().rebalance.lock();
+            rebalance.announce();
+            let news = !rebalance.asked.is_empty();
+            drop(rebalance);
+            if batch.len() > before || news || self.trouble.is_some() || self.ended.is_some() || left <= SLICE {
+                break;
+            }
         }
         if batch.len() == before
-            && let Some(trouble) = self.trouble.take()
+            && let Some(trouble) = self.trouble.take().or_else(|| self.ended.clone())
         {
             return Err(trouble);
         }
         Ok(())
     }
 
-    fn revoked(&mut self) -> Vec<Place> {
-        std::mem::take(&mut self.client.shared().rebalance.lock().revoked)
+    fn changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.client.shared().rebalance.lock().changes)
+    }
+
+    fn give_up(&mut self) -> Result<()> {
+        self.open()?;
+        self.settle_later()
+    }
+
+    fn assign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.open()?;
+        if !self.by_hand() {
+            let message = "this consumer has topics, whose partitions it is given; make it without any to assign some";
+            return Err(Error::new(Kind::Config, message));
+        }
+        self.take_by_hand(partitions)
+    }
+
+    fn passed(&self) -> Vec<Position> {
+        let owned: Vec<Place> = self.client.shared().rebalance.lock().owned.iter().cloned().collect();
+        let found = assign::positions(self.client.handle(), &owned).unwrap_or_default();
+        found.into_iter().map(|((topic, partition), offset)| Position { topic, partition, offset }).collect()
+    }
+
+    fn offsets_for_times(
+        &self,
+        times: &[(TopicPartition, i64)],
+        patience: Duration,
+    ) -> Result<Vec<(TopicPartition, Option<i64>)>> {
+        self.open()?;
+        let found = admin::offsets_at(self.client.handle(), times, patience)?;
+        let answer = |place: &Place| {
+            let offset = *found.get(place).ok_or_else(|| {
+                let message = format!("no offset is known of partition {} of topic {:?}", place.1, place.0);
+                Error::new(Kind::Message, message).retriable()
+            })?;
+            Ok((place.clone(), (offset >= 0).then_some(offset)))
+        };
+        times.iter().map(|(place, _)| answer(place)).collect()
     }
 
     fn commit(&mut self, positions: &[Position], wait: bool) -> Result<()> {
@@ -285,13 +387,12 @@ impl Subscriber for KafkaSubscriber {
         if !self.group {
             return Err(Error::new(Kind::Config, "there is nothing to commit to without a group: give group_id"));
         }
-        let ours: BTreeSet<Place> = self.assignment()?.into_iter().collect();
         let mut foreign = None;
         {
             let mut rebalance = self.client.shared().rebalance.lock();
             for position in positions {
                 let place = (position.topic.clone(), position.partition);
-                if ours.contains(&place) {
+                if rebalance.owned.contains(&place) {
                     rebalance.pending.insert(place, position.offset);
                 } else {
                     foreign = Some(not_ours(&position.topic, position.partition).retriable());
@@ -308,8 +409,23 @@ impl Subscriber for KafkaSubscriber {
 
     fn seek(&mut self, position: &Position) -> Result<()> {
         self.open()?;
-        self.owned(&position.topic, position.partition)?;
-        assign::seek(self.client.handle(), &position.topic, position.partition, position.offset)
+        let place = (position.topic.clone(), position.partition);
+        let mut rebalance = self.client.shared().rebalance.lock();
+        if !rebalance.owned.contains(&place) {
+            let of_topic = rebalance.owned.iter().any(|(topic, _)| *topic == place.0);
+            let comes = if self.group { !rebalance.joined } else { !of_topic };
+            if !comes || !self.wanted.selects(&place.0) {
+                return Err(not_ours(&place.0, place.1));
+            }
+            rebalance.wishes.insert(place, position.offset);
+            return Ok(());
+        }
+        drop(rebalance);
+        assign::seek(self.client.handle(), &position.topic, position.partition, position.offset)?;
+        if self.homeless.remove(&place) {
+            assign::pause(self.client.handle(), &PartitionList::of_places(&[place])?, false)?;
+        }
+        Ok(())
     }
 
     fn pause(&mut self, partitions: &[Place]) -> Result<()> {
@@ -334,7 +450,11 @@ impl Subscriber for KafkaSubscriber {
         let left = || end.saturating_duration_since(Instant::now());
         let places = self.assignment()?;
         let handle = self.client.handle();
-        let positions = assign::positions(handle, &places, self.group, left())?;
+        let mut positions = assign::positions(handle, &places)?;
+        if self.group {
+            let unread: Vec<Place> = places.iter().filter(|place| !positions.contains_key(place)).cloned().collect();
+            positions.extend(assign::committed(handle, &unread, left())?);
+        }
         let ends = admin::offsets(handle, &places, Spec::RD_KAFKA_OFFSET_SPEC_LATEST, left())?;
         let unread: Vec<Place> = places.iter().filter(|place| !positions.contains_key(place)).cloned().collect();
         let starts = admin::offsets(handle, &unread, Spec::RD_KAFKA_OFFSET_SPEC_EARLIEST, left())?;
@@ -360,8 +480,38 @@ impl Subscriber for KafkaSubscriber {
         }
         let kept = if self.group { self.commit_all(COMMIT_PATIENCE) } else { Ok(()) };
         self.closed = true;
-        assign::close(self.client.handle(), CLOSE_PATIENCE)?;
-        kept
+        let left = self.leave();
+        match kept.and(left) {
+            // It was told before, or there is nothing more to be done about it.
+            Err(error) if self.ended.is_some() || error.code == Some(UNKNOWN_TOPIC) => {
+                self.client.shared().log(LogLevel::Warning, "COMMIT", &error.message);
+                Ok(())
+            }
+            ended => ended,
+        }
+    }
+}
+
+impl KafkaSubscriber {
+    /// What cannot be answered now is answered by a later poll.
+    fn settle_later(&mut self) -> Result<()> {
+        match self.settle() {
+            Err(error) if error.retriable => {
+                self.client.shared().log(LogLevel::Warning, "REBALANCE", &error.message);
+                Ok(())
+            }
+            settled => settled,
+        }
+    }
+
+    /// Leaves the group; nothing waits for an answer any more.
+    fn leave(&mut self) -> Result<()> {
+        let handle = self.client.handle();
+        let asked = std::mem::take(&mut handle.shared().rebalance.lock().asked);
+        for asked in asked {
+            rebalance::answer(handle, asked.assigned, &PartitionList::of_places(&asked.places)?);
+        }
+        assign::close(handle, CLOSE_PATIENCE)
     }
 }
 
@@ -369,7 +519,7 @@ impl Subscriber for KafkaSubscriber {
 impl Drop for KafkaSubscriber {
     fn drop(&mut self) {
         if !self.closed && self.client.handle().ours() {
-            let _ = assign::close(self.client.handle(), CLOSE_PATIENCE);
+            let _ = self.leave();
         }
     }
 }

@@ -127,7 +127,18 @@ impl Given {
     fn consumer(&self) -> Result<ConsumerSettings> {
         let records = self.number("max_poll_records").unwrap_or(500);
         Ok(ConsumerSettings {
-            start: if self.text("auto_offset_reset") == Some("earliest") { Start::Earliest } else { Start::Latest },
+            start: match (self.number("start_at"), self.text("auto_offset_reset")) {
+                (Some(_), Some(_)) => {
+                    return Err(config(
+                        "start_at and auto_offset_reset both say where to begin without a commit: give one of them"
+                            .to_owned(),
+                    ));
+                }
+                (Some(ms), None) => Start::At(i64::try_from(ms).unwrap_or(i64::MAX)),
+                (None, Some("latest")) => Start::Latest,
+                (None, Some("none")) => Start::Nowhere,
+                (None, _) => Start::Earliest,
+            },
             auto_commit: self.flag("enable_auto_commit").unwrap_or(true),
             auto_commit_interval: self.millis("auto_commit_interval_ms").unwrap_or(Duration::from_secs(5)),
             max_poll_records: usize::try_from(records)

@@ -98,7 +98,8 @@ pub(super) const TABLE: &[Entry] = &[
     entry("key_serializer", "p", Object("a callable")),
     entry("value_serializer", "p", Object("a callable")),
     // Reading.
-    entry("auto_offset_reset", "c", Own(Choice(&["earliest", "latest"]))),
+    entry("auto_offset_reset", "c", Own(Choice(&["earliest", "latest", "none"]))),
+    entry("start_at", "c", Own(Whole(0, i64::MAX))),
     entry("enable_auto_commit", "c", Own(Flag)),
     entry("auto_commit_interval_ms", "c", Own(Whole(0, 86_400_000))),
     entry("max_poll_records", "c", Own(Whole(1, 1_000_000))),

@@ -79,7 +79,7 @@ fn defaults_are_those_that_lose_nothing() {
     assert_eq!(settings.producer.durability, Durability::Memory);
     assert_eq!(settings.producer.linger, Duration::from_millis(5));
     let settings = parse(Role::Consumer, &[], &[]).unwrap();
-    assert_eq!(settings.consumer.start, Start::Latest);
+    assert_eq!(settings.consumer.start, Start::Earliest);
     assert_eq!(settings.consumer.max_poll_records, 500);
 }
 
@@ -150,7 +150,8 @@ fn mistakes_name_the_key_and_what_was_expected() {
         (Producer, &[("compression_type", text("rar"))], &["\"rar\"", "gzip, snappy, lz4, zstd"]),
         (Producer, &[("sasl_plain_password", int(42_424_242))], &["sasl_plain_password", "not shown", "text"]),
         (Producer, &[("auto_offset_reset", text("latest"))], &["auto_offset_reset", "consumers"]),
-        (Consumer, &[("auto_offset_reset", text("none"))], &["\"none\"", "earliest, latest"]),
+        (Consumer, &[("auto_offset_reset", text("now"))], &["\"now\"", "earliest, latest, none"]),
+        (Consumer, &[("auto_offset_reset", text("none")), ("start_at", int(7))], &["start_at", "auto_offset_reset"]),
         (Consumer, &[("acks", int(1))], &["acks", "producers"]),
         (Producer, &[("ssl_context", Value::Other("SSLContext".to_owned()))], &["ssl_context", "ssl_cafile"]),
         (Producer, &[("value_serializer", int(1))], &["value_serializer", "a callable"]),

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use gds_hub::embedded::{Embedded, EmbeddedOptions};
 use gds_hub::{
-    Batch, Deliveries, Delivery, Error, Hub, NewTopic, Position, Publisher, Record, Start, Subscriber, Subscription,
+    Batch, Change, Deliveries, Delivery, Error, Hub, NewTopic, Position, Publisher, Record, Start, Subscriber,
+    Subscription,
 };
 use parking_lot::Mutex;
 use tempfile::TempDir;
@@ -87,12 +88,23 @@ pub(crate) fn poll(subscriber: &mut dyn Subscriber, max: usize, patience: Durati
 pub(crate) fn drain(subscriber: &mut dyn Subscriber) -> Vec<Seen> {
     let mut all = Vec::new();
     loop {
-        let seen = poll(subscriber, 100, Duration::ZERO);
+        let mut seen = poll(subscriber, 100, Duration::ZERO);
+        if seen.is_empty() {
+            // A poll that tells of partitions that are to go gives nothing else.
+            subscriber.give_up().expect("given up");
+            seen = poll(subscriber, 100, Duration::ZERO);
+        }
         if seen.is_empty() {
             return all;
         }
         all.extend(seen);
     }
+}
+
+/// The partitions taken away since the last call.
+pub(crate) fn revoked(subscriber: &mut dyn Subscriber) -> Vec<gds_hub::TopicPartition> {
+    let gone = |change| if let Change::Revoked(places) = change { places } else { Vec::new() };
+    subscriber.changes().into_iter().flat_map(gone).collect()
 }
 
 pub(crate) fn values(seen: &[Seen]) -> Vec<String> {

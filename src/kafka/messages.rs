@@ -1,0 +1,109 @@
+//! Messages as the dicts that a program gets.
+
+use gds_hub::{Error, Kind, Message};
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+
+use crate::json::read::Session;
+use crate::made::interned;
+
+/// Why a message could not be made into a dict.
+pub(super) enum Unparsed {
+    /// Its key or value is not what the deserializer takes.
+    Value(Error, Option<PyErr>),
+    /// Something that is the program's: Ctrl-C, no memory.
+    Raised(PyErr),
+}
+
+impl From<PyErr> for Unparsed {
+    fn from(error: PyErr) -> Self {
+        Self::Raised(error)
+    }
+}
+
+/// The dict of a message.
+pub(super) fn dict<'py>(
+    py: Python<'py>,
+    key_deserializer: Option<&Py<PyAny>>,
+    value_deserializer: Option<&Py<PyAny>>,
+    session: &mut Session,
+    message: &Message<'_>,
+    topic: &Bound<'py, PyString>,
+) -> Result<Bound<'py, PyDict>, Unparsed> {
+    let key = match (message.key, key_deserializer) {
+        (None, _) => py.None().into_bound(py),
+        (Some(key), Some(deserializer)) => deserialized(py, deserializer, key, message, "key_deserializer")?,
+        (Some(key), None) => match std::str::from_utf8(key) {
+            Ok(text) => PyString::new(py, text).into_any(),
+            Err(_) => PyBytes::new(py, key).into_any(),
+        },
+    };
+    let value = match (message.value, value_deserializer) {
+        (None, _) => py.None().into_bound(py),
+        (Some(value), Some(deserializer)) => deserialized(py, deserializer, value, message, "value_deserializer")?,
+        (Some(value), None) => match session.read(py, value) {
+            Ok(value) => value,
+            Err(mut error) => {
+                let cause = error.cause.take();
+                if let Some(cause) = &cause
+                    && !cause.is_instance_of::<PyException>(py)
+                {
+                    return Err(Unparsed::Raised(cause.clone_ref(py)));
+                }
+                return Err(Unparsed::Value(not_read(message, &error.to_string()), cause));
+            }
+        },
+    };
+    let headers = PyList::empty(py);
+    for (name, value) in &message.headers {
+        headers.append((name, value.map(|value| PyBytes::new(py, value))))?;
+    }
+    let made = PyDict::new(py);
+    made.set_item(interned!(py, "key"), key)?;
+    made.set_item(interned!(py, "value"), value)?;
+    made.set_item(interned!(py, "topic"), topic)?;
+    made.set_item(interned!(py, "partition"), message.partition)?;
+    made.set_item(interned!(py, "offset"), message.offset)?;
+    made.set_item(interned!(py, "timestamp"), message.timestamp)?;
+    made.set_item(interned!(py, "headers"), headers)?;
+    Ok(made)
+}
+
+fn not_read(message: &Message<'_>, why: &str) -> Error {
+    let Message { topic, partition, offset, .. } = message;
+    Error::new(Kind::Serialization, format!("message at {topic}[{partition}] offset {offset} cannot be read: {why}"))
+}
+
+fn deserialized<'py>(
+    py: Python<'py>,
+    deserializer: &Py<PyAny>,
+    bytes: &[u8],
+    message: &Message<'_>,
+    who: &str,
+) -> Result<Bound<'py, PyAny>, Unparsed> {
+    let bytes = PyBytes::new(py, bytes);
+    if deserializer.is(py.get_type::<PyBytes>()) {
+        return Ok(bytes.into_any());
+    }
+    match deserializer.bind(py).call1((bytes,)) {
+        Ok(value) => Ok(value),
+        Err(error) if error.is_instance_of::<PyException>(py) => {
+            // Not its text, which may quote the value.
+            let kind = error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
+            Err(Unparsed::Value(not_read(message, &format!("{who} raised {kind}")), Some(error)))
+        }
+        Err(error) => Err(Unparsed::Raised(error)),
+    }
+}
+
+/// The exception for a value that cannot be parsed: it says from where the value is.
+pub(super) fn unparsed(py: Python<'_>, error: &Error, message: &Message<'_>, cause: Option<PyErr>) -> PyResult<PyErr> {
+    let exception = super::errors::instance(py, error)?;
+    exception.setattr("topic", &**message.topic)?;
+    exception.setattr("partition", message.partition)?;
+    exception.setattr("offset", message.offset)?;
+    let raised = PyErr::from_value(exception);
+    raised.set_cause(py, cause);
+    Ok(raised)
+}
