@@ -12,6 +12,7 @@ from gds_cli._options import Json, Servers, Settings, line, settings, shown, tab
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from gds_kafka import DeliveredMessage
     from gds_native._lib import HubAdmin
@@ -42,16 +43,23 @@ def produce(
     key: Annotated[str | None, typer.Option(help="The key of the message, or of all.")] = None,
     header: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="May be repeated.")] = None,
     partition: Annotated[int | None, typer.Option(help="The partition; by default the key decides.")] = None,
+    tombstone: Annotated[
+        bool, typer.Option("--tombstone", help="Without a value: deletes the --key in a compacted topic.")
+    ] = False,
     given: Settings = None,
     as_json: Json = False,
 ) -> int:
     """Send a message, or each line of standard input; waits until all of them are delivered."""
+    if tombstone and (value != "-" or key is None):
+        raise typer.BadParameter("--tombstone: expected the --key that it deletes, and no VALUE")
     headers = [_header(each) for each in header or ()]
     config = settings(given)
     from gds_kafka import KafkaProducerClient
 
     outcomes = _Outcomes(as_json)
-    values: Iterable[bytes] = (row.rstrip(b"\r\n") for row in sys.stdin.buffer) if value == "-" else [value.encode()]
+    values: Iterable[bytes | None] = [None] if tombstone else [value.encode()]
+    if value == "-" and not tombstone:
+        values = (row.rstrip(b"\r\n") for row in sys.stdin.buffer)
     with KafkaProducerClient(servers, **config) as producer:
         for each in values:
             with outcomes.refusals():
@@ -111,6 +119,15 @@ def tail(
     servers: Servers,
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Begin with the oldest message.")] = False,
     maximum: Annotated[int | None, typer.Option("--max", min=1, help="End after this many messages.")] = None,
+    offset: Annotated[
+        int | None,
+        typer.Option(help="Begin at this offset in each partition; -10 is with the last ten messages of each."),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Begin at a time: 2026-01-31T12:00, or 90s, 10m, 2h or 3d ago."),
+    ] = None,
+    partition: Annotated[list[int] | None, typer.Option(min=0, help="Only this partition. May be repeated.")] = None,
     group: Annotated[
         str | None, typer.Option(help="Read as a member of this group, which remembers the place.")
     ] = None,
@@ -118,18 +135,63 @@ def tail(
     as_json: Json = False,
 ) -> None:
     """Show messages as they come, until Ctrl-C."""
+    if from_beginning + (offset is not None) + (since is not None) > 1:
+        raise typer.BadParameter("--from-beginning, --offset and --since: expected one of them")
+    start: dict[str, Any] = {"auto_offset_reset": "earliest" if from_beginning else "latest"}
+    if since is not None:
+        start = {"start_at": _since(since)}
+    config = start | settings(given)
+    places = _places(admin(servers, given), topics, partition, offset) if partition or offset is not None else {}
     from gds_kafka import KafkaConsumerClient
 
-    config: dict[str, Any] = {"auto_offset_reset": "earliest" if from_beginning else "latest"} | settings(given)
     with KafkaConsumerClient(
-        topics, servers, group, value_deserializer=raw, key_deserializer=raw, **config
+        [] if places else topics, servers, group, value_deserializer=raw, key_deserializer=raw, **config
     ) as consumer:
+        if places:
+            consumer.assign(list(places))
+        for (topic, number), at in places.items():
+            if at is not None:
+                consumer.seek(topic, number, at)
         for count, message in enumerate(consumer.messages(), 1):
             show(message, as_json)
             if count == maximum:
                 if group:
                     consumer.commit()
                 break
+
+
+def _since(given: str) -> datetime:
+    """A time, or a duration before now."""
+    from datetime import datetime, timedelta, timezone
+
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}.get(given[-1:])
+    try:
+        if unit is not None:
+            return datetime.now(timezone.utc) - timedelta(**{unit: float(given[:-1])})
+        return datetime.fromisoformat(given.replace("Z", "+00:00"))
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(
+            f"--since {given}: expected a time such as 2026-01-31T12:00+01:00, or how long ago: 90s, 10m, 2h, 3d"
+        ) from None
+
+
+def _places(
+    hub: HubAdmin, topics: Sequence[str], partitions: Sequence[int] | None, offset: int | None
+) -> dict[tuple[str, int], int | None]:
+    """The partitions to read, and the offset at which to begin in each."""
+    places: dict[tuple[str, int], int | None] = {}
+    for name in topics:
+        if name.startswith("^"):
+            raise typer.BadParameter(f"--offset and --partition: expected names of topics, not the pattern {name}")
+        [topic] = hub.topics(name, timeout=TIMEOUT_SECONDS)
+        there = {part["id"]: part for part in topic["partitions"]}
+        for number in partitions or there:
+            if number not in there:
+                raise typer.BadParameter(f"--partition {number}: {name} has partitions 0 to {len(there) - 1}")
+            part = there[number]
+            at = None if offset is None else offset if offset >= 0 else part["end"] + offset
+            places[name, number] = None if at is None else min(max(at, part["start"]), part["end"])
+    return places
 
 
 def raw(value: bytes) -> bytes:
@@ -147,7 +209,7 @@ def message_fields(message: dict[str, Any]) -> dict[str, Any]:
         "key": text(message["key"]),
         "value": shown(message["value"]),
         "headers": [[name, text(value)] for name, value in message["headers"]],
-    }
+    } | ({"tombstone": True} if message["value"] is None else {})
 
 
 def text(value: Any) -> Any:
@@ -168,6 +230,8 @@ def show(message: dict[str, Any], as_json: bool) -> None:
     import json
 
     value = fields["value"] if isinstance(fields["value"], str) else json.dumps(fields["value"], ensure_ascii=False)
+    if message["value"] is None:
+        value = "(no value)"
     key = "" if fields["key"] is None else f" {fields['key']}"
     headers = "".join(f" {name}={each}" for name, each in fields["headers"])
     print(f"{fields['topic']}[{fields['partition']}]@{fields['offset']}{key}:{headers} {value}", flush=True)
@@ -223,5 +287,7 @@ def lag(
     if as_json:
         for each in found:
             line({field: each[field] for field in fields})
+    elif not found:
+        print(f"group {group} has committed nothing yet")
     else:
         table(fields, [[each[field] for field in fields] for each in found])

@@ -632,9 +632,9 @@ impl ConsumerCore {
                         }
                         Err(error) => {
                             if list.is_empty() {
-                                state.reading.empty_list()
+                                state.reading.empty_list();
                             } else {
-                                state.reading.take_list_back()
+                                state.reading.take_list_back();
                             }
                             return Err(error);
                         }

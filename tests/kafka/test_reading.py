@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import uuid
 from collections.abc import Callable
@@ -360,3 +361,48 @@ def test_a_pattern_knows_digits(hub: str, topic: str, grouped: bool) -> None:
     assert seen == {f"{topic}-7", f"{topic}-12"}
     with pytest.raises(GdsKafkaError, match="regular expression"):
         reader(hub, "^(", topic if grouped else None)
+
+
+def tail(hub: str, topic: str, *options: object) -> list[dict[str, Any]]:
+    done = gds("kafka", "tail", topic, "--json", *options, "-b", hub)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_the_command_line_begins_at_an_offset_or_a_time(hub: str, topic: str) -> None:
+    begin = time.time_ns() // 1_000_000 - 9 * HOUR_MS
+    made = gds("kafka", "topics", topic, "--create", 2, "-b", hub)
+    assert made.returncode == 0, made.stderr
+    for number in range(4):
+        publish(hub, topic, number, 10 + number, timestamp=begin + number * HOUR_MS, partition=0)
+    publish(hub, topic, 20, timestamp=begin, partition=1)
+
+    def shown(*options: object) -> list[int]:
+        return [message["value"] for message in tail(hub, topic, *options)]
+
+    assert shown("--offset", 3, "--partition", 0, "--max", 2) == [11, 2]
+    assert sorted(shown("--offset", -1, "--max", 2)) == [13, 20]
+    assert sorted(shown("--offset", -99, "--max", 9)) == [0, 1, 2, 3, 10, 11, 12, 13, 20]
+    at = datetime.fromtimestamp((begin + 2 * HOUR_MS) / 1000, timezone.utc)
+    assert shown("--since", at.isoformat(), "--max", 4) == [2, 12, 3, 13]
+    assert shown("--since", "6.5h", "--max", 2) == [3, 13]
+    for options, said in (
+        (("--since", "yesterday"), "expected a time such as"),
+        (("--since", "1h", "--offset", 1), "expected one of them"),
+        (("--partition", 7), "partitions 0 to 1"),
+    ):
+        refused = gds("kafka", "tail", topic, *options, "-b", hub)
+        assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
+
+
+def test_a_tombstone_is_sent_and_shown(hub: str, topic: str) -> None:
+    done = gds("kafka", "produce", topic, "--key", "ann", "--tombstone", "-b", hub)
+    assert done.returncode == 0, done.stderr
+    [message] = tail(hub, topic, "--from-beginning", "--max", 1)
+    assert (message["key"], message["value"], message["tombstone"]) == ("ann", None, True)
+    with reader(hub, topic, None) as consumer:
+        [value] = [message["value"] for message in [wait_until(lambda: next(consumer, None), what="it")] if message]
+    assert value is None
+    refused = gds("kafka", "produce", topic, "text", "--tombstone", "--key", "ann", "-b", hub)
+    assert refused.returncode == 2
+    assert "--tombstone" in refused.stderr
