@@ -362,7 +362,7 @@ def test_providers_can_be_told_apart_and_written_anew(path: str) -> None:
 
 
 def test_rotation() -> None:
-    from datetime import datetime
+    from datetime import datetime, timezone
 
     from gds_vault.rotation import (
         CronParser,
@@ -374,10 +374,15 @@ def test_rotation() -> None:
     # As programs do: the schedule has no zone either.
     monday = datetime(2026, 3, 2, 1, 30)  # noqa: DTZ001
     assert CronParser("0 2 * * *").next_run_time(monday) == monday.replace(hour=2, minute=0)
-    assert calculate_rotation_ttl("2026-03-01T02:00:00Z", "0 2 * * *", 10, monday) == 20 * 60
-    assert not should_refresh_secret("2026-03-01T02:00:00Z", "0 2 * * *", 10, monday)
-    assert should_refresh_secret("2026-03-01T02:00:00Z", "0 2 * * *", 30, monday)
+    assert calculate_rotation_ttl("2026-03-01T02:00:00", "0 2 * * *", 10, monday) == 20 * 60
+    in_utc = monday.replace(tzinfo=timezone.utc)
+    assert calculate_rotation_ttl("2026-03-01T02:00:00.123456789Z", "0 2 * * *", 10, in_utc) == 20 * 60
+    assert not should_refresh_secret("2026-03-01T02:00:00", "0 2 * * *", 10, monday)
+    assert should_refresh_secret("2026-03-01T02:00:00", "0 2 * * *", 30, monday)
     assert should_refresh_secret("2026-03-01T02:00:00Z", "nonsense", 30, monday)
+    assert calculate_rotation_ttl(monday.timestamp() - 23.5 * 3600, "0 2 * * *", 0, monday) == 30 * 60
+    with pytest.raises(ValueError, match="last_rotation"):
+        calculate_rotation_ttl("soon", "0 2 * * *")
     found = parse_vault_rotation_metadata({"data": {"metadata": {"last_rotation": "x", "rotation_schedule": "y"}}})
     assert found == {"last_rotation": "x", "schedule": "y"}
     assert parse_vault_rotation_metadata({"data": {"data": {}}}) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gds_vault import SecretCache, VaultConfigurationError, VaultSecretNotFoundError
+from gds_vault import RetryPolicy, SecretCache, VaultConfigurationError, VaultSecretNotFoundError
 from gds_vault.testing import VaultServer
 from tests.vault.conftest import Connect
 
@@ -81,6 +81,24 @@ def test_a_secret_that_is_nowhere_is_asked_for_once_more_a_minute(connect: Conne
         with pytest.raises(VaultSecretNotFoundError, match=r"'app/nothing'.*in the mount 'secret'"):
             client.get_secret("app/nothing")
     assert paths(server).count(MOUNTS + "app/nothing") == 1
+
+
+def test_a_folder_may_be_named_as_its_mount(connect: Connect, mounted: VaultServer) -> None:
+    mounted.put("old/deep", {"from": "deep"}, mount="old")
+    mounted.put("data/deep", {"from": "data"}, mount="team/kv")
+    client = connect()
+    assert client.get_secret("old/app") == {"from": "old"}
+    assert client.get_secret("old/old/deep") == {"from": "deep"}
+    assert client.get_secret("team/kv/data/data/deep") == {"from": "data"}
+
+
+def test_a_question_that_fails_does_not_hide_what_is_wrong(connect: Connect, server: VaultServer) -> None:
+    client = connect(retry_policy=RetryPolicy(attempts=1))
+    client.get_secret("app/database")
+    server.fail(1, 404)
+    server.fail(1, 503)
+    with pytest.raises(VaultSecretNotFoundError):
+        client.get_secret("app/other")
 
 
 def test_lists_are_found_by_any_name(connect: Connect, mounted: VaultServer) -> None:

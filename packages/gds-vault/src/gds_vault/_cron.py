@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 
 __all__ = ["CronParser"]
 
 _FIELDS = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "month": (1, 12), "weekday": (0, 7)}
+_PIECE = re.compile(r"(?:\*|([0-9]+)(?:-([0-9]+))?)(?:/([0-9]*[1-9][0-9]*))?")
 _LONGEST_DAYS = 8 * 366  # 29 February of a century that has none
 
 
@@ -36,12 +38,12 @@ class CronParser:
         low, high = _FIELDS[name]
         found: set[int] = set()
         for piece in part.split(","):
-            span, _, step = piece.partition("/")
-            first, _, last = ("", "", "") if span == "*" else span.partition("-")
-            numbers = [number for number in (first, last, step) if number]
-            if not all(number.isascii() and number.isdigit() for number in numbers) or not (span and step != "0"):
+            known = _PIECE.fullmatch(piece)
+            if known is None:
                 raise ValueError(f"cron_expression={self.expression!r}: {part!r} is no {name}")
+            first, last, step = known.groups()
             begin = int(first) if first else low
+            # As in cron, `5/15` goes on to the end.
             end = int(last) if last else (begin if first and not step else high)
             if not low <= begin <= end <= high:
                 raise ValueError(f"cron_expression={self.expression!r}: expected a {name} from {low} to {high}")

@@ -240,10 +240,9 @@ class FakeVault:
         if not token.renewable:
             raise _Refused(400, "lease is not renewable")
         now = self._now()
-        token.expires_at = now + token.ttl_seconds
-        if token.last_at is not None:
-            token.expires_at = min(token.expires_at, token.last_at)
-        return 200, _authenticated(value, token.expires_at - now, token.renewable)
+        seconds = token.ttl_seconds if token.last_at is None else min(token.ttl_seconds, token.last_at - now)
+        token.expires_at = now + seconds
+        return 200, _authenticated(value, seconds, token.renewable)
 
     # ------------------------------------------------------------------ KV version 2
     def _versioned(

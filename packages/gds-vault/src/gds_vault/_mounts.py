@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gds_vault._wire import Call, Once, Reply, api_path
-from gds_vault.exceptions import VaultPermissionError
+from gds_vault.exceptions import VaultConnectionError, VaultPermissionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +98,10 @@ class Mounts:
             return None
         token = yield from self._tokens.usable(deadline)
         call = Call("GET", api_path("sys/internal/ui/mounts", path), token=token.value)
-        reply = yield from self._exchange.ask(call, deadline)
+        try:
+            reply = yield from self._exchange.ask(call, deadline)
+        except VaultConnectionError:
+            return None  # what was asked for before says what is wrong
         data = (reply.body or {}).get("data")
         mount = data.get("path") if reply.status == 200 and isinstance(data, dict) else None
         if isinstance(data, dict) and isinstance(mount, str) and f"{path}/".startswith(mount) and mount.strip("/"):
@@ -112,9 +115,10 @@ class Mounts:
     def _known(self, path: str) -> Place | None:
         for mount, kv in list(self._others.items()):
             if f"{path}/".startswith(f"{mount}/"):
-                rest = _within(mount, kv, path, mount_is_given=False)
-                # Without data/, as it may be written here, where Vault would answer 404.
-                return Place(mount, rest.removeprefix(f"{mount}/"), kv)
+                rest = path[len(mount) + 1 :]
+                for kind in ("data/", "metadata/") if kv == 2 else ():
+                    rest = f"{rest}/".removeprefix(kind).rstrip("/") if f"{rest}/".startswith(kind) else rest
+                return Place(mount, rest, kv)
         return None
 
     def _version(self, deadline: float) -> Steps[int]:

@@ -11,20 +11,18 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from gds_vault._tls import tls_context
-
 if TYPE_CHECKING:
     import ssl
 
     from gds_vault._settings import Settings
 
-__all__ = ["new_session", "speak_tls", "unchanged"]
+__all__ = ["new_session", "unchanged"]
 
 _POOL = 64  # connections kept for threads that ask at once
 
 
-def new_session(settings: Settings) -> requests.Session:
-    """A session for the requests of one client."""
+def new_session(settings: Settings, context: ssl.SSLContext | None) -> requests.Session:
+    """A session for the requests of one client; without a context it does not speak TLS."""
     session = requests.Session()
     session.auth = unchanged
     if settings.socket_path is not None:
@@ -32,18 +30,9 @@ def new_session(settings: Settings) -> requests.Session:
         session.mount("http://", _SocketAdapter(settings.socket_path, pool_maxsize=_POOL))
     else:
         session.mount("http://", HTTPAdapter(pool_maxsize=_POOL))
-        if settings.is_secure:
-            speak_tls(session, settings)
+        if context is not None:
+            session.mount("https://", _TlsAdapter(context, pool_maxsize=_POOL))
     return session
-
-
-def speak_tls(session: requests.Session, settings: Settings) -> None:
-    """Let a session speak TLS as the settings say.
-
-    Raises:
-        VaultConfigurationError: A file holds no certificate, or no key that fits.
-    """
-    session.mount("https://", _TlsAdapter(tls_context(settings), pool_maxsize=_POOL))
 
 
 def unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:

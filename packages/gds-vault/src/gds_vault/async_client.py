@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import ssl
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gds_vault._core import Core
@@ -232,9 +233,10 @@ class AsyncVaultClient(Face, AsyncSecretProvider, AsyncResourceManager):  # type
             await session.close()
 
     def _changed(self, **settings: Any) -> None:
+        after = replace(self._core.settings, **settings)
+        tls = tls_context(after) if after.is_secure else None
         super()._changed(**settings)
-        mine = self._core.settings
-        self._tls = tls_context(mine) if mine.is_secure else None
+        self._tls = tls
 
     def __repr__(self) -> str:
         return self._core.describe(type(self).__name__)

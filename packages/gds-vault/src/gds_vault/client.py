@@ -15,6 +15,7 @@ import inspect
 import threading
 import time
 from concurrent.futures import CancelledError, Future
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -25,8 +26,9 @@ from gds_vault._borrowed import BorrowedTransport
 from gds_vault._core import Core
 from gds_vault._face import Face
 from gds_vault._flights import Flight, again
-from gds_vault._session import new_session, speak_tls, unchanged
+from gds_vault._session import new_session, unchanged
 from gds_vault._settings import DEFAULT_TIMEOUT_SECONDS, resolve
+from gds_vault._tls import tls_context
 from gds_vault._wire import Ask, Call, Failure, Once, Pause, Reply, kind_of, own_failure, reply
 from gds_vault.base import ResourceManager, SecretProvider
 from gds_vault.exceptions import VaultConfigurationError, VaultError
@@ -110,7 +112,9 @@ class VaultClient(Face, SecretProvider, ResourceManager):  # type: ignore[misc] 
         self._core = Core(settings, cache, retry_policy, metrics)
         self._renew_locks()
         self._forked = False
-        self._session = None if transport is not None and not is_class else new_session(settings)
+        # Files are read here and not when the first request is under way.
+        self._tls = tls_context(settings) if settings.is_secure else None
+        self._session = None if transport is not None and not is_class else new_session(settings, self._tls)
         self._core.on_fork(self._after_fork)
 
     # ------------------------------------------------------------------ what it is for
@@ -230,10 +234,14 @@ class VaultClient(Face, SecretProvider, ResourceManager):  # type: ignore[misc] 
             self._session.close()  # its connections; it opens new ones
 
     def _changed(self, **settings: Any) -> None:
+        after = replace(self._core.settings, **settings)
+        trust = {"verify_ssl", "ssl_cert_path"} & set(settings)
+        if trust:
+            self._tls = tls_context(after) if after.is_secure else None
         super()._changed(**settings)
-        if self._session is not None:
+        if trust and self._session is not None:
             self._disconnect()
-            self._session = new_session(self._core.settings)
+            self._session = new_session(after, self._tls)
 
     def __len__(self) -> int:
         return self.cached_secret_count
@@ -330,7 +338,7 @@ class VaultClient(Face, SecretProvider, ResourceManager):  # type: ignore[misc] 
         self._renew_locks()
         self._forked = True
         if self._session is not None:
-            self._session = new_session(self._core.settings)
+            self._session = new_session(self._core.settings, self._tls)
 
     # ------------------------------------------------------------------ HTTP
     def _requested(self, call: Call) -> Reply | Failure:
@@ -364,8 +372,9 @@ class VaultClient(Face, SecretProvider, ResourceManager):  # type: ignore[misc] 
         # Redirects are followed by the core, which does not send a token from https to http.
         common: dict[str, Any] = {"base_uri": base, "allow_redirects": False, "timeout": mine.timeout_seconds}
         if self._session is not None:
-            if base.startswith("https") and not mine.is_secure:
-                speak_tls(self._session, mine)  # a standby without TLS sends us to one with it
+            if base.startswith("https") and self._tls is None:
+                self._tls = tls_context(mine)  # a standby without TLS sends us to one with it
+                self._session = new_session(mine, self._tls)
             kind = self._transport if isinstance(self._transport, type) else RawAdapter
             return kind(session=self._session, **common)
         if self._forked:

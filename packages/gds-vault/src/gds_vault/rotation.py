@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gds_vault._cron import CronParser
-from gds_vault._lifetime import rotation_of
+from gds_vault._lifetime import moment, rotation_of
 
 __all__ = ["CronParser", "calculate_rotation_ttl", "parse_vault_rotation_metadata", "should_refresh_secret"]
 
@@ -21,7 +21,7 @@ def calculate_rotation_ttl(
     """Seconds until a secret should be read again: until its next rotation, less the buffer; 0 if that is past.
 
     Args:
-        last_rotation: ISO 8601, seconds since 1970 or a time; one with a zone is taken by its clock alone.
+        last_rotation: ISO 8601, seconds since 1970 or a time; the schedule is by its zone, else by that of the machine.
         rotation_schedule: A cron expression.
         buffer_minutes: How long before the rotation.
         current_time: None is now.
@@ -29,9 +29,14 @@ def calculate_rotation_ttl(
     Raises:
         ValueError: The schedule or the time makes no sense.
     """
-    now = (current_time or datetime.now()).replace(tzinfo=None)  # noqa: DTZ005 - as the schedule, without a zone
-    due = CronParser(rotation_schedule).next_run_time(_moment(last_rotation))
-    return max(0, int((due - now - timedelta(minutes=buffer_minutes)).total_seconds()))
+    last = _moment(last_rotation)
+    if last.tzinfo is None:
+        now = current_time or datetime.now()  # noqa: DTZ005 - as the schedule, without a zone
+    else:
+        now = (current_time or datetime.now(last.tzinfo)).astimezone(last.tzinfo)
+    due = CronParser(rotation_schedule).next_run_time(last.replace(tzinfo=None))
+    left = due - now.replace(tzinfo=None) - timedelta(minutes=buffer_minutes)
+    return max(0, int(left.total_seconds()))
 
 
 def should_refresh_secret(
@@ -65,10 +70,12 @@ def parse_vault_rotation_metadata(vault_response: Mapping[str, Any]) -> dict[str
 
 def _moment(value: str | float | datetime) -> datetime:
     if isinstance(value, datetime):
-        return value.replace(tzinfo=None)
+        return value
     if isinstance(value, str):
-        try:
-            return datetime.fromisoformat(value.replace("Z", "+00:00")).replace(tzinfo=None)
-        except ValueError:
-            value = float(value)
+        known = moment(value)
+        if known is None:
+            raise ValueError(f"last_rotation={value!r}: expected a time")
+        if value.isdigit():
+            return known.astimezone().replace(tzinfo=None)
+        return known if value.endswith("Z") or "+" in value else known.replace(tzinfo=None)
     return datetime.fromtimestamp(value)  # noqa: DTZ006 - as the schedule, without a zone
