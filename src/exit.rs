@@ -8,15 +8,28 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use gds_process::fork::Generations;
 use pyo3::prelude::*;
 
 /// How long the end waits for Python code that an observing call runs, such as the `__str__` of a label.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Inherited by a forked child, as is what was registered.
 static WATCHED: AtomicBool = AtomicBool::new(false);
-static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
-/// The thread that ends the interpreter, once it does; 0 before.
-static ENDING: AtomicU64 = AtomicU64::new(0);
+
+/// Of each process its own: the threads whose calls were under way at a fork are not in the child.
+static CALLS: Generations<Calls> = Generations::new();
+
+#[derive(Default)]
+struct Calls {
+    under_way: AtomicUsize,
+    /// The thread that ends the interpreter, once it does; 0 before.
+    ending: AtomicU64,
+}
+
+fn calls() -> &'static Calls {
+    CALLS.get_or_init(Calls::default)
+}
 
 /// Has the interpreter tell of its end.
 pub(crate) fn watch(py: Python<'_>) -> PyResult<()> {
@@ -31,11 +44,12 @@ pub(crate) fn watch(py: Python<'_>) -> PyResult<()> {
 /// Called with the interpreter's lock held, as is [`interpreter_ends`], so one cannot slip past the other.
 pub(crate) fn calling_python<R>(_attached: Python<'_>, call: impl FnOnce() -> R) -> Option<R> {
     NoPython::check();
-    let ending = ENDING.load(Ordering::Relaxed);
+    let calls = calls();
+    let ending = calls.ending.load(Ordering::Relaxed);
     if ending != 0 && ending != this_thread() {
         return None;
     }
-    let _counted = Counted::new();
+    let _counted = Counted::new(calls);
     Some(call())
 }
 
@@ -43,7 +57,7 @@ pub(crate) fn calling_python<R>(_attached: Python<'_>, call: impl FnOnce() -> R)
 /// while they are being stopped is still told.
 pub(crate) fn telling_python<R>(_attached: Python<'_>, call: impl FnOnce() -> R) -> R {
     NoPython::check();
-    let _counted = Counted::new();
+    let _counted = Counted::new(calls());
     call()
 }
 
@@ -79,27 +93,29 @@ impl Drop for NoPython {
     }
 }
 
-struct Counted;
+/// Counts a call where it began: one that forks ends in the child as well, and is none of the child's.
+struct Counted(&'static Calls);
 
 impl Counted {
-    fn new() -> Self {
-        UNDER_WAY.fetch_add(1, Ordering::Relaxed);
-        Self
+    fn new(calls: &'static Calls) -> Self {
+        calls.under_way.fetch_add(1, Ordering::Relaxed);
+        Self(calls)
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Waits until no observing call of another thread is in Python code, and lets no further one get there.
 #[pyfunction]
 pub(crate) fn interpreter_ends(py: Python<'_>) {
-    ENDING.store(this_thread(), Ordering::Relaxed);
+    let calls = calls();
+    calls.ending.store(this_thread(), Ordering::Relaxed);
     let deadline = Instant::now() + PATIENCE;
-    while UNDER_WAY.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+    while calls.under_way.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
         py.detach(|| std::thread::sleep(Duration::from_millis(1)));
     }
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,7 @@ from tests.services.process import accepts_tcp, http_text
 pytestmark = pytest.mark.timing
 
 SETUP = """
-import os, signal, socket, sys, threading, time
+import os, select, signal, socket, sys, threading, time
 from gds_metrics import PrometheusMetrics
 metrics = PrometheusMetrics(prefix="", start_server=False)
 
@@ -23,17 +24,14 @@ def end(status=0):
     os._exit(status)
 
 def wait(process_id, seconds=20):
-    deadline = time.monotonic() + seconds
-    while True:
-        ended, status = os.waitpid(process_id, os.WNOHANG)
-        if ended:
-            assert status == 0, f"the child ended with {status}"
-            return
-        if time.monotonic() > deadline:
-            os.kill(process_id, signal.SIGKILL)
-            os.waitpid(process_id, 0)
-            raise AssertionError("the child hangs")
-        time.sleep(0.001)
+    end = os.pidfd_open(process_id)
+    ended, _, _ = select.select([end], [], [], seconds)
+    os.close(end)
+    if not ended:
+        os.kill(process_id, signal.SIGKILL)
+    status = os.waitpid(process_id, 0)[1]
+    assert ended, "the child hangs"
+    assert status == 0, f"the child ended with {status}"
 
 def child(work):
     process_id = os.fork()
@@ -111,6 +109,52 @@ def work(depth):
         wait(child(lambda: work(depth + 1)))
     assert metrics.sample("requests") == depth
 work(1)
+"""
+    run(SETUP + source)
+
+
+def test_a_child_does_not_wait_for_what_its_parent_was_calling() -> None:
+    source = """
+from gds_native._lib import interpreter_ends
+begun, go_on = threading.Event(), threading.Event()
+
+class Slow:
+    def __str__(self):
+        begun.set()
+        go_on.wait()
+        return "slow"
+caller = threading.Thread(target=metrics.increment, args=("requests", 1, {"path": Slow()}))
+caller.start()
+begun.wait()
+
+def work():
+    # Each waits for two seconds where it believes that a thread of this process is in Python code.
+    for _ in range(30):
+        interpreter_ends()
+try:
+    wait(child(work))
+finally:
+    go_on.set()
+    caller.join()
+"""
+    run(SETUP + source)
+
+
+def test_a_child_calls_python_code_while_its_parent_ends() -> None:
+    source = """
+from gds_native._lib import interpreter_ends
+ended = threading.Thread(target=interpreter_ends)
+ended.start()
+ended.join()
+
+class Text:
+    def __str__(self):
+        return "text"
+
+def work():
+    metrics.increment("requests", 1, {"path": Text()})
+    assert metrics.sample("requests", {"path": "text"}) == 1
+wait(child(work))
 """
     run(SETUP + source)
 
@@ -313,6 +357,25 @@ def receiver() -> Iterator[Receiver]:
         yield server
         server.shutdown()
         thread.join()
+
+
+def test_forked_children_are_service_instances_of_their_own(receiver: Receiver) -> None:
+    source = """
+from gds_metrics import OpenTelemetryMetrics
+endpoint = f"http://127.0.0.1:{sys.argv[1]}/v1/metrics"
+otlp = OpenTelemetryMetrics("forks", endpoint=endpoint, protocol="http/protobuf", compression="none")
+
+def report():
+    otlp.increment("requests")
+    assert otlp.flush(20)
+for _ in range(3):
+    wait(child(report))
+report()
+"""
+    run(SETUP + source, receiver.server_port)
+    identities = [identity for body in receiver.bodies for identity in re.findall(rb"[0-9a-f]+(?:-[0-9a-f]+){4}", body)]
+    assert len(identities) >= 4, "one of each process"
+    assert len(set(identities)) == 4
 
 
 def test_a_fork_beside_open_exporters_ends_well_and_both_processes_hand_over(receiver: Receiver) -> None:

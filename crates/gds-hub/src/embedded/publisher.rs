@@ -36,7 +36,7 @@ impl fmt::Debug for EmbeddedPublisher {
 
 impl EmbeddedPublisher {
     pub(super) fn new(core: Arc<Core>, deliveries: Arc<dyn Deliveries>) -> Self {
-        Self { core, deliveries, turn: AtomicU32::new(rand::random()), buffer: Mutex::default() }
+        Self { core, deliveries, turn: AtomicU32::new(gds_process::random::random()), buffer: Mutex::default() }
     }
 
     fn partition(&self, topic: &Topic, record: &Record<'_>) -> i32 {

@@ -78,7 +78,7 @@ impl KafkaSubscriber {
         let internal = !kafka.settings.consumer.exclude_internal_topics;
         let wanted = Wanted::new(&subscription.topics, internal)?;
         // librdkafka wants a group even of a reader that has none; nothing is committed under this name.
-        let private = format!("gds-kafka-reader-{:016x}", rand::random::<u64>());
+        let private = format!("gds-kafka-reader-{:016x}", gds_process::random::random::<u64>());
         let group = subscription.group.as_deref();
         let more = [
             ("group.id", group.unwrap_or(&private)),

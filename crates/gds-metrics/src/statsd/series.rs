@@ -241,7 +241,7 @@ impl Reservoir {
         }
         self.seen += 1;
         buffer.thinned.fetch_add(1, Ordering::Relaxed);
-        let place = usize::try_from(rand::rng().random_range(0..self.seen));
+        let place = usize::try_from(gds_process::random::rng().random_range(0..self.seen));
         if let Some(kept) = place.ok().and_then(|place| self.values.get_mut(place)) {
             *kept = value;
         }
@@ -256,7 +256,7 @@ impl Reservoir {
         let (weight, one_more) = (seen / count, seen % count);
         if one_more > 0 {
             // The early places hold early values more often, so those that weigh more start anywhere.
-            let start = rand::rng().random_range(0..values.len());
+            let start = gds_process::random::rng().random_range(0..values.len());
             values.rotate_left(start);
         }
         values.into_iter().zip(0_u64..).map(move |(value, at)| (value, weight + u64::from(at < one_more)))

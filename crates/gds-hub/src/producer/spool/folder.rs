@@ -46,7 +46,7 @@ impl Folder {
     pub(super) fn create(parent: &Path, max_bytes: u64, on_disk: bool) -> Result<Self> {
         let made = private::make_dirs_noting(parent).map_err(|error| storage("make", parent, &error))?;
         let (dir, name, lock) = loop {
-            let name = format!("{}-{:016x}", std::process::id(), rand::random::<u64>());
+            let name = format!("{}-{:016x}", std::process::id(), gds_process::random::random::<u64>());
             let unfinished = parent.join(format!("{name}{UNFINISHED}"));
             private::make_dirs(&unfinished).map_err(|error| storage("make", &unfinished, &error))?;
             // None if another process took it for one that was left behind.
