@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["DEFAULT_BUCKETS", "checked_buckets", "log_failure", "path", "seconds", "text", "whole"]
+__all__ = ["DEFAULT_BUCKETS", "checked_buckets", "log_failure", "path", "seconds", "secret_pairs", "text", "whole"]
 
 DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Upper bounds of the buckets that nobody described; an infinite one follows by itself. Seconds for timings."""
@@ -34,12 +34,17 @@ def checked_buckets(buckets: Sequence[float]) -> list[float]:
 
 
 def path(setting: str, value: str | os.PathLike[str]) -> str:
-    """A path as text."""
+    """A path as text, from the root: what it names stays what it named when the program changes its folder later."""
     try:
-        return os.fsdecode(value)
+        given = os.fsdecode(value)
     except TypeError as error:
         message = f"{setting}={value!r}: expected a path, as a str or os.PathLike, got {type(value).__name__}"
         raise TypeError(message) from error
+    if not given or given.startswith("/"):
+        return given
+    from pathlib import Path
+
+    return str(Path.cwd() / given)
 
 
 def seconds(setting: str, value: float) -> float:
@@ -49,6 +54,21 @@ def seconds(setting: str, value: float) -> float:
     if not 0.001 <= value <= 1e9:
         raise ValueError(f"{setting}={value!r}: expected a number of seconds from 0.001 to 1e9")
     return float(value)
+
+
+def secret_pairs(setting: str, mapping: Mapping[str, object] | None) -> list[tuple[str, str]] | None:
+    """Pairs of text of which only the names are ever shown: headers hold secrets, in whatever form they were passed."""
+    if mapping is None:
+        return None
+    items = getattr(mapping, "items", None)
+    if items is None:
+        raise TypeError(f"{setting}: expected a dict of str to str, got {type(mapping).__name__}")
+    found = []
+    for name, value in items():
+        if isinstance(value, (bytes, bytearray)):
+            raise TypeError(f"{setting}[{name!r}]: expected a str, got {type(value).__name__}; decode it first")
+        found.append((text(setting, name), str(value)))
+    return found
 
 
 def text(setting: str, value: str) -> str:

@@ -25,7 +25,7 @@ from gds_metrics import StatsdMetrics
         ({"host": "agent", "socket_path": "/x"}, ValueError, r"^socket_path=/x: expected no host .*; remove one$"),
         ({"socket_path": ""}, ValueError, r"^socket_path=: expected the path .*; leave it out for UDP$"),
         ({"socket_path": f"/{'x' * 200}"}, ValueError, r"^socket_path=/xxx.*; use a shorter one$"),
-        ({"socket_path": 5}, TypeError, r"^socket_path=5: expected the path of a socket"),
+        ({"socket_path": 5}, TypeError, r"^socket_path=5: expected a path"),
         ({"prefix": 5}, TypeError, r"^prefix=5: expected a str"),
         ({"tags": "env:prod"}, TypeError, r"^tags='env:prod': expected a dict of str to str, such as"),
         ({"tags": ["env:prod"]}, TypeError, r"^tags=\['env:prod'\]: expected a dict of str to str"),

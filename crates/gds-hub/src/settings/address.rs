@@ -71,7 +71,10 @@ impl Address {
 /// A path as a shell reads it: `~` at its start is the home of this user. Another user's (`~name`) is not looked up,
 /// and a folder of that name is certainly not meant.
 pub(super) fn at_home(path: &str) -> Result<PathBuf, &'static str> {
-    let Some(rest) = path.strip_prefix('~') else { return Ok(PathBuf::from(path)) };
+    let Some(rest) = path.strip_prefix('~') else {
+        // From the root: what it names stays what it named when the program changes its folder later.
+        return Ok(std::path::absolute(path).unwrap_or_else(|_| path.into()));
+    };
     if !rest.is_empty() && !rest.starts_with('/') {
         return Err(
             "of home folders only one's own is known, as ~/hub; give a path, or ./~... for a folder of that name",

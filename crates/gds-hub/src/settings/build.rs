@@ -322,7 +322,10 @@ impl Given {
         let mut client = BTreeMap::new();
         for (key, (value, name)) in std::mem::take(&mut self.client) {
             match trial.set(&key, &value) {
-                Ok(()) => client.insert(key, value),
+                Ok(()) => {
+                    let value = librdkafka::rooted(&key, value);
+                    client.insert(key, value)
+                }
                 Err(Refusal::Invalid(_)) if librdkafka::secret(&key) => {
                     return Err(config(format!(
                         "{name}: librdkafka does not take the value (not shown: it is a secret)"

@@ -63,6 +63,16 @@ pub(super) fn secret(key: &str) -> bool {
     ["password", "secret", "passphrase", "key.pem", "oauthbearer.config", "token"].iter().any(|part| key.contains(part))
 }
 
+/// A value that names a file, from the root: a client that is made later, or again after a fork, means the same one.
+pub(super) fn rooted(key: &str, value: String) -> String {
+    let is_file = key.ends_with(".location") || key == "sasl.kerberos.keytab";
+    let is_word = key == "ssl.ca.location" && value == "probe";
+    if !is_file || is_word {
+        return value;
+    }
+    std::path::absolute(&value).ok().and_then(|path| path.into_os_string().into_string().ok()).unwrap_or(value)
+}
+
 /// Why librdkafka does not take a setting.
 pub(super) enum Refusal {
     /// There is no such key.

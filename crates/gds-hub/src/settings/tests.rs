@@ -31,7 +31,7 @@ fn addresses_are_read_in_every_spelling() {
         (&["embedded:/a b/c"], Address::Embedded("/a b/c".into())),
         (&["embedded:~/hub"], Address::Embedded(std::env::home_dir().expect("a home").join("hub"))),
         (&["embedded:~"], Address::Embedded(std::env::home_dir().expect("a home"))),
-        (&["embedded:./~/hub"], Address::Embedded("./~/hub".into())),
+        (&["embedded:./~/hub"], Address::Embedded(std::path::absolute("./~/hub").unwrap())),
     ] {
         let given: Vec<_> = given.iter().map(|&text| text.to_owned()).collect();
         assert_eq!(Address::parse(&given).unwrap(), expected);
@@ -81,6 +81,19 @@ fn defaults_are_those_that_lose_nothing() {
     let settings = parse(Role::Consumer, &[], &[]).unwrap();
     assert_eq!(settings.consumer.start, Start::Earliest);
     assert_eq!(settings.consumer.max_poll_records, 500);
+}
+
+#[test]
+fn files_are_named_from_the_root() {
+    let files = [("ssl_cafile", text("ca.pem")), ("ssl_certfile", text("/c.pem"))];
+    let settings = parse(Role::Admin, &files, &[("sasl.kerberos.keytab", text("app.keytab"))]).unwrap();
+    let of = |key: &str| std::path::Path::new(&settings.client[key]).to_owned();
+    for (key, name) in [("ssl.ca.location", "ca.pem"), ("sasl.kerberos.keytab", "app.keytab")] {
+        assert!(of(key).is_absolute() && of(key).ends_with(name), "{key} is {}", of(key).display());
+    }
+    assert_eq!(settings.client["ssl.key.location"], "/c.pem");
+    let settings = parse(Role::Admin, &[], &[("ssl.ca.location", text("probe"))]).unwrap();
+    assert_eq!(settings.client["ssl.ca.location"], "probe");
 }
 
 #[test]
@@ -212,6 +225,10 @@ fn librdkafkas_keys_are_checked_by_librdkafka() {
 
 #[test]
 fn a_spool_makes_accepted_records_survive_and_wait() {
+    let relative = parse(Role::Producer, &[("spool_dir", text("spool"))], &[]).unwrap();
+    assert!(relative.producer.spool.is_some_and(|spool| spool.dir.is_absolute() && spool.dir.ends_with("spool")));
+    let relative = Settings::parse(Role::Producer, &["embedded:hub".to_owned()], &[], &[]).unwrap();
+    assert!(matches!(relative.address, Address::Embedded(path) if path.is_absolute() && path.ends_with("hub")));
     let at_home = parse(Role::Producer, &[("spool_dir", text("~/spool"))], &[]).unwrap();
     assert!(at_home.producer.spool.is_some_and(|spool| spool.dir.is_absolute() && spool.dir.ends_with("spool")));
     let settings = parse(Role::Producer, &[("spool_dir", text("/spool"))], &[]).unwrap();

@@ -6,14 +6,13 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from gds_vault.exceptions import VaultConfigurationError, VaultCredentialsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 __all__ = ["Credential", "credential", "current", "flag", "header_text", "nearest", "number", "secret_path"]
 __all__ += ["similar", "text", "whole"]
@@ -51,8 +50,11 @@ def header_text(setting: str, value: object, error: type[VaultConfigurationError
 
 def credential(setting: str, value: object) -> Credential:
     """What a credential may be; one that is here already is checked and loses the line break at its end."""
-    if isinstance(value, (os.PathLike, Callable)):  # type: ignore[arg-type]
-        return value  # type: ignore[return-value]
+    if isinstance(value, os.PathLike):
+        # From the root, as it is read anew wherever the program has gone meanwhile.
+        return Path(value).absolute()
+    if callable(value):
+        return value
     return _credential(setting, value)
 
 

@@ -242,7 +242,7 @@ def file_or_folder(setting: str, value: object) -> str:
         raise VaultConfigurationError(
             f"{setting}={value!r}: expected the path of a CA bundle, or of a folder of them; there is none"
         )
-    return path
+    return str(Path(path).absolute())
 
 
 def _own_certificate(found: Mapping[str, Any], address: str) -> dict[str, str | None]:
@@ -256,7 +256,7 @@ def _own_certificate(found: Mapping[str, Any], address: str) -> dict[str, str | 
             continue
         if not isinstance(value, (str, os.PathLike)) or not Path(value).is_file():
             raise VaultConfigurationError(f"{name}={value!r}: expected the path of a PEM file, there is none")
-        paths[name] = os.fspath(value)
+        paths[name] = str(Path(value).absolute())
     if paths["client_key"] and not paths["client_cert"]:
         raise VaultConfigurationError("client_cert: none was given beside client_key; or set VAULT_CLIENT_CERT")
     return paths
