@@ -9,6 +9,7 @@ use gds_metrics::family::Description;
 use gds_metrics::key::Kind;
 use gds_metrics::naming::Naming;
 use gds_metrics::otlp::{self, Exporter, OtlpConfig, OtlpOptions, Source};
+use gds_metrics::outage::Tell;
 use gds_metrics::registry::{Refusal, Registry, RegistryOptions, ViewOptions};
 use gds_metrics::snapshot::Family;
 use gds_process::fork::{self, Generations};
@@ -189,10 +190,11 @@ impl OtlpCore {
             service_name: settings.service_name,
             service_version: settings.service_version,
         };
-        let config = otlp::resolve(&options, |name| std::env::var(name).ok()).map_err(|error| to_python(&error))?;
+        let mut config = otlp::resolve(&options, |name| std::env::var(name).ok()).map_err(|error| to_python(&error))?;
         for warning in &config.warnings {
             log_warning(warning);
         }
+        config.tell = Tell::new(log_warning);
         let view = ViewOptions {
             buckets: Arc::from(settings.buckets),
             max_series: settings.max_series,

@@ -12,7 +12,7 @@ use gds_metrics::key::Kind;
 use gds_metrics::page::{self, RegistryPage};
 use gds_metrics::push::{self, PushTarget};
 use gds_metrics::registry::{Refusal, Registry, RegistryOptions, ViewOptions};
-use gds_metrics::shared::{Folder, PortClaim, Writer};
+use gds_metrics::shared::{Folder, LOOK_EVERY, PortClaim, Writer};
 use gds_process::fork::{self, Generations};
 use parking_lot::{Mutex, MutexGuard};
 use pyo3::exceptions::PyRuntimeError;
@@ -46,6 +46,32 @@ from_items! {
     }
 }
 
+from_items! {
+    /// A group of metrics on a Pushgateway, and the way there.
+    struct Gateway {
+        url: String,
+        job: String,
+        grouping_key: Vec<(String, String)>,
+        headers: Vec<(String, String)>,
+        timeout_seconds: f64,
+        cafile: Option<PathBuf>,
+        certfile: Option<PathBuf>,
+        keyfile: Option<PathBuf>,
+    }
+}
+
+impl Gateway {
+    fn target(&self) -> Result<PushTarget, Error> {
+        let target = PushTarget::new(&self.url, &self.job, &self.grouping_key)?.headers(&self.headers)?;
+        let target = target.timeout(Duration::from_secs_f64(self.timeout_seconds));
+        let files = (self.cafile.as_deref(), self.certfile.as_deref(), self.keyfile.as_deref());
+        if files == (None, None, None) {
+            return Ok(target);
+        }
+        Ok(target.tls(tls::client_config(files.0, files.1, files.2)?))
+    }
+}
+
 /// A registry with its page, and the server that shows it, if any. Collectors on one port share it.
 struct Shown {
     registry: Arc<Registry>,
@@ -57,7 +83,7 @@ struct Shown {
 /// A server, and where processes share its port, the claim to it.
 struct Serving {
     server: Server,
-    _claim: Option<PortClaim>,
+    claim: Option<PortClaim>,
 }
 
 /// A collector in one process: the parent's, or a forked child's.
@@ -158,7 +184,38 @@ impl Shown {
             page.add(Box::new(python_metrics::families));
         }
         let page = Scraped::new(page);
-        Ok(Arc::new(Self { registry, page, server: Mutex::new(None), settings: settings.clone() }))
+        let shown = Arc::new(Self { registry, page, server: Mutex::new(None), settings: settings.clone() });
+        shown.watch_folder();
+        Ok(shown)
+    }
+
+    /// Keeps what this process has in a shared folder in its place, as long as there is something.
+    fn watch_folder(self: &Arc<Self>) {
+        // Without a runtime the page still sees to it when it is asked for.
+        let Some(runtime) = self.registry.shared().and_then(|_| runtime::handle().ok()) else { return };
+        let shown = Arc::downgrade(self);
+        runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(LOOK_EVERY).await;
+                let Some(shown) = shown.upgrade() else { return };
+                // It waits for the disk, and for the interpreter where there is something to say.
+                if tokio::task::spawn_blocking(move || shown.keep_in_place()).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn keep_in_place(&self) {
+        let Some(writer) = self.registry.shared() else { return };
+        // What fails is tried again, and said by the news.
+        let _ = writer.keep_in_place();
+        if let Some(claim) = self.server.lock().as_mut().and_then(|serving| serving.claim.as_mut()) {
+            let _ = claim.keep_in_place();
+        }
+        if let Some(news) = writer.take_news() {
+            log_warning(&news);
+        }
     }
 
     /// What this process shows on `port` already, if `settings` fit it.
@@ -201,7 +258,7 @@ impl Shown {
             (None, Some(folder)) => Some(folder.join_port(port)?),
             (claim, _) => claim,
         };
-        *server = Some(Serving { server: started, _claim: claim });
+        *server = Some(Serving { server: started, claim });
         ports.push((port, Arc::downgrade(self)));
         Ok(port)
     }
@@ -442,29 +499,24 @@ impl PrometheusCore {
 
     /// Sends the page to a Pushgateway.
     #[pyo3(name = "_push")]
-    fn push(
-        &self,
-        py: Python<'_>,
-        gateway_url: &str,
-        job: &str,
-        grouping_key: Vec<(String, String)>,
-        replace: bool,
-        timeout_seconds: f64,
-        cafile: Option<PathBuf>,
-    ) -> PyResult<()> {
+    fn push(&self, py: Python<'_>, gateway: Gateway, replace: bool) -> PyResult<()> {
         let (_, live) = self.opened()?;
         let page = Arc::clone(&live.page);
-        let target = PushTarget::new(gateway_url, job, &grouping_key).map_err(|error| to_python(&error))?;
-        let mut target = target.replace(replace).timeout(Duration::from_secs_f64(timeout_seconds));
-        if let Some(cafile) = cafile {
-            target = target.tls(tls::client_config(Some(&cafile), None, None).map_err(|error| to_python(&error))?);
-        }
+        let target = gateway.target().map_err(|error| to_python(&error))?.replace(replace);
         let pushed = async move {
             let page = tokio::task::spawn_blocking(move || page.write(Format::Text, &[])).await;
             let page = page.map_err(|error| Error::setting("page", &error, "a page that can be rendered"))??;
             push::push(page, &target).await
         };
         runtime::wait(py, pushed)?.map_err(|error| to_python(&error))
+    }
+
+    /// Deletes from a Pushgateway what was pushed.
+    #[staticmethod]
+    #[pyo3(name = "_delete_from_gateway")]
+    fn delete_from_gateway(py: Python<'_>, gateway: Gateway) -> PyResult<()> {
+        let target = gateway.target().map_err(|error| to_python(&error))?;
+        runtime::wait(py, async move { push::delete(&target).await })?.map_err(|error| to_python(&error))
     }
 
     /// Writes the page to a file that a node exporter reads.

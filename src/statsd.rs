@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gds_metrics::key::{Key, Kind, Scope};
+use gds_metrics::outage::Tell;
 use gds_metrics::registry::{Change, Refusal};
 use gds_metrics::statsd::{Outcome, Reason, Statsd, StatsdOptions};
 use gds_process::fork::{self, Generations};
@@ -16,7 +17,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::errors::to_python;
 use crate::input::Given;
 use crate::items::from_items;
-use crate::observe::{Collector, Report, Warned, observe};
+use crate::observe::{Collector, Report, Warned, log_warning, observe};
 use crate::{exit, runtime};
 
 from_items! {
@@ -154,6 +155,7 @@ impl StatsdCore {
             max_series: settings.max_series,
             max_buffered_samples: settings.max_buffered_samples,
             pack_values: settings.pack_values,
+            tell: Tell::new(log_warning),
             ..StatsdOptions::default()
         };
         let statsd = start(options.clone())?;

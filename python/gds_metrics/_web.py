@@ -17,6 +17,9 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Message, Receive, Send], Awaitable[None]]
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
+_UNSUPPORTED = 1003
+"""Status code of a WebSocket whose data is not understood (RFC 6455, section 7.4.1)."""
+
 
 def asgi_app(respond: Responder) -> AsgiApp:
     """An ASGI 3 application that answers every path with the page."""
@@ -24,6 +27,11 @@ def asgi_app(respond: Responder) -> AsgiApp:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
+            return
+        if scope["type"] == "websocket":
+            # Before it was accepted, closing it makes the server answer 403.
+            await receive()
+            await send({"type": "websocket.close", "code": _UNSUPPORTED, "reason": "metrics are read with GET"})
             return
         if scope["type"] != "http":
             raise ValueError(f"scope type {scope['type']!r}: expected 'http'; the metrics page answers nothing else")

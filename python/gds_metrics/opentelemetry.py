@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from gds_metrics._collector import Managed
 from gds_metrics._exit import close_at_exit, is_closed
-from gds_metrics._settings import DEFAULT_BUCKETS, checked_buckets, log_failure, seconds, text, whole
+from gds_metrics._settings import (
+    DEFAULT_BUCKETS,
+    checked_buckets,
+    log_failure,
+    path,
+    seconds,
+    secret_pairs,
+    text,
+    whole,
+)
 from gds_native._lib import OtlpCore
 
 if TYPE_CHECKING:
@@ -94,15 +103,15 @@ class OpenTelemetryMetrics(Managed, OtlpCore):
             {
                 "endpoint": None if endpoint is None else _secret_text("endpoint", endpoint),
                 "protocol": None if protocol is None else text("protocol", protocol),
-                "headers": _pairs("headers", headers),
-                "cafile": _path("cafile", cafile),
-                "certfile": _path("certfile", certfile),
-                "keyfile": _path("keyfile", keyfile),
+                "headers": secret_pairs("headers", headers),
+                "cafile": None if cafile is None else path("cafile", cafile),
+                "certfile": None if certfile is None else path("certfile", certfile),
+                "keyfile": None if keyfile is None else path("keyfile", keyfile),
                 "insecure": _flag("insecure", insecure),
                 "interval_seconds": None if interval_seconds is None else seconds("interval_seconds", interval_seconds),
                 "timeout_seconds": None if timeout_seconds is None else seconds("timeout_seconds", timeout_seconds),
                 "temporality": None if temporality is None else text("temporality", temporality),
-                "resource_attributes": _pairs("resource_attributes", resource_attributes),
+                "resource_attributes": secret_pairs("resource_attributes", resource_attributes),
                 "compression": None if compression is None else text("compression", compression),
                 "service_name": None if service_name == _DEFAULT_SERVICE_NAME else service_name,
                 "service_version": None if service_version == _DEFAULT_SERVICE_VERSION else service_version,
@@ -220,32 +229,6 @@ def _over_meter_provider(kind: type[OpenTelemetryMetrics]) -> type[OpenTelemetry
     # A subclass keeps its own methods; what they leave to `super()` goes to the provider.
     attributes = {"__slots__": (), "__module__": kind.__module__, "__qualname__": kind.__qualname__}
     return type(kind.__name__, (kind, _OverMeterProvider), attributes)
-
-
-def _pairs(setting: str, mapping: Mapping[str, object] | None) -> list[tuple[str, str]] | None:
-    if mapping is None:
-        return None
-    # Never the value: headers hold secrets, in whatever form they were passed.
-    items = getattr(mapping, "items", None)
-    if items is None:
-        raise TypeError(f"{setting}: expected a dict of str to str, got {type(mapping).__name__}")
-    found = []
-    for name, value in items():
-        if isinstance(value, (bytes, bytearray)):
-            raise TypeError(f"{setting}[{name!r}]: expected a str, got {type(value).__name__}; decode it first")
-        found.append((text(setting, name), str(value)))
-    return found
-
-
-def _path(setting: str, value: str | os.PathLike[str] | None) -> str | None:
-    import os
-
-    if value is None:
-        return None
-    try:
-        return os.fsdecode(value)
-    except TypeError:
-        raise TypeError(f"{setting}={value!r}: expected the path of a PEM file, as a str or os.PathLike") from None
 
 
 def _flag(setting: str, value: bool | None) -> bool | None:

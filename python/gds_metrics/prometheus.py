@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from gds_metrics._collector import Managed
-from gds_metrics._settings import DEFAULT_BUCKETS, checked_buckets, seconds, text, whole
+from gds_metrics._settings import DEFAULT_BUCKETS, checked_buckets, seconds, secret_pairs, text, whole
 from gds_metrics._settings import path as _path
 from gds_native._lib import PrometheusCore
 
@@ -216,6 +216,9 @@ class PrometheusMetrics(Managed, PrometheusCore):
         replace: bool = True,
         timeout_seconds: float = 10.0,
         cafile: str | os.PathLike[str] | None = None,
+        certfile: str | os.PathLike[str] | None = None,
+        keyfile: str | os.PathLike[str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """Send the page to a Pushgateway, for a job that ends before it is scraped.
 
@@ -226,26 +229,49 @@ class PrometheusMetrics(Managed, PrometheusCore):
             replace: Whether to replace the group (PUT) or only the names pushed (POST).
             timeout_seconds: How long to try.
             cafile: PEM certificates to trust instead of the system's.
+            certfile: PEM certificate chain to present.
+            keyfile: PEM key of that certificate, where it is not in ``certfile``.
+            headers: Sent along; for the credentials of a proxy before the gateway.
 
         Raises:
             ConnectionError: The gateway was not reached.
             TimeoutError: It did not answer in time.
             OSError: It answered, and refused.
         """
-        try:
-            items = [] if grouping_key is None else list(grouping_key.items())
-        except AttributeError as error:
-            message = f"grouping_key={grouping_key!r}: expected a dict of label names to values"
-            raise TypeError(message) from error
-        key = [(text("grouping_key", name), str(value)) for name, value in items]
-        self._push(
-            text("gateway_url", gateway_url),
-            text("job", job),
-            key,
-            bool(replace),
-            seconds("timeout_seconds", timeout_seconds),
-            None if cafile is None else _path("cafile", cafile),
-        )
+        way = {"cafile": cafile, "certfile": certfile, "keyfile": keyfile}
+        self._push(_gateway(gateway_url, job, grouping_key, timeout_seconds, headers, way), bool(replace))
+
+    def delete_from_gateway(
+        self,
+        gateway_url: str,
+        job: str,
+        grouping_key: Mapping[str, object] | None = None,
+        *,
+        timeout_seconds: float = 10.0,
+        cafile: str | os.PathLike[str] | None = None,
+        certfile: str | os.PathLike[str] | None = None,
+        keyfile: str | os.PathLike[str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Delete a group that was pushed: a Pushgateway keeps it for ever. One that is not there counts as deleted.
+
+        Args:
+            gateway_url: As for `push`.
+            job: Label ``job`` of the group.
+            grouping_key: Further labels of the group: those that it was pushed with.
+            timeout_seconds: How long to try.
+            cafile: PEM certificates to trust instead of the system's.
+            certfile: PEM certificate chain to present.
+            keyfile: PEM key of that certificate, where it is not in ``certfile``.
+            headers: Sent along; for the credentials of a proxy before the gateway.
+
+        Raises:
+            ConnectionError: The gateway was not reached.
+            TimeoutError: It did not answer in time.
+            OSError: It answered, and refused.
+        """
+        way = {"cafile": cafile, "certfile": certfile, "keyfile": keyfile}
+        self._delete_from_gateway(_gateway(gateway_url, job, grouping_key, timeout_seconds, headers, way))
 
     def write_to_textfile(self, path: str | os.PathLike[str]) -> None:
         """Write the page to a file, in one step: a reader sees the old page or the new one.
@@ -273,3 +299,26 @@ class PrometheusMetrics(Managed, PrometheusCore):
 
     def __str__(self) -> str:
         return f"Prometheus Metrics (port {self.port})"
+
+
+def _gateway(
+    gateway_url: str,
+    job: str,
+    grouping_key: Mapping[str, object] | None,
+    timeout_seconds: float,
+    headers: Mapping[str, str] | None,
+    files: Mapping[str, str | os.PathLike[str] | None],
+) -> dict[str, object]:
+    try:
+        items = [] if grouping_key is None else list(grouping_key.items())
+    except AttributeError as error:
+        message = f"grouping_key={grouping_key!r}: expected a dict of label names to values"
+        raise TypeError(message) from error
+    return {
+        "url": text("gateway_url", gateway_url),
+        "job": text("job", job),
+        "grouping_key": [(text("grouping_key", name), str(value)) for name, value in items],
+        "headers": secret_pairs("headers", headers) or [],
+        "timeout_seconds": seconds("timeout_seconds", timeout_seconds),
+        **{setting: None if file is None else _path(setting, file) for setting, file in files.items()},
+    }

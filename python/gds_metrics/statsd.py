@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from gds_metrics._collector import Managed
 from gds_metrics._exit import close_at_exit, is_closed
-from gds_metrics._settings import log_failure, seconds, text, whole
+from gds_metrics._settings import log_failure, path, seconds, text, whole
 from gds_native._lib import StatsdCore
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
-
 
 __all__ = ["StatsdMetrics"]
 
@@ -25,8 +24,9 @@ class StatsdMetrics(Managed, StatsdCore):
     ``max_buffered_samples``: counters keep their sums, and samples beyond the bound are thinned out with a sample rate.
 
     Args:
-        host: The server's name or address; ``127.0.0.1`` by default. Looked up when something is sent.
-        port: Its UDP port.
+        host: The server's name or address. By default that of ``DD_DOGSTATSD_URL`` (``udp://host:port`` or
+            ``unix:///path``), then ``DD_AGENT_HOST``, then ``127.0.0.1``. Looked up when something is sent.
+        port: Its UDP port; by default that of ``DD_DOGSTATSD_URL``, then ``DD_DOGSTATSD_PORT``, then 8125.
         socket_path: A Unix datagram socket instead of ``host`` and ``port``.
         prefix: Put before every name with a dot.
         tags: Sent with every metric; a label of the same name wins.
@@ -43,7 +43,7 @@ class StatsdMetrics(Managed, StatsdCore):
     def __init__(
         self,
         host: str | None = None,
-        port: int = 8125,
+        port: int | None = None,
         *,
         socket_path: str | os.PathLike[str] | None = None,
         prefix: str = "",
@@ -55,8 +55,13 @@ class StatsdMetrics(Managed, StatsdCore):
         pack_values: bool = False,
     ) -> None:
         self._host = None if host is None else text("host", host)
-        self._port = whole("port", port, 1, 65_535, "StatsD servers listen on 8125 by default")
-        self._socket_path = None if socket_path is None else _path(socket_path)
+        self._socket_path = None if socket_path is None else path("socket_path", socket_path)
+        given = None if port is None else whole("port", port, 1, 65_535, "StatsD servers listen on 8125 by default")
+        if socket_path is None:
+            from gds_metrics._datadog import address
+
+            self._host, given, self._socket_path = address(self._host, given)
+        self._port = 8125 if given is None else given
         self._open(
             {
                 "host": self._host,
@@ -121,13 +126,6 @@ class StatsdMetrics(Managed, StatsdCore):
         if self._socket_path is not None:
             return f"StatsD Metrics ({self._socket_path})"
         return f"StatsD Metrics ({self._host or '127.0.0.1'}:{self._port})"
-
-
-def _path(value: str | os.PathLike[str]) -> str:
-    try:
-        return os.fsdecode(value)
-    except TypeError:
-        raise TypeError(f"socket_path={value!r}: expected the path of a socket, as a str or os.PathLike") from None
 
 
 def _tags(given: Mapping[str, object]) -> list[tuple[str, str]]:

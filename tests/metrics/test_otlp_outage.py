@@ -266,7 +266,8 @@ def test_a_receiver_that_hangs_is_told_from_one_that_refuses(protocol: str, capl
         assert metrics.flush() is False
         assert "refused" in metrics.stats()["last_error"]
         metrics.close()
-    assert ["the last metrics were not exported" in record.getMessage() for record in caplog.records] == [True, True]
+    last = [record for record in caplog.records if "the last metrics were not exported" in record.getMessage()]
+    assert len(last) == 2
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from gds_metrics import PrometheusMetrics
+from tests.helpers.certificates import make_pki
 from tests.helpers.pages import Page, read
 from tests.services.run import Pushgateway
 
@@ -132,6 +134,17 @@ def test_values_of_a_grouping_key_become_text(metrics: PrometheusMetrics, pushga
     assert kept(pushgateway).value("gds_g", {"job": "j", "instance": "7"}) == 1
 
 
+def test_a_pushed_group_is_deleted_and_others_stay(metrics: PrometheusMetrics, pushgateway: Pushgateway) -> None:
+    metrics.gauge("g", 1)
+    for instance in ("a", "b"):
+        metrics.push(pushgateway.url, "j", {"instance": instance})
+    metrics.delete_from_gateway(pushgateway.url, "j", {"instance": "a"})
+    metrics.delete_from_gateway(pushgateway.url, "j", {"instance": "never there"})
+    page = kept(pushgateway)
+    assert page.value("gds_g", {"job": "j", "instance": "a"}) is None
+    assert page.value("gds_g", {"job": "j", "instance": "b"}) == 1
+
+
 def test_a_refusal_is_an_os_error_with_what_was_said(pushgateway: Pushgateway) -> None:
     first = PrometheusMetrics(start_server=False, process_metrics=False)
     first.describe("n", help="One.")
@@ -143,6 +156,48 @@ def test_a_refusal_is_an_os_error_with_what_was_said(pushgateway: Pushgateway) -
         second.push(pushgateway.url, "two")
     assert not isinstance(raised.value, ConnectionError)
     assert pushgateway.url in str(raised.value)
+
+
+def test_headers_go_along(metrics: PrometheusMetrics, listening: socket.socket) -> None:
+    with answering(listening, b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n") as taken:
+        metrics.push(url_of(listening), "j", headers={"Authorization": f"Bearer {SECRET}", "X-Scope-OrgID": "7"})
+    lines = taken[0].split(b"\r\n")
+    assert f"authorization: Bearer {SECRET}".encode() in lines
+    assert b"x-scope-orgid: 7" in lines
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_gateway_may_ask_for_a_certificate(
+    metrics: PrometheusMetrics, listening: socket.socket, tmp_path: Path, known: bool
+) -> None:
+    pki = make_pki(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(pki.ca))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(pki.server_cert, pki.server_key)
+    certfile, keyfile = (pki.client_cert, pki.client_key) if known else (pki.stranger_cert, pki.stranger_key)
+    url = f"https://{url_of(listening)}"
+    with context.wrap_socket(listening, server_side=True, suppress_ragged_eofs=True) as secure:
+        if known:
+            with answering(secure, b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n") as taken:
+                metrics.push(url, "j", cafile=pki.ca, certfile=certfile, keyfile=keyfile)
+            assert taken[0].startswith(b"PUT /metrics/job/j ")
+        else:
+            with refusing(secure), pytest.raises(ConnectionError, match="cannot reach"):
+                metrics.push(url, "j", cafile=pki.ca, certfile=certfile, keyfile=keyfile)
+
+
+@contextmanager
+def refusing(secure: ssl.SSLSocket) -> Iterator[None]:
+    """Take no client whose certificate is of another authority."""
+
+    def serve() -> None:
+        with pytest.raises(ssl.SSLError):
+            secure.accept()
+
+    server = Thread(target=serve)
+    server.start()
+    yield
+    server.join()
 
 
 # ---------------------------------------------------------------- what goes wrong
@@ -235,6 +290,9 @@ def test_a_url_that_makes_no_sense_is_told_without_the_password(metrics: Prometh
         ({"timeout_seconds": "1"}, TypeError, "timeout_seconds='1': expected a number of seconds"),
         ({"cafile": 3}, TypeError, "cafile=3: expected a path"),
         ({"cafile": "/nonexistent/ca.pem"}, FileNotFoundError, "cafile=/nonexistent/ca.pem: .*PEM file"),
+        ({"keyfile": "/key.pem"}, ValueError, "keyfile=/key.pem: expected certfile"),
+        ({"headers": "x: y"}, TypeError, "headers: expected a dict of str to str, got str"),
+        ({"headers": {"host": "x"}}, ValueError, "headers=host: expected a header that"),
     ],
 )
 def test_settings_that_make_no_sense_are_told(

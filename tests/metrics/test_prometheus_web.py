@@ -195,8 +195,27 @@ def test_other_protocols_are_refused(metrics: PrometheusMetrics) -> None:
     async def never(*_: Any) -> Any:
         raise AssertionError("there is nothing to say")
 
-    with pytest.raises(ValueError, match="scope type 'websocket': expected 'http'"):
-        asyncio.run(_run(metrics.asgi_app()({"type": "websocket"}, never, never)))
+    with pytest.raises(ValueError, match="scope type 'gopher': expected 'http'"):
+        asyncio.run(_run(metrics.asgi_app()({"type": "gopher"}, never, never)))
+
+
+def test_a_websocket_is_closed_politely(metrics: PrometheusMetrics) -> None:
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(_run(metrics.asgi_app()({"type": "websocket", "path": "/"}, receive, send)))
+    assert sent == [{"type": "websocket.close", "code": 1003, "reason": "metrics are read with GET"}]
+
+
+def test_no_cache_on_the_way_keeps_the_page(metrics: PrometheusMetrics) -> None:
+    with httpx.Client(transport=httpx.WSGITransport(app=metrics.wsgi_app()), base_url="http://app") as client:
+        for path in ("/", "/healthz"):
+            assert client.get(path).headers["cache-control"] == "no-store"
 
 
 def test_a_scrape_leaves_the_event_loop_to_others(metrics: PrometheusMetrics) -> None:

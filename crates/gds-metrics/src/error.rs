@@ -60,7 +60,7 @@ pub enum Error {
         url: String,
     },
     /// Another server answered, and refused.
-    #[error("{url} answered {status}: {body}")]
+    #[error("{url} answered {status}{}{body}", if body.is_empty() { "" } else { ": " })]
     Refused {
         /// Where, without user information.
         url: String,

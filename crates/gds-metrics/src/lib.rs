@@ -12,6 +12,7 @@ mod expiry;
 pub mod exposition;
 pub mod family;
 pub mod format;
+mod headers;
 pub mod http;
 pub mod index;
 pub mod key;
@@ -20,6 +21,7 @@ pub mod naming;
 #[cfg(test)]
 mod ordering;
 pub mod otlp;
+pub mod outage;
 pub mod page;
 pub mod push;
 pub mod registry;

@@ -78,6 +78,10 @@ impl RegistryPage {
 
     fn merged(&self) -> Result<Option<Merged>> {
         let Some(folder) = &self.folder else { return Ok(None) };
+        if let Some(writer) = &self.registry.shared {
+            writer.keep_in_place().map_err(|source| folder.unusable(source))?;
+            std::thread::sleep(writer.others_are_ready_in());
+        }
         let merge = folder.merge()?;
         if merge.torn > 0 {
             self.registry.update_own(SHARED_SKIPPED, Kind::Counter, &[("reason", "torn")], merge.torn as f64);

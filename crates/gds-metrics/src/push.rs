@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::{HeaderMap, header};
 use once_cell::race::OnceBox;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use reqwest::{Client, Method};
@@ -16,6 +17,7 @@ use url::{Host, Url};
 
 use crate::error::{Error, Result};
 use crate::format::Format;
+use crate::headers;
 use crate::http::tls;
 use crate::names::Names;
 
@@ -35,6 +37,8 @@ pub struct PushTarget {
     credentials: Option<(String, String)>,
     replace: bool,
     timeout: Duration,
+    /// Marked as sensitive.
+    headers: HeaderMap,
     tls: Option<ClientConfig>,
     client: OnceBox<Client>,
 }
@@ -71,7 +75,29 @@ impl PushTarget {
         // An `http` URL with a host takes both.
         let _ = url.set_username("");
         let _ = url.set_password(None);
-        Ok(Self { url, credentials, replace: false, timeout: TIMEOUT, tls: None, client: OnceBox::new() })
+        Ok(Self {
+            url,
+            credentials,
+            replace: false,
+            timeout: TIMEOUT,
+            headers: HeaderMap::new(),
+            tls: None,
+            client: OnceBox::new(),
+        })
+    }
+
+    /// Sends further headers, such as the token that a proxy before the gateway asks for.
+    ///
+    /// Fails with setting `headers`, without their values: they hold secrets.
+    pub fn headers(mut self, given: &[(String, String)]) -> Result<Self> {
+        for (name, value) in given {
+            let refused = |expected| Error::setting("headers", headers::shown_name(name), expected);
+            headers::add(&mut self.headers, name, value).map_err(refused)?;
+            if self.credentials.is_some() && self.headers.contains_key(header::AUTHORIZATION) {
+                return Err(refused("one way to say who pushes; leave the user out of gateway_url, or this out"));
+            }
+        }
+        Ok(self)
     }
 
     /// Whether a push replaces the whole group (`PUT`), instead of the metrics of the same names only (`POST`).
@@ -140,7 +166,8 @@ impl PushTarget {
     }
 
     async fn send(&self, method: Method, body: Option<Vec<u8>>) -> Result<()> {
-        let mut request = self.client()?.request(method, self.url.clone()).timeout(self.timeout);
+        let mut request = self.client()?.request(method, self.url.clone()).headers(self.headers.clone());
+        request = request.timeout(self.timeout);
         if let Some((user, password)) = &self.credentials {
             request = request.basic_auth(user, Some(password));
         }
@@ -372,6 +399,34 @@ mod tests {
         let (addr, served) = answering("202 Accepted", "");
         block_on(delete(&PushTarget::new(&addr.to_string(), "j", &labels(&[("a", "b")])).unwrap())).unwrap();
         assert!(served.join().unwrap().starts_with("DELETE /metrics/job/j/a/b HTTP/1.1\r\n"));
+    }
+
+    #[test]
+    fn headers_go_along_and_are_never_shown() {
+        let (addr, served) = answering("202 Accepted", "");
+        let target = PushTarget::new(&addr.to_string(), "j", &[]).unwrap();
+        let target = target.headers(&labels(&[("Authorization", "Bearer hunter2"), ("X-Scope", "a")])).unwrap();
+        assert!(!format!("{target:?}").contains("hunter2"), "{target:?}");
+        block_on(push(b"up 1\n".to_vec(), &target)).unwrap();
+        let request = served.join().unwrap();
+        assert!(request.contains("authorization: Bearer hunter2\r\n"), "{request}");
+        assert!(request.contains("x-scope: a\r\n"), "{request}");
+    }
+
+    #[test]
+    fn headers_that_cannot_be_sent_are_named_without_their_values() {
+        for (gateway, name, value) in [
+            ("gw", "a b", "hunter2"),
+            ("gw", "Authorization: Basic hunter2", "x"),
+            ("gw", "content-type", "hunter2"),
+            ("gw", "x", "hunter\n2"),
+            ("u:p@gw", "Authorization", "hunter2"),
+        ] {
+            let target = PushTarget::new(gateway, "j", &[]).unwrap();
+            let error = target.headers(&labels(&[(name, value)])).unwrap_err();
+            assert!(matches!(error, Error::Setting { setting: "headers", .. }), "{name}: {error}");
+            assert!(!format!("{error} {error:?}").contains("hunter"), "{name}: {error}");
+        }
     }
 
     #[test]

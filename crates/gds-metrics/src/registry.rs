@@ -199,6 +199,11 @@ impl Registry {
         self.families.read().sorted.values().filter(|family| !family.is_empty()).cloned().collect()
     }
 
+    /// This process's file in a folder shared with others.
+    pub fn shared(&self) -> Option<&Arc<Writer>> {
+        self.shared.as_ref()
+    }
+
     /// Counts an update that was not kept.
     pub fn count_refusal(&self, refusal: Refusal) {
         let labels = [("reason", refusal.as_str())];

@@ -60,7 +60,12 @@ impl Response {
     }
 
     fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
-        let headers = vec![("content-type", content_type.into()), ("content-length", body.len().to_string().into())];
+        let headers = vec![
+            ("content-type", content_type.into()),
+            ("content-length", body.len().to_string().into()),
+            // A page is out of date as soon as it is read, and so is word of a failure.
+            ("cache-control", "no-store".into()),
+        ];
         Self { status, headers, body }
     }
 
@@ -202,6 +207,7 @@ mod tests {
             assert_eq!((response.status, &*response.body), (200, &b"Text []"[..]));
             assert_eq!(response.header("content-type"), Some(Format::Text.content_type()));
             assert_eq!(response.header("vary"), Some("accept, accept-encoding"));
+            assert_eq!(response.header("cache-control"), Some("no-store"));
         }
         let request = RequestHead { accept: Some("application/openmetrics-text"), ..GET };
         let response = respond(&Echo, &Auth::None, &request);

@@ -4,12 +4,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 
 use super::endpoint::{self, Endpoint};
 use super::env::{self, Env, FOREVER, Names};
 use super::tls::{Named, Tls};
-use crate::{Error, Result};
+use crate::outage::Tell;
+use crate::{Error, Result, headers};
 
 /// `service.name` when nobody gives one.
 pub const DEFAULT_SERVICE_NAME: &str = "gds_service";
@@ -20,17 +21,6 @@ pub const DEFAULT_SERVICE_VERSION: &str = "1.0.0";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 const DEFAULT_EXPORT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Headers that say how the body is sent, which is not the user's to choose.
-const RESERVED: [HeaderName; 7] = [
-    header::CONNECTION,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LENGTH,
-    header::CONTENT_TYPE,
-    header::HOST,
-    header::TE,
-    header::TRANSFER_ENCODING,
-];
 
 /// What the caller passed. `None` leaves a setting to the environment.
 #[derive(Clone, Default)]
@@ -160,6 +150,8 @@ pub struct OtlpConfig {
     pub backoff: Backoff,
     /// What of the environment was not used, and why; for the log.
     pub warnings: Vec<String>,
+    /// Who is told when the receiver goes away, and when it is back.
+    pub tell: Tell,
 }
 
 impl OtlpConfig {
@@ -172,7 +164,7 @@ impl OtlpConfig {
         const NAME: &str = "service.instance.id";
         if !self.resource.iter().any(|(name, _)| name == NAME) {
             // Version 4, variant 1 (RFC 9562).
-            let random = rand::random::<u128>() & !(0xF << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+            let random = gds_process::random::random::<u128>() & !(0xF << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
             let hex = format!("{random:032x}");
             let id = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
             self.resource.push((NAME.to_owned(), id));
@@ -250,6 +242,7 @@ pub fn resolve(options: &OtlpOptions, env: impl Fn(&str) -> Option<String>) -> R
         resource,
         backoff: Backoff::default(),
         warnings: env.warnings,
+        tell: Tell::default(),
     })
 }
 
@@ -327,9 +320,8 @@ fn resolve_headers<F: Fn(&str) -> Option<String>>(options: &OtlpOptions, env: &m
     let mut headers = HeaderMap::new();
     if let Some(given) = &options.headers {
         for (name, value) in given {
-            // The name alone: the value is a secret even where it is wrong.
-            add_header(&mut headers, name, value)
-                .map_err(|expected| Error::setting("headers", shown_name(name), expected))?;
+            headers::add(&mut headers, name, value)
+                .map_err(|expected| Error::setting("headers", headers::shown_name(name), expected))?;
         }
         return Ok(headers);
     }
@@ -337,34 +329,14 @@ fn resolve_headers<F: Fn(&str) -> Option<String>>(options: &OtlpOptions, env: &m
     for pair in env::pairs(&list) {
         match pair {
             Ok((name, value)) => {
-                if let Err(expected) = add_header(&mut headers, &name, &value) {
-                    env.warn(variable, shown_name(&name), expected);
+                if let Err(expected) = headers::add(&mut headers, &name, &value) {
+                    env.warn(variable, headers::shown_name(&name), expected);
                 }
             }
             Err(number) => env.warn(variable, &format!("(entry {number})"), "name=value, percent-encoded"),
         }
     }
     Ok(headers)
-}
-
-/// What may be shown of text given as a header's name: up to what no name has. `Authorization: Basic eA==`, written as in
-/// HTTP, reads as a name that holds the secret.
-fn shown_name(name: &str) -> &str {
-    let in_no_name = |char: char| !char.is_ascii_alphanumeric() && !matches!(char, '-' | '_' | '.');
-    name.trim().split(in_no_name).next().unwrap_or_default()
-}
-
-fn add_header(headers: &mut HeaderMap, name: &str, value: &str) -> std::result::Result<(), &'static str> {
-    let name =
-        HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| "a header's name, of letters, digits and dashes")?;
-    if RESERVED.contains(&name) || name.as_str().starts_with("grpc-") {
-        return Err("a header that the protocol does not set itself; leave it out");
-    }
-    let mut value = HeaderValue::from_str(value.trim())
-        .map_err(|_| "a header's value without line breaks or control characters")?;
-    value.set_sensitive(true);
-    headers.append(name, value);
-    Ok(())
 }
 
 fn resolve_tls<F: Fn(&str) -> Option<String>>(

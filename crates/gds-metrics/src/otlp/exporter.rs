@@ -7,9 +7,10 @@ use std::sync::mpsc as blocking;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rand::Rng as _;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::config::{Backoff, OtlpConfig};
@@ -17,6 +18,7 @@ use super::convert::{Converter, Limits, Position};
 use super::env::FOREVER;
 use super::transport::{Deliver, Failure, Report, Transport};
 use crate::clock::Clock;
+use crate::outage::Outage;
 use crate::snapshot::Family;
 use crate::{Error, Result};
 
@@ -112,6 +114,9 @@ impl Exporter {
             clock,
             make,
             transport: None,
+            outage: Outage::default(),
+            complained: false,
+            telling: None,
             shared: Arc::clone(&shared),
         };
         let task = runtime.spawn(job.run(flush_commands, close_command)).abort_handle();
@@ -233,6 +238,11 @@ struct Job<T> {
     transport: Option<Arc<T>>,
     converter: Converter,
     report: Report,
+    outage: Outage,
+    /// Whether the receiver is known to reject some of what it takes.
+    complained: bool,
+    /// What was told last.
+    telling: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
 }
 
@@ -245,7 +255,7 @@ impl<T: Deliver> Job<T> {
                 last = &mut close => {
                     if let Ok(command) = last {
                         let result = self.export(command.time_left()).await;
-                        command.answer(result.map_err(|failure| failure.error));
+                        command.answer(result.map(drop).map_err(|failure| failure.error));
                     }
                     return;
                 }
@@ -253,28 +263,55 @@ impl<T: Deliver> Job<T> {
                     // Whoever stopped waiting while another export ran gets none of its own.
                     if !command.time_left().is_zero() {
                         let result = self.export(command.time_left()).await;
+                        self.tell_of(&result);
                         schedule.after(&result);
-                        command.answer(result.map_err(|failure| failure.error));
+                        command.answer(result.map(drop).map_err(|failure| failure.error));
                     }
                 }
                 () = sleep_until(schedule.wake) => {
                     let result = self.export(FOREVER).await;
+                    self.tell_of(&result);
                     schedule.after(&result);
                 }
             }
         }
     }
 
+    /// Has the user's log told what is new: a receiver that is away or refuses, or is back.
+    fn tell_of(&mut self, result: &std::result::Result<Sent, Failure>) {
+        let url = self.config.endpoint.shown();
+        let news = match result {
+            Err(failure) => self.outage.failed(&failure.error, "totals are kept, and exported when they do"),
+            Ok(Sent { anything: false, .. }) => None,
+            Ok(Sent { complaint, .. }) => {
+                let back = self.outage.succeeded(url);
+                let is_new = complaint.is_some() && !self.complained;
+                self.complained = complaint.is_some();
+                let complaint = complaint.as_deref().filter(|_| is_new);
+                back.or_else(|| Some(format!("{url} took the metrics, but not all: {}; this is said once", complaint?)))
+            }
+        };
+        let Some(news) = news else { return };
+        let (tell, before) = (self.config.tell.clone(), self.telling.take());
+        // Not waited for: whoever is told may call this exporter and wait for it.
+        self.telling = Some(tokio::spawn(async move {
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            let _ = tokio::task::spawn_blocking(move || tell.say(&news)).await;
+        }));
+    }
+
     /// One export within `limit`, with its outcome counted.
-    async fn export(&mut self, limit: Duration) -> std::result::Result<(), Failure> {
+    async fn export(&mut self, limit: Duration) -> std::result::Result<Sent, Failure> {
         let limit = limit.min(self.config.export_timeout);
         let result = match timeout(limit, self.attempt()).await {
             Ok(result) => result,
             Err(_) => Err(self.report.timed_out(limit)),
         };
         match &result {
-            Ok(false) => {}
-            Ok(true) => _ = self.shared.exports.fetch_add(1, Ordering::Relaxed),
+            Ok(Sent { anything: false, .. }) => {}
+            Ok(_) => _ = self.shared.exports.fetch_add(1, Ordering::Relaxed),
             Err(failure) => {
                 self.shared.failed_attempts.fetch_add(1, Ordering::Relaxed);
                 *self.shared.last_error.lock() = Some(failure.error.to_string());
@@ -284,22 +321,22 @@ impl<T: Deliver> Job<T> {
                 }
             }
         }
-        result.map(|_| ())
+        result
     }
 
-    /// Takes a snapshot and sends all of it; says whether there was anything to send.
-    async fn attempt(&mut self) -> std::result::Result<bool, Failure> {
+    /// Takes a snapshot and sends all of it.
+    async fn attempt(&mut self) -> std::result::Result<Sent, Failure> {
         let source = Arc::clone(&self.source);
         // Large registries take milliseconds to read, which other tasks should not wait for.
         let taken = tokio::task::spawn_blocking(move || source.snapshot()).await;
         let families = taken.map_err(|why| self.report.unreachable(&why))?;
         self.converter.begin(&families);
-        let (now_nanos, mut position, mut sent) = (self.clock.now_nanos(), Position::default(), false);
+        let (now_nanos, mut position, mut sent) = (self.clock.now_nanos(), Position::default(), Sent::default());
         let mut refused = None;
         while let Some(batch) = self.converter.next_batch(&families, now_nanos, &mut position) {
             let (request, receipt) = batch.into_parts();
             let transport = self.transport().await?;
-            sent = true;
+            sent.anything = true;
             let limit = self.config.timeout;
             let answer = match timeout(limit, transport.send(request)).await {
                 Ok(answer) => answer,
@@ -311,7 +348,8 @@ impl<T: Deliver> Job<T> {
                     if accepted.rejected > 0 || !accepted.message.is_empty() {
                         self.shared.rejected_points.fetch_add(accepted.rejected, Ordering::Relaxed);
                         let text = format!("{} points rejected: {}", accepted.rejected, accepted.message);
-                        *self.shared.last_error.lock() = Some(text);
+                        *self.shared.last_error.lock() = Some(text.clone());
+                        sent.complaint = Some(text);
                     }
                 }
                 Err(failure) if failure.error.retriable() => return Err(failure),
@@ -335,6 +373,15 @@ impl<T: Deliver> Job<T> {
     }
 }
 
+/// What the receiver took.
+#[derive(Debug, Default)]
+struct Sent {
+    /// Whether there was anything to send.
+    anything: bool,
+    /// What it said about points that it rejected, or another warning.
+    complaint: Option<String>,
+}
+
 /// When to export next.
 struct Schedule {
     interval: Duration,
@@ -352,7 +399,7 @@ impl Schedule {
         Self { interval, backoff, tick, wake: tick, failures: 0 }
     }
 
-    fn after(&mut self, result: &std::result::Result<(), Failure>) {
+    fn after<T>(&mut self, result: &std::result::Result<T, Failure>) {
         let now = Instant::now();
         // Intervals that passed during a long export are skipped, not made up for.
         if self.tick <= now {
@@ -364,7 +411,7 @@ impl Schedule {
                 let most = self.backoff.base.saturating_mul(1 << self.failures.min(16)).min(self.backoff.most);
                 self.failures += 1;
                 // Full jitter, so that many exporters do not come back at once.
-                let wait = rand::random_range(Duration::ZERO..=most);
+                let wait = gds_process::random::rng().random_range(Duration::ZERO..=most);
                 self.wake = match failure.wait {
                     Some(asked) => now + wait.max(asked.min(MAX_SERVER_WAIT)),
                     // The next interval brings a new snapshot anyhow.

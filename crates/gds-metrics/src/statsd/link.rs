@@ -2,7 +2,8 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
@@ -115,6 +116,8 @@ pub(super) struct Link {
     socket: Option<Socket>,
     /// Whether the socket took a packet yet.
     carried: bool,
+    /// Device and inode of the unix socket that it is connected to.
+    bound: Option<(u64, u64)>,
 }
 
 impl Link {
@@ -134,6 +137,7 @@ impl Link {
             next: 0,
             socket: None,
             carried: false,
+            bound: None,
         }
     }
 
@@ -214,6 +218,8 @@ impl Link {
     fn connect(&mut self) -> io::Result<()> {
         let socket = match &self.target {
             Target::Unix { addr, .. } => {
+                // Before it is connected to: were it bound anew in between, the next flush connects again.
+                self.bound = identity(addr);
                 let socket = UnixDatagram::unbound()?;
                 socket.connect_addr(addr)?;
                 Socket::Unix(socket)
@@ -257,6 +263,12 @@ fn connected(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
+/// Which socket the path leads to, if any.
+fn identity(addr: &UnixAddr) -> Option<(u64, u64)> {
+    let found = std::fs::metadata(addr.as_pathname()?).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
 impl Wire for Link {
     fn is_certain(&self) -> bool {
         matches!(self.target, Target::Unix { .. })
@@ -273,6 +285,12 @@ impl Wire for Link {
         if let Target::Udp { host, port } = &self.target {
             let (host, port) = (host.clone(), *port);
             self.resolve(&host, port, deadline)?;
+        }
+        if let (Target::Unix { addr, .. }, Some(_)) = (&self.target, &self.socket)
+            && identity(addr).is_some_and(|now| Some(now) != self.bound)
+        {
+            // Another agent has taken the path over while the one before it still holds its socket open.
+            self.socket = None;
         }
         if self.socket.is_none() { self.connect() } else { Ok(()) }
     }

@@ -71,6 +71,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::error::{Error, Result};
 use crate::key::{Key, Kind};
+use crate::outage::{Outage, Tell};
 use crate::registry::Change;
 
 pub use options::StatsdOptions;
@@ -179,8 +180,9 @@ struct Inner {
     sent: Sent,
     closed: AtomicBool,
     url: String,
+    tell: Tell,
     /// Taken by one flush at a time, and by nobody who reports.
-    output: Mutex<(Sender, Link)>,
+    output: Mutex<(Sender, Link, Outage)>,
 }
 
 impl Statsd {
@@ -196,7 +198,8 @@ impl Statsd {
             aggregate: Aggregate::new(settings),
             sent: Sent::default(),
             closed: AtomicBool::new(false),
-            output: Mutex::new((sender, link)),
+            tell: options.tell.clone(),
+            output: Mutex::new((sender, link, Outage::default())),
         };
         Ok(Self { options, inner: Arc::new(inner), task: Mutex::new(None) })
     }
@@ -258,7 +261,7 @@ impl Statsd {
                 ticks.tick().await;
                 let Some(inner) = inner.upgrade().filter(|inner| !inner.closed.load(Ordering::Relaxed)) else { return };
                 // A flush may wait for the resolver or for room, which no worker of the runtime should.
-                let flush = tokio::task::spawn_blocking(move || inner.flush(BACKGROUND_LIMIT));
+                let flush = tokio::task::spawn_blocking(move || inner.flush_aloud(BACKGROUND_LIMIT));
                 if flush.await.is_err_and(|error| error.is_cancelled()) {
                     return;
                 }
@@ -271,7 +274,7 @@ impl Statsd {
     ///
     /// Fails with [`Error::Unreachable`] when something was not sent; it is kept for the next flush.
     pub fn flush(&self, timeout: Duration) -> Result<()> {
-        self.inner.flush(timeout)
+        self.inner.flush_aloud(timeout)
     }
 
     /// Refuses further reports, ends what [`start`](Self::start) began and flushes. Calling it again flushes again,
@@ -280,7 +283,8 @@ impl Statsd {
     /// A report that runs beside this call may come too late for it. Fails as [`flush`](Self::flush) does.
     pub fn close(&self, timeout: Duration) -> Result<()> {
         self.inner.closed.store(true, Ordering::Relaxed);
-        self.inner.flush(timeout)
+        // Whoever closes it is told by the result.
+        self.inner.flush(timeout).0
     }
 
     /// What happened so far.
@@ -302,19 +306,39 @@ impl Statsd {
 }
 
 impl Inner {
-    fn flush(&self, timeout: Duration) -> Result<()> {
+    /// Flushes, and has the user's log told of a server that is away, or back.
+    fn flush_aloud(&self, timeout: Duration) -> Result<()> {
+        let (result, news) = self.flush(timeout);
+        if let Some(news) = news {
+            self.tell.say(&news);
+        }
+        result
+    }
+
+    /// Flushes; with the result comes what is news of the server.
+    fn flush(&self, timeout: Duration) -> (Result<()>, Option<String>) {
         let now = Instant::now();
         // A time-out beyond what a clock can name means "however long", for which a day is enough.
         let deadline = now.checked_add(timeout).unwrap_or_else(|| now + Duration::from_secs(86_400));
         let Some(mut output) = self.output.try_lock_until(deadline) else {
-            return Err(self.unreachable("another flush is still at work; allow more time", true));
+            return (Err(self.unreachable("another flush is still at work; allow more time", true)), None);
         };
-        let (sender, link) = &mut *output;
-        sender.flush(&self.aggregate, &self.sent, link, deadline).map_err(|error| {
-            let timed_out = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
-            let remedy = if timed_out { "kept for the next flush; allow more time" } else { "kept for the next flush" };
-            self.unreachable(&format!("{error}; {remedy}"), timed_out)
-        })
+        let (sender, link, outage) = &mut *output;
+        match sender.flush(&self.aggregate, &self.sent, link, deadline) {
+            Ok(()) if sender.is_heard() => (Ok(()), outage.succeeded(&self.url)),
+            Ok(()) => (Ok(()), None),
+            Err(error) => {
+                let timed_out = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+                let kept = "kept for the next flush";
+                let remedy = if timed_out { "; allow more time" } else { "" };
+                // A server that reads too slowly is there.
+                let is_away = error.kind() != io::ErrorKind::WouldBlock;
+                let away = is_away.then(|| self.unreachable(&error.to_string(), timed_out));
+                let news =
+                    away.and_then(|why| outage.failed(&why, "counters and gauges are kept, and sent when they do"));
+                (Err(self.unreachable(&format!("{error}; {kept}{remedy}"), timed_out)), news)
+            }
+        }
     }
 
     fn unreachable(&self, reason: &str, timed_out: bool) -> Error {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::outage::Tell;
 
 use super::text;
 
@@ -52,6 +53,8 @@ pub struct StatsdOptions {
     pub gauge_resend_interval: Option<Duration>,
     /// Time, as far as it decides when to resolve and send again.
     pub clock: Clock,
+    /// Who is told when the server goes away, and when it is back.
+    pub tell: Tell,
 }
 
 impl Default for StatsdOptions {
@@ -69,6 +72,7 @@ impl Default for StatsdOptions {
             pack_values: false,
             gauge_resend_interval: None,
             clock: Clock::System,
+            tell: Tell::default(),
         }
     }
 }

@@ -49,6 +49,10 @@ pub(super) struct Sender {
     /// Sums and gauges of packets that were taken and may still be refused.
     in_doubt: Vec<Held>,
     samples_in_doubt: u64,
+    /// Whether packets of the flush before, or of this one, were taken and not refused yet.
+    awaits_refusal: bool,
+    /// Whether a packet is known to have found somebody who listens.
+    heard: bool,
 }
 
 /// What one flush has at hand beside the sender.
@@ -74,7 +78,14 @@ impl Sender {
             line_end: String::new(),
             in_doubt: Vec::new(),
             samples_in_doubt: 0,
+            awaits_refusal: false,
+            heard: false,
         }
+    }
+
+    /// Whether the flush before showed that the server is there.
+    pub(super) fn is_heard(&self) -> bool {
+        self.heard
     }
 
     /// Sends everything that is due, or fails with all that was not sent put back.
@@ -99,11 +110,13 @@ impl Sender {
     }
 
     fn run(&mut self, round: &mut Round<'_>) -> io::Result<()> {
-        if round.wire.late_error().is_some() {
+        let refused = round.wire.late_error().is_some();
+        // An interval without a refusal is all the confirmation there is.
+        self.heard = std::mem::take(&mut self.awaits_refusal) && !refused;
+        if refused {
             round.sent.packets_failed.fetch_add(1, Ordering::Relaxed);
             self.recall(round);
         }
-        // An interval without a refusal is all the confirmation there is.
         self.in_doubt.clear();
         self.samples_in_doubt = 0;
         // Nothing is taken before there is a socket, so a server that is away costs no copying to and fro.
@@ -263,14 +276,17 @@ impl Sender {
                 let samples = samples_in(&self.held);
                 round.aggregate.buffer.release(samples.places);
                 if round.wire.is_certain() {
+                    self.heard = true;
                     self.held.clear();
                 } else {
+                    self.awaits_refusal = true;
                     self.samples_in_doubt += samples.values;
                     self.in_doubt.extend(self.held.drain(..).filter(|held| !matches!(held.what, What::Sample { .. })));
                 }
             }
             Err(error) => {
                 round.sent.packets_failed.fetch_add(1, Ordering::Relaxed);
+                self.awaits_refusal = false;
                 put_back(&mut self.held, round.list);
                 if is_refusal(error) && !round.wire.is_certain() {
                     self.recall(round);
