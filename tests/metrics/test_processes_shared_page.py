@@ -280,18 +280,18 @@ os._exit(0)
 
 WORKERS = (
     """
-import os, random, signal, sys, time
+import os, random, select, signal, sys, time
 folder, kills = sys.argv[1], int(sys.argv[2])
 from gds_metrics import PrometheusMetrics
 metrics = PrometheusMetrics(prefix="", start_server=False, multiprocess_dir=folder)
+told, tell = os.pipe()
 
-def work(path):
-    # One byte for each increment, after it: the size of the file is what this worker acknowledged.
-    acknowledged = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+def work(number):
+    # A byte for each increment, after it: what this worker acknowledged.
     while True:
         metrics.increment("work", labels={"kind": "a"})
         metrics.timing("took", 1)
-        os.write(acknowledged, b".")
+        os.write(tell, bytes([number]))
 
 def scrape():
     last = (0, 0)
@@ -315,20 +315,19 @@ def end(process_id):
     status = os.waitpid(process_id, 0)[1]
     assert os.WTERMSIG(status) == signal.SIGKILL, f"{process_id} had ended with {status}"
 
-acknowledgements = []
+acknowledged = []
 def worker():
-    path = os.path.join(folder, f"{len(acknowledgements)}.acknowledged")
-    acknowledgements.append(path)
-    return fork(work, path), path
+    acknowledged.append(0)
+    number = len(acknowledged) - 1
+    return fork(work, number), number
 
-def size(path):
-    return os.path.getsize(path) if os.path.exists(path) else 0
-
-def wait_for(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.0005)
+def hear(seconds):
+    # Counts what was acknowledged, waiting so long for any of it; whether there was any.
+    if not select.select([told], [], [], seconds)[0]:
+        return False
+    for number in os.read(told, 1 << 16):
+        acknowledged[number] += 1
+    return True
 
 chance = random.Random(1)
 """
@@ -346,10 +345,11 @@ scrapers = [fork(scrape) for _ in range(2)]
 last = 0
 for kill in range(kills):
     place = chance.randrange(len(workers))
-    process_id, path = workers[place]
+    process_id, number = workers[place]
     enough = chance.randrange(1, 50)
-    wait_for(lambda: size(path) >= enough)
-    before = sum(map(size, acknowledgements))
+    while acknowledged[number] < enough:
+        assert hear(30), "a worker that does not work"
+    before = sum(acknowledged)
     now = metrics.sample("work", {"kind": "a"})
     assert now >= before and now >= last, (now, before, last)
     last = now
@@ -359,13 +359,14 @@ for process_id, _ in workers:
     end(process_id)
 for process_id in scrapers:
     end(process_id)
+while hear(0):
+    pass
 killed = kills + len(workers)
-assert killed == len(acknowledgements)
-acknowledged = sum(map(size, acknowledgements))
+assert killed == len(acknowledged)
 for _ in range(3):
     for name, labels in (("work", {"kind": "a"}), ("took_count", None)):
         total = metrics.sample(name, labels)
-        assert acknowledged <= total <= acknowledged + killed, (name, acknowledged, total, killed)
+        assert sum(acknowledged) <= total <= sum(acknowledged) + killed, (name, sum(acknowledged), total, killed)
 assert metrics.sample("gds_metrics_multiprocess_skipped_total", {"reason": "torn"}) is None
 """
     )

@@ -3,9 +3,11 @@
 //! `flock` belongs to an opening of a file, which a forked child shares: a child's copy would keep the lock of a parent
 //! that died. So children close their copy at once, and whoever lets go does so by name and not just by closing.
 
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::mem::ManuallyDrop;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
@@ -57,6 +59,23 @@ impl Lock {
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Shares it with others, unless one has it for himself.
+    pub fn try_share(file: File) -> io::Result<Self> {
+        let lock = Self::over(file);
+        flock(&*lock.file, FlockOperation::NonBlockingLockShared)?;
+        Ok(lock)
+    }
+
+    /// Whether the file that is locked is the one at `path`, where others look for it.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let identity = |found: Metadata| (found.dev(), found.ino());
+        match (self.file.metadata(), fs::metadata(path)) {
+            (Ok(own), Ok(there)) => identity(own) == identity(there),
+            (_, Err(error)) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+            (Err(_), _) => true, // cannot be told now
         }
     }
 

@@ -25,6 +25,8 @@ const LOCK: &str = "lock";
 const TORN: &str = "torn";
 /// A scrape gives up on a process that holds the folder for longer: it was stopped in the middle of its own.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A folder that is removed again and again while it is read is given up after so many times.
+const REMOVALS: usize = 3;
 /// An incomplete file without a lock was left by a process that was killed while it made it, or its maker is between
 /// two calls and has not locked it yet: only age tells.
 const ABANDONED: Duration = Duration::from_secs(60);
@@ -50,12 +52,16 @@ impl Folder {
     /// Uses `path`, making it if needed.
     pub fn open(path: &Path) -> Result<Self> {
         let folder = Self { path: path.to_owned() };
-        let made = fs::create_dir_all(path).and_then(|()| folder.lock_file());
-        made.map_err(|source| folder.unusable(source))?;
+        folder.make().map_err(|source| folder.unusable(source))?;
         Ok(folder)
     }
 
-    pub(super) fn unusable(&self, source: io::Error) -> Error {
+    fn make(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.path)?;
+        self.lock_file().map(drop)
+    }
+
+    pub(crate) fn unusable(&self, source: io::Error) -> Error {
         Error::File {
             setting: "multiprocess_dir",
             path: self.path.clone(),
@@ -73,9 +79,27 @@ impl Folder {
         File::options().create(true).truncate(false).write(true).open(self.path.join(LOCK))
     }
 
+    /// The lock by its name: one on a file that was removed meanwhile keeps nobody out.
+    fn lock(&self, patience: Duration) -> io::Result<Lock> {
+        loop {
+            let lock = Lock::within(self.lock_file()?, patience)?;
+            if lock.is_at(&self.path.join(LOCK)) {
+                return Ok(lock);
+            }
+        }
+    }
+
     /// Folds the dead and adds up all.
     pub fn merge(&self) -> Result<Merge> {
-        self.merge_within(PATIENCE).map_err(|source| Error::File {
+        let mut merged = self.merge_within(PATIENCE);
+        for _ in 0..REMOVALS {
+            // Somebody removes the folder, or what is in it, while it is read.
+            if !merged.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                break;
+            }
+            merged = self.make().and_then(|()| self.merge_within(PATIENCE));
+        }
+        merged.map_err(|source| Error::File {
             setting: "multiprocess_dir",
             path: self.path.clone(),
             remedy: "see that the folder is there, writable, and that no process of the program is stopped in a scrape",
@@ -84,7 +108,7 @@ impl Folder {
     }
 
     fn merge_within(&self, patience: Duration) -> io::Result<Merge> {
-        let _lock = Lock::within(self.lock_file()?, patience)?;
+        let _lock = self.lock(patience)?;
         let mut merge = Merge::default();
         let mut folded_before = Vec::new();
         if let Ok(file) = File::open(self.path.join(ARCHIVE)) {

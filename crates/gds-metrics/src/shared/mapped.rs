@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use memmap2::{MmapOptions, MmapRaw};
+use rustix::mm::{MapFlags, ProtFlags, mmap};
 
 /// A writable part of this process's file. It stays mapped as long as a series uses it.
 #[derive(Debug)]
@@ -25,6 +26,19 @@ impl Segment {
 
     pub(super) fn len(&self) -> usize {
         self.map.len()
+    }
+
+    /// Maps another file, from `offset` and as long, in the place of this one. When this returns, whatever is written
+    /// goes there, and nobody changes the file before any more by way of this mapping.
+    pub(super) fn map_instead(&self, file: &File, offset: u64) -> io::Result<()> {
+        let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::FIXED);
+        // SAFETY: the range is this mapping's own, whole pages of it, as `map` made it; the new one is as long, shared
+        // and writable, with blocks as reserved as the old one's. The kernel replaces the one by the other in a step that
+        // no access sees half done: one that faults meanwhile waits and finds the new one. So the slices that `words` gave
+        // away stay valid memory, reached through atomics only. With `FIXED` the kernel fails before it unmaps for all
+        // reasons but want of memory for its own bookkeeping, which small allocations do not meet.
+        unsafe { mmap(self.map.as_mut_ptr().cast(), self.map.len(), protection, flags, file, offset) }?;
+        Ok(())
     }
 
     /// `len` words from byte `at`.
@@ -97,6 +111,11 @@ impl ReadMap {
         // only loads, which is sound for 64-bit atomics on read-only memory on every 64-bit target. Nobody shortens
         // the file (contract of the folder).
         Some(unsafe { std::slice::from_raw_parts(map.as_ptr().add(at).cast::<AtomicU64>(), len) })
+    }
+
+    /// Which byte of the file `words` begin at, which are of this mapping.
+    pub(super) fn offset_of(&self, words: &[AtomicU64]) -> usize {
+        words.as_ptr().addr() - self.map.as_ref().map_or(0, |map| map.as_ptr().addr())
     }
 
     /// `len` bytes from `at` of a published record, if the file has them.

@@ -9,6 +9,7 @@
 //!
 //! The folder must be on a local file system: it relies on `mmap` and `flock`. Nobody else may shorten its files.
 
+mod anew;
 mod archive;
 mod format;
 mod mapped;
@@ -24,4 +25,4 @@ pub use archive::{Folder, Merge};
 pub use mapped::MappedCells;
 pub use merge::{Merged, MergedFamily, MergedSeries};
 pub use port::PortClaim;
-pub use writer::Writer;
+pub use writer::{LOOK_EVERY, Writer};

@@ -46,6 +46,16 @@ impl Reader {
         Ok(Self { map, used, pid })
     }
 
+    /// Where the last record ends.
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Where in the file the cells of an item are.
+    pub(super) fn offset_of(&self, cells: &[AtomicU64]) -> usize {
+        self.map.offset_of(cells)
+    }
+
     /// Calls `each` with everything the file says; stops at the first thing that makes no sense.
     pub(super) fn for_each<'a>(&'a self, mut each: impl FnMut(Item<'a>) -> Result<(), Torn>) -> Result<(), Torn> {
         let mut at = HEADER_LEN;

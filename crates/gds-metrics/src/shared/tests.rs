@@ -22,11 +22,12 @@ struct Process {
 }
 
 fn process(folder: &Path) -> Process {
+    let shared = Folder::open(folder).expect("a folder");
     let writer = Arc::new(Writer::create(folder).expect("a file"));
     let path = writer.path().to_owned();
     let registry = Registry::new(RegistryOptions { shared: Some(writer), ..RegistryOptions::default() });
     let view = registry.view(ViewOptions::default());
-    Process { page: RegistryPage::new(registry, Some(Folder::open(folder).expect("a folder"))), view, path }
+    Process { page: RegistryPage::new(registry, Some(shared)), view, path }
 }
 
 impl Process {
@@ -171,4 +172,114 @@ fn a_fold_that_was_killed_half_way_counts_nothing_twice() {
         assert_eq!(survivor.sample("requests"), 2.0);
         assert!(!file.exists());
     }
+}
+
+#[test]
+fn a_file_that_is_removed_is_made_anew_while_threads_count() {
+    let _no_children = FORKS.read();
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("shared");
+    let process = process(&path);
+    let writer = Arc::clone(process.page.registry().shared().expect("a file"));
+    let other = self::process(&path);
+    other.increment(1000.0);
+    let stop = AtomicBool::new(false);
+    let counted: u64 = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..2)
+            .map(|thread| {
+                let (view, stop) = (&process.view, &stop);
+                scope.spawn(move || {
+                    let mut counted = 0_u64;
+                    while !stop.load(Ordering::Relaxed) {
+                        view.increment("requests", 1.0, &[], None).expect("counted");
+                        view.timing("took", 1000.0, &[], None).expect("counted");
+                        // New series meanwhile, so that the file grows by several mappings.
+                        let number = (counted / 8 % 2000).to_string();
+                        view.gauge("level", counted as f64, &[("n", &number), ("thread", &thread.to_string())])
+                            .expect("counted");
+                        counted += 1;
+                    }
+                    counted
+                })
+            })
+            .collect();
+        for round in 0..60 {
+            if round % 2 == 0 {
+                fs::remove_dir_all(&path).expect("removed");
+            } else {
+                fs::remove_file(writer.path()).expect("removed");
+            }
+            assert!(!writer.is_in_place());
+            writer.keep_in_place().expect("made anew");
+            assert!(writer.is_in_place());
+        }
+        stop.store(true, Ordering::Relaxed);
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+    });
+    assert!(writer.take_news().expect("news").contains("were removed while this program runs"));
+    assert_eq!(writer.take_news(), None);
+    // Of the other process nothing is there before it looks.
+    assert_eq!(process.sample("requests"), counted as f64);
+    assert_eq!(other.sample("requests"), counted as f64 + 1000.0);
+    assert_eq!(process.sample("took_count"), counted as f64);
+    assert_eq!(process.sample("took_sum"), counted as f64);
+    assert!(process.sample("gds_metrics_series") > 100.0);
+    assert_eq!(process.sample("gds_metrics_multiprocess_skipped_total"), 0.0);
+    let (gone, survivor) = (process, other);
+    drop((gone, writer));
+    assert_eq!(survivor.sample("requests"), counted as f64 + 1000.0, "it died with the lock of its new file");
+}
+
+#[test]
+fn what_a_gauge_was_set_to_and_exemplars_survive_the_removal() {
+    let _no_children = FORKS.read();
+    let folder = TempDir::new().expect("a folder");
+    let process = process(folder.path());
+    process.view.gauge("level", -2.5, &[]).expect("counted");
+    let trace = crate::snapshot::TraceContext { trace_id: [7; 16], span_id: [9; 8] };
+    process.view.histogram("size", 0.3, &[], Some(&trace)).expect("counted");
+    fs::remove_dir_all(folder.path()).expect("removed");
+    assert_eq!(process.sample("level"), -2.5);
+    let page = process.page.write(crate::format::Format::OpenMetrics, &[]).expect("a page");
+    let page = String::from_utf8(page).expect("text");
+    assert!(page.contains("trace_id=\"07070707070707070707070707070707\""), "{page}");
+    process.view.gauge("level", 4.0, &[]).expect("counted");
+    assert_eq!(process.sample("level"), 4.0);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_again_is_told_once_and_counts_are_kept() {
+    let _no_children = FORKS.read();
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("shared");
+    let process = process(&path);
+    let writer = Arc::clone(process.page.registry().shared().expect("a file"));
+    process.increment(1.0);
+    fs::remove_dir_all(&path).expect("removed");
+    fs::write(&path, "in the way").expect("written");
+    assert!(writer.take_news().is_none());
+    writer.keep_in_place().expect_err("a file in the way");
+    assert!(writer.take_news().expect("news").contains("cannot be made anew"));
+    process.increment(2.0);
+    process.page.sample(&process.view, "requests", &[]).expect_err("no page without it");
+    assert_eq!(writer.take_news(), None);
+    fs::remove_file(&path).expect("removed");
+    assert_eq!(process.sample("requests"), 3.0);
+    assert!(writer.take_news().expect("news").contains("made its own anew"));
+}
+
+#[test]
+fn a_port_stays_claimed_when_the_folder_is_emptied() {
+    let _no_children = FORKS.read();
+    let folder = TempDir::new().expect("a folder");
+    let shared = Folder::open(folder.path()).expect("a folder");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let mut claim = shared.join_port(port).expect("claimed");
+    let named = folder.path().join(format!("port-{port}"));
+    fs::remove_file(&named).expect("removed");
+    shared.claim_port("127.0.0.1", port).expect_err("nobody of the folder seems to listen");
+    fs::remove_file(&named).expect("removed");
+    claim.keep_in_place().expect("claimed again");
+    drop(shared.claim_port("127.0.0.1", port).expect("one of the folder listens"));
 }

@@ -6,11 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use rustix::fs::{FallocateFlags, fallocate};
 
+use super::anew;
 use super::format::{self, FamilyText, HEADER_LEN, RECORD_LEN};
 use super::mapped::{MappedCells, Segment};
 use crate::cells::Cells;
@@ -26,25 +27,55 @@ const MAX_STEP: usize = 4 * 1024 * 1024;
 const SPARE: usize = 2 * 1024;
 const OWN_PREFIX: &str = "gds_metrics_";
 
+/// How often a process should look whether its file is in its place.
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Whoever removes the files of a folder removes them all. A page that is asked for right after that waits until each
+/// process has looked and made its own anew: were their counts missing on it, a server would take it for a restart.
+const MADE_ANEW_BY_ALL: Duration = Duration::from_secs(2);
+
 /// This process's file in a shared folder.
 #[derive(Debug)]
 pub struct Writer {
     path: PathBuf,
-    file: File,
-    /// Held open only for its lock: the lock ends when the last descriptor of *this* opening goes, and a mapping would
-    /// count as one, so it must not be the opening that is mapped.
-    _lock: Lock,
     header: Arc<Segment>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    segment: Arc<Segment>,
-    /// Offset in the file of the segment's start, and in the segment of its free part.
-    start: usize,
+    placed: Placed,
+    /// Every mapping with its offset in the file; the last one is added to.
+    segments: Vec<(usize, Arc<Segment>)>,
+    /// Offset in the last segment of its free part.
     free: usize,
     families: HashMap<Arc<str>, u64>,
+    made_anew: Option<Instant>,
+    /// Whether it was not in its place and could not be made anew, and what is to be said of that or of the contrary.
+    is_lost: bool,
+    news: Option<String>,
+}
+
+/// A file in the folder, and what keeps others from it.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) file: File,
+    /// Held open only for its lock: the lock ends when the last descriptor of *this* opening goes, and a mapping would
+    /// count as one, so it must not be the opening that is mapped.
+    lock: Lock,
+    /// systemd-tmpfiles leaves a folder and all below it alone while somebody has a lock on it.
+    _folder: Option<Lock>,
+}
+
+impl Placed {
+    /// Makes an empty file with a lock, where none is.
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        let lock = File::open(path).and_then(Lock::wait).inspect_err(|_| drop(std::fs::remove_file(path)))?;
+        let folder =
+            path.parent().and_then(|folder| File::open(folder).ok()).and_then(|folder| Lock::try_share(folder).ok());
+        Ok(Self { file, lock, _folder: folder })
+    }
 }
 
 /// Distinguishes several writers of one process in one nanosecond.
@@ -63,25 +94,83 @@ impl Writer {
         let pid = std::process::id();
         let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
         let path = folder.join(format!("{pid}-{nanos}-{sequence}.{EXTENSION}"));
-        let temporary = path.with_extension(TEMPORARY);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&temporary)?;
         // The file gets its real name only with its lock held and its header written: nobody ever sees it unlocked.
-        let made = Self::prepare(&temporary, &path, &file, u64::from(pid), nanos);
-        let (lock, header) = made.inspect_err(|_| drop(std::fs::remove_file(&temporary)))?;
-        let state = State { segment: Arc::clone(&header), start: 0, free: HEADER_LEN, families: HashMap::new() };
-        Ok(Self { path, file, _lock: lock, header, state: Mutex::new(state) })
+        let temporary = path.with_extension(TEMPORARY);
+        let placed = Placed::create(&temporary)?;
+        let header = Self::write_header(&placed.file, u64::from(pid), nanos)
+            .and_then(|header| std::fs::rename(&temporary, &path).map(|()| header))
+            .inspect_err(|_| drop(std::fs::remove_file(&temporary)))?;
+        let state = State {
+            placed,
+            segments: vec![(0, Arc::clone(&header))],
+            free: HEADER_LEN,
+            families: HashMap::new(),
+            made_anew: None,
+            is_lost: false,
+            news: None,
+        };
+        Ok(Self { path, header, state: Mutex::new(state) })
     }
 
-    fn prepare(temporary: &Path, path: &Path, file: &File, pid: u64, nanos: u64) -> io::Result<(Lock, Arc<Segment>)> {
-        let lock = Lock::wait(File::open(temporary)?)?;
+    fn write_header(file: &File, pid: u64, nanos: u64) -> io::Result<Arc<Segment>> {
         reserve(file, 0, FIRST_STEP)?;
         let header = Segment::map(file, 0, FIRST_STEP)?;
         header.write(0, &format::MAGIC.to_ne_bytes());
         header.write(format::PID_AT, &pid.to_ne_bytes());
         header.write(format::CREATED_AT, &nanos.to_ne_bytes());
         header.words(format::USED_AT, 1)[0].store(HEADER_LEN as u64, Ordering::Release);
-        std::fs::rename(temporary, path)?;
-        Ok((lock, Arc::new(header)))
+        Ok(Arc::new(header))
+    }
+
+    /// Whether the file is where other processes look for it.
+    pub fn is_in_place(&self) -> bool {
+        self.state.lock().placed.lock.is_at(&self.path)
+    }
+
+    /// Makes the file anew, with all that was counted, where it is not in its place any more: somebody removed it, or the
+    /// whole folder. To be called every [`LOOK_EVERY`].
+    pub fn keep_in_place(&self) -> io::Result<()> {
+        let mut state = self.state.lock();
+        if state.placed.lock.is_at(&self.path) {
+            return Ok(());
+        }
+        let folder = self.path.parent().unwrap_or(&self.path).display();
+        match anew::make(&self.path, &state.placed.file, &state.segments) {
+            Ok(placed) => {
+                state.placed = placed;
+                state.made_anew = Some(Instant::now());
+                state.is_lost = false;
+                state.news = Some(format!(
+                    "the files of multiprocess_dir={folder} were removed while this program runs: process {} made its own \
+                     anew with all that it had counted; what ended processes had counted is gone; keep the folder where \
+                     nothing is cleaned, not below /tmp",
+                    std::process::id()
+                ));
+                Ok(())
+            }
+            Err(error) => {
+                if !state.is_lost {
+                    state.is_lost = true;
+                    state.news = Some(format!(
+                        "multiprocess_dir={folder} was removed while this program runs and cannot be made anew: {error}; \
+                         counts of process {} are kept, and shown again when it can",
+                        std::process::id()
+                    ));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// What is to be said in the user's log, once.
+    pub fn take_news(&self) -> Option<String> {
+        self.state.lock().news.take()
+    }
+
+    /// How long other processes may yet take to notice what this one noticed.
+    pub(crate) fn others_are_ready_in(&self) -> Duration {
+        let made_anew = self.state.lock().made_anew;
+        made_anew.map_or(Duration::ZERO, |made| MADE_ANEW_BY_ALL.saturating_sub(made.elapsed()))
     }
 
     /// The file.
@@ -138,10 +227,11 @@ impl Writer {
         let (Ok(length_word), Ok(text_len)) = (u32::try_from(length), u32::try_from(text.len())) else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a series of more than 4 GiB"));
         };
-        if state.free + length + spare > state.segment.len() {
+        if state.free + length + spare > state.last().1.len() {
             self.grow(state, length + spare)?;
         }
-        let (segment, at) = (&state.segment, state.free);
+        let at = state.free;
+        let (start, segment) = state.last();
         segment.write(at, &length_word.to_ne_bytes());
         segment.write(at + 4, &format::checksum(kind, a, b, text).to_ne_bytes());
         segment.write(at + 8, &kind.to_ne_bytes());
@@ -149,7 +239,7 @@ impl Writer {
         segment.write(at + 16, &a.to_ne_bytes());
         segment.write(at + 24, &b.to_ne_bytes());
         segment.write(at + RECORD_LEN, text);
-        let record = state.start + at;
+        let record = start + at;
         let made = MappedCells::new(Arc::clone(segment), at + text_end, cells, record as u64);
         state.free += length;
         self.publish(record + length);
@@ -158,18 +248,20 @@ impl Writer {
 
     /// Maps the next part of the file, after filling up the present one.
     fn grow(&self, state: &mut State, needed: usize) -> io::Result<()> {
-        let start = state.start + state.segment.len();
+        let (before, last) = state.last();
+        let start = before + last.len();
         let len = needed.max(start.min(MAX_STEP)).next_multiple_of(FIRST_STEP);
-        reserve(&self.file, start, len)?;
-        let segment = Segment::map(&self.file, start as u64, len)?;
-        let rest = state.segment.len() - state.free;
+        reserve(&state.placed.file, start, len)?;
+        let segment = Segment::map(&state.placed.file, start as u64, len)?;
+        let rest = last.len() - state.free;
         if rest > 0 {
             let rest = u32::try_from(rest).unwrap_or(u32::MAX); // a mapping is at most a record longer than MAX_STEP
-            state.segment.write(state.free, &rest.to_ne_bytes());
-            state.segment.write(state.free + 4, &format::PADDING.to_ne_bytes());
+            last.write(state.free, &rest.to_ne_bytes());
+            last.write(state.free + 4, &format::PADDING.to_ne_bytes());
             self.publish(start);
         }
-        *state = State { segment: Arc::new(segment), start, free: 0, families: std::mem::take(&mut state.families) };
+        state.segments.push((start, Arc::new(segment)));
+        state.free = 0;
         Ok(())
     }
 
@@ -178,8 +270,16 @@ impl Writer {
     }
 }
 
+impl State {
+    /// The segment that is added to, with its offset in the file.
+    fn last(&self) -> (usize, &Arc<Segment>) {
+        let (start, segment) = self.segments.last().expect("the first is never taken out");
+        (*start, segment)
+    }
+}
+
 /// Gives the file real blocks, so that a full disk is an error here and not a signal at some later increment.
-fn reserve(file: &File, start: usize, len: usize) -> io::Result<()> {
+pub(super) fn reserve(file: &File, start: usize, len: usize) -> io::Result<()> {
     match fallocate(file, FallocateFlags::empty(), start as u64, len as u64) {
         Ok(()) => Ok(()),
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
