@@ -675,7 +675,7 @@ def state():
     descriptors = [pathlib.Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
     # The descriptor of the listing itself is closed by now.
     sockets = [link for link in descriptors if link.is_symlink() and os.readlink(link).startswith("socket:")]
-    return len(os.listdir("/proc/self/task")), sockets
+    return {*os.listdir("/proc/self/task"), *sockets}
 
 provider = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
 before = state()
@@ -684,7 +684,8 @@ for method in (metrics.increment, metrics.gauge, metrics.histogram, metrics.timi
     method(method.__name__, 1)
 metrics.flush()
 metrics.close()
-print(before == state())
+# A thread in which the SDK looked for the resource may be at its end only now.
+print(state() <= before)
 """
 
 
