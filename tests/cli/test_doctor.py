@@ -240,6 +240,14 @@ def test_a_vault_its_seal_and_its_token(monkeypatch: pytest.MonkeyPatch) -> None
     assert "hunter2" not in str(refused.value)
 
 
+def test_without_a_client_of_vault_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As where there is none, and where there is one of before 1.0.
+    monkeypatch.setitem(sys.modules, "gds_vault._probe", None)
+    found = asked("http://127.0.0.1:1")
+    assert list(found) == ["vault", "clock"]
+    assert (found["vault"]["level"], found["vault"]["remedy"]) == (WARNING, "pip install 'gds-vault>=1.0'")
+
+
 @contextmanager
 def answering(date: str | None, body: bytes = b'{"sealed":false}', status: int = 200) -> Iterator[str]:
     """A server that says the same to everybody, at the time it is told."""

@@ -31,7 +31,7 @@ def vault_steps(url: str | None, seconds: float) -> Steps:
         from gds_vault import VaultConfigurationError
         from gds_vault._probe import Probe
     except ImportError:
-        missing = Finding(WARNING, "not asked: gds-vault is not installed", "pip install gds-vault")
+        missing = Finding(WARNING, "not asked: gds-vault 1.0 or newer is not installed", "pip install 'gds-vault>=1.0'")
         return [("vault", lambda: missing), ("clock", lambda: _clock(None))]
     # It is told as a finding.
     warnings.filterwarnings("ignore", message="Unverified HTTPS request")
