@@ -314,8 +314,11 @@ def test_the_first_two_clients(approle: tuple[str, str], path: str, vault: Vault
     from gds_vault.enhanced_vault import EnhancedVaultClient, create_vault_client
     from gds_vault.legacy import VaultClient, get_secret_from_vault
     from gds_vault.legacy.vault import VaultClient as Same
+    from gds_vault.legacy.vault import VaultError
 
     assert Same is VaultClient
+    with pytest.raises(VaultError):
+        VaultClient(vault.url, "wrong", "wrong").authenticate()
     with VaultClient() as client:
         assert client.get_cache_info()["has_token"] is False
         token = client.authenticate()

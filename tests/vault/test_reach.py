@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import ssl
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,8 +46,6 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
 def folder_of(bundle: Path, folder: Path) -> Path:
     """A folder as OpenSSL looks into it."""
-    import subprocess
-
     command = ["openssl", "x509", "-hash", "-noout", "-in", str(bundle)]
     name = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     (folder / f"{name}.0").write_bytes(bundle.read_bytes())
@@ -322,6 +322,32 @@ def test_a_session_of_ones_own_is_told_of_trust(secure: VaultServer, pki: Pki) -
             await client.aclose()
 
     asyncio.run(main())
+
+
+def test_forked_children_trust_whom_their_parent_trusted(secure: VaultServer, pki: Pki, tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_bytes(pki.ca.read_bytes())
+    program = """
+import os, sys
+from gds_vault import TokenAuth, VaultClient
+
+with VaultClient(sys.argv[1], TokenAuth(sys.argv[2]), ssl_cert_path=sys.argv[3]) as client:
+    client.get_secret("app")
+    os.unlink(sys.argv[3])
+    children = []
+    for _ in range(3):
+        child = os.fork()
+        if child == 0:
+            for _ in range(5):
+                assert client.get_secret("app", use_cache=False) == {"a": "b"}
+            os._exit(0)
+        children.append(child)
+    assert client.get_secret("app", use_cache=False) == {"a": "b"}
+    print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+"""
+    command = [sys.executable, "-W", "error", "-c", program, secure.url, secure.root_token, str(bundle)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("[0, 0, 0]\n", "")
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")

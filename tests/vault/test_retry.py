@@ -124,11 +124,11 @@ def test_pauses_double_up_to_a_bound() -> None:
     assert [policy.delay_seconds(attempt) for attempt in (1, 2, 3, 4, 90)] == [0.5, 1, 2, 3, 3]
 
 
-def test_jitter_takes_any_part_of_a_pause() -> None:
+def test_jitter_makes_a_pause_longer_by_up_to_a_half() -> None:
     policy = RetryPolicy(base_delay_seconds=1, max_delay_seconds=8)
     pauses = [policy.delay_seconds(3) for _ in range(1000)]
-    assert 0 <= min(pauses) < 1
-    assert 3 < max(pauses) <= 4
+    assert 4 <= min(pauses) < 4.5
+    assert 5.5 < max(pauses) <= 6
 
 
 def test_forked_children_do_not_wait_in_step() -> None:

@@ -23,16 +23,16 @@ _random = random.SystemRandom()  # its state is the kernel's, so that forked chi
 class RetryPolicy:
     """Tries again what may succeed later: 5xx (503 of a sealed Vault too), 412, 429, connections that fail, time-outs.
 
-    The pauses grow from ``initial_delay`` by ``backoff_factor`` up to ``max_delay``; with jitter each is a random part
-    of that, so that clients which lost one server do not come back in step (the "full jitter" of Exponential Backoff
-    And Jitter, M. Brooker, AWS Architecture Blog, 2015). A ``Retry-After`` is waited for up to ``max_delay``.
+    The pauses grow from ``initial_delay`` by ``backoff_factor`` up to ``max_delay``. With jitter each is longer by up
+    to a half, so that clients which lost one server do not come back in step, and none gives up sooner than was asked.
+    A ``Retry-After`` is waited for up to ``max_delay``.
 
     What writes is tried again only where Vault cannot have taken it: no connection, 412, 429, 503.
 
     Args:
         max_retries: How often it is tried again after the first time; 0 is never.
         initial_delay: The first pause in seconds, before jitter.
-        max_delay: The longest pause in seconds.
+        max_delay: The longest pause in seconds, before jitter.
         backoff_factor: What each pause is longer than the one before.
         retriable_exceptions: For `execute`: what is tried again; None is the failures of ``requests``.
         attempts: The same as ``max_retries`` + 1.
@@ -94,7 +94,7 @@ class RetryPolicy:
         except OverflowError:
             delay = self.max_delay
         if self.jitter:
-            delay = _random.uniform(0, delay)
+            delay = _random.uniform(delay, 1.5 * delay)
         return max(delay, min(retry_after_seconds or 0.0, self.max_delay))
 
     def execute(self, operation: Callable[[], R]) -> R:

@@ -6,9 +6,27 @@ from typing import Any
 
 from gds_vault import client
 from gds_vault.auth import AppRoleAuth
+from gds_vault.exceptions import (
+    VaultAuthError,
+    VaultConfigurationError,
+    VaultConnectionError,
+    VaultError,
+    VaultPermissionError,
+    VaultSecretNotFoundError,
+)
 from gds_vault.retry import retry_with_backoff
 
-__all__ = ["VaultClient", "get_secret_from_vault", "retry_with_backoff"]
+__all__ = [
+    "VaultAuthError",
+    "VaultClient",
+    "VaultConfigurationError",
+    "VaultConnectionError",
+    "VaultError",
+    "VaultPermissionError",
+    "VaultSecretNotFoundError",
+    "get_secret_from_vault",
+    "retry_with_backoff",
+]
 
 
 class VaultClient(client.VaultClient):
