@@ -34,7 +34,7 @@ pub struct Reported<T> {
 }
 
 /// Told the outcomes of records that came with tokens, many at a time: by threads of the producer and the hub, one at a
-/// time and in the order in which outcomes became known; or from within a call of the producer that drops records.
+/// time and in the order in which outcomes became known.
 pub trait Reporter<T>: Send + Sync + Debug {
     /// Called for each record once.
     fn report(&self, outcomes: Vec<Reported<T>>);

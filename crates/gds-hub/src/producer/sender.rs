@@ -46,7 +46,7 @@ impl<'a, T: Send + 'static> Sender<'a, T> {
         if !shared.has_work() {
             publisher.idle();
         }
-        if shared.expire() | self.outcomes.take() {
+        if shared.expire() | shared.is_to_tell() | self.outcomes.take() {
             shared.collected();
         } else {
             shared.note_progress();
@@ -154,6 +154,9 @@ impl<'a, T: Send + 'static> Sender<'a, T> {
                         return Passed::On;
                     }
                     publisher.handed_over();
+                    if shared.is_to_tell() {
+                        shared.collected();
+                    }
                     shared.progress.wait(FULL);
                 }
                 Err(error) => {

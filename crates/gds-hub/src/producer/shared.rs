@@ -53,6 +53,8 @@ pub(super) struct Shared<T: Send + 'static> {
     /// There are returned records, and some of them came since the sender last looked.
     returned: AtomicBool,
     returned_news: AtomicBool,
+    /// There are outcomes that no thread of the hub will tell: the sender does, since callers are not to wait for it.
+    to_tell: AtomicBool,
     /// What is to be said to people, when nothing is locked.
     notices: Mutex<Vec<String>>,
     /// Rung when there is something to send and the sender sleeps.
@@ -118,6 +120,7 @@ impl<T: Send + 'static> Shared<T> {
             came_back: AtomicBool::new(false),
             returned: AtomicBool::new(false),
             returned_news: AtomicBool::new(false),
+            to_tell: AtomicBool::new(false),
             notices: Mutex::default(),
             work: Bell::default(),
             hurry: Bell::default(),
@@ -135,7 +138,7 @@ impl<T: Send + 'static> Shared<T> {
 
     pub(super) fn send(&self, frame: &[u8], token: Option<T>, pace: Pace) -> Result<Sent<T>> {
         let sent = match &self.spool {
-            Some(spool) if self.writes_ahead() => self.send_spooled(spool, frame, token),
+            Some(spool) if self.writes_ahead() => self.append(spool, frame, token),
             _ => self.send_in_memory(self.queue.lock(), frame, token),
         };
         self.urge(pace);
@@ -191,10 +194,7 @@ impl<T: Send + 'static> Shared<T> {
         {
             self.spill(&mut queue, spool);
             if queue.memory.is_empty() && !queue.has_room(cost, limit) {
-                let sent = self.append(spool, frame, token); // the rest is in the sender's hands
-                drop(queue);
-                self.untold.tell();
-                return sent;
+                return self.append(spool, frame, token); // the rest is in the sender's hands
             }
         }
         if self.options.on_full == OnFull::DropOldest {
@@ -210,7 +210,6 @@ impl<T: Send + 'static> Shared<T> {
         }
         if !queue.has_room(cost, limit) {
             drop(queue);
-            self.untold.tell();
             return self.no_room(token, &format!("{limit} bytes of memory wait for the hub"));
         }
         let id = queue.next_id;
@@ -227,14 +226,7 @@ impl<T: Send + 'static> Shared<T> {
         if much {
             self.hurry.ring();
         }
-        self.untold.tell();
         Ok(Sent::Queued)
-    }
-
-    fn send_spooled(&self, spool: &Spool, frame: &[u8], token: Option<T>) -> Result<Sent<T>> {
-        let sent = self.append(spool, frame, token);
-        self.untold.tell();
-        sent
     }
 
     fn append(&self, spool: &Spool, frame: &[u8], token: Option<T>) -> Result<Sent<T>> {
@@ -426,7 +418,8 @@ impl<T: Send + 'static> Shared<T> {
     pub(super) fn wait_for_work(&self) {
         if !self.has_work() && !self.stops() {
             let patience = self.gates.until_next().map_or(IDLE, |next| next.min(IDLE));
-            self.work.wait_until(patience, || self.has_work() || self.stops());
+            let to_tell = || self.to_tell.load(Ordering::SeqCst);
+            self.work.wait_until(patience, || self.has_work() || to_tell() || self.stops());
         }
         let now = || {
             let told = self.hurried.load(Ordering::SeqCst) || self.stops();
@@ -751,7 +744,7 @@ impl<T: Send + 'static> Shared<T> {
         self.finished(id);
     }
 
-    /// Records had to make room. To be told when nothing is locked.
+    /// Records had to make room; the sender tells who waits for them.
     fn note_dropped(&self, ids: &[u64]) {
         if ids.is_empty() {
             return;
@@ -764,6 +757,14 @@ impl<T: Send + 'static> Shared<T> {
             }
         }
         self.count_dropped("buffer_full", ids.len() as u64);
+        self.to_tell.store(true, Ordering::SeqCst);
+        self.work.ring();
+        self.progress.ring();
+    }
+
+    /// Whether there is something to tell that nobody else will.
+    pub(super) fn is_to_tell(&self) -> bool {
+        self.to_tell.swap(false, Ordering::SeqCst)
     }
 
     fn note_dropped_spooled(&self, ids: Vec<Range<u64>>) {
