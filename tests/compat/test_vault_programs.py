@@ -90,6 +90,8 @@ def test_mount_point(folder: str, path: str, monkeypatch: pytest.MonkeyPatch) ->
     client = VaultClient(mount_point="secret")
     assert client.mount_point == "secret"
     assert client.get_secret(f"data/{folder}/app") == client.get_secret(path) == client.get_secret(f"{folder}/app")
+    assert all(name in client for name in (path, f"data/{folder}/app", f"{folder}/app"))
+    assert f"{folder}/another" not in client
     assert client.list_secrets(f"metadata/{folder}") == ["app"]
     client.mount_point = "plain"
     assert client.get_secret(f"{folder}/app") == client.get_secret(f"plain/{folder}/app") == {"password": "plain"}

@@ -121,6 +121,12 @@ def test_a_write_by_one_name_is_seen_by_the_others(connect: Connect, mounted: Va
     for number, name in enumerate(names):
         client.put_secret(name, {"number": number})
         assert [client.get_secret(each) for each in names] == [{"number": number}] * 2
+    client.client.clear_cache()
+    for one, other in (names, reversed(names)):
+        client.get_secret(one)
+        assert client.client.cached_secret_count == 1
+        assert client.client.remove_from_cache(other)
+        assert not client.client.remove_from_cache(one)
     client.delete_secret("secret/data/app")
     for name in names:
         with pytest.raises(VaultSecretNotFoundError):

@@ -209,12 +209,15 @@ class Core:
             self.report.warning("not logged in beforehand, the first use tries again: %s", error)
 
     def is_cached(self, path: object) -> bool:
-        """Whether a secret is in the cache, perhaps expired."""
-        return isinstance(path, str) and self.settings.name(path.strip("/"), None) in self.cache
+        """Whether a secret is in the cache, perhaps expired, however its path was written."""
+        return isinstance(path, str) and any(name in self.cache for name in self._names_of(path.strip("/")))
 
     def uncache(self, path: str) -> bool:
         """Forget a secret; whether it was in the cache."""
-        return self.cache.remove(self.settings.name(secret_path(path), None))
+        return sum([self.cache.remove(name) for name in self._names_of(secret_path(path))]) > 0
+
+    def _names_of(self, path: str) -> set[str]:
+        return {self.settings.name(each, None) for each in self._mounts.spellings(path)}
 
     def _counted(self, path: str, steps: Steps[T]) -> Steps[T]:
         if self.closed:

@@ -86,6 +86,15 @@ class Mounts:
         kv = yield from self._version(deadline)
         return Place(mine.mount_point, _within(mine.mount_point, kv, path, mine.mount_is_given), kv)
 
+    def spellings(self, path: str) -> set[str]:
+        """All that a path may be written as, as far as that is known without a question."""
+        mine = self._exchange.settings
+        kv = 2 if self._kv_version is None else self._kv_version
+        place = self._known(path) or Place(
+            mine.mount_point, _within(mine.mount_point, kv, path, mine.mount_is_given), kv
+        )
+        return {path, *spellings(place, mine.mount_point)}
+
     def elsewhere(self, path: str, deadline: float) -> Steps[Place | None]:
         """The place of a path that begins with another mount than the one nobody has named; None if there is none.
 
