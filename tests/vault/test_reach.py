@@ -113,6 +113,20 @@ def test_a_folder_of_authorities_is_named_by_any_variable(
     assert read(secure)
 
 
+def test_a_certificate_for_another_name_is_not_trusted(
+    read: Read, pki: Pki, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import trustme
+
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("vault.example.org", "10.0.0.1").configure_cert(context)
+    monkeypatch.setenv("VAULT_CACERT", str(tmp_path / "ca.pem"))
+    with VaultServer(ssl_context=context) as server, pytest.raises(VaultConnectionError, match="TLS"):
+        read(server)
+
+
 def test_vaults_own_variable_goes_before_that_of_the_machine(
     read: Read, secure: VaultServer, pki: Pki, stranger: Pki, monkeypatch: pytest.MonkeyPatch
 ) -> None:

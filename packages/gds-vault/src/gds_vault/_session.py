@@ -6,6 +6,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
@@ -44,6 +45,9 @@ class _TlsAdapter(HTTPAdapter):
     """Speaks TLS with one context, whatever the session or the environment says beside it."""
 
     def __init__(self, context: ssl.SSLContext, **settings: Any) -> None:
+        if urllib3.__version__.startswith("1."):
+            # It compares names by itself, and does not tell OpenSSL the one to compare with where it is an address.
+            context.check_hostname = False
         self._context = context
         super().__init__(**settings)
 
@@ -58,7 +62,8 @@ class _TlsAdapter(HTTPAdapter):
         return host, {}
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        pass  # the context knows
+        # The context knows; urllib3 1.26 asks its pool all the same.
+        conn.cert_reqs = self._context.verify_mode
 
 
 class _SocketConnection(HTTPConnection):
