@@ -17,7 +17,7 @@ impl NoOpMetrics {
         Self
     }
 
-    #[pyo3(signature = (name, value = None, labels = None))]
+    #[pyo3(signature = (name, value = None, labels = None), text_signature = "($self, name, value=1, labels=None)")]
     fn increment(&self, name: &Bound<'_, PyAny>, value: Option<&Bound<'_, PyAny>>, labels: Option<&Bound<'_, PyAny>>) {
         let _ = (name, value, labels);
     }

@@ -211,7 +211,7 @@ impl OtlpCore {
         Ok(())
     }
 
-    #[pyo3(signature = (name, value = Given::MISSING, labels = None))]
+    #[pyo3(signature = (name, value = Given::MISSING, labels = None), text_signature = "($self, name, value=1, labels=None)")]
     fn increment(
         &self,
         name: &Bound<'_, PyAny>,

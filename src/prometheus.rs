@@ -380,7 +380,7 @@ impl PrometheusCore {
         Ok(())
     }
 
-    #[pyo3(signature = (name, value = input::Given::MISSING, labels = None))]
+    #[pyo3(signature = (name, value = input::Given::MISSING, labels = None), text_signature = "($self, name, value=1, labels=None)")]
     fn increment(
         &self,
         name: &Bound<'_, PyAny>,

@@ -166,7 +166,7 @@ impl StatsdCore {
         Ok(())
     }
 
-    #[pyo3(signature = (name, value = Given::MISSING, labels = None))]
+    #[pyo3(signature = (name, value = Given::MISSING, labels = None), text_signature = "($self, name, value=1, labels=None)")]
     fn increment(
         &self,
         name: &Bound<'_, PyAny>,

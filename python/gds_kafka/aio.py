@@ -199,7 +199,7 @@ class AsyncKafkaConsumerClient:
     with the other client, a message is committed after the loop body has finished with it.
 
     Args:
-        topics: As for `KafkaConsumerClient`.
+        topic: As for `KafkaConsumerClient`.
         bootstrap_servers: As for `KafkaConsumerClient`.
         group_id: As for `KafkaConsumerClient`.
         config: As for `KafkaConsumerClient`.
@@ -222,12 +222,12 @@ class AsyncKafkaConsumerClient:
 
     def __init__(
         self,
-        topics: str | Sequence[str],
+        topic: str | Sequence[str],
         bootstrap_servers: str | Sequence[str],
         group_id: str | None = None,
         **config: Any,
     ) -> None:
-        self._make = partial(KafkaConsumerClient, topics, bootstrap_servers, group_id, **config)
+        self._make = partial(KafkaConsumerClient, topic, bootstrap_servers, group_id, **config)
         # The native client is used by one thread at a time: all calls of it wait for their turn here.
         self._thread = ThreadPoolExecutor(1, "gds-kafka-consumer")
         self._opening: asyncio.Future[KafkaConsumerClient] | None = None

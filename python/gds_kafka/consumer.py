@@ -37,7 +37,7 @@ class KafkaConsumerClient(Client, ConsumerCore):
     client too, unless `commit` was called.
 
     Args:
-        topics: A name or several; one that begins with ``^`` is a regular expression. None, ``[]``, to `assign`
+        topic: A name or several; one that begins with ``^`` is a regular expression. None, ``[]``, to `assign`
             partitions by hand.
         bootstrap_servers: ``"host:port"``, several with commas or as a list; ``"embedded:PATH"`` is a hub in a folder
             of this machine.
@@ -68,7 +68,7 @@ class KafkaConsumerClient(Client, ConsumerCore):
 
     def __init__(
         self,
-        topics: str | Sequence[str],
+        topic: str | Sequence[str],
         bootstrap_servers: str | Sequence[str],
         group_id: str | None = None,
         *,
@@ -82,7 +82,7 @@ class KafkaConsumerClient(Client, ConsumerCore):
         **config: object,
     ) -> None:
         opened = opening(bootstrap_servers, config if start_at is None else config | {"start_at": _time(start_at)})
-        names = _topics(topics)
+        names = _topics(topic)
         given: object = group_id
         if given is not None and not (isinstance(given, str) and given):
             raise KafkaConfigurationError(f"group_id={given!r}: expected a group's name, or None to read without one")
@@ -184,7 +184,7 @@ def _topics(given: str | Sequence[str]) -> list[str]:
         [given] if isinstance(given, str) else list(given) if isinstance(given, (list, tuple)) else [None]
     )
     if not all(isinstance(name, str) and name for name in names):
-        raise KafkaConfigurationError(f"topics={given!r}: expected the name of a topic, or several, such as ['orders']")
+        raise KafkaConfigurationError(f"topic={given!r}: expected the name of a topic, or several, such as ['orders']")
     return names
 
 

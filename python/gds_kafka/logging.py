@@ -139,6 +139,12 @@ class KafkaLoggingHandler(logging.Handler):
         # Last, because from here on `logging.shutdown` knows of it.
         super().__init__(level)
 
+    @property
+    def producer(self) -> Sends:
+        """What records are sent with: the one given, or the handler's own."""
+        producer: Sends = self._producer
+        return producer
+
     def createLock(self) -> None:  # noqa: N802 - the name is logging's
         """No lock: nothing here is changed by two threads in more than one step."""
         self.lock = None

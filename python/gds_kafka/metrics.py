@@ -99,6 +99,11 @@ class KafkaMetrics(Collector):
             close_at_exit(self)
 
     @property
+    def producer(self) -> Sends:
+        """What they are sent with."""
+        return self._producer
+
+    @property
     def topic(self) -> str:
         """Where the messages go."""
         return self._topic

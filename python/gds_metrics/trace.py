@@ -39,7 +39,7 @@ def get_current_trace_context() -> dict[str, str]:
         return {}
 
 
-def with_trace_context(labels: Mapping[str, str] | None, include_trace_context: bool = True) -> dict[str, str]:
+def with_trace_context(labels: Mapping[str, str] | None = None, include_trace_context: bool = True) -> dict[str, str]:
     """A copy of the labels, with the ids of the active span.
 
     Every trace makes a series of its own this way. Prefer exemplars, which collectors attach by

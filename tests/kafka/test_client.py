@@ -92,7 +92,7 @@ def test_lines_of_librdkafka_go_to_the_log(caplog: pytest.LogCaptureFixture, lev
 
 @pytest.mark.parametrize("topics", ["", [""], ["a", 7], 7, None])
 def test_topics_that_are_none_are_refused(topics: Any) -> None:
-    with pytest.raises(KafkaConfigurationError, match=r"^topics="):
+    with pytest.raises(KafkaConfigurationError, match=r"^topic="):
         KafkaConsumerClient(topics, "localhost:9092")
 
 
