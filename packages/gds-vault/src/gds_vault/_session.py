@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import socket
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import requests
-import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
@@ -45,7 +45,7 @@ class _TlsAdapter(HTTPAdapter):
     """Speaks TLS with one context, whatever the session or the environment says beside it."""
 
     def __init__(self, context: ssl.SSLContext, **settings: Any) -> None:
-        if urllib3.__version__.startswith("1."):
+        if version("urllib3").startswith("1."):
             # It compares names by itself, and does not tell OpenSSL the one to compare with where it is an address.
             context.check_hostname = False
         self._context = context
@@ -61,7 +61,7 @@ class _TlsAdapter(HTTPAdapter):
         host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
         return host, {}
 
-    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+    def cert_verify(self, conn: Any, *_: Any, **__: Any) -> None:
         # The context knows; urllib3 1.26 asks its pool all the same.
         conn.cert_reqs = self._context.verify_mode
 
