@@ -32,7 +32,6 @@ fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
     kafka::errors::add(module)?;
     module.add_class::<kafka::admin::HubAdmin>()?;
     module.add_class::<kafka::consumer::ConsumerCore>()?;
-    module.add_class::<kafka::loops::ConsumerLoop>()?;
     module.add_class::<kafka::mock::MockCluster>()?;
     module.add_class::<kafka::outcomes::DeliveredMessage>()?;
     module.add_class::<kafka::producer::OutgoingMessage>()?;

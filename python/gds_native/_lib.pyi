@@ -1,7 +1,7 @@
 """The compiled module: what the packages of this wheel are built on. Private; use those packages."""
 
 from asyncio import AbstractEventLoop, Future
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from logging import LogRecord
 from os import PathLike
@@ -12,7 +12,6 @@ from typing_extensions import Self, disjoint_base
 
 __all__ = [
     "ConsumerCore",
-    "ConsumerLoop",
     "DeliveredMessage",
     "GdsKafkaError",
     "HubAdmin",
@@ -372,12 +371,6 @@ class MockCluster:
     def close(self) -> None: ...
 
 @disjoint_base
-class ConsumerLoop:
-    """One loop over the messages of a consumer."""
-
-    def __iter__(self) -> Self: ...
-    def __next__(self) -> dict[str, Any]: ...
-
 class ConsumerCore:
     """Native side of `gds_kafka.KafkaConsumerClient`."""
 
@@ -398,7 +391,7 @@ class ConsumerCore:
         report: Callable[[dict[str, Any]], None] | None = None,
         listener: Callable[[str, list[tuple[str, int]]], None] | None = None,
     ) -> None: ...
-    def __iter__(self) -> ConsumerLoop: ...
+    def __iter__(self) -> Iterator[dict[str, Any]]: ...
     def __next__(self) -> dict[str, Any]: ...
     def _begin(self) -> int: ...
     def _poll(self, by: int, max_messages: int, timeout_seconds: float) -> list[dict[str, Any]] | None: ...

@@ -92,7 +92,7 @@ struct Handled {
 #[pyclass(frozen, subclass, weakref, module = "gds_native._lib")]
 pub(crate) struct ConsumerCore {
     opened: OnceLock<Opened>,
-    closed: AtomicBool,
+    closed: Arc<AtomicBool>,
     /// Whether a thread is waiting for messages.
     reading: AtomicBool,
     /// The thread that makes messages into objects, which may call Python code; 0 if none does.
@@ -167,6 +167,30 @@ impl ConsumerCore {
         }
     }
 
+    /// As `with_state`, for what may wait for the hub: Ctrl-C ends the wait, and the call goes on by itself.
+    fn with_hub<R: Send + 'static>(
+        &self,
+        py: Python<'_>,
+        call: impl FnOnce(&mut State) -> Result<R, Error> + Send + 'static,
+    ) -> PyResult<R> {
+        let state = Arc::clone(&self.opened(py)?.state);
+        self.not_within(py)?;
+        let is_closed = Arc::clone(&self.closed);
+        let handled = std::mem::take(&mut *self.handled.lock());
+        let done = runtime::wait_blocking(py, move || {
+            loop {
+                if let Some(mut state) = state.try_lock_for(SLICE) {
+                    take_in(&mut state, handled);
+                    return call(&mut state);
+                }
+                if is_closed.load(Ordering::Relaxed) {
+                    return Err(closed());
+                }
+            }
+        })?;
+        done.map_err(|error| to_python(py, &error))
+    }
+
     /// Refuses calls from a deserializer, which would wait for themselves.
     fn not_within(&self, py: Python<'_>) -> PyResult<()> {
         if self.owner.load(Ordering::Relaxed) != exit::this_thread() {
@@ -203,11 +227,7 @@ impl ConsumerCore {
 
     /// Takes in what was told to be handled.
     fn handle(&self, state: &mut State) {
-        let Handled { places, list_of } = std::mem::take(&mut *self.handled.lock());
-        state.reading.handled(places);
-        if let Some(by) = list_of {
-            state.reading.handled_list(by);
-        }
+        take_in(state, std::mem::take(&mut *self.handled.lock()));
     }
 
     /// Fetches until there is something, or the time is over; false if there will be nothing any more.
@@ -224,18 +244,18 @@ impl ConsumerCore {
                 self.handle(state);
                 let fetched = state.reading.fetch(max, left.min(SLICE));
                 opened.counts.revoked.store(state.reading.revoked(), Ordering::Relaxed);
-                let news = state.reading.news();
-                if news.is_empty() {
-                    fetched?;
-                }
-                Ok(Some((!state.reading.is_used_up(), news)))
+                Ok(Some((!state.reading.is_used_up(), state.reading.news(), fetched.err())))
             });
             let found = match fetched {
                 Err(_) if self.closed.load(Ordering::Relaxed) => return Ok(false),
                 fetched => fetched?,
             };
-            let Some((some, news)) = found else { return Ok(false) };
+            let Some((some, news, error)) = found else { return Ok(false) };
             self.tell(py, opened, news)?;
+            if let Some(error) = error {
+                let closed = self.closed.load(Ordering::Relaxed);
+                return if closed { Ok(false) } else { Err(to_python(py, &error)) };
+            }
             py.check_signals()?;
             if some || left.is_zero() {
                 return Ok(true);
@@ -408,13 +428,17 @@ impl Drop for OneReader<'_> {
     }
 }
 
-/// Commits what is finished with, leaves the group and lets go of the hub.
-fn leave_group(state: &mut State, handled: Handled, counts: &Counts) -> Result<(), Error> {
+fn take_in(state: &mut State, handled: Handled) {
     let Handled { places, list_of } = handled;
     state.reading.handled(places);
     if let Some(by) = list_of {
         state.reading.handled_list(by);
     }
+}
+
+/// Commits what is finished with, leaves the group and lets go of the hub.
+fn leave_group(state: &mut State, handled: Handled, counts: &Counts) -> Result<(), Error> {
+    take_in(state, handled);
     let left = state.reading.close();
     counts.revoked.store(state.reading.revoked(), Ordering::Relaxed);
     state.letters.close();
@@ -486,7 +510,7 @@ impl ConsumerCore {
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
             opened: OnceLock::new(),
-            closed: AtomicBool::new(false),
+            closed: Arc::default(),
             reading: AtomicBool::new(false),
             owner: AtomicU64::new(0),
             handled: Mutex::default(),
@@ -693,27 +717,18 @@ impl ConsumerCore {
     #[pyo3(signature = (offsets = None))]
     fn commit(&self, py: Python<'_>, offsets: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let given = offsets.map(places_of).transpose()?;
-        self.with_state(py, |state| {
-            self.handle(state);
-            state.reading.commit(given)
-        })
+        self.with_hub(py, move |state| state.reading.commit(given))
     }
 
     /// Go on at another place; see `gds_kafka.KafkaConsumerClient`.
     fn seek(&self, py: Python<'_>, topic: String, partition: i32, offset: i64) -> PyResult<()> {
-        self.with_state(py, |state| {
-            self.handle(state);
-            state.reading.seek((Arc::from(topic), partition), offset)
-        })
+        self.with_hub(py, move |state| state.reading.seek((Arc::from(topic), partition), offset))
     }
 
     /// Read these partitions and no others; see `gds_kafka.KafkaConsumerClient`.
     fn assign(&self, py: Python<'_>, partitions: Vec<(String, i32)>) -> PyResult<()> {
         let places = partitions_of(partitions);
-        self.with_state(py, |state| {
-            self.handle(state);
-            state.reading.assign(&places)
-        })
+        self.with_hub(py, move |state| state.reading.assign(&places))
     }
 
     /// The first offset of a time or later; see `gds_kafka.KafkaConsumerClient`.
@@ -726,17 +741,14 @@ impl ConsumerCore {
         let times: Vec<_> =
             times.into_iter().map(|((topic, partition), time)| ((Arc::from(topic), partition), time)).collect();
         let found =
-            self.with_state(py, |state| state.reading.subscriber()?.offsets_for_times(&times, ANSWER_PATIENCE))?;
+            self.with_hub(py, move |state| state.reading.subscriber()?.offsets_for_times(&times, ANSWER_PATIENCE))?;
         Ok(found.into_iter().map(|((topic, partition), at)| ((topic.to_string(), partition), at)).collect())
     }
 
     /// Leave partitions out; see `gds_kafka.KafkaConsumerClient`.
     fn pause(&self, py: Python<'_>, partitions: Vec<(String, i32)>) -> PyResult<()> {
         let places = partitions_of(partitions);
-        self.with_state(py, |state| {
-            self.handle(state);
-            state.reading.pause(&places)
-        })
+        self.with_hub(py, move |state| state.reading.pause(&places))
     }
 
     /// Take partitions in again; see `gds_kafka.KafkaConsumerClient`.
@@ -752,7 +764,7 @@ impl ConsumerCore {
 
     /// How far this member is behind; what was fetched and not given out counts as not read.
     fn lag(&self, py: Python<'_>) -> PyResult<Vec<LagDict>> {
-        let lags = self.with_state(py, |state| state.reading.lag(ANSWER_PATIENCE))?;
+        let lags = self.with_hub(py, |state| state.reading.lag(ANSWER_PATIENCE))?;
         Ok(lags.into_iter().map(|lag: Lag| LagDict::from(lag)).collect())
     }
 

@@ -5,7 +5,7 @@ pub(crate) mod consumer;
 pub(crate) mod errors;
 pub(crate) mod hub;
 mod letters;
-pub(crate) mod loops;
+mod loops;
 mod messages;
 pub(crate) mod mock;
 pub(crate) mod outcomes;

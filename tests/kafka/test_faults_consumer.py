@@ -738,6 +738,39 @@ def test_ctrl_c_ends_the_wait_for_a_dead_letter_and_it_is_written_once(kafka_fac
     assert [letter.value for letter in kafka.read("burying.dlq")] == [b"{poison"]
 
 
+ASKING = """
+from gds_kafka import KafkaConsumerClient
+servers, topic, group, question = ARGUMENTS
+consumer = KafkaConsumerClient(topic, servers, group, close_timeout_seconds=0.5)
+print(next(consumer)["value"]["n"], flush=True)
+input()
+try:
+    print("asks", flush=True)
+    eval(question)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize("question", ["consumer.commit()", "consumer.lag()"])
+def test_ctrl_c_ends_the_wait_for_an_answer(kafka_factory: KafkaFactory, question: str) -> None:
+    kafka = kafka_factory()
+    publish(kafka, "asking", {"n": 0})
+    arguments = (kafka.bootstrap_servers, "asking", "asking", question)
+    with Program(source=f"ARGUMENTS = {arguments!r}\n{ASKING}") as program:
+        assert program.line() == "0"
+        kafka.pause()
+        try:
+            assert program.process.stdin is not None
+            program.process.stdin.write("\n")
+            program.process.stdin.flush()
+            assert program.line() == "asks"
+            program.process.send_signal(signal.SIGINT)
+            assert program.line() == "interrupted"
+        finally:
+            kafka.resume()
+
+
 @pytest.mark.parametrize("reset", ["earliest", "latest"])
 def test_offsets_that_retention_has_removed(kafka: KafkaCluster, reset: str) -> None:
     from confluent_kafka import TopicPartition
@@ -907,17 +940,14 @@ def test_lag_before_anything_was_read(kafka: KafkaCluster, group: str | None, re
     publish(kafka, topic, *numbered(5), partition=0)
     publish(kafka, topic, *numbered(5), partition=1)
     group = group and topic
-    with reader(kafka, topic, group, auto_offset_reset=reset, **QUICK | {"consumer_timeout_ms": 1}) as consumer:
-        # Asked as soon as they are there, so that nothing of them is given out.
-        def assigned() -> bool:
-            if len(consumer.assignment()) == 2:
-                return True
-            assert rest(consumer) == []
-            return False
+    lags: list[dict[int, tuple[int, int]]] = []
 
-        wait_until(assigned, what="its partitions")
-        lags = {lag["partition"]: (lag["end"], lag["lag"]) for lag in consumer.lag()}
-    assert lags == {0: (5, behind), 1: (5, behind)}
+    def ask(_partitions: list[tuple[str, int]]) -> None:
+        lags.append({lag["partition"]: (lag["end"], lag["lag"]) for lag in consumer.lag()})
+
+    with reader(kafka, topic, group, auto_offset_reset=reset, on_assign=ask, **QUICK) as consumer:
+        wait_until(lambda: next(consumer, None) or lags, what="its partitions")
+    assert lags == [{0: (5, behind), 1: (5, behind)}]
 
 
 def test_pause_holds_back_what_was_fetched(kafka: KafkaCluster) -> None:

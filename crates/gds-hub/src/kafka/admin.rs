@@ -33,6 +33,13 @@ pub(super) fn ping(handle: &Handle, patience: Duration) -> Result<(), i32> {
 
 /// All topics, or one, without offsets. A topic that does not exist is an error.
 pub(super) fn described(handle: &Handle, name: Option<&str>, patience: Duration) -> Result<Vec<Topic>> {
+    let mut topics = listed(handle, name, patience)?.into_iter().collect::<Result<Vec<_>>>()?;
+    topics.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(topics)
+}
+
+/// The same, where what is wrong with one topic is no matter of the others.
+pub(super) fn listed(handle: &Handle, name: Option<&str>, patience: Duration) -> Result<Vec<Result<Topic>>> {
     let mut metadata = ptr::null();
     let only = match name {
         None => ptr::null_mut(),
@@ -59,16 +66,11 @@ pub(super) fn described(handle: &Handle, name: Option<&str>, patience: Duration)
         return Err(handle.shared().unreachable((code, &errors::text(code))));
     }
     // SAFETY: the metadata is alive until destroyed, which happens once; its arrays are as long as it says.
-    let result = unsafe {
-        let topics = slice((*metadata).topics, (*metadata).topic_cnt).iter().map(|topic| topic_of(topic));
-        let topics = topics.collect::<Result<Vec<_>>>();
+    unsafe {
+        let topics = slice((*metadata).topics, (*metadata).topic_cnt).iter().map(|topic| topic_of(topic)).collect();
         sys::rd_kafka_metadata_destroy(metadata);
-        topics
-    };
-    result.map(|mut topics| {
-        topics.sort_by(|a, b| a.name.cmp(&b.name));
-        topics
-    })
+        Ok(topics)
+    }
 }
 
 /// # Safety

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use regex::Regex;
 
-use super::admin::described;
+use super::admin::{described, listed};
 use super::client::Duty;
 use super::native::Handle;
 use super::partitions::Place;
@@ -66,8 +66,8 @@ impl Wanted {
         }
         if !self.patterns.is_empty() {
             // Not librdkafka's patterns, which know less than ours.
-            let mut topics = described(handle, None, left())?;
-            topics.retain(|topic| self.matches(&topic.name));
+            let topics = listed(handle, None, left())?.into_iter().flatten();
+            let topics: Vec<_> = topics.filter(|topic| self.matches(&topic.name)).collect();
             matched = !topics.is_empty();
             take(topics);
         }

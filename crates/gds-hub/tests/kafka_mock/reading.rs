@@ -198,3 +198,50 @@ fn a_poll_takes_many_messages_and_does_not_wait_for_more() {
     }
     assert_eq!(values(&batch), numbers(2000));
 }
+
+#[test]
+fn a_seek_before_the_group_gives_partitions_is_where_they_begin() {
+    let cluster = cluster(1);
+    fill(&cluster, "t", numbers(5));
+    let mut reader = reading(&cluster).subscribe(&subscription(&["t"], Some("g"), Start::Earliest)).unwrap();
+    reader.seek(&at(0, 3)).unwrap();
+    assert_eq!(read(reader.as_mut(), 2), ["3", "4"]);
+    let error = reader.seek(&at(9, 0)).unwrap_err();
+    assert!(error.message.contains("partition 9"), "{error}");
+}
+
+#[test]
+fn a_group_has_the_patterns_of_a_reader_without_one() {
+    let cluster = cluster(1);
+    for topic in ["m-7", "m-x", "m-12"] {
+        cluster.create_topic(topic, 1, 1).unwrap();
+        fill(&cluster, topic, [topic.to_owned()]);
+    }
+    let hub = reading(&cluster);
+    for group in [None, Some("g")] {
+        let mut reader = hub.subscribe(&subscription(&["^m-\\d+$"], group, Start::Earliest)).unwrap();
+        let mut found = read(reader.as_mut(), 2);
+        found.sort();
+        assert_eq!(found, ["m-12", "m-7"]);
+        assert_eq!(reader.assignment().unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn partitions_assigned_by_hand_are_read_and_committed() {
+    let cluster = cluster(2);
+    fill(&cluster, "t", numbers(3));
+    let hub = reading(&cluster);
+    let nothing = subscription(&[], Some("g"), Start::Earliest);
+    let mut reader = hub.subscribe(&nothing).unwrap();
+    reader.assign(&[("t".into(), 0)]).unwrap();
+    assert_eq!(reader.changes(), [Change::Assigned(vec![("t".into(), 0)])]);
+    assert_eq!(read(reader.as_mut(), 3), numbers(3));
+    reader.commit(&[at(0, 2)], true).unwrap();
+    reader.assign(&[("t".into(), 1)]).unwrap();
+    assert_eq!(reader.assignment().unwrap(), [("t".into(), 1)]);
+    reader.close().unwrap();
+    let mut reader = hub.subscribe(&nothing).unwrap();
+    reader.assign(&[("t".into(), 0)]).unwrap();
+    assert_eq!(read(reader.as_mut(), 1), ["2"]);
+}
