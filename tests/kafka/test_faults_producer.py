@@ -137,7 +137,7 @@ def test_leader_killed_in_a_cluster(kafka_cluster: KafkaCluster) -> None:
     kafka_cluster.start()
 
 
-def test_network_cut_for_half_a_minute(kafka: KafkaBroker, toxiproxy: Toxiproxy) -> None:
+def test_network_cut_while_thousands_are_sent(kafka: KafkaBroker, toxiproxy: Toxiproxy) -> None:
     [proxy] = kafka.through(toxiproxy)
     topic = "network-cut"
     kafka.create_topic(topic)
@@ -145,9 +145,7 @@ def test_network_cut_for_half_a_minute(kafka: KafkaBroker, toxiproxy: Toxiproxy)
         with Load(producer, topic, pause=0.005) as load:
             load.goes_on()
             proxy.cut()
-            end = time.monotonic() + 30
-            wait_until(lambda: time.monotonic() > end, what="30 seconds without a network", timeout_seconds=40)
-            assert producer.stats()["pending"] > 1_000
+            wait_until(lambda: producer.stats()["pending"] > 3_000, what="thousands to wait", timeout_seconds=LONG)
             proxy.restore()
             load.goes_on()
         assert producer.flush(LONG) == 0
@@ -177,8 +175,8 @@ def test_slow_and_half_open_network(kafka: KafkaBroker, toxiproxy: Toxiproxy, fa
             load.goes_on()
         assert producer.flush(LONG) == 0
         stats = producer.stats()
-    # The program is not slowed: no call waited for the network.
-    assert sorted(calls)[len(calls) // 2] < 0.01
+    # The program is not slowed: no call waited for the network, which takes 300 ms or never answers.
+    assert sorted(calls)[len(calls) // 2] < 0.1
     seen = ledger(kafka, topic)
     assert seen.delivered == set(range(load.sent))
     assert seen.duplicates == 0

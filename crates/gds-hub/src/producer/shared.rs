@@ -167,6 +167,12 @@ impl<T: Send + 'static> Shared<T> {
         Ok(sent)
     }
 
+    #[cfg(test)]
+    pub(super) fn while_locked(&self, call: impl FnOnce()) {
+        let _queue = self.queue.lock();
+        call();
+    }
+
     fn urge(&self, pace: Pace) {
         // After it is queued: the sender forgets about it before it takes what is there.
         if pace == Pace::Soon && !self.urgent.load(Ordering::SeqCst) && !self.urgent.swap(true, Ordering::SeqCst) {

@@ -111,3 +111,26 @@ fn those_who_wait_for_what_is_on_disk_are_bounded_as_memory_is() {
         balanced(&producer.stats());
     }
 }
+
+#[test]
+fn who_may_not_wait_is_told_so_where_the_disk_or_another_thread_would_be_waited_for() {
+    let mut frame = Vec::new();
+    codec::write(&mut frame, &Record { topic: "t", value: Some(&[0; 10]), ..Record::default() });
+    let dir = tempfile::tempdir().expect("a folder");
+    for durability in [Durability::Process, Durability::Disk] {
+        let (producer, _) = made(&Script::default(), spooled(&dir, durability, 1 << 20));
+        assert_eq!(producer.send_at_once(&frame, Some(7), Pace::Soon).expect_err("it is written"), Some(7));
+        assert_eq!(producer.stats().accepted, 0);
+    }
+    let options = ProducerOptions { buffer_bytes: room_for(2), ..spooled(&dir, Durability::Memory, 1 << 20) };
+    let (producer, _) = made(&Script::with_window(0), options);
+    for _ in 0..2 {
+        assert!(matches!(producer.send_at_once(&frame, None, Pace::Soon), Ok(Ok(Sent::Queued))));
+    }
+    assert_eq!(producer.send_at_once(&frame, Some(7), Pace::Soon).expect_err("memory goes to disk"), Some(7));
+    assert!(matches!(producer.send(&frame, Some(7), Pace::Soon), Ok(Sent::Queued)));
+    let (producer, _) = made(&Script::default(), spooled(&dir, Durability::Memory, 1 << 20));
+    producer.shared.while_locked(|| {
+        assert_eq!(producer.send_at_once(&frame, Some(7), Pace::Soon).expect_err("another thread has it"), Some(7));
+    });
+}
