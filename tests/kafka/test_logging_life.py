@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.config
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from gds_kafka import KafkaConsumerClient, KafkaLoggingHandler
 from tests.kafka.doubles import RecordingProducer
 from tests.metrics.programs import run
+from tests.services.kafka import KafkaBroker
 
 
 @pytest.fixture
@@ -62,6 +65,30 @@ assert logger.handlers[0].stats()["dropped"] == 0
         tmp_path,
     )
     assert messages(tmp_path / "hub") == ["after"] * 16 + ["before", "child", "last"]
+
+
+def test_a_handler_with_a_spool_takes_it_up_again(kafka: KafkaBroker, tmp_path: Path) -> None:
+    topic = f"life-{uuid4().hex[:8]}"
+    kafka.create_topic(topic)
+    run(
+        f"""
+import logging, logging.config, sys
+from gds_kafka import KafkaLoggingHandler
+logging.getLogger("gds_kafka").setLevel(logging.ERROR)  # a broker that has just started is not ready at once
+handler = KafkaLoggingHandler(topic=sys.argv[1], bootstrap_servers=sys.argv[2], spool_dir=sys.argv[3])
+logging.getLogger("shop").addHandler(handler)
+for number in range(3):
+    logging.getLogger("shop").warning("message %d", number)
+    {CONFIGURE}
+assert handler.stats()["dropped"] == 0
+""",
+        topic,
+        kafka.bootstrap_servers,
+        tmp_path / "spool",
+    )
+    values = [json.loads(record.value or b"") for record in kafka.read(topic)]
+    # At least once: what was under way when the handler was closed may come twice.
+    assert list(dict.fromkeys(value["message"] for value in values)) == ["message 0", "message 1", "message 2"]
 
 
 def test_a_handler_with_a_producer_of_the_program_goes_on_and_is_flushed_at_the_end(logger: logging.Logger) -> None:
