@@ -9,7 +9,7 @@
 //! `multiprocessing` use it. Starting another program needs none of this, since sockets are close-on-exec.
 //! Where there is no fork, the generation is always 0.
 
-// The list of `Generations`, the two foreign calls below, and the fork in the tests; each with its proof.
+// The two foreign calls below, and the fork in the tests; each with its proof.
 #![allow(unsafe_code)]
 
 #[cfg(unix)]
@@ -18,96 +18,22 @@ pub use unix::{ChildClose, close_in_child, generation, watch};
 #[cfg(not(unix))]
 pub use elsewhere::{ChildClose, close_in_child, generation, watch};
 
+pub use crate::generations::Generations;
+
 use std::marker::PhantomData;
 use std::ptr::null_mut;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, Ordering};
-
-/// A value for each process: a forked child makes its own on first use, whatever state the parent's was in.
-///
-/// The parent's value stays in the child's memory, untouched and unused, and is not dropped there with the rest: a lock
-/// in it may have been held by a thread that the child does not have, a descriptor may be another file's by now.
-#[derive(Debug)]
-pub struct Generations<T> {
-    // Not a `OnceLock`: one that another thread was just filling at the time of a fork stays so in the child for good.
-    first: AtomicPtr<Generation<T>>,
-    /// May be shared and sent as a `OnceLock` may, for the same reasons.
-    shared: PhantomData<OnceLock<T>>,
-}
-
-#[derive(Debug)]
-struct Generation<T> {
-    number: u32,
-    value: T,
-    next: AtomicPtr<Generation<T>>,
-}
-
-impl<T> Default for Generations<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+use std::sync::atomic::AtomicPtr;
 
 impl<T> Generations<T> {
     /// Nothing yet.
     pub const fn new() -> Self {
         Self { first: AtomicPtr::new(null_mut()), shared: PhantomData }
     }
-
-    /// This process's value, if it has one.
-    #[inline]
-    pub fn get(&self) -> Option<&T> {
-        let number = generation();
-        // SAFETY: a pointer in the list is null or was made from a box by `get_or_init`, which published it with
-        // release; nodes are freed in `drop` only, and only borrowed as shared until then.
-        let mut node = unsafe { self.first.load(Ordering::Acquire).as_ref() }?;
-        while node.number != number {
-            // SAFETY: as above.
-            node = unsafe { node.next.load(Ordering::Acquire).as_ref() }?;
-        }
-        Some(&node.value)
-    }
-
-    /// This process's value, made by `make` if it has none. When several threads find none, each makes one and the
-    /// first one is kept: nobody waits for a thread that a fork may have taken away.
-    pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
-        watch();
-        if let Some(value) = self.get() {
-            return value;
-        }
-        let number = generation();
-        let made = Box::into_raw(Box::new(Generation { number, value: make(), next: AtomicPtr::new(null_mut()) }));
-        let mut place = &self.first;
-        loop {
-            let put = place.compare_exchange(null_mut(), made, Ordering::AcqRel, Ordering::Acquire);
-            // SAFETY: as in `get`; `made` is in the list now.
-            let node = unsafe { &*put.map_or_else(|other| other, |_| made) };
-            if put.is_ok() {
-                return &node.value;
-            }
-            if node.number == number {
-                // SAFETY: made from a box above, and not put into the list.
-                drop(unsafe { Box::from_raw(made) });
-                return &node.value;
-            }
-            place = &node.next;
-        }
-    }
 }
 
-impl<T> Drop for Generations<T> {
-    fn drop(&mut self) {
-        let number = generation();
-        let mut next = *self.first.get_mut();
-        while !next.is_null() {
-            let node = next;
-            // SAFETY: as in `get`; nobody else has the list any more.
-            next = unsafe { *(*node).next.get_mut() };
-            // SAFETY: the same, and `next` was read before.
-            if unsafe { (*node).number } == number {
-                drop(unsafe { Box::from_raw(node) });
-            }
-        }
+impl<T> Default for Generations<T> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

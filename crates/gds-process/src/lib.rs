@@ -2,10 +2,16 @@
 //! with the process that took them, [names] looked up so that a fork does not break it, and [random] numbers that a
 //! child does not share.
 
+mod atomics {
+    pub(crate) use std::sync::atomic::AtomicPtr;
+}
 pub mod fork;
+mod generations;
 #[cfg(unix)]
 pub mod lock;
 pub mod names;
+#[cfg(test)]
+mod ordering;
 pub mod random;
 mod signals;
 
