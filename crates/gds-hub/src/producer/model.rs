@@ -75,7 +75,7 @@ impl Hub {
         let Some((id, value)) = self.held.lock().front().cloned() else { return };
         let deliveries = self.deliveries.lock().clone().expect("set at the start");
         let published = *self.published.lock();
-        if self.ends_each > 0 && published % self.ends_each == 0 {
+        if self.ends_each > 0 && published.is_multiple_of(self.ends_each) {
             *self.published.lock() += 1;
             let held = self.held.lock();
             *self.ended.lock() = true;

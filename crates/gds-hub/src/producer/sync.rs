@@ -66,6 +66,7 @@ mod imp {
     #[derive(Debug, Default)]
     pub(in crate::producer) struct Condvar;
 
+    #[allow(clippy::unused_self)] // as parking_lot's
     impl Condvar {
         pub(in crate::producer) fn notify_all(&self) {}
 
