@@ -33,6 +33,7 @@ BENCHMARKS = {
     "kafka_durability": ("kafka_producing", "durability"),
     "kafka_consuming": ("kafka_consuming", "consuming"),
     "kafka_logging": ("kafka_logging", "logging_calls"),
+    "redaction": ("redaction", "redaction"),
     "kafka_asyncio": ("kafka_asyncio", "awaiting"),
     "kafka_embedded": ("kafka_embedded", "embedded"),
     "kafka_memory": ("kafka_memory", "memory"),

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
-use gds_redact::{MARK, is_secret_key};
+use gds_redact::{MARK, is_name_of_name, is_name_of_value, is_secret_key};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
 
 use super::parts::Items;
 use super::writer::Writer;
@@ -76,15 +76,31 @@ impl Writer<'_> {
             return Ok(());
         }
         if let Ok(list) = object.cast_exact::<PyList>() {
-            return self.items(list.iter(), depth);
+            return self.sequence(&list.iter().collect::<Vec<_>>(), depth);
         }
         if let Ok(tuple) = object.cast::<PyTuple>() {
-            return self.items(tuple.iter(), depth);
+            return self.sequence(&tuple.iter().collect::<Vec<_>>(), depth);
         }
         let Ok(items) = object.try_iter() else { return self.other(object) };
         let items: PyResult<Vec<_>> = items.collect();
         let items = items.or_else(|error| unless_program(object.py(), error).map(|()| Vec::new()))?;
         self.items(items.into_iter(), depth)
+    }
+
+    /// A list or a tuple. Where it is of texts, one may say that the next is a secret: `["curl", "-u", "bob:..."]`.
+    fn sequence(&mut self, items: &[Bound<'_, PyAny>], depth: usize) -> PyResult<()> {
+        let texts: Option<Vec<_>> = items.iter().map(text_of).collect();
+        let texts =
+            texts.filter(|texts| texts.len() > 1 && texts.iter().map(|text| text.len()).sum::<usize>() <= MAX_TEXT);
+        let Some(texts) = texts else { return self.items(items.iter().cloned(), depth) };
+        self.flags.lone_surrogate |= texts.iter().any(|text| matches!(text, Cow::Owned(_)));
+        let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
+        for (number, text) in self.redactor.redact_list(&texts).iter().enumerate() {
+            self.out.push(if number == 0 { b'[' } else { b',' });
+            self.plain(text);
+        }
+        self.out.push(b']');
+        Ok(())
     }
 
     fn items<'py>(&mut self, items: impl Iterator<Item = Bound<'py, PyAny>>, depth: usize) -> PyResult<()> {
@@ -281,33 +297,42 @@ fn boundary(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }
 
+/// What an object says if it is text, also as bytes.
+fn text_of<'a>(object: &'a Bound<'_, PyAny>) -> Option<Cow<'a, str>> {
+    if let Ok(text) = object.cast::<PyString>() {
+        return Some(lossy(text));
+    }
+    std::str::from_utf8(object.cast::<PyBytes>().ok()?.as_bytes()).ok().map(Cow::Borrowed)
+}
+
 /// Whether an object is text that names a secret.
 fn names_secret(object: &Bound<'_, PyAny>) -> bool {
-    object.cast::<PyString>().is_ok_and(|name| is_secret_key(&lossy(name)))
+    text_of(object).is_some_and(|name| is_secret_key(&name))
 }
 
 /// Of `{"name": "DB_PASSWORD", "value": ...}` the value is the secret.
 fn mask_named_value<'py>(py: Python<'py>, items: &mut Items<'py>) {
-    let is_one_of = |object: &Bound<'_, PyAny>, names: [&str; 2]| {
-        object.cast::<PyString>().is_ok_and(|text| names.iter().any(|name| text == name))
+    let is = |object: &Bound<'_, PyAny>, what: fn(&[u8]) -> bool| {
+        object.cast::<PyString>().is_ok_and(|text| what(lossy(text).as_bytes()))
     };
-    if !items.iter().any(|(name, value)| is_one_of(name, ["name", "key"]) && names_secret(value)) {
+    if !items.iter().any(|(name, value)| is(name, is_name_of_name) && names_secret(value)) {
         return;
     }
     for (name, value) in items {
-        if is_one_of(name, ["value", "val"]) && !value.is_none() {
+        if is(name, is_name_of_value) && !value.is_none() {
             *value = PyString::new(py, MARK).into_any();
         }
     }
 }
 
-/// The name in a pair of the name of a secret and the secret.
+/// The name in a pair of the name of a secret and the secret; two names of secrets are a list of names.
 fn secret_pair<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyString>> {
     let pair = match object.cast::<PyTuple>() {
         Ok(tuple) => tuple.clone(),
         Err(_) => object.cast::<PyList>().ok().filter(|list| list.len() == 2)?.to_tuple(),
     };
-    let is_pair = pair.len() == 2 && names_secret(&pair.get_item(0).ok()?) && !pair.get_item(1).ok()?.is_none();
+    let second = pair.get_item(1).ok().filter(|_| pair.len() == 2)?;
+    let is_pair = names_secret(&pair.get_item(0).ok()?) && !second.is_none() && !names_secret(&second);
     if is_pair { pair.get_item(0).ok()?.cast_into().ok() } else { None }
 }
 

@@ -5,13 +5,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use gds_redact::Redactor;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyString, PyTuple};
 
 use super::parts::{
     ARGS, CREATED, EXC_INFO, EXC_TEXT, FUNCTION, LEVEL, LINE, MSG, PATH, PROCESS, Parts, STACK, THREAD,
 };
 use super::said::{Raised, Said, masked};
 use super::values::{MAX_DEPTH, described, full_name, unless_program};
+use crate::input::lossy;
 use crate::trace;
 
 /// What could not be taken as it was.
@@ -121,12 +122,22 @@ impl Writer<'_> {
                     let masked = masked(arguments).unwrap_or_default();
                     let shown = masked.map_or_else(|| arguments.clone(), Bound::into_any);
                     message.push(' ');
-                    message.push_str(&described(&shown, Bound::repr)?);
+                    message.push_str(&described(&self.without_secrets(&shown)?, Bound::repr)?);
                 }
                 self.text(&message);
             }
         }
         Ok(())
+    }
+
+    /// Arguments whose texts have no secrets, taken out before `repr` escapes what they are known by.
+    fn without_secrets<'py>(&self, arguments: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let Ok(tuple) = arguments.cast_exact::<PyTuple>() else { return Ok(arguments.clone()) };
+        let items = tuple.iter().map(|item| match item.cast::<PyString>() {
+            Ok(text) => PyString::new(item.py(), &self.redactor.redact(&lossy(text))).into_any(),
+            Err(_) => item,
+        });
+        PyTuple::new(arguments.py(), items.collect::<Vec<_>>()).map(Bound::into_any)
     }
 
     /// What the record says was raised, else what the message does. The text that formatters of other handlers have

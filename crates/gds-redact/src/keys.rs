@@ -42,42 +42,75 @@ const NEUTRAL: &[&str] = &[
     "repeat",
     "str",
     "string",
+    "temp",
     "text",
+    "tmp",
     "value",
 ];
 
 /// First words of switches and counts: `has_password`, `max_token`.
 const SWITCH: &[&str] = &[
-    "allow", "disable", "enable", "has", "is", "max", "min", "n", "need", "needs", "no", "num", "require", "requires",
-    "use",
+    "allow", "are", "can", "check", "count", "did", "disable", "does", "enable", "expect", "get", "has", "hide", "is",
+    "mask", "max", "min", "n", "need", "needs", "no", "num", "optional", "require", "requires", "should", "show",
+    "total", "use", "validate", "was", "without",
 ];
 
 /// Words that are secrets by themselves.
 const SECRET: &[&str] = &[
+    "accesstoken",
+    "adminpass",
     "apikeys",
+    "apitoken",
     "authorization",
     "bearer",
+    "bindpass",
+    "contrasena",
+    "contrasenya",
     "cookie",
     "cookies",
     "cred",
     "credential",
     "credentials",
     "creds",
+    "dbpass",
+    "ftppass",
+    "hmackey",
     "jwt",
     "kennwort",
+    "keypass",
+    "loginpass",
+    "masterauth",
+    "motdepasse",
+    "mysqlpass",
     "passcode",
+    "passkey",
+    "passphrase",
     "passphrases",
     "passwds",
     "passwords",
     "passwort",
+    "pgpass",
+    "privkey",
     "psw",
     "pswd",
     "pw",
     "pws",
+    "rediscliauth",
+    "requirepass",
+    "rootpass",
+    "rootpw",
     "secret",
     "secrets",
+    "senha",
+    "signingsecret",
+    "smtppass",
+    "sqlpass",
+    "sshkey",
+    "sshpass",
+    "storepass",
     "token",
     "userpass",
+    "wachtwoord",
 ];
 
 /// Ends of words written without a separator: `dbpassword`, `PGPASSWORD`, `authtoken`, `clientsecret`.
@@ -85,16 +118,23 @@ const SECRET_END: &[&str] = &[
     "accesskey",
     "accountkey",
     "apikey",
+    "appkey",
+    "clientkey",
     "credentials",
     "encryptionkey",
+    "masterkey",
     "passphrase",
     "passwd",
     "password",
     "privatekey",
+    "pw",
     "pwd",
     "secret",
     "secretkey",
+    "sharedkey",
     "signingkey",
+    "sshkey",
+    "subscriptionkey",
     "token",
 ];
 
@@ -103,104 +143,129 @@ const KEY_OF: &[&str] = &[
     "access",
     "account",
     "admin",
+    "aes",
+    "anthropic",
     "api",
     "app",
     "application",
     "auth",
+    "aws",
+    "azure",
     "client",
     "consumer",
+    "cosmos",
+    "cosmosdb",
+    "crypto",
+    "csrf",
+    "datadog",
+    "dd",
+    "decryption",
     "deploy",
     "encryption",
     "fernet",
+    "functions",
+    "gcp",
+    "gemini",
+    "github",
+    "gitlab",
+    "gpg",
     "hmac",
+    "instrumentation",
+    "integration",
+    "jwt",
     "license",
+    "mailgun",
     "master",
+    "openai",
+    "pagerduty",
+    "pem",
+    "pgp",
     "private",
     "recovery",
+    "rsa",
+    "sas",
     "secret",
+    "sendgrid",
     "service",
+    "session",
     "shared",
     "signing",
+    "snowflake",
+    "splunk",
     "ssh",
     "storage",
+    "stripe",
     "subscription",
+    "sumologic",
     "tls",
+    "twilio",
     "unseal",
+    "vault",
     "wallet",
+    "webhook",
+    "wireguard",
+    "x509",
 ];
 
-/// What comes before `pass` where it is short for password; `first_pass` and `low_pass` are none.
-const PASS_OF: &[&str] = &[
-    "account",
-    "admin",
-    "api",
-    "app",
-    "auth",
-    "basic",
-    "cert",
-    "database",
-    "db",
-    "elastic",
-    "ftp",
-    "http",
-    "imap",
-    "kafka",
-    "keystore",
-    "ldap",
-    "login",
-    "mail",
-    "mongo",
-    "mongodb",
-    "mssql",
-    "mysql",
-    "oracle",
-    "pg",
-    "postgres",
-    "proxy",
-    "rabbitmq",
-    "redis",
-    "root",
-    "sa",
-    "sasl",
-    "smtp",
-    "snowflake",
-    "sql",
-    "ssl",
-    "sudo",
-    "svc",
-    "truststore",
-    "user",
-    "vault",
+/// What comes before `pass` where it is a run or a result and not short for password.
+const HARMLESS_PASS: &[&str] = &[
+    "all", "allow", "band", "boarding", "by", "check", "checks", "compiler", "dual", "each", "final", "first",
+    "forward", "full", "gc", "high", "last", "low", "multi", "next", "num", "one", "per", "render", "second", "single",
+    "target", "test", "tests", "third", "total", "two", "vacuum",
 ];
 
 /// Tokens that open nothing: cursors of lists, and the pieces of text that language models count.
 const HARMLESS_TOKEN: &[&str] = &[
+    "accept",
+    "begin",
     "bos",
+    "bracket",
     "cancellation",
+    "close",
     "cls",
+    "comma",
     "continuation",
     "cursor",
+    "delta",
+    "end",
     "eos",
+    "expected",
     "fencing",
+    "first",
+    "literal",
     "lookahead",
+    "marker",
     "mask",
     "next",
+    "open",
+    "operator",
     "pad",
     "page",
     "pagination",
+    "prompt",
+    "punctuation",
     "resume",
+    "sep",
+    "separator",
+    "special",
+    "start",
     "stop",
+    "symbol",
+    "sync",
+    "syntax",
+    "unexpected",
     "unk",
+    "zookie",
 ];
 
 /// What makes `tokens` ones that open something; a bare `tokens` is a number of them.
 const TOKENS_OF: &[&str] = &["access", "api", "auth", "bearer", "id", "refresh", "session", "vault"];
 
 /// What makes `auth` a user with a password.
-const AUTH_OF: &[&str] = &["basic", "http", "proxy"];
+const AUTH_OF: &[&str] = &["basic", "docker", "http", "npm", "proxy", "rediscli", "smtp"];
 
 /// What every name of a secret has in it.
-static STEMS: Fingerprints = Fingerprints::of(&[
+static STEMS: Fingerprints<16> = Fingerprints::of(&[
     "auth",
     "bearer",
     "cookie",
@@ -214,6 +279,9 @@ static STEMS: Fingerprints = Fingerprints::of(&[
     "secret",
     "signature",
     "token",
+    "senha",
+    "contrasen",
+    "wachtwoord",
 ]);
 
 /// Whether what stands under this name is a secret, whatever it looks like.
@@ -240,11 +308,12 @@ pub fn is_secret_key(name: &str) -> bool {
     let before = rest.next().unwrap_or("");
     let named = match last {
         "password" | "secret" => true,
-        "token" => !is_one_of(before, HARMLESS_TOKEN),
+        // The key of a .NET assembly is public.
+        "token" => !is_one_of(before, HARMLESS_TOKEN) && (before != "key" || rest.next() != Some("public")),
         "tokens" => is_one_of(before, TOKENS_OF),
         "key" | "keys" => is_one_of(before, KEY_OF),
-        "pass" => before.is_empty() || is_one_of(before, PASS_OF),
-        "auth" => is_one_of(before, AUTH_OF),
+        "pass" => !is_one_of(before, HARMLESS_PASS),
+        "auth" => is_one_of(before, AUTH_OF) || name == "_auth",
         // Vault's AppRole has a secret id; an access key id comes with its key.
         "id" => before == "secret" || before == "key" && rest.next() == Some("access"),
         "signature" => matches!(before, "amz" | "goog"),
@@ -252,6 +321,30 @@ pub fn is_secret_key(name: &str) -> bool {
         _ => is_one_of(last, SECRET) || SECRET_END.iter().any(|end| last.ends_with(end)),
     };
     named && !words.text.split_once('_').is_some_and(|(first, _)| is_one_of(first, SWITCH))
+}
+
+/// The word that decides, if it is one of those that have rules of their own.
+pub(crate) fn last_word(name: &str) -> &'static str {
+    const WORDS: &[&str] =
+        &["password", "passwd", "passphrase", "pwd", "passcode", "token", "apikey", "secret", "auth"];
+    let mut buffer = [0; MAX_NAME * 2];
+    let words = Words::split(name, &mut buffer);
+    let last = words.text.rsplit('_').find(|word| !is_neutral(word)).unwrap_or("");
+    // `PGPASSWORD`, `dbpassword`
+    let is_last = |word: &str| if word == "auth" { last == word || last == "basicauth" } else { last.ends_with(word) };
+    WORDS.iter().find(|word| is_last(word)).copied().unwrap_or("")
+}
+
+/// Whether the first word of a name passes.
+pub(crate) fn first_word(name: &str, pass: impl Fn(&str) -> bool) -> bool {
+    let mut buffer = [0; MAX_NAME * 2];
+    Words::split(name, &mut buffer).text.split('_').find(|word| !word.is_empty()).is_some_and(pass)
+}
+
+/// Whether any word of a name passes.
+pub(crate) fn any_word(name: &str, pass: impl Fn(&str) -> bool) -> bool {
+    let mut buffer = [0; MAX_NAME * 2];
+    Words::split(name, &mut buffer).text.split('_').any(pass)
 }
 
 fn is_neutral(word: &str) -> bool {
@@ -405,7 +498,7 @@ mod tests {
 
     #[test]
     fn the_lists_are_in_order() {
-        let lists = [NEUTRAL, SWITCH, SECRET, KEY_OF, PASS_OF, HARMLESS_TOKEN, TOKENS_OF, AUTH_OF];
+        let lists = [NEUTRAL, SWITCH, SECRET, KEY_OF, HARMLESS_PASS, HARMLESS_TOKEN, TOKENS_OF, AUTH_OF];
         for list in lists {
             assert!(list.is_sorted(), "{list:?}");
         }

@@ -25,9 +25,11 @@
 
 mod fingerprint;
 mod keys;
+mod list;
 mod prose;
 mod scan;
 mod text;
+mod values;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -36,6 +38,7 @@ use std::ops::Range;
 use regex::{Regex, RegexBuilder};
 
 pub use keys::is_secret_key;
+pub use scan::{is_name_of_name, is_name_of_value};
 
 /// What stands where a secret stood.
 pub const MARK: &str = "[REDACTED]";
@@ -89,7 +92,29 @@ impl Redactor {
 
     /// The text with [`MARK`] in place of each secret; the text itself where there is none.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let mut secrets = scan::Scan::secrets(text);
+        self.redact_with(text, Vec::new())
+    }
+
+    /// The texts of a list, each of which may say that the next one is a secret: `["--password", "hunter2"]`.
+    ///
+    /// ```
+    /// let redactor = gds_redact::Redactor::new(&[])?;
+    /// assert_eq!(redactor.redact_list(&["curl", "-u", "bob:hunter2"]), ["curl", "-u", "bob:[REDACTED]"]);
+    /// # Ok::<(), gds_redact::Error>(())
+    /// ```
+    pub fn redact_list<'a>(&self, texts: &[&'a str]) -> Vec<Cow<'a, str>> {
+        let list = list::List::of(texts);
+        let secrets = scan::Scan::secrets(&list.text);
+        texts
+            .iter()
+            .zip(&list.places)
+            .map(|(text, place)| self.redact_with(text, list::within(place, &secrets)))
+            .collect()
+    }
+
+    /// As [`Self::redact`], where it is known of some of the text that it is secret.
+    fn redact_with<'a>(&self, text: &'a str, mut secrets: Vec<Range<usize>>) -> Cow<'a, str> {
+        secrets.extend(scan::Scan::secrets(text));
         self.patterns.iter().for_each(|pattern| matches(pattern, text, &mut secrets));
         if secrets.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(without(text, secrets)) }
     }

@@ -1,263 +1,196 @@
 //! What may follow a word such as "password" without being one: people write about secrets, too.
 
-use crate::text::{Made, is_one_of};
+use std::sync::LazyLock;
 
-/// Longest word that is looked up.
-const MAX_WORD: usize = 20;
-
-/// What follows `key=` and says that there is no secret, or that code follows.
-const ABSENT: &[&str] = &[
-    "await",
-    "disabled",
-    "empty",
-    "enabled",
-    "false",
-    "lambda",
-    "missing",
-    "new",
-    "nil",
-    "no",
-    "none",
-    "not",
-    "null",
-    "redacted",
-    "true",
-    "undefined",
-    "yes",
-];
+use crate::text::{Made, is_listed};
+use crate::values::is_placeholder;
 
 /// What follows `password: ` or `--password ` in a sentence or a type.
-const SAID: &[&str] = &[
-    "a",
-    "above",
-    "absent",
-    "accepted",
-    "added",
-    "after",
-    "all",
-    "already",
-    "an",
-    "and",
-    "any",
-    "are",
-    "argument",
-    "as",
-    "at",
-    "await",
-    "be",
-    "because",
-    "before",
-    "below",
-    "bytes",
-    "can",
-    "cannot",
-    "change",
-    "changed",
-    "check",
-    "cleared",
-    "contains",
-    "could",
-    "created",
-    "default",
-    "deleted",
-    "denied",
-    "deprecated",
-    "disabled",
-    "do",
-    "does",
-    "don't",
-    "done",
-    "empty",
-    "enabled",
-    "ends",
-    "error",
-    "exceeded",
-    "expected",
-    "expired",
-    "expires",
-    "failed",
-    "failure",
-    "false",
-    "field",
-    "flag",
-    "for",
-    "forbidden",
-    "found",
-    "from",
-    "granted",
-    "has",
-    "have",
-    "here",
-    "if",
-    "ignored",
-    "illegal",
-    "in",
-    "incorrect",
-    "int",
-    "invalid",
-    "is",
-    "it",
-    "its",
-    "length",
-    "less",
-    "loaded",
-    "locked",
-    "malformed",
-    "may",
-    "mismatch",
-    "missing",
-    "more",
-    "must",
-    "need",
-    "needs",
-    "never",
-    "new",
-    "nil",
-    "no",
-    "none",
-    "not",
-    "null",
-    "object",
-    "of",
-    "off",
-    "ok",
-    "on",
-    "only",
-    "option",
-    "optional",
-    "or",
-    "parameter",
-    "passed",
-    "pending",
-    "please",
-    "present",
-    "read",
-    "redacted",
-    "refreshed",
-    "refused",
-    "rejected",
-    "removed",
-    "renewed",
-    "required",
-    "reset",
-    "revoked",
-    "rotated",
-    "rotation",
-    "saved",
-    "secretstr",
-    "see",
-    "sent",
-    "set",
-    "should",
-    "skipped",
-    "some",
-    "stored",
-    "str",
-    "string",
-    "succeeded",
-    "success",
-    "supplied",
-    "that",
-    "the",
-    "this",
-    "to",
-    "too",
-    "true",
-    "type",
-    "unauthorized",
-    "undefined",
-    "unexpected",
-    "unknown",
-    "unset",
-    "unsupported",
-    "unused",
-    "updated",
-    "use",
-    "used",
-    "valid",
-    "verified",
-    "via",
-    "was",
-    "we",
-    "were",
-    "when",
-    "where",
-    "which",
-    "will",
-    "with",
-    "without",
-    "wrong",
-    "yes",
-    "you",
-    "your",
-];
-
-/// Objects whose attributes are code, not text: `password=self.password`.
-const OBJECTS: &[&str] =
-    &["args", "cfg", "cls", "conf", "config", "env", "kwargs", "options", "os", "self", "settings"];
-
-/// Whether the value says that there is none.
-pub(crate) fn is_absent(value: &[u8]) -> bool {
-    is_listed(value, ABSENT)
-}
+static SAID: LazyLock<Vec<&str>> = LazyLock::new(|| include_str!("said.txt").split_whitespace().collect());
 
 /// Whether a word after a colon goes on with a sentence.
 pub(crate) fn is_said(value: &[u8]) -> bool {
     let word = value.strip_suffix(b"]").unwrap_or(value);
     let word = word.split(|byte| matches!(byte, b'[' | b'(')).next().unwrap_or(word);
     // `token: 5`, `password: 12 characters`: three digits open nothing.
-    word.len() <= 3 && word.iter().all(u8::is_ascii_digit) || is_listed(word, SAID) || is_listed(value, SAID)
+    word.len() <= 3 && word.iter().all(u8::is_ascii_digit) || is_word_of(word, &SAID) || is_word_of(value, &SAID)
 }
 
-fn is_listed(word: &[u8], list: &[&str]) -> bool {
+/// A word of a sentence, without the sign behind it.
+fn is_word_of(word: &[u8], list: &[&str]) -> bool {
     let end = word.iter().rposition(|byte| !matches!(byte, b'.' | b',' | b';' | b'!' | b'?' | b':'));
-    let Some(word) = end.map(|end| &word[..=end]).filter(|word| word.len() <= MAX_WORD) else { return word.is_empty() };
-    let mut lower = [0; MAX_WORD];
-    let lower = &mut lower[..word.len()];
-    lower.copy_from_slice(word);
-    lower.make_ascii_lowercase();
-    std::str::from_utf8(lower).is_ok_and(|word| is_one_of(word, list))
+    end.is_none_or(|end| is_listed(&word[..=end], list))
 }
 
-/// Whether a value stands for a secret without being one: `***`, `<password>`, `${TOKEN}`, `%s`, `{password}`.
-pub(crate) fn is_placeholder(value: &[u8]) -> bool {
-    let named = |name: &[u8]| {
-        !name.is_empty()
-            && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b' '))
-    };
-    match value {
-        b"..." | b"%s" | b"%r" | b"%d" | b"{}" | b"{!r}" | b"?" | b"-" => true,
-        [b'<', name @ .., b'>']
-        | [b'$', b'{', name @ .., b'}']
-        | [b'{', b'{', name @ .., b'}', b'}']
-        | [b'{', name @ .., b'}']
-        | [b'%', b'(', name @ .., b')', b's'] => named(name),
-        // `$ecret` is a password, `$DB_PASSWORD` is the name of a variable.
-        [b'$', name @ ..] => {
-            name.len() > 2 && name.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'_'))
-        }
-        _ => value.starts_with(crate::MARK.as_bytes()) || value.iter().all(|byte| matches!(byte, b'*')),
-    }
+/// Words before a name that a sentence is about: `Reset password: link sent`.
+const ABOUT: &[&str] = &[
+    "about",
+    "change",
+    "changed",
+    "changing",
+    "check",
+    "confirm",
+    "create",
+    "created",
+    "enter",
+    "expired",
+    "forget",
+    "forgot",
+    "forgotten",
+    "invalid",
+    "issue",
+    "issued",
+    "lost",
+    "missing",
+    "no",
+    "one-time",
+    "recover",
+    "refresh",
+    "refreshed",
+    "renew",
+    "request",
+    "requested",
+    "reset",
+    "resetting",
+    "revoke",
+    "revoked",
+    "rotate",
+    "rotated",
+    "rotating",
+    "set",
+    "temporary",
+    "the",
+    "this",
+    "unexpected",
+    "unknown",
+    "update",
+    "updated",
+    "updating",
+    "validate",
+    "verify",
+    "weak",
+    "your",
+];
+
+/// Whether a name after this word is what is spoken about.
+pub(crate) fn is_about(before: &[u8]) -> bool {
+    is_listed(before, ABOUT)
 }
 
-/// Whether an unquoted value is an expression: `self.password`, `os.environ["PASSWORD"]`, `next(tokens)`.
-///
-/// Lines of source stand in every traceback. What has digits or begins with a capital is no such name here.
-pub(crate) fn is_code(value: &[u8]) -> bool {
-    let name = value.iter().position(|byte| !(byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'.')));
-    let (name, rest) = value.split_at(name.unwrap_or(value.len()));
-    let first = name.split(|&byte| byte == b'.').next().unwrap_or(name);
-    let of_object = first.len() < name.len() && is_listed(first, OBJECTS);
-    match rest {
-        [] | [b',' | b')', ..] => of_object,
-        [b'(' | b'[', after, ..] => {
-            let is_mark = rest[1..].starts_with(crate::MARK.as_bytes());
-            let begins = is_mark || matches!(after, b')' | b'"' | b'\'' | b'_' | b'a'..=b'z');
-            begins && name.first().is_some_and(|first| first.is_ascii_lowercase() || *first == b'_')
-        }
-        _ => false,
-    }
+/// Whether a token after this word is one of a text that is parsed.
+pub(crate) fn is_of_parser(before: &[u8]) -> bool {
+    const WORDS: &[&str] = &[
+        "bad",
+        "close",
+        "current",
+        "end",
+        "expected",
+        "first",
+        "illegal",
+        "invalid",
+        "last",
+        "lookahead",
+        "misplaced",
+        "next",
+        "offending",
+        "open",
+        "parse",
+        "peek",
+        "previous",
+        "stray",
+        "syntax",
+        "unexpected",
+        "unknown",
+        "unmatched",
+        "unrecognized",
+    ];
+    is_listed(before, WORDS)
 }
+
+/// Schemes of an `Authorization` header by their names; others are known by what follows.
+pub(crate) fn is_scheme(word: &[u8]) -> bool {
+    const SCHEMES: &[&str] = &[
+        "apikey",
+        "apitoken",
+        "aws",
+        "aws4-hmac-sha256",
+        "basic",
+        "bearer",
+        "bot",
+        "cloudapi",
+        "digest",
+        "dpop",
+        "geniekey",
+        "genie",
+        "glc",
+        "hawk",
+        "hmac-sha256",
+        "key",
+        "negotiate",
+        "nrak",
+        "ntlm",
+        "oauth",
+        "scram-sha-256",
+        "sharedaccesssignature",
+        "sharedkey",
+        "signature",
+        "snowflake",
+        "splunk",
+        "ssws",
+        "token",
+    ];
+    SCHEMES.iter().any(|scheme| {
+        let plain = word.iter().filter(|byte| **byte != b'-').map(u8::to_ascii_lowercase);
+        word.eq_ignore_ascii_case(scheme.as_bytes()) || !scheme.contains('-') && plain.eq(scheme.bytes())
+    })
+}
+
+/// What follows `Bearer` and `Basic` where no credential does.
+pub(crate) fn is_scheme_word(word: &[u8]) -> bool {
+    is_listed(word, &["authentication", "authorization", "token"])
+}
+
+/// Whether a text is a sentence and no password: words with spaces in between, or what asks for something.
+pub(crate) fn is_sentence(text: &[u8]) -> bool {
+    let mut words = text.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
+    let first = words.next().unwrap_or(b"");
+    text.ends_with(b": ")
+        || text.ends_with(b":")
+        || words.next().is_some() && is_said(first)
+        || is_word_of(first, PROMPTS) && text.contains(&b' ')
+}
+
+/// Whether an object under the name of a secret says what it must look like: `{"type": "string", "minLength": 8}`.
+pub(crate) fn is_of_schema(first: &[u8], content: &[u8]) -> bool {
+    const WORDS: &[&str] = &[
+        "code",
+        "description",
+        "error",
+        "errors",
+        "format",
+        "max",
+        "maxlength",
+        "message",
+        "min",
+        "minlength",
+        "nullable",
+        "optional",
+        "pattern",
+        "readonly",
+        "required",
+        "rules",
+        "title",
+        "type",
+        "validators",
+        "writeonly",
+    ];
+    let has_value =
+        ["alue", "ault", "data", "pass"].iter().any(|word| content.windows(4).any(|four| four == word.as_bytes()));
+    is_listed(first, WORDS) && !has_value
+}
+
+/// First words of what asks for a password.
+const PROMPTS: &[&str] = &["confirm", "enter", "input", "password", "please", "repeat", "retype", "type"];
 
 /// Whether a word after "password " is one, and not the next word of a sentence: `hunter2`, `s3cr3t!`.
 pub(crate) fn is_password(word: &[u8]) -> bool {
@@ -291,10 +224,9 @@ mod tests {
 
     #[test]
     fn the_lists_are_in_order() {
-        assert!(ABSENT.is_sorted());
+        assert!(ABOUT.is_sorted() && PROMPTS.is_sorted());
         for pair in SAID.windows(2) {
             assert!(pair[0] < pair[1], "{pair:?}");
         }
-        assert!(OBJECTS.is_sorted());
     }
 }

@@ -55,13 +55,18 @@ impl Made {
         made
     }
 
+    /// Of digits and letters of both cases, as no name is.
+    pub(crate) fn is_mixed(self) -> bool {
+        self.digits > 0 && self.upper > 0 && self.lower > 0
+    }
+
     pub(crate) fn letters(self) -> usize {
         self.upper + self.lower
     }
 }
 
-/// Whether this is the base64 of `user:password` (RFC 7617), perhaps cut off.
-pub(crate) fn is_basic(word: &[u8]) -> bool {
+/// What base64 of either alphabet stands for, as far as it is base64.
+pub(crate) fn decoded(word: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(word.len() / 4 * 3);
     let (mut bits, mut have) = (0_u32, 0);
     for &byte in word {
@@ -80,6 +85,12 @@ pub(crate) fn is_basic(word: &[u8]) -> bool {
             decoded.push((bits >> have).to_le_bytes()[0]);
         }
     }
+    decoded
+}
+
+/// Whether this is the base64 of `user:password` (RFC 7617), perhaps cut off.
+pub(crate) fn is_basic(word: &[u8]) -> bool {
+    let decoded = decoded(word);
     let readable = match std::str::from_utf8(&decoded) {
         Ok(text) => text,
         // Only what was cut off at the end is forgiven.
@@ -88,3 +99,19 @@ pub(crate) fn is_basic(word: &[u8]) -> bool {
     };
     readable.contains(':') && !readable.contains(char::is_control)
 }
+
+/// The word in lower case, if it fits.
+pub(crate) fn lowered<'b>(word: &[u8], buffer: &'b mut [u8]) -> Option<&'b str> {
+    let lower = buffer.get_mut(..word.len())?;
+    lower.copy_from_slice(word);
+    lower.make_ascii_lowercase();
+    std::str::from_utf8(lower).ok()
+}
+
+/// Whether a sorted list has the word, in any case.
+pub(crate) fn is_listed(word: &[u8], sorted: &[&str]) -> bool {
+    lowered(word, &mut [0; MAX_WORD]).is_some_and(|word| is_one_of(word, sorted))
+}
+
+/// Longest word that is looked up.
+const MAX_WORD: usize = 24;
