@@ -714,6 +714,7 @@ with KafkaConsumerClient(topic, servers, group, on_error="dead_letter", value_de
 
 def test_ctrl_c_ends_the_wait_for_a_dead_letter_and_it_is_written_once(kafka_factory: KafkaFactory) -> None:
     kafka = kafka_factory()
+    kafka.create_topic("burying.dlq")
     publish(kafka, "burying", {"n": 0}, b"{poison", {"n": 2})
     arguments = (kafka.bootstrap_servers, "burying", "burying")
     with Program(source=f"ARGUMENTS = {arguments!r}\n{BURYING}") as program:
