@@ -15,6 +15,9 @@ use crate::record::{Batch, Headers, Record};
 pub(super) struct Notice {
     pub(super) code: i32,
     pub(super) text: String,
+    /// What it is about, if anything of the kind.
+    pub(super) topic: String,
+    pub(super) partition: i32,
 }
 
 /// Takes messages of librdkafka's queue in bulk.
@@ -89,7 +92,7 @@ unsafe fn copy(message: *mut sys::rd_kafka_message_t, batch: &mut Batch, notices
                 (false, ..0) => format!("topic {topic:?}: {text}"),
                 (false, partition) => format!("topic {topic:?} partition {partition}: {text}"),
             };
-            notices.push(Notice { code, text });
+            notices.push(Notice { code, text, topic: topic.to_owned(), partition: given.partition });
             return;
         }
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;

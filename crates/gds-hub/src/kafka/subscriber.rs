@@ -61,6 +61,8 @@ pub(super) struct KafkaSubscriber {
     topics: BTreeSet<String>,
     /// Partitions that have nowhere to begin.
     pub(super) homeless: BTreeSet<Place>,
+    /// Partitions of which an error came: librdkafka takes its offset for that of a message, until there is one.
+    doubtful: BTreeSet<Place>,
     closed: bool,
 }
 
@@ -121,6 +123,7 @@ impl KafkaSubscriber {
             found,
             topics: BTreeSet::new(),
             homeless: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
             closed: false,
         };
         subscriber.begin(kafka.settings.connect_timeout)?;
@@ -270,7 +273,10 @@ impl KafkaSubscriber {
     /// What librdkafka says instead of messages: an error for the program, or a line for the log.
     fn noticed(&mut self, notice: Notice) {
         use sys::rd_kafka_resp_err_t as Code;
-        let Notice { code, text } = notice;
+        let Notice { code, text, topic, partition } = notice;
+        if !topic.is_empty() && partition >= 0 {
+            self.doubtful.insert((Arc::from(topic), partition));
+        }
         let shared = self.client.shared();
         let fatal = code == errors::FATAL;
         let known = Code::try_from(code).ok();
@@ -320,6 +326,7 @@ impl Subscriber for KafkaSubscriber {
         self.all_begin()?;
         let end = Instant::now() + patience;
         let before = batch.len();
+        let mut doubts = std::mem::take(&mut self.doubtful);
         loop {
             let left = end.saturating_duration_since(Instant::now());
             for notice in self.taker.take(&self.messages, batch, max, left.min(SLICE)) {
@@ -332,6 +339,12 @@ impl Subscriber for KafkaSubscriber {
             if batch.len() > before || news || self.trouble.is_some() || self.ended.is_some() || left <= SLICE {
                 break;
             }
+        }
+        if !doubts.is_empty() {
+            for (topic, partition, _) in (before..batch.len()).filter_map(|index| batch.place(index)) {
+                doubts.remove(&(topic.clone(), partition));
+            }
+            self.doubtful.extend(doubts);
         }
         if batch.len() == before
             && let Some(trouble) = self.trouble.take().or_else(|| self.ended.clone())
@@ -360,7 +373,10 @@ impl Subscriber for KafkaSubscriber {
     }
 
     fn passed(&self) -> Vec<Position> {
-        let owned: Vec<Place> = self.client.shared().rebalance.lock().owned.iter().cloned().collect();
+        let owned: Vec<Place> = {
+            let owned = &self.client.shared().rebalance.lock().owned;
+            owned.iter().filter(|place| !self.doubtful.contains(*place)).cloned().collect()
+        };
         let found = assign::positions(self.client.handle(), &owned).unwrap_or_default();
         found.into_iter().map(|((topic, partition), offset)| Position { topic, partition, offset }).collect()
     }
