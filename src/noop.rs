@@ -37,6 +37,37 @@ impl NoOpMetrics {
         let _ = (name, value_ms, labels);
     }
 
+    #[pyo3(signature = (name, delta, labels = None))]
+    fn gauge_add(&self, name: &Bound<'_, PyAny>, delta: &Bound<'_, PyAny>, labels: Option<&Bound<'_, PyAny>>) {
+        let _ = (name, delta, labels);
+    }
+
+    #[pyo3(signature = (name, labels = None))]
+    fn remove(&self, name: &Bound<'_, PyAny>, labels: Option<&Bound<'_, PyAny>>) -> bool {
+        let _ = (name, labels);
+        false
+    }
+
+    #[pyo3(signature = (name, callback, labels = None))]
+    fn observable_gauge(
+        &self,
+        name: &Bound<'_, PyAny>,
+        callback: &Bound<'_, PyAny>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) {
+        let _ = (name, callback, labels);
+    }
+
+    #[pyo3(signature = (name, callback, labels = None))]
+    fn observable_counter(
+        &self,
+        name: &Bound<'_, PyAny>,
+        callback: &Bound<'_, PyAny>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) {
+        let _ = (name, callback, labels);
+    }
+
     #[pyo3(signature = (name, **_settings))]
     fn describe(&self, name: &Bound<'_, PyAny>, _settings: Option<&Bound<'_, PyDict>>) {
         let _ = name;

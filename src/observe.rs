@@ -159,6 +159,28 @@ pub(crate) fn change(
     }
 }
 
+/// Takes a series off the page; whether there was one.
+pub(crate) fn remove(
+    counted: Option<&Counted>,
+    name: &Bound<'_, PyAny>,
+    labels: Option<&Bound<'_, PyAny>>,
+) -> PyResult<bool> {
+    let Some(counted) = counted else { return Ok(false) };
+    match input::with_owned_text(name, labels, |name, labels| counted.view.remove(name, labels)) {
+        Ok(removed) => Ok(removed),
+        Err(Unusable::Refused(_)) => Ok(false),
+        Err(Unusable::Raise(error)) => Err(error),
+    }
+}
+
+/// Counts a function that was asked for values in vain.
+pub(crate) fn count_unanswered(counted: Option<&Counted>, in_time: bool) {
+    if let Some(counted) = counted {
+        let refusal = if in_time { Refusal::CallbackFailed } else { Refusal::CallbackTimeout };
+        counted.view.registry().count_refusal(refusal);
+    }
+}
+
 #[cold]
 fn warn_once(
     collector: &impl Collector,
@@ -182,6 +204,7 @@ fn warn_once(
             Refusal::StorageFull => "storage for it",
             Refusal::Unavailable => "a collector that is set up: a subclass calls super().__init__() first",
             Refusal::Closed => "a collector that is not closed",
+            Refusal::CallbackFailed | Refusal::CallbackTimeout => "a function that answers in time",
         };
         let text = format!(
             "{}({name:?}) was dropped ({}): expected {expected}, got value {} and labels {}; this is said once, and counted",

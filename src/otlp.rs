@@ -10,9 +10,10 @@ use gds_metrics::key::Kind;
 use gds_metrics::naming::Naming;
 use gds_metrics::otlp::{self, Exporter, OtlpConfig, OtlpOptions, Source};
 use gds_metrics::outage::Tell;
-use gds_metrics::registry::{Refusal, Registry, RegistryOptions, ViewOptions};
+use gds_metrics::registry::{Change, Refusal, Registry, RegistryOptions, ViewOptions};
 use gds_metrics::snapshot::Family;
 use gds_process::fork::{self, Generations};
+use parking_lot::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -20,7 +21,10 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::errors::to_python;
 use crate::input::Given;
 use crate::items::from_items;
-use crate::observe::{Collector, Counted, Descriptions, Report, Warned, log_warning, observe};
+use crate::observe::{
+    Collector, Counted, Descriptions, Report, Warned, change, count_unanswered, log_warning, observe, remove,
+};
+use crate::scrape::Asked;
 use crate::{exit, runtime};
 
 from_items! {
@@ -53,14 +57,19 @@ struct Resolved {
 
 struct Live {
     counted: Counted,
+    source: Arc<RegistrySource>,
     exporter: Arc<Exporter>,
 }
 
-struct RegistrySource(Arc<Registry>);
+struct RegistrySource {
+    registry: Arc<Registry>,
+    asked: Asked,
+}
 
 impl Source for RegistrySource {
     fn snapshot(&self) -> Vec<Family> {
-        self.0.snapshot()
+        self.asked.ask(&self.registry);
+        self.registry.snapshot()
     }
 }
 
@@ -73,6 +82,8 @@ pub(crate) struct OtlpCore {
     dropped: AtomicU64,
     live: Generations<Live>,
     described: Descriptions,
+    /// What is called before an export, for the exporter of a forked child; locked as in `PrometheusCore`.
+    ask: Mutex<Option<Arc<Py<PyAny>>>>,
     warned: Warned,
 }
 
@@ -80,12 +91,13 @@ impl Live {
     fn new(resolved: &Resolved) -> PyResult<Self> {
         let registry = Registry::new(RegistryOptions { naming: Naming::AsGiven, ..RegistryOptions::default() });
         let counted = Counted::new(registry.view(resolved.view.clone()));
+        let source = Arc::new(RegistrySource { registry, asked: Asked::default() });
         let exporter = Exporter::start(
             resolved.config.clone().as_instance(),
-            Arc::new(RegistrySource(registry)),
+            Arc::clone(&source) as Arc<dyn Source>,
             &runtime::handle()?,
         );
-        Ok(Self { counted, exporter: Arc::new(exporter) })
+        Ok(Self { counted, source, exporter: Arc::new(exporter) })
     }
 }
 
@@ -101,6 +113,9 @@ impl OtlpCore {
         let resolved = self.resolved.get().filter(|_| !self.closed.load(Ordering::Relaxed))?;
         let live = Live::new(resolved).ok()?;
         self.described.replay(&live.counted.view);
+        if let Some(ask) = self.ask.lock().clone() {
+            live.source.asked.add(ask);
+        }
         Some(self.live.get_or_init(move || live))
     }
 
@@ -165,6 +180,7 @@ impl OtlpCore {
             dropped: AtomicU64::new(0),
             live: Generations::new(),
             described: Descriptions::default(),
+            ask: Mutex::new(None),
             warned: Warned::default(),
         }
     }
@@ -244,6 +260,46 @@ impl OtlpCore {
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         observe(self, Kind::Timing, name, value_ms, labels)
+    }
+
+    #[pyo3(signature = (name, delta, labels = None))]
+    fn gauge_add(
+        &self,
+        name: &Bound<'_, PyAny>,
+        delta: Given<'_, '_>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        change(self, Kind::Gauge, Change::Add, name, delta, labels)
+    }
+
+    /// Sets the total of a counter that somebody else keeps.
+    #[pyo3(name = "_set_total", signature = (name, value, labels = None))]
+    fn set_total(
+        &self,
+        name: &Bound<'_, PyAny>,
+        value: Given<'_, '_>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        change(self, Kind::Counter, Change::Total, name, value, labels)
+    }
+
+    #[pyo3(signature = (name, labels = None))]
+    fn remove(&self, name: &Bound<'_, PyAny>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+        remove(self.counted(), name, labels)
+    }
+
+    #[pyo3(name = "_count_unanswered")]
+    fn count_unanswered(&self, in_time: bool) {
+        count_unanswered(self.counted(), in_time);
+    }
+
+    /// Has a function without arguments called before values are read.
+    #[pyo3(name = "_ask")]
+    fn ask(&self, ask: Py<PyAny>) -> PyResult<()> {
+        let ask = Arc::new(ask);
+        *self.ask.lock() = Some(Arc::clone(&ask));
+        self.opened()?.source.asked.add(ask);
+        Ok(())
     }
 
     #[pyo3(name = "_describe", signature = (name, *, help = None, unit = None, buckets = None, max_series = None))]

@@ -11,7 +11,7 @@ use gds_metrics::http::{Auth, Page, RequestHead, Server, ServerOptions, respond,
 use gds_metrics::key::Kind;
 use gds_metrics::page::{self, RegistryPage};
 use gds_metrics::push::{self, PushTarget};
-use gds_metrics::registry::{Refusal, Registry, RegistryOptions, ViewOptions};
+use gds_metrics::registry::{Change, Refusal, Registry, RegistryOptions, ViewOptions};
 use gds_metrics::shared::{Folder, LOOK_EVERY, PortClaim, Writer};
 use gds_process::fork::{self, Generations};
 use parking_lot::{Mutex, MutexGuard};
@@ -21,8 +21,10 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use crate::errors::to_python;
 use crate::items::from_items;
-use crate::observe::{Collector, Counted, Descriptions, Report, Warned, log_warning, observe};
-use crate::scrape::Scraped;
+use crate::observe::{
+    Collector, Counted, Descriptions, Report, Warned, change, count_unanswered, log_warning, observe, remove,
+};
+use crate::scrape::{self, Scraped};
 use crate::{exit, input, python_metrics, runtime};
 
 from_items! {
@@ -99,6 +101,9 @@ pub(crate) struct PrometheusCore {
     settings: OnceLock<Settings>,
     live: Generations<Live>,
     described: Descriptions,
+    /// What is called before a page is read, for the page of a forked child. The lock is taken with the interpreter's lock
+    /// held and never while waiting, so no fork finds it taken.
+    ask: Mutex<Option<Arc<Py<PyAny>>>>,
     warned: Warned,
 }
 
@@ -270,6 +275,13 @@ impl Live {
         Self { page: Arc::clone(&shown.page), shown: Mutex::new(shown), counted: Counted::new(view) }
     }
 
+    fn ask(&self, settings: &Settings, ask: Arc<Py<PyAny>>) {
+        self.page.asked.add(ask);
+        if settings.multiprocess_dir.is_some() {
+            scrape::refresh(Arc::downgrade(&self.page));
+        }
+    }
+
     fn port(&self) -> Option<u16> {
         let shown = self.shown.lock();
         let server = shown.server.lock();
@@ -292,7 +304,12 @@ impl PrometheusCore {
                 log_warning(&format!("metrics of process {} stay out of the shared page: {error}", std::process::id()));
                 Shown::new(&Settings { multiprocess_dir: None, ..settings.clone() })
             });
-            shown.ok().map(|shown| Live::new(shown, settings)).inspect(|live| self.described.replay(&live.counted.view))
+            shown.ok().map(|shown| Live::new(shown, settings)).inspect(|live| {
+                self.described.replay(&live.counted.view);
+                if let Some(ask) = self.ask.lock().clone() {
+                    live.ask(settings, ask);
+                }
+            })
         };
         // Without a folder there is nothing that can fail.
         let mut made = make();
@@ -348,6 +365,7 @@ impl PrometheusCore {
             settings: OnceLock::new(),
             live: Generations::new(),
             described: Descriptions::default(),
+            ask: Mutex::new(None),
             warned: Warned::default(),
         }
     }
@@ -420,6 +438,47 @@ impl PrometheusCore {
         observe(self, Kind::Timing, name, value_ms, labels)
     }
 
+    #[pyo3(signature = (name, delta, labels = None))]
+    fn gauge_add(
+        &self,
+        name: &Bound<'_, PyAny>,
+        delta: input::Given<'_, '_>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        change(self, Kind::Gauge, Change::Add, name, delta, labels)
+    }
+
+    /// Sets the total of a counter that somebody else keeps.
+    #[pyo3(name = "_set_total", signature = (name, value, labels = None))]
+    fn set_total(
+        &self,
+        name: &Bound<'_, PyAny>,
+        value: input::Given<'_, '_>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        change(self, Kind::Counter, Change::Total, name, value, labels)
+    }
+
+    #[pyo3(signature = (name, labels = None))]
+    fn remove(&self, name: &Bound<'_, PyAny>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+        remove(self.counted(), name, labels)
+    }
+
+    #[pyo3(name = "_count_unanswered")]
+    fn count_unanswered(&self, in_time: bool) {
+        count_unanswered(self.counted(), in_time);
+    }
+
+    /// Has a function without arguments called before values are read.
+    #[pyo3(name = "_ask")]
+    fn ask(&self, ask: Py<PyAny>) -> PyResult<()> {
+        let (settings, live) = self.opened()?;
+        let ask = Arc::new(ask);
+        *self.ask.lock() = Some(Arc::clone(&ask));
+        live.ask(settings, ask);
+        Ok(())
+    }
+
     #[pyo3(name = "_describe", signature = (name, *, help = None, unit = None, buckets = None, aggregation = None, max_series = None))]
     fn describe(
         &self,
@@ -471,7 +530,7 @@ impl PrometheusCore {
     ) -> PyResult<Option<f64>> {
         let (_, live) = self.opened()?;
         let read =
-            |name: &str, labels: &[(&str, &str)]| py.detach(|| live.page.page.sample(&live.counted.view, name, labels));
+            |name: &str, labels: &[(&str, &str)]| py.detach(|| live.page.sample(&live.counted.view, name, labels));
         let value =
             input::with_owned_text(name, labels, read).map_err(|error| error.into_argument_error(name, labels))?;
         value.map_err(|error| to_python(&error))

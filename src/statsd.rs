@@ -17,7 +17,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::errors::to_python;
 use crate::input::Given;
 use crate::items::from_items;
-use crate::observe::{Collector, Report, Warned, log_warning, observe};
+use crate::observe::{Collector, Report, Warned, change, log_warning, observe};
 use crate::{exit, runtime};
 
 from_items! {
@@ -199,6 +199,16 @@ impl StatsdCore {
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         observe(self, Kind::Timing, name, value_ms, labels)
+    }
+
+    #[pyo3(signature = (name, delta, labels = None))]
+    fn gauge_add(
+        &self,
+        name: &Bound<'_, PyAny>,
+        delta: Given<'_, '_>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        change(self, Kind::Gauge, Change::Add, name, delta, labels)
     }
 
     /// Sends what was added up; an exception tells why not all of it was sent.

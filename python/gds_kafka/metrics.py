@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING
 from gds_kafka._aggregate import Aggregates, message
 from gds_metrics._collector import DEFAULT_TIMEOUT_SECONDS, Collector
 from gds_metrics._exit import close_at_exit, is_closed
-from gds_metrics._input import BadInput, Drops, failure, shown, valid_increment, valid_labels, valid_name, valid_number
+from gds_metrics._input import (
+    BadInput,
+    Drops,
+    failure,
+    shown,
+    valid_increment,
+    valid_labels,
+    valid_name,
+    valid_number,
+    valid_observation,
+)
 from gds_metrics._settings import checked_buckets, seconds, text
 from gds_native._lib import ProducerCore
 
@@ -203,7 +213,7 @@ class KafkaMetrics(Collector):
             native = self._native
             if native is not None and native(self._topic, self._key, kind, name, value, labels):
                 return  # as nearly all are
-            number = value if type(value) is float and kind != "counter" else _number(kind, value)
+            number = value if type(value) is float and kind == "gauge" else _number(kind, value)
             if self._closed:
                 self._drops.add(method, "closed", "the collector is closed; close it last")
             elif self._aggregates is None or kind == "gauge" or not isfinite(number):
@@ -242,7 +252,9 @@ class KafkaMetrics(Collector):
 def _number(kind: Kind, value: object) -> float:
     if type(value) is int and 0 <= value <= _SMALL:
         return float(value)  # as nearly all are
-    return valid_increment(value) if kind == "counter" else valid_number(value)
+    if kind == "counter":
+        return valid_increment(value)
+    return valid_number(value) if kind == "gauge" else valid_observation(value)
 
 
 def _kind(value: object) -> str:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
+    from typing import NoReturn
 
     from typing_extensions import Self
 
-__all__ = ["DEFAULT_TIMEOUT_SECONDS", "Collector", "Managed"]
+__all__ = ["DEFAULT_TIMEOUT_SECONDS", "Collector", "Managed", "Pinned"]
 
 DEFAULT_TIMEOUT_SECONDS = 5.0
 """How long `flush` and `close` wait unless they are told."""
@@ -38,6 +39,18 @@ class Managed:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class Pinned(Managed):
+    """What counts in its process and cannot be sent to another."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"cannot pickle {type(self).__name__}: it counts in the process that made it; make one in each process, or "
+            "pass its settings on"
+        )
 
 
 class Collector(Managed):

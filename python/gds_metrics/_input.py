@@ -28,6 +28,7 @@ __all__ = [
     "valid_labels",
     "valid_name",
     "valid_number",
+    "valid_observation",
 ]
 
 _SHOWN_CHARACTERS = 60
@@ -95,6 +96,14 @@ def valid_number(value: object) -> float:
         return float(value)  # type: ignore[arg-type]
     except Exception as error:
         raise BadInput("invalid_value", f"float() of a {_typename(value)} failed with {_typename(error)}") from error
+
+
+def valid_observation(value: object) -> float:
+    """What a distribution can take: a number that is not NaN, which would make its sum NaN for good."""
+    number = valid_number(value)
+    if number == number:  # only NaN is not itself
+        return number
+    raise BadInput("invalid_value", "value is nan; expected a number")
 
 
 def valid_increment(value: object) -> float:

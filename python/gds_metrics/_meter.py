@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
 
+    from gds_metrics._observable import Callback
+
     Kind: TypeAlias = Literal["counter", "gauge", "histogram", "timing"]
     Record: TypeAlias = Callable[[float, dict[str, str]], None]
 
@@ -53,6 +55,9 @@ SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5
 # "Instrument name syntax" and "Instrument unit" of the OpenTelemetry metrics API.
 _NAME_CHARACTERS = 255
 _UNIT_CHARACTERS = 63
+
+# Series of gauges whose level is kept, for `gauge_add` after `gauge`.
+_MAX_LEVELS = 10_000
 _OUTSIDE_NAMES = re.compile(r"[^-_./a-zA-Z0-9]")
 
 
@@ -72,6 +77,7 @@ class MeterCollector(Collector):
         "_drops",
         "_kinds",
         "_last_values",
+        "_levels",
         "_meter",
         "_provider",
         "_records",
@@ -90,6 +96,7 @@ class MeterCollector(Collector):
         self._kinds: dict[str, Kind] = {}
         self._descriptions: dict[str, _Description] = {}
         self._last_values: dict[str, _LastValues] = {}
+        self._levels = _Levels()
         self._drops = Drops(type(self).__name__)
         self._warn = WarnOnce()
 
@@ -110,6 +117,18 @@ class MeterCollector(Collector):
     def gauge(self, name: str, value: float, labels: Mapping[str, object] | None = None) -> None:
         """Set a gauge; see `MetricsCollector.gauge`."""
         self._report("gauge", "gauge", name, value, labels)
+
+    def gauge_add(self, name: str, delta: float, labels: Mapping[str, object] | None = None) -> None:
+        """Raise or lower a gauge, from where `gauge` or this left it."""
+        self._report("gauge_add", "gauge", name, delta, labels)
+
+    def observable_gauge(self, name: str, callback: Callback, labels: Mapping[str, str] | None = None) -> None:
+        """Have a gauge that the provider's readers ask for; see `PrometheusMetrics.observable_gauge`."""
+        self._meter.create_observable_gauge(self._instrument_name("gauge", name), [_observer(callback, labels)])
+
+    def observable_counter(self, name: str, callback: Callback, labels: Mapping[str, str] | None = None) -> None:
+        """Have a counter that the provider's readers ask for; see `PrometheusMetrics.observable_gauge`."""
+        self._meter.create_observable_counter(self._instrument_name("counter", name), [_observer(callback, labels)])
 
     def histogram(self, name: str, value: float, labels: Mapping[str, object] | None = None) -> None:
         """Add an observation to a histogram; see `MetricsCollector.histogram`."""
@@ -161,6 +180,8 @@ class MeterCollector(Collector):
             number = _recordable(kind, value)
             attributes = _attributes(valid_labels(labels))
             record = self._records.get((kind, text)) or self._make(kind, text)
+            if kind == "gauge":
+                number = self._levels.level(text, attributes, number, method == "gauge_add")
             record(number, attributes)
         except BadInput as refusal:
             self._drops.add(method, refusal.reason, refusal.explanation)
@@ -191,7 +212,8 @@ class MeterCollector(Collector):
         return gauge.set
 
     def _instrument_name(self, kind: Kind, name: str) -> str:
-        plain = _OUTSIDE_NAMES.sub("_", name)
+        # Beyond ASCII each character is its number, so that names stay apart.
+        plain = _OUTSIDE_NAMES.sub(lambda found: "_" if found[0].isascii() else f"_{ord(found[0]):x}_", name)
         if not plain[0].isalpha():
             plain = f"m_{plain}"
         plain = plain[:_NAME_CHARACTERS]
@@ -264,6 +286,36 @@ def _histogram(meter: Meter, name: str, unit: str, help: str, buckets: Sequence[
         with suppress(TypeError):
             return meter.create_histogram(name, unit, help, explicit_bucket_boundaries_advisory=list(buckets)).record
     return meter.create_histogram(name, unit, help).record
+
+
+def _observer(callback: Callback, labels: Mapping[str, str] | None) -> Callable[[CallbackOptions], list[Observation]]:
+    # The provider has a deadline of its own, and says in its log what fails.
+    from opentelemetry.metrics import Observation
+
+    from gds_metrics._observable import values_of
+
+    def observe(options: CallbackOptions) -> list[Observation]:  # noqa: ARG001
+        values = values_of(callback(), dict(labels or {}))
+        return [Observation(value, _attributes(dict(key))) for key, value in values.items()]
+
+    return observe
+
+
+class _Levels:
+    """What each gauge shows, so that it can be raised and lowered: the API has no gauge that adds."""
+
+    __slots__ = ("_levels",)
+
+    def __init__(self) -> None:
+        self._levels: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+
+    def level(self, name: str, attributes: dict[str, str], value: float, is_change: bool) -> float:
+        key = (name, tuple(sorted(attributes.items())))
+        with guard():
+            level = self._levels.get(key, 0.0) + value if is_change else value
+            if is_change or key in self._levels or len(self._levels) < _MAX_LEVELS:
+                self._levels[key] = level
+        return level
 
 
 class _LastValues:

@@ -55,14 +55,19 @@ class _Nothing:
 _NOTHING = _Nothing()
 
 
+def _nothing() -> None:
+    pass
+
+
 class _Entry:
     """One time that a `timed` was entered and not left yet."""
 
-    __slots__ = ("begin_seconds", "open", "owner")
+    __slots__ = ("begin_seconds", "end_progress", "open", "owner")
 
     def __init__(self, owner: timed) -> None:
         self.owner = owner
         self.open = True
+        self.end_progress = owner._begin_progress()
         self.begin_seconds = perf_counter()
 
 
@@ -83,22 +88,27 @@ class timed:  # noqa: N801 - used as a word of its own: `with timed(...)`, `@tim
         metrics: Any object with the method ``timing``; None reports nothing.
         name: The name of the timing.
         labels: Labels of the timing; read when it ends.
+        in_progress: A gauge that is raised while it goes on, with the labels there are when it begins; of a collector
+            that has ``gauge_add``.
 
     Raises:
         TypeError: When it decorates something else than a function.
     """
 
-    __slots__ = ("_labels", "_metrics", "_name", "_open")
+    __slots__ = ("_in_progress", "_labels", "_metrics", "_name", "_open")
 
     def __init__(
         self,
         metrics: TakesTimings | None,
         name: str,
         labels: Mapping[str, str] | None = None,
+        *,
+        in_progress: str | None = None,
     ) -> None:
         self._metrics = _NOTHING if metrics is None else metrics
         self._name = name
         self._labels = labels
+        self._in_progress = in_progress
         self._open: list[_Entry] = []
 
     def __enter__(self) -> None:
@@ -200,6 +210,7 @@ class timed:  # noqa: N801 - used as a word of its own: `with timed(...)`, `@tim
         end_seconds = perf_counter()
         entry = self._close_latest()
         if entry is not None:
+            entry.end_progress()
             self._report(end_seconds - entry.begin_seconds, kind)
 
     def _close_latest(self) -> _Entry | None:
@@ -217,6 +228,27 @@ class timed:  # noqa: N801 - used as a word of its own: `with timed(...)`, `@tim
         _entries.set(tuple(other for other in entries if other.open))
         return entry
 
+    def _begin_progress(self) -> Callable[[], None]:
+        """Raise the gauge; what lowers it again."""
+        gauge, labels = self._in_progress, None
+        if gauge is None or self._metrics is _NOTHING:
+            return _nothing
+        try:
+            labels = None if self._labels is None else dict(self._labels)
+            add: Callable[[str, float, dict[str, str] | None], object] = self._metrics.gauge_add  # type: ignore[attr-defined]
+            add(gauge, 1, labels)
+        except Exception as error:  # noqa: BLE001 - see `_report`
+            self._failed(error)
+            return _nothing
+
+        def end() -> None:
+            try:
+                add(gauge, -1, labels)
+            except Exception as error:  # noqa: BLE001 - see `_report`
+                self._failed(error)
+
+        return end
+
     def _report(self, seconds: float, kind: type[BaseException] | None) -> None:
         try:
             labels = None if self._labels is None else dict(self._labels)
@@ -224,22 +256,26 @@ class timed:  # noqa: N801 - used as a word of its own: `with timed(...)`, `@tim
                 labels = {**(labels or {}), "error_type": kind.__name__}
             self._metrics.timing(self._name, seconds * 1000, labels)
         except Exception as error:  # noqa: BLE001 - the caller is timed, not the collector
-            collector = type(self._metrics)
-            _warn(
-                (collector.__module__, collector.__qualname__),
-                "a timing for %s failed: %s; further failures are ignored",
-                collector.__name__,
-                failure(error),
-            )
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        collector = type(self._metrics)
+        _warn(
+            (collector.__module__, collector.__qualname__),
+            "a timing for %s failed: %s; further failures are ignored",
+            collector.__name__,
+            failure(error),
+        )
 
 
 class _Once:
     """Times one call of a decorated function; not shared, so it needs to find nothing."""
 
-    __slots__ = ("_begin_seconds", "_owner")
+    __slots__ = ("_begin_seconds", "_end_progress", "_owner")
 
     def __init__(self, owner: timed) -> None:
         self._owner = owner
+        self._end_progress = owner._begin_progress()
         self._begin_seconds = perf_counter()
 
     def __enter__(self) -> None:
@@ -251,6 +287,7 @@ class _Once:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._end_progress()
         self._owner._report(perf_counter() - self._begin_seconds, kind)
 
 

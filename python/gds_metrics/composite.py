@@ -19,8 +19,9 @@ from gds_metrics._input import failure, shown
 from gds_metrics.base import COLLECTOR_METHODS, WarnOnce
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from gds_metrics._observable import Callback
     from gds_metrics.base import MetricsCollector
 
 __all__ = ["CompositeMetrics"]
@@ -60,18 +61,28 @@ class CompositeMetrics(Collector):
                 raise ValueError("a composite cannot contain itself; add the members it should have")
             self._members = (*self._members, member)
 
-    def remove(self, collector: MetricsCollector) -> None:
-        """Take a member out, without closing it.
+    def remove(self, collector: MetricsCollector | str, labels: dict[str, str] | None = None) -> bool:
+        """Take a member out, without closing it; or, given the name of a metric, one of its series out of each member.
+
+        Args:
+            collector: The member, or the name.
+            labels: Which series of the name.
+
+        Returns:
+            Whether there was anything to take out.
 
         Raises:
             ValueError: It is no member.
         """
+        if isinstance(collector, str):
+            removed = [member.call("remove", collector, labels) for member in self._members]
+            return True in removed
         with guard():
             members = self._members
             for index, member in enumerate(members):
                 if member.collector is collector:
                     self._members = members[:index] + members[index + 1 :]
-                    return
+                    return True
         raise ValueError(f"{shown(collector)} is no member; it can be removed after it was added")
 
     @property
@@ -94,6 +105,21 @@ class CompositeMetrics(Collector):
                 member.gauge(name, value, labels)
             except Exception as error:  # noqa: BLE001, PERF203 - the other members must go on
                 member.failed("gauge", error)
+
+    def gauge_add(self, name: str, delta: float, labels: dict[str, str] | None = None) -> None:
+        """Raise or lower the gauge of each member that can."""
+        for member in self._members:
+            member.call("gauge_add", name, delta, labels)
+
+    def observable_gauge(self, name: str, callback: Callback, labels: Mapping[str, str] | None = None) -> None:
+        """Have each member that can ask for the gauge's value; see `PrometheusMetrics.observable_gauge`."""
+        for member in self._members:
+            member.call("observable_gauge", name, callback, labels)
+
+    def observable_counter(self, name: str, callback: Callback, labels: Mapping[str, str] | None = None) -> None:
+        """Have each member that can ask for the counter's total; see `PrometheusMetrics.observable_counter`."""
+        for member in self._members:
+            member.call("observable_counter", name, callback, labels)
 
     def histogram(self, name: str, value: float, labels: dict[str, str] | None = None) -> None:
         """Add one observation to the distribution of each member."""
@@ -152,11 +178,15 @@ class CompositeMetrics(Collector):
         return any(member.collector is collector for member in self._members)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({[member.collector for member in self._members]!r})"
+        members = ", ".join(repr(member.collector) for member in self._members)
+        return f"{type(self).__name__}({self._count()}{': ' if members else ''}{members})"
 
     def __str__(self) -> str:
+        return f"Composite Metrics ({self._count()})"
+
+    def _count(self) -> str:
         count = len(self._members)
-        return f"Composite Metrics ({count} backend{'' if count == 1 else 's'})"
+        return f"{count} backend{'' if count == 1 else 's'}"
 
 
 class _Member:

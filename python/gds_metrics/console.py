@@ -23,6 +23,7 @@ from gds_metrics._input import (
     valid_labels,
     valid_name,
     valid_number,
+    valid_observation,
 )
 
 if TYPE_CHECKING:
@@ -71,6 +72,10 @@ class ConsoleMetrics(Collector):
         """Print ``[GAUGE] name: value {labels}``, the value as a float."""
         self._show("gauge", name, value, labels)
 
+    def gauge_add(self, name: str, delta: float, labels: Mapping[str, object] | None = None) -> None:
+        """Print ``[GAUGE] name: +delta {labels}``, the change with its sign."""
+        self._show("gauge_add", name, delta, labels)
+
     def histogram(self, name: str, value: float, labels: Mapping[str, object] | None = None) -> None:
         """Print ``[HISTOGRAM] name: value {labels}``, the value as a float."""
         self._show("histogram", name, value, labels)
@@ -113,6 +118,7 @@ class ConsoleMetrics(Collector):
 _TITLES = {
     "increment": "[COUNTER]",
     "gauge": "[GAUGE]",
+    "gauge_add": "[GAUGE]",
     "histogram": "[HISTOGRAM]",
     "timing": "[TIMING]",
 }
@@ -123,7 +129,9 @@ def _value_text(method: str, value: object) -> str:
         number = valid_increment(value)
         # As given: 1 stays 1. abs() takes the sign off a negative zero and makes True a 1.
         return f"+{abs(int(value) if isinstance(value, int) else number)}"
-    number = valid_number(value)
+    if method == "gauge_add":
+        return f"{valid_observation(value):+}"
+    number = valid_number(value) if method == "gauge" else valid_observation(value)
     return f"{number:.2f}ms" if method == "timing" else f"{number}"
 
 

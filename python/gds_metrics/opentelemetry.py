@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gds_metrics._collector import Managed
+from gds_metrics._collector import Pinned
 from gds_metrics._exit import close_at_exit, is_closed
+from gds_metrics._observable import Observes
 from gds_metrics._settings import (
     DEFAULT_BUCKETS,
     checked_buckets,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
     from gds_metrics._meter import MeterCollector
+    from gds_metrics._observable import Callback
 
 __all__ = ["OpenTelemetryMetrics"]
 
@@ -32,7 +34,7 @@ _DEFAULT_SERVICE_NAME = "gds_service"
 _DEFAULT_SERVICE_VERSION = "1.0.0"
 
 
-class OpenTelemetryMetrics(Managed, OtlpCore):
+class OpenTelemetryMetrics(Observes, Pinned, OtlpCore):
     """Exports to an OpenTelemetry receiver over OTLP, from Rust, without the OpenTelemetry SDK.
 
     Totals are kept in memory and exported periodically and when the collector is closed. While the receiver is away
@@ -65,7 +67,7 @@ class OpenTelemetryMetrics(Managed, OtlpCore):
         meter_provider: What ``opentelemetry.metrics.get_meter_provider()`` gives, where the program has set one up.
     """
 
-    __slots__ = ("_meter", "_service_name")
+    __slots__ = ("_meter", "_observables", "_service_name")
     _meter: MeterCollector
     _service_name: str
 
@@ -209,6 +211,18 @@ class _OverMeterProvider(OpenTelemetryMetrics):
 
     def timing(self, name: str, value_ms: float, labels: dict[str, str] | None = None) -> None:
         self._meter.timing(name, value_ms, labels)
+
+    def gauge_add(self, name: str, delta: float, labels: dict[str, str] | None = None) -> None:
+        self._meter.gauge_add(name, delta, labels)
+
+    def remove(self, name: str, labels: dict[str, str] | None = None) -> bool:  # noqa: ARG002
+        return False  # OpenTelemetry's API has no way to
+
+    def observable_gauge(self, name: str, callback: Callback, labels: Mapping[str, str] | None = None) -> None:
+        self._meter.observable_gauge(name, callback, labels)
+
+    def observable_counter(self, name: str, callback: Callback, labels: Mapping[str, str] | None = None) -> None:
+        self._meter.observable_counter(name, callback, labels)
 
     def describe(self, name: str, **settings: Any) -> None:
         self._meter.describe(name, **settings)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from gds_metrics._collector import Managed
+from gds_metrics._collector import Pinned
+from gds_metrics._observable import Observes
 from gds_metrics._settings import DEFAULT_BUCKETS, checked_buckets, seconds, secret_pairs, text, whole
 from gds_metrics._settings import path as _path
 from gds_native._lib import PrometheusCore
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_BUCKETS", "PrometheusMetrics"]
 
 
-class PrometheusMetrics(Managed, PrometheusCore):
+class PrometheusMetrics(Observes, Pinned, PrometheusCore):
     """Counts in memory and shows the page that Prometheus scrapes.
 
     Reporting costs a look-up and an atomic addition, never waits for a scrape and never raises; what it cannot take is
@@ -50,7 +51,7 @@ class PrometheusMetrics(Managed, PrometheusCore):
             with a ``multiprocess_dir``.
     """
 
-    __slots__ = ("_addr", "_multiprocess_dir", "_port", "_prefix")
+    __slots__ = ("_addr", "_multiprocess_dir", "_observables", "_port", "_prefix")
 
     def __init__(
         self,

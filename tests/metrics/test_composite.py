@@ -240,4 +240,4 @@ def test_str_counts_the_members(count: int, spoken: str) -> None:
 
 def test_repr_shows_the_members() -> None:
     metrics = CompositeMetrics([ConsoleMetrics("app")])
-    assert repr(metrics) == "CompositeMetrics([ConsoleMetrics(prefix='app')])"
+    assert repr(metrics) == "CompositeMetrics(1 backend: ConsoleMetrics(prefix='app'))"

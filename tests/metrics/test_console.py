@@ -95,7 +95,7 @@ def test_increment_is_shown_as_given(
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(42, "42.0"), (True, "1.0"), (-1, "-1.0"), (math.nan, "nan"), (-math.inf, "-inf")],
+    [(42, "42.0"), (True, "1.0"), (-1, "-1.0"), (-math.inf, "-inf")],
 )
 def test_gauge_and_histogram_show_any_number_as_float(
     metrics: ConsoleMetrics, capsys: pytest.CaptureFixture[str], value: float, text: str
@@ -103,6 +103,16 @@ def test_gauge_and_histogram_show_any_number_as_float(
     metrics.gauge("a", value)
     metrics.histogram("b", value)
     assert lines(capsys) == [f"[GAUGE] a: {text}", f"[HISTOGRAM] b: {text}"]
+
+
+def test_an_observation_of_nan_is_dropped_and_counted(
+    metrics: ConsoleMetrics, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics.gauge("a", math.nan)
+    metrics.histogram("b", math.nan)
+    metrics.timing("c", math.nan)
+    assert lines(capsys) == ["[GAUGE] a: nan"]
+    assert metrics.dropped == {"invalid_value": 2}
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_the_meter_is_named_after_the_package(pipeline: Pipeline) -> None:
         ("vault.secret.fetch", "vault.secret.fetch"),
         ("with-dash/and_line", "with-dash/and_line"),
         ("with space", "with_space"),
-        ("größe", "gr__e"),
+        ("größe", "gr_f6__df_e"),
         ("5xx", "m_5xx"),
         ("a" * 300, "a" * 255),
     ],

@@ -5,7 +5,7 @@
 
 use crate::format::Format;
 use crate::key::Kind;
-use crate::naming::push_label;
+use crate::naming::{self, push_label};
 use crate::snapshot::Exemplar;
 
 /// A page being written.
@@ -13,6 +13,9 @@ pub struct Encoder {
     out: Vec<u8>,
     format: Format,
     bucket_labels: Vec<String>,
+    /// The name of the family as it stands on the page, and whether that is in quotes.
+    name: String,
+    is_quoted: bool,
 }
 
 /// What a page says about a family.
@@ -38,7 +41,9 @@ impl Header<'_> {
             Kind::Gauge => &[""],
             Kind::Histogram | Kind::Timing => &["", "_bucket", "_count", "_sum"],
         };
-        let matches = |name: &String| name.strip_prefix(self.name).is_some_and(|suffix| suffixes.contains(&suffix));
+        let ascii = naming::ascii_name(self.name, self.kind);
+        let is_own = |name: &str, own: &str| name.strip_prefix(own).is_some_and(|suffix| suffixes.contains(&suffix));
+        let matches = |name: &String| is_own(name, self.name) || is_own(name, &ascii);
         names.is_empty() || names.iter().any(matches)
     }
 
@@ -54,17 +59,23 @@ impl Header<'_> {
 impl Encoder {
     /// An empty page.
     pub fn new(format: Format, capacity: usize) -> Self {
-        Self { out: Vec::with_capacity(capacity), format, bucket_labels: Vec::new() }
+        let out = Vec::with_capacity(capacity);
+        Self { out, format, bucket_labels: Vec::new(), name: String::new(), is_quoted: false }
     }
 
     /// Begins a family.
     pub fn family(&mut self, header: &Header<'_>) {
         // In text 0.0.4 the type belongs to the sample's name; in OpenMetrics to the family's.
-        let suffix = if header.kind == Kind::Counter && self.format == Format::Text { "_total" } else { "" };
+        let suffix = if header.kind == Kind::Counter && !self.format.is_open_metrics() { "_total" } else { "" };
+        self.is_quoted = self.format.has_utf8_names() && !header.name.is_ascii();
+        self.name = if self.is_quoted {
+            header.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+        } else {
+            naming::ascii_name(header.name, header.kind).into_owned()
+        };
         for (word, text) in [("# HELP ", header.help), ("# TYPE ", header.type_name())] {
             self.push(word);
-            self.push(header.name);
-            self.push(suffix);
+            self.push_name(suffix);
             self.push(" ");
             if word == "# HELP " {
                 self.push_help(text);
@@ -75,7 +86,7 @@ impl Encoder {
         }
         // OpenMetrics allows a unit only where the name ends in it.
         let ends_in_unit = header.name.strip_suffix(header.unit).is_some_and(|rest| rest.ends_with('_'));
-        if self.format == Format::OpenMetrics && !header.unit.is_empty() && ends_in_unit {
+        if self.format.is_open_metrics() && !header.unit.is_empty() && ends_in_unit && header.name.is_ascii() {
             for part in ["# UNIT ", header.name, " ", header.unit, "\n"] {
                 self.push(part);
             }
@@ -96,11 +107,11 @@ impl Encoder {
     pub fn series(&mut self, header: &Header<'_>, text: &str, raw: &[u64], exemplars: &[Exemplar]) {
         match header.kind {
             Kind::Counter => {
-                self.sample(header.name, "_total", text, "", f64::from_bits(raw[0]));
+                self.sample("_total", text, "", f64::from_bits(raw[0]));
                 self.end(exemplars.first());
             }
             Kind::Gauge => {
-                self.sample(header.name, "", text, "", f64::from_bits(raw[0]));
+                self.sample("", text, "", f64::from_bits(raw[0]));
                 self.end(None);
             }
             Kind::Histogram | Kind::Timing => self.distribution(header, text, raw, exemplars),
@@ -112,7 +123,7 @@ impl Encoder {
         let mut count = 0_u64;
         for (bucket, (more, label)) in raw[1..].iter().zip(&labels).enumerate() {
             count = count.wrapping_add(*more);
-            self.sample(header.name, "_bucket", text, label, count as f64);
+            self.sample("_bucket", text, label, count as f64);
             let exemplar = if exemplars.is_empty() { None } else { exemplars.iter().find(|one| one.bucket == bucket) };
             self.end(exemplar);
         }
@@ -121,19 +132,19 @@ impl Encoder {
         let only_rises = sum >= 0.0 && header.bounds.first().is_none_or(|lowest| *lowest >= 0.0);
         // In OpenMetrics a sum is a counter, never negative or NaN, and the count stands beside a sum or not at all
         // (OpenMetrics 1.0, "Histogram"); the last bucket still tells it.
-        if self.format == Format::OpenMetrics && !only_rises {
+        if self.format.is_open_metrics() && !only_rises {
             return;
         }
         // The count comes from the buckets, so that it equals the last of them whatever writers do meanwhile.
-        self.sample(header.name, "_count", text, "", count as f64);
+        self.sample("_count", text, "", count as f64);
         self.end(None);
-        self.sample(header.name, "_sum", text, "", sum);
+        self.sample("_sum", text, "", sum);
         self.end(None);
     }
 
     /// The finished page.
     pub fn finish(mut self) -> Vec<u8> {
-        if self.format == Format::OpenMetrics {
+        if self.format.is_open_metrics() {
             self.push("# EOF\n");
         }
         self.out
@@ -149,17 +160,35 @@ impl Encoder {
             match c {
                 '\\' => self.push("\\\\"),
                 '\n' => self.push("\\n"),
-                '"' if self.format == Format::OpenMetrics => self.push("\\\""),
+                '"' if self.format.is_open_metrics() => self.push("\\\""),
                 c => self.push(c.encode_utf8(&mut [0; 4])),
             }
         }
     }
 
     #[inline]
-    fn sample(&mut self, name: &str, suffix: &str, text: &str, more: &str, value: f64) {
-        self.push(name);
-        self.push(suffix);
-        if !text.is_empty() || !more.is_empty() {
+    fn push_name(&mut self, suffix: &str) {
+        let quote: &[u8] = if self.is_quoted { b"\"" } else { b"" };
+        for part in [quote, self.name.as_bytes(), suffix.as_bytes(), quote] {
+            self.out.extend_from_slice(part);
+        }
+    }
+
+    #[inline]
+    fn sample(&mut self, suffix: &str, text: &str, more: &str, value: f64) {
+        if self.is_quoted {
+            self.push("{");
+            self.push_name(suffix);
+            for labels in [text, more].into_iter().filter(|labels| !labels.is_empty()) {
+                self.push(",");
+                self.push(labels);
+            }
+            self.push("}");
+        } else {
+            self.out.extend_from_slice(self.name.as_bytes());
+            self.push(suffix);
+        }
+        if !self.is_quoted && (!text.is_empty() || !more.is_empty()) {
             self.push("{");
             self.push(text);
             if !text.is_empty() && !more.is_empty() {
@@ -174,7 +203,7 @@ impl Encoder {
 
     #[inline]
     fn end(&mut self, exemplar: Option<&Exemplar>) {
-        if let Some(exemplar) = exemplar.filter(|_| self.format == Format::OpenMetrics) {
+        if let Some(exemplar) = exemplar.filter(|_| self.format.is_open_metrics()) {
             self.push(" # {trace_id=\"");
             push_hex(&mut self.out, &exemplar.trace.trace_id);
             self.push("\",span_id=\"");
@@ -264,6 +293,23 @@ mod tests {
         );
         assert_eq!(samples[2], r#"x_seconds_bucket{a="b",le="+Inf"} 3.0"#);
         assert_eq!(samples[3..], [r#"x_seconds_count{a="b"} 3.0"#, r#"x_seconds_sum{a="b"} 3.2"#]);
+    }
+
+    #[test]
+    fn names_beyond_ascii_are_quoted_or_escaped() {
+        let page = |format| {
+            let header = Header { name: "gds_订单", kind: Kind::Counter, help: "x", unit: "", bounds: &[] };
+            let mut encoder = Encoder::new(format, 0);
+            encoder.family(&header);
+            encoder.series(&header, r#"a="b""#, &[1.0_f64.to_bits()], &[]);
+            encoder.series(&header, "", &[1.0_f64.to_bits()], &[]);
+            String::from_utf8(encoder.finish()).expect("UTF-8")
+        };
+        let quoted = "# HELP \"gds_订单_total\" x\n# TYPE \"gds_订单_total\" counter\n{\"gds_订单_total\",a=\"b\"} 1.0\n{\"gds_订单_total\"} 1.0\n";
+        assert_eq!(page(Format::TextUtf8), quoted);
+        let name = "U__gds___8ba2__5355___total";
+        let text = format!("# HELP {name} x\n# TYPE {name} counter\n{name}{{a=\"b\"}} 1.0\n{name} 1.0\n");
+        assert_eq!(page(Format::Text), text);
     }
 
     #[test]

@@ -13,6 +13,10 @@ pub enum Format {
     Text,
     /// `OpenMetrics` text, version 1.0.0.
     OpenMetrics,
+    /// Prometheus text, version 1.0.0: as 0.0.4, with names beyond ASCII as they are.
+    TextUtf8,
+    /// As [`Format::OpenMetrics`], with names beyond ASCII as they are.
+    OpenMetricsUtf8,
 }
 
 impl Format {
@@ -21,7 +25,19 @@ impl Format {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::TextUtf8 => "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+            Self::OpenMetricsUtf8 => "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
         }
+    }
+
+    /// Whether it is one of OpenMetrics.
+    pub const fn is_open_metrics(self) -> bool {
+        matches!(self, Self::OpenMetrics | Self::OpenMetricsUtf8)
+    }
+
+    /// Whether names beyond ASCII stand there as they are; elsewhere they are escaped.
+    pub const fn has_utf8_names(self) -> bool {
+        matches!(self, Self::TextUtf8 | Self::OpenMetricsUtf8)
     }
 
     /// The format that suits an `Accept` header best; [`Format::Text`] without one, or when nothing in it is ours.
@@ -32,22 +48,25 @@ impl Format {
         let text = Preference::of(accept, Self::Text);
         let open_metrics = Preference::of(accept, Self::OpenMetrics);
         match (open_metrics, text) {
-            (Some(open_metrics), text) if open_metrics.quality > 0 && Some(open_metrics) > text => Self::OpenMetrics,
+            (Some(open_metrics), text) if open_metrics.quality > 0 && Some(open_metrics) > text => {
+                if open_metrics.utf8_names { Self::OpenMetricsUtf8 } else { Self::OpenMetrics }
+            }
+            (_, Some(text)) if text.utf8_names => Self::TextUtf8,
             _ => Self::Text,
         }
     }
 
     const fn media_type(self) -> (&'static str, &'static str) {
         match self {
-            Self::Text => ("text", "plain"),
-            Self::OpenMetrics => ("application", "openmetrics-text"),
+            Self::Text | Self::TextUtf8 => ("text", "plain"),
+            Self::OpenMetrics | Self::OpenMetricsUtf8 => ("application", "openmetrics-text"),
         }
     }
 
     const fn version(self) -> &'static str {
         match self {
             Self::Text => "0.0.4",
-            Self::OpenMetrics => "1.0.0",
+            Self::OpenMetrics | Self::OpenMetricsUtf8 | Self::TextUtf8 => "1.0.0",
         }
     }
 
@@ -61,10 +80,13 @@ impl Format {
             _ if kind.eq_ignore_ascii_case(our_kind) && subtype.eq_ignore_ascii_case(our_subtype) => {}
             _ => return None,
         }
+        let utf8_names = allows_utf8_names(parameters.clone());
         let version = parameters.find_map(|parameter| parameter_value(parameter, "version"));
         match version {
             None => Some(3),
             Some(version) if version == self.version() => Some(4),
+            // The text of this version is the one with such names.
+            Some(version) if utf8_names && self == Self::Text && version == Self::TextUtf8.version() => Some(4),
             Some(_) => None,
         }
     }
@@ -76,6 +98,7 @@ struct Preference {
     quality: u16,
     specificity: u8,
     position: Reverse<usize>,
+    utf8_names: bool,
 }
 
 impl Preference {
@@ -84,7 +107,8 @@ impl Preference {
             let mut parts = element.split(';');
             let range = parts.next()?;
             let specificity = format.specificity(range, parts.clone())?;
-            Some(Self { quality: quality(parts)?, specificity, position: Reverse(position) })
+            let utf8_names = allows_utf8_names(parts.clone());
+            Some(Self { quality: quality(parts)?, specificity, position: Reverse(position), utf8_names })
         });
         // The most specific range decides, even if a wider one has a higher quality: `text/plain;q=0, */*` is no text.
         ranges.max_by_key(|preference| (preference.specificity, preference.quality, preference.position))
@@ -106,6 +130,11 @@ pub(crate) fn quality<'a>(mut parameters: impl Iterator<Item = &'a str>) -> Opti
     }
 }
 
+fn allows_utf8_names<'a>(mut parameters: impl Iterator<Item = &'a str>) -> bool {
+    let escaping = parameters.find_map(|parameter| parameter_value(parameter, "escaping"));
+    escaping.is_some_and(|escaping| escaping.eq_ignore_ascii_case("allow-utf-8"))
+}
+
 fn parameter_value<'a>(parameter: &'a str, wanted: &str) -> Option<&'a str> {
     let (name, value) = parameter.split_once('=')?;
     name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim().trim_matches('"'))
@@ -124,7 +153,11 @@ mod tests {
     #[test]
     fn what_scrapers_send_gets_what_they_prefer() {
         for (accept, format) in [
-            (PROMETHEUS_3, Format::OpenMetrics),
+            (PROMETHEUS_3, Format::OpenMetricsUtf8),
+            ("text/plain;version=1.0.0;escaping=allow-utf-8", Format::TextUtf8),
+            ("text/plain;version=0.0.4;escaping=\"allow-utf-8\"", Format::TextUtf8),
+            ("text/plain;version=0.0.4;escaping=underscores", Format::Text),
+            ("application/openmetrics-text;version=1.0.0;escaping=values", Format::OpenMetrics),
             ("text/plain;version=0.0.4;q=1,*/*;q=0.1", Format::Text),
             ("application/openmetrics-text; version=1.0.0; charset=utf-8", Format::OpenMetrics),
             ("APPLICATION/OpenMetrics-Text", Format::OpenMetrics),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::fmt::Write;
 
 use crate::key::Kind;
 
@@ -26,11 +27,13 @@ pub fn family_name(naming: Naming, prefix: &str, name: &str, kind: Kind) -> Stri
             full.push_str(name);
         }
         Naming::Prometheus => {
-            push_sanitised(&mut full, prefix, true);
+            // Beyond ASCII there is nothing to sanitise that would leave two names apart: such a name stays as it is.
+            let push = if prefix.is_ascii() && name.is_ascii() { push_sanitised } else { push_as_given };
+            push(&mut full, prefix, true);
             if !full.is_empty() {
                 full.push('_');
             }
-            push_sanitised(&mut full, name, true);
+            push(&mut full, name, true);
             if kind == Kind::Counter {
                 // The page adds `_total` to every counter, so one that already has it must not get it twice.
                 if let Some(base) = full.strip_suffix("_total").filter(|base| !base.is_empty()) {
@@ -40,6 +43,35 @@ pub fn family_name(naming: Naming, prefix: &str, name: &str, kind: Kind) -> Stri
         }
     }
     full
+}
+
+fn push_as_given(out: &mut String, text: &str, _colons: bool) {
+    out.push_str(text);
+}
+
+/// The name of a family for whoever reads ASCII names only, without the suffix of its kind: of names beyond ASCII as the
+/// scheme "values" of Prometheus has it (`U__` and the hexadecimal numbers of characters), which keeps them apart and can
+/// be undone. Where a suffix follows, its underscore is a double one there.
+pub fn ascii_name(name: &str, kind: Kind) -> Cow<'_, str> {
+    if name.is_ascii() {
+        return Cow::Borrowed(name);
+    }
+    let mut escaped = String::from("U__");
+    push_escaped(&mut escaped, name, true);
+    if kind != Kind::Gauge {
+        escaped.push('_');
+    }
+    Cow::Owned(escaped)
+}
+
+fn push_escaped(out: &mut String, text: &str, colons: bool) {
+    for (place, c) in text.char_indices() {
+        match c {
+            '_' => out.push_str("__"),
+            c if c.is_ascii_alphabetic() || (c.is_ascii_digit() && place > 0) || (colons && c == ':') => out.push(c),
+            c => _ = write!(out, "_{:x}_", u32::from(c)),
+        }
+    }
 }
 
 fn push_sanitised(out: &mut String, text: &str, colons: bool) {
@@ -54,7 +86,12 @@ fn push_sanitised(out: &mut String, text: &str, colons: bool) {
 /// A label name the page can carry; reserved ones get `exported_`, as Prometheus itself does on a clash.
 pub fn label_name(name: &str, also_reserved: Option<&str>) -> String {
     let mut clean = String::with_capacity(name.len());
-    push_sanitised(&mut clean, name, false);
+    if name.is_ascii() {
+        push_sanitised(&mut clean, name, false);
+    } else {
+        clean.push_str("U__");
+        push_escaped(&mut clean, name, false);
+    }
     if clean.is_empty() {
         clean.push('_');
     }
@@ -172,7 +209,12 @@ fn exposed_names(naming: Naming, name: &str, kind: Kind) -> Vec<String> {
         (_, Kind::Counter) => &["", "_total", "_created"],
         (_, Kind::Histogram | Kind::Timing) => &["", "_bucket", "_count", "_sum", "_created"],
     };
-    suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect()
+    let mut exposed: Vec<_> = suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect();
+    if naming == Naming::Prometheus && !name.is_ascii() {
+        let ascii = ascii_name(name, kind);
+        exposed.extend(suffixes.iter().map(|suffix| format!("{ascii}{suffix}")));
+    }
+    exposed
 }
 
 #[cfg(test)]
@@ -186,8 +228,17 @@ mod tests {
     #[test]
     fn names_become_what_prometheus_takes() {
         assert_eq!(name("gds", "vault.secret.fetch", Kind::Gauge), "gds_vault_secret_fetch");
-        assert_eq!(name("", "9 lives-é", Kind::Gauge), "_9_lives__");
+        assert_eq!(name("", "9 lives-", Kind::Gauge), "_9_lives_");
         assert_eq!(name("my-app", "a:b", Kind::Gauge), "my_app_a:b");
+    }
+
+    #[test]
+    fn names_beyond_ascii_are_kept_apart() {
+        assert_eq!(name("gds", "订单.a_total", Kind::Counter), "gds_订单.a");
+        assert_eq!(ascii_name("gds_订单", Kind::Gauge), "U__gds___8ba2__5355_");
+        assert_eq!(ascii_name("9_é:a", Kind::Counter), "U___39____e9_:a_");
+        assert_eq!(ascii_name("gds_a", Kind::Counter), "gds_a");
+        assert_ne!(label_name("城市", None), label_name("国家", None));
     }
 
     #[test]

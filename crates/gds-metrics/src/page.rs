@@ -172,13 +172,13 @@ impl RegistryPage {
         let canonical = naming::canonical_labels(naming::Naming::Prometheus, labels, None);
         let identity = naming::shown_text(&canonical);
         if let Some(merged) = merged {
-            let family = merged.families.iter().find(|other| *other.name == *family)?;
+            let family = merged.families.iter().find(|other| is_named(&other.name, other.kind, family))?;
             let oldest = self.registry.oldest_shown().unwrap_or(0);
             let series = family.find(&identity).filter(|series| series.updated >= oldest)?;
             return part.of(family.kind, &family.bounds, &series.raw);
         }
         let families = self.registry.families();
-        let family = families.iter().find(|other| *other.name == *family)?;
+        let family = families.iter().find(|other| is_named(&other.name, other.shape.kind, family))?;
         let mut raw = Vec::new();
         {
             let members = family.members.read();
@@ -193,6 +193,11 @@ impl crate::http::Page for RegistryPage {
     fn render(&self, format: Format, names: &[String]) -> Result<Vec<u8>> {
         self.write(format, names)
     }
+}
+
+/// Whether a family is called this, as it is or as pages without UTF-8 have it.
+fn is_named(name: &str, kind: Kind, wanted: &str) -> bool {
+    name == wanted || naming::ascii_name(name, kind) == wanted
 }
 
 /// Which number of a series is asked for.

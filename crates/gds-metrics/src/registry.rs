@@ -66,6 +66,10 @@ pub enum Refusal {
     Unavailable,
     /// The collector was closed: nothing would send it any more.
     Closed,
+    /// A function that was asked for a value failed.
+    CallbackFailed,
+    /// A function that was asked for a value did not answer in time.
+    CallbackTimeout,
 }
 
 impl Refusal {
@@ -79,6 +83,8 @@ impl Refusal {
             Self::StorageFull => "storage_full",
             Self::Unavailable => "unavailable",
             Self::Closed => "closed",
+            Self::CallbackFailed => "callback_failed",
+            Self::CallbackTimeout => "callback_timeout",
         }
     }
 }
