@@ -34,7 +34,7 @@ PYTHON_CODE := python $(wildcard packages/*/src) tests $(wildcard bench examples
 
 say = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help demo test test-repeat test-asan bench lint wheel clean format lock reference
+.PHONY: help demo test test-repeat test-asan test-loom bench lint wheel clean format lock reference
 .PHONY: environment install show test-rust test-python services lint-rust lint-python lint-stub audit
 
 # The steps that demo and test have in common, as .ci/steps takes them.
@@ -61,6 +61,10 @@ test-repeat: $(INSTALLED) services ## Run what depends on time N=20 times beside
 
 test-asan: $(INSTALLED) services ## Run the Python tests with AddressSanitizer in the binding; K=pattern chooses some
 	@.ci/asan $(PY) $(if $(K),-k '$(K)')
+
+test-loom: ## Run the producer's model under shuttle, then the orderings of cells and processes under loom
+	@cargo test --package gds-hub --locked --features shuttle --lib producer::model
+	@cargo test --package gds-process --package gds-metrics --lib --locked ordering
 
 bench: $(INSTALLED) ## Time this package and its peers in the same run, then the Rust core by itself
 	$(say) "benchmarks against the peers"
