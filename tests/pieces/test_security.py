@@ -19,8 +19,14 @@ CLOUD_KEY = "AKIAIOSFODNN7EXAMPLE"
 # A row of the table, and lines whose secrets it is about.
 ROWS = {
     "values under the name of a secret": ("password=hunter2", '{"token": "hunter2"}'),
-    "credentials in URLs": ("postgres://shop:hunter2@db/orders",),
-    "headers": ("Authorization: Bearer hunter2hunter2", "X-Vault-Token: hunter2hunter2"),
+    "values whose name is in another place": (
+        '{"name": "DB_PASSWORD", "value": "hunter2"}',
+        "INSERT INTO users (name, password) VALUES ('bob', 'hunter2')",
+    ),
+    "passwords in statements and calls": ("CREATE USER u IDENTIFIED BY 'hunter2'", 'db.auth("u", "hunter2")'),
+    "credentials in URLs and connection strings": ("postgres://shop:hunter2@db/orders", "shop:hunter2@tcp(db:3306)/x"),
+    "command lines, also as lists of arguments": ("mysql -phunter2 orders", "curl -u bob:hunter2 host"),
+    "headers and cookies": ("Authorization: Bearer hunter2hunter2", "X-Vault-Token: hunter2hunter2"),
     "tokens by their shape": (JWT, VAULT_TOKEN, CLOUD_KEY),
     "private keys": ("-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----",),
     "what you name": ("customer-4711",),

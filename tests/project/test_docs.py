@@ -163,7 +163,8 @@ def test_tracked_text_names_no_path_of_a_machine_and_no_registry_host() -> None:
             text = path.read_text("utf-8")
         except UnicodeDecodeError:
             continue
-        if path == Path(__file__).resolve():
+        # The corpora of redaction are other people's text, with paths and hosts as they stand in logs.
+        if path == Path(__file__).resolve() or (ROOT / "tests" / "kafka" / "corpus") in path.parents:
             continue
         found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in OF_A_MACHINE.finditer(text)]
     assert found == []

@@ -122,7 +122,9 @@ class _Hub:
         if self._down:
             return Finding(WARNING, f"not tried: {self._down}")
         try:
-            with KafkaProducerClient(self._servers, **self._config) as producer:
+            # A refusal of the topic is told when the time of the record is over, which is before ours.
+            config = {"delivery_timeout_ms": max(1, int(self._seconds * 700))} | self._config
+            with KafkaProducerClient(self._servers, **config) as producer:
                 [outcome] = producer.send_many(topic, [{"from": "gds doctor"}], timeout=self._seconds)
         except GdsKafkaError as error:
             outcome = error

@@ -167,14 +167,15 @@ class LogsSource(Source):
             self._consumer = KafkaConsumerClient(
                 [self._topic], self._servers, value_deserializer=raw, key_deserializer=raw, **config
             )
+            # Kept, since what a loop is left with comes again in the next one.
+            self._batches = self._consumer.batches(500, 0.25)
             self._sought = False
-        for batch in self._consumer.batches(500, 0.25):
-            if not self._sought and self._consumer.assignment():
-                self._seek_last(self._consumer)
-                continue
-            for message in batch:
-                self.model.log(*_line(message))
-            return
+        batch = next(self._batches)
+        if not self._sought and self._consumer.assignment():
+            self._seek_last(self._consumer)
+            batch = next(self._batches)
+        for message in batch:
+            self.model.log(*_line(message))
 
     def _seek_last(self, consumer: KafkaConsumerClient) -> None:
         self._sought = True
