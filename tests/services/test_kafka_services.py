@@ -136,6 +136,7 @@ def test_another_node_leads_when_the_leader_is_killed(kafka_cluster: KafkaCluste
 def test_proxy_cuts_and_restores(kafka: KafkaBroker, toxiproxy: Toxiproxy, topic: str) -> None:
     [proxy] = kafka.through(toxiproxy)
     assert kafka.proxied_bootstrap_servers == proxy.address
+    kafka.create_topic(topic)  # a topic that the broker makes meanwhile may be unknown to a busy one for too long
     assert produce_to(proxy.address, topic, b"before") is None
     proxy.cut()
     settings = {"bootstrap.servers": proxy.address, "delivery.timeout.ms": 500}
