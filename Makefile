@@ -59,8 +59,8 @@ K ?=
 test-repeat: $(INSTALLED) services ## Run what depends on time N=20 times beside busy processes; K=pattern chooses other tests
 	@$(PY) -m tests.repeat --times $(N) --pattern '$(K)'
 
-test-asan: $(INSTALLED) services ## Run the Python tests with AddressSanitizer in the binding; K=pattern chooses some
-	@.ci/asan $(PY) $(if $(K),-k '$(K)')
+test-asan: $(INSTALLED) services ## Run the Python tests with AddressSanitizer in the binding, less those of its memory; or K=pattern
+	@.ci/asan $(PY) -k '$(or $(K),not memory)'
 
 test-loom: ## Run the producer's model under shuttle, then the orderings of cells and processes under loom
 	@cargo test --package gds-hub --locked --features shuttle --lib producer::model

@@ -10,6 +10,8 @@ import pytest
 
 from gds_kafka import GdsKafkaError, KafkaConsumerClient, KafkaProducerClient, KafkaSerializationError
 
+pytestmark = pytest.mark.timing
+
 IDLE_MS = 500
 
 

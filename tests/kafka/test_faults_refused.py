@@ -17,6 +17,8 @@ from tests.services.kafka import KafkaBroker, SecureKafka
 from tests.services.process import wait_until
 from tests.services.toxiproxy import Toxiproxy
 
+pytestmark = pytest.mark.timing
+
 LONG = 90.0
 """More than any delivery takes once it may be; pauses between two tries grow to half a minute."""
 

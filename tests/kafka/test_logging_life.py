@@ -16,6 +16,8 @@ from tests.kafka.doubles import RecordingProducer
 from tests.metrics.programs import run
 from tests.services.kafka import KafkaBroker
 
+pytestmark = pytest.mark.timing
+
 
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:

@@ -26,6 +26,8 @@ from gds_kafka import (
 from tests.kafka.test_cli import gds
 from tests.services.process import wait_until
 
+pytestmark = pytest.mark.timing
+
 LONG = 60.0
 IDLE_MS = 300
 HOUR_MS = 3600 * 1000

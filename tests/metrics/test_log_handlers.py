@@ -15,6 +15,8 @@ import pytest
 from gds_metrics import OpenTelemetryMetrics, PrometheusMetrics
 from tests.metrics.programs import run
 
+pytestmark = pytest.mark.timing
+
 
 @contextmanager
 def told(handle: Callable[[str], object]) -> Iterator[None]:

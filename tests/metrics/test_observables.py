@@ -16,6 +16,8 @@ from tests.helpers.pages import dropped
 from tests.metrics.programs import Program
 from tests.services.process import http_text, wait_until
 
+pytestmark = pytest.mark.timing
+
 
 @pytest.fixture
 def metrics() -> PrometheusMetrics:

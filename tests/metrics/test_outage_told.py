@@ -20,6 +20,8 @@ from tests.metrics.test_otlp_outage import refusing_port
 from tests.metrics.test_statsd import Agent
 from tests.services.process import LOOPBACK, wait_until
 
+pytestmark = pytest.mark.timing
+
 OFTEN_SECONDS = 0.02
 
 
