@@ -97,8 +97,10 @@ impl KafkaSubscriber {
     /// place.
     fn commit_before(&mut self, places: &[Place]) {
         let end = Instant::now() + COMMIT_PATIENCE;
-        // One that is under way may not say all.
-        for _ in 0..2 {
+        let mut failures = 0;
+        // Again when one that was under way did not say all, and once when one failed: a group that gives partitions
+        // anew may refuse what it takes a moment later.
+        while failures < 2 && Instant::now() < end {
             let waits = {
                 let rebalance = self.client.shared().rebalance.lock();
                 places.iter().any(|place| rebalance.pending.contains_key(place))
@@ -108,6 +110,7 @@ impl KafkaSubscriber {
             }
             let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             if let Err(error) = self.send_commit().and_then(|()| self.answered(left)) {
+                failures += 1;
                 let text = format!("before giving up partitions, {error}; some messages may be read again");
                 self.client.shared().log(LogLevel::Warning, "COMMIT", &text);
             }
