@@ -17,7 +17,7 @@ from typing import TypeVar
 from tests.services.catalog import SERVICES
 from tests.services.install import install, service_folder
 from tests.services.locks import locked
-from tests.services.process import LOOPBACK, Server, ServerFailed, accepts_tcp
+from tests.services.process import LOOPBACK, Server, ServerFailed, accepts_tcp, wait_until
 from tests.services.toxiproxy import Proxy, Toxiproxy
 
 from .inspection import Inspection, properties
@@ -116,6 +116,14 @@ class KafkaNode(Server):
     def pause(self) -> None:
         """Hold the process still: connections stay open and nothing is answered."""
         self._signal(signal.SIGSTOP)
+        # On a busy machine a thread of it may run on for a while, and answer.
+        if self.running:
+            wait_until(self._stands_still, what="the broker to stand still")
+
+    def _stands_still(self) -> bool:
+        assert self._process is not None, "it runs"
+        tasks = Path(f"/proc/{self._process.pid}/task").iterdir()
+        return all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
 
     def resume(self) -> None:
         """Let a paused process go on; no effect on one that is not."""
