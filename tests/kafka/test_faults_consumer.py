@@ -33,6 +33,7 @@ from gds_kafka import (
     KafkaTimeoutError,
     OutgoingMessage,
 )
+from tests.forks import fork
 from tests.kafka.schemas import problems
 from tests.metrics.doubles import Recorder
 from tests.metrics.programs import Program
@@ -213,7 +214,8 @@ def test_offsets_are_committed_only_after_the_body_has_finished(kafka: KafkaClus
     publish(kafka, topic, *numbered(10))
 
     def fail_at(number: int) -> None:
-        with reader(kafka, topic, group, **QUICK) as consumer:
+        # Its loop ends when the message is there, however long that takes.
+        with reader(kafka, topic, group, **QUICK, consumer_timeout_ms=60_000) as consumer:
             for message in consumer.messages():
                 if message["value"]["n"] == number:
                     raise RuntimeError("on purpose")
@@ -836,7 +838,7 @@ def test_a_forked_child_is_told_that_the_consumer_is_its_parents(kafka: KafkaClu
     with reader(kafka, topic, group, **QUICK) as consumer:
         assert taken(consumer, 2) == [0, 1]
         answers, told = os.pipe()
-        pid = os.fork()
+        pid = fork()
         if pid == 0:
             try:
                 for use in (consumer.__next__, consumer.commit, consumer.lag, consumer.assignment, consumer.stats):
@@ -886,7 +888,7 @@ def test_a_forked_child_is_told_that_the_asynchronous_consumer_is_its_parents(ka
     try:
         assert loop.run_until_complete(first(consumer)) == 0
         answers, told = os.pipe()
-        pid = os.fork()
+        pid = fork()
         if pid == 0:
             try:
                 asyncio.set_event_loop(None)

@@ -23,6 +23,7 @@ from gds_kafka import (
     KafkaSerializationError,
     KafkaTimeoutError,
 )
+from tests.forks import fork
 from tests.metrics.programs import Program
 from tests.services.fixtures import KafkaFactory, SecureKafkaFactory
 from tests.services.kafka import KafkaBroker, KafkaCluster, SecureKafka
@@ -325,7 +326,7 @@ def test_fork_under_load_sends_nothing_twice(kafka: KafkaBroker) -> None:
             load.goes_on()
             pids = []
             for child in range(5):
-                pid = os.fork()
+                pid = fork()
                 if pid == 0:
                     try:
                         # Negative numbers, so that each message tells whose it is.

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import pytest
 
 from gds_kafka.logging import KafkaLoggingHandler
+from tests.forks import fork
 from tests.kafka.doubles import BrokenProducer, RecordingProducer
 from tests.kafka.schemas import problems
 
@@ -333,11 +334,7 @@ def test_a_forked_child_logs_while_the_parent_is_logging(app: logging.Logger, pr
     try:
         for _ in range(20):
             read, write = os.pipe()
-            import warnings
-
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)
-                child = os.fork()
+            child = fork()
             if child == 0:
                 # Without the recorder's lock, which the talking thread may hold.
                 producer.arrived = threading.Condition()

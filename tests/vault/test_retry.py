@@ -14,6 +14,7 @@ import pytest
 from gds_vault import RetryPolicy, VaultConfigurationError, VaultConnectionError, VaultError, _exchange
 from gds_vault._wire import reply
 from gds_vault.testing import VaultServer
+from tests.forks import fork
 from tests.vault.conftest import Connect
 from tests.vault.doubles import Clock
 
@@ -137,7 +138,7 @@ def test_forked_children_do_not_wait_in_step() -> None:
     drawn = set()
     for _ in range(3):
         ours, theirs = os.pipe()
-        child = os.fork()
+        child = fork()
         if child == 0:
             os.write(theirs, repr(policy.delay_seconds(1)).encode())
             os._exit(0)
