@@ -8,7 +8,7 @@ use gds_metrics::family::Description;
 use gds_metrics::key::Kind;
 use gds_metrics::registry::{Change, Refusal, Registry, View};
 use gds_metrics::snapshot::TraceContext;
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 

@@ -13,7 +13,7 @@ use gds_metrics::outage::Tell;
 use gds_metrics::registry::{Change, Refusal, Registry, RegistryOptions, ViewOptions};
 use gds_metrics::snapshot::Family;
 use gds_process::fork::{self, Generations};
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};

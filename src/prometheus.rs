@@ -14,7 +14,7 @@ use gds_metrics::push::{self, PushTarget};
 use gds_metrics::registry::{Change, Refusal, Registry, RegistryOptions, ViewOptions};
 use gds_metrics::shared::{Folder, LOOK_EVERY, PortClaim, Writer};
 use gds_process::fork::{self, Generations};
-use parking_lot::{Mutex, MutexGuard};
+use gds_process::sync::{Mutex, MutexGuard};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};

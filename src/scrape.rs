@@ -9,7 +9,7 @@ use gds_metrics::format::Format;
 use gds_metrics::http::Page;
 use gds_metrics::page::RegistryPage;
 use gds_metrics::registry::{Refusal, Registry, View};
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 use pyo3::prelude::*;
 
 use crate::exit;

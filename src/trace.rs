@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gds_metrics::snapshot::TraceContext;
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 

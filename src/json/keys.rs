@@ -3,7 +3,7 @@
 //! A key that is found needs no new `str`, and has its hash already. There is one table; who reads takes it along, and
 //! who finds it taken, in another thread or in a finalizer that runs in the middle of a reading, does without.
 
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 

@@ -13,7 +13,7 @@ use gds_hub::producer::dead_letter;
 use gds_hub::settings::{Role, Settings};
 use gds_hub::{Change, Error, Kind, Lag, Reading, Subscription, TopicPartition};
 use gds_process::fork;
-use parking_lot::Mutex;
+use gds_process::sync::{Mutex, TimedMutex};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
@@ -58,7 +58,7 @@ struct Opened {
     listener: Option<Py<PyAny>>,
     generation: u32,
     process: u32,
-    state: Released<Arc<Mutex<State>>>,
+    state: Released<Arc<TimedMutex<State>>>,
     counts: Arc<Counts>,
 }
 
@@ -481,7 +481,7 @@ fn stats_of<'py>(py: Python<'py>, counts: &Counts, state: Option<&mut State>) ->
 }
 
 /// Tells the figures once an interval, until the consumer is gone.
-async fn report_regularly(state: Weak<Mutex<State>>, counts: Arc<Counts>, report: Py<PyAny>, interval: Duration) {
+async fn report_regularly(state: Weak<TimedMutex<State>>, counts: Arc<Counts>, report: Py<PyAny>, interval: Duration) {
     let report = Arc::new(report);
     loop {
         tokio::time::sleep(interval).await;
@@ -565,7 +565,7 @@ impl ConsumerCore {
             .map_err(|error| to_python(py, &error))?;
         let every =
             (grouped && settings.consumer.auto_commit).then(|| settings.consumer.auto_commit_interval.min(PASS_ON));
-        let state = Released::new(Arc::new(Mutex::new(State {
+        let state = Released::new(Arc::new(TimedMutex::new(State {
             reading: Reading::new(subscriber, every, listener.is_some()),
             letters: Letters::new(Arc::clone(&opened)),
             topic: None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gds_hub::kafka::mock;
 use gds_hub::{Error, Kind, Result};
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 use pyo3::prelude::*;
 
 use super::errors::to_python;

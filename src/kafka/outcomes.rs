@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gds_hub::Error;
 use gds_hub::producer::{Place, Reported, Reporter};
-use parking_lot::{Condvar, Mutex};
+use gds_process::sync::{Condvar, Mutex};
 use pyo3::prelude::*;
 
 use super::errors;
@@ -83,9 +83,9 @@ impl Many {
 
     /// Waits until all are known; whether they are.
     pub(crate) fn wait(&self, patience: Duration) -> bool {
-        let mut outcomes = self.outcomes.lock();
+        let outcomes = self.outcomes.lock();
         if self.left.load(Ordering::SeqCst) > 0 {
-            self.changed.wait_for(&mut outcomes, patience);
+            let _outcomes = self.changed.wait_for(outcomes, patience);
         }
         self.left.load(Ordering::SeqCst) == 0
     }

@@ -11,7 +11,7 @@ use gds_hub::producer::{Left, Pace, Producer, Sent, Stats};
 use gds_hub::settings::{Role, Settings};
 use gds_hub::{Error, Headers, Hub, Kind, OwnedHeader, Record, codec};
 use gds_process::fork::{self, Generations};
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 use pyo3::exceptions::{PyException, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};

@@ -4,8 +4,8 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
+use gds_process::sync::RwLock;
 use hashbrown::HashTable;
-use parking_lot::RwLock;
 
 use crate::series::{Series, Shape};
 

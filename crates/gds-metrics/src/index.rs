@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
+use gds_process::sync::RwLock;
 use hashbrown::HashTable;
-use parking_lot::RwLock;
 
 use crate::key::{Key, StoredKey};
 

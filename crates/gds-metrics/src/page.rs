@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use parking_lot::RwLock;
+use gds_process::sync::RwLock;
 
 use crate::error::Result;
 use crate::exposition::{Encoder, Header};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use gds_process::sync::{Mutex, RwLock};
 
 use crate::cells::Cells;
 use crate::clock::Clock;

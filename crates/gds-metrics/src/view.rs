@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use gds_process::sync::RwLock;
 
 use crate::error::{Error, Result};
 use crate::family::{Description, Family};

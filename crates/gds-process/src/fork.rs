@@ -176,7 +176,7 @@ pub mod testing {
     use std::io::{PipeReader, PipeWriter, Read, pipe};
     use std::os::fd::{AsRawFd, RawFd};
 
-    use parking_lot::RwLock;
+    use crate::sync::RwLock;
 
     use super::{generation, watch};
 

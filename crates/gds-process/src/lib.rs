@@ -1,6 +1,6 @@
 //! What a library has to know of the process it lives in: that it was [forked](fork), [locks](lock) on files that end
-//! with the process that took them, [names] looked up so that a fork does not break it, and [random] numbers that a
-//! child does not share.
+//! with the process that took them, [names] looked up so that a fork does not break it, [random] numbers that a child does
+//! not share, and [locks for its threads](sync) that a fork does not break.
 
 mod atomics {
     pub(crate) use std::sync::atomic::AtomicPtr;
@@ -14,5 +14,6 @@ pub mod names;
 mod ordering;
 pub mod random;
 mod signals;
+pub mod sync;
 
 pub use signals::leave_signals;

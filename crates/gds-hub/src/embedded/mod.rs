@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 
 use gds_process::fork::{self, Generations};
 use gds_process::lock::Lock;
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 
 pub use names::Retention;
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 
 use super::Core;
 use super::topic::Topic;

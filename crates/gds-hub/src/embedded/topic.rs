@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 
 use super::names::Retention;
 use crate::codec;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use gds_process::sync::{Mutex, RwLock};
 
 use super::meta::{Change, Meta, Settings};
 use super::topic::Topic;

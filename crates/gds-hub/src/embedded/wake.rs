@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex};
+use gds_process::sync::{Condvar, Mutex};
 
 /// Counts what happens. Telling costs two atomic operations while nobody waits.
 #[derive(Debug, Default)]
@@ -34,12 +34,12 @@ impl Wake {
     pub(super) fn wait(&self, seen: u64, deadline: Option<Instant>) {
         let mut lock = self.lock.lock();
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        while self.happened() == seen {
-            match deadline {
-                Some(deadline) if self.condvar.wait_until(&mut lock, deadline).timed_out() => break,
-                Some(_) => {}
-                None => self.condvar.wait(&mut lock),
-            }
+        let mut is_over = false;
+        while self.happened() == seen && !is_over {
+            (lock, is_over) = match deadline {
+                Some(deadline) => self.condvar.wait_until(lock, deadline),
+                None => (self.condvar.wait(lock), false),
+            };
         }
         self.waiting.fetch_sub(1, Ordering::SeqCst);
     }

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 use rdkafka_sys as sys;
 
 use super::native::{Event, Handle, Queue, Use};

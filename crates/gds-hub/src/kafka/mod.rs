@@ -32,7 +32,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 
 pub use oauth::{Token, TokenCallback};
 pub use shared::{Callbacks, LogCallback, LogLevel};

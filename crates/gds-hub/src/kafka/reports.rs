@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 
 use super::client::Duty;
 use super::errors;

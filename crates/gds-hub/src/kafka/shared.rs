@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 
 use super::errors;
 use super::oauth::TokenCallback;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 
 use super::segment::{self, End, Header, Segment};
 use super::{Active, Log, LogOptions, Shared, storage};

@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 
 use super::frame::Cursor;
 

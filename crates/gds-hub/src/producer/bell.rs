@@ -28,9 +28,9 @@ impl Bell {
 
     /// Sleeps until somebody rings, for at most `patience`.
     pub(super) fn wait(&self, patience: Duration) {
-        let mut guard = self.mutex.lock();
+        let guard = self.mutex.lock();
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        self.condvar.wait_for(&mut guard, patience);
+        let _guard = self.condvar.wait_for(guard, patience);
         self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
@@ -41,7 +41,10 @@ impl Bell {
         let mut guard = self.mutex.lock();
         self.waiting.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        while !there() && !self.condvar.wait_until(&mut guard, deadline).timed_out() {}
+        let mut is_over = false;
+        while !there() && !is_over {
+            (guard, is_over) = self.condvar.wait_until(guard, deadline);
+        }
         self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 

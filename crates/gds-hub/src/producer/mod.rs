@@ -30,7 +30,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 
 use crate::codec::{self, Draft};
 use crate::error::{Error, Kind, Result};

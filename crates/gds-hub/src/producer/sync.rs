@@ -7,7 +7,7 @@ pub(super) use imp::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGu
 mod imp {
     pub(in crate::producer) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
-    pub(in crate::producer) use parking_lot::{Condvar, Mutex, MutexGuard};
+    pub(in crate::producer) use gds_process::sync::{Condvar, Mutex, MutexGuard};
 }
 
 #[cfg(feature = "shuttle")]
@@ -17,7 +17,7 @@ mod imp {
 
     pub(in crate::producer) use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
-    /// As parking_lot's.
+    /// As that of every day.
     #[derive(Debug, Default)]
     pub(in crate::producer) struct Mutex<T>(shuttle::sync::Mutex<T>);
 
@@ -54,30 +54,30 @@ mod imp {
         }
     }
 
-    pub(in crate::producer) struct TimedOut(bool);
-
-    impl TimedOut {
-        pub(in crate::producer) fn timed_out(&self) -> bool {
-            self.0
-        }
-    }
-
     /// The model has no time: a wait with a bound is over when others have had their turn, rung or not.
     #[derive(Debug, Default)]
     pub(in crate::producer) struct Condvar;
 
-    #[allow(clippy::unused_self)] // as parking_lot's
+    #[allow(clippy::unused_self)] // as that of every day
     impl Condvar {
         pub(in crate::producer) fn notify_all(&self) {}
 
-        pub(in crate::producer) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _: Duration) -> TimedOut {
+        pub(in crate::producer) fn wait_for<'a, T>(
+            &self,
+            mut guard: MutexGuard<'a, T>,
+            _: Duration,
+        ) -> (MutexGuard<'a, T>, bool) {
             drop(guard.guard.take());
             shuttle::thread::yield_now();
             guard.guard = Some(guard.mutex.0.lock().expect("no panic"));
-            TimedOut(true)
+            (guard, true)
         }
 
-        pub(in crate::producer) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _: Instant) -> TimedOut {
+        pub(in crate::producer) fn wait_until<'a, T>(
+            &self,
+            guard: MutexGuard<'a, T>,
+            _: Instant,
+        ) -> (MutexGuard<'a, T>, bool) {
             self.wait_for(guard, Duration::ZERO)
         }
     }

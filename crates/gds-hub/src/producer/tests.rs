@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use gds_process::sync::{Condvar, Mutex};
 use tempfile::TempDir;
 
 use super::*;
@@ -79,7 +79,9 @@ impl Script {
     fn wait_held(&self, count: usize) -> Vec<Seen> {
         let mut state = self.0.state.lock();
         while state.held.len() < count {
-            assert!(!self.0.changed.wait_for(&mut state, SOON).timed_out(), "{} of {count}", state.held.len());
+            let is_over;
+            (state, is_over) = self.0.changed.wait_for(state, SOON);
+            assert!(!is_over, "{} of {count}", state.held.len());
         }
         state.held.iter().cloned().collect()
     }
@@ -608,7 +610,9 @@ impl Reporter<u32> for Slow {
         state.most_inside = state.most_inside.max(state.inside);
         self.changed.notify_all();
         while !state.open {
-            assert!(!self.changed.wait_for(&mut state, SOON).timed_out());
+            let is_over;
+            (state, is_over) = self.changed.wait_for(state, SOON);
+            assert!(!is_over);
         }
         state.told.extend(outcomes.iter().map(|outcome| outcome.token));
         state.inside -= 1;
@@ -623,7 +627,9 @@ impl Slow {
     fn wait(&self, there: impl Fn(&SlowState) -> bool) {
         let mut state = self.state.lock();
         while !there(&state) {
-            assert!(!self.changed.wait_for(&mut state, SOON).timed_out(), "{state:?}");
+            let is_over;
+            (state, is_over) = self.changed.wait_for(state, SOON);
+            assert!(!is_over, "{state:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 
 use super::*;
 use crate::record::Record;

@@ -128,7 +128,7 @@ fn members_that_come_and_go_under_load_miss_nothing() {
     let dir = folder();
     let hub = open(dir.path());
     create(&hub, "orders", 6);
-    let handled = parking_lot::Mutex::new(BTreeSet::new());
+    let handled = gds_process::sync::Mutex::new(BTreeSet::new());
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for number in 0..MESSAGES {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use gds_hub::embedded::{Embedded, EmbeddedOptions};
 use gds_hub::{Admin, Deliveries, Delivery, Error, Hub, Record, Start};
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 
 use crate::support::*;
 

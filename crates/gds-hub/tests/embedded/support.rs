@@ -9,7 +9,7 @@ use gds_hub::{
     Batch, Change, Deliveries, Delivery, Error, Hub, NewTopic, Position, Publisher, Record, Start, Subscriber,
     Subscription,
 };
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 use tempfile::TempDir;
 
 /// Nothing is waited for that ought to be there: this is for a machine that is busy with something else.

@@ -7,7 +7,7 @@ use gds_hub::kafka::{Callbacks, LogLevel, Token};
 use gds_hub::settings::{Role, Value};
 use gds_hub::{Admin, Hub, Kind, Start};
 use gds_process::fork::testing::Child;
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 
 use crate::support::{
     PATIENCE, cluster, fill, numbers, open, open_with, publisher, reading, record, sending, subscription, text,

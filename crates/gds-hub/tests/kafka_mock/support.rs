@@ -11,7 +11,7 @@ use gds_hub::settings::{Role, Settings, Value};
 use gds_hub::{
     Batch, Deliveries, Delivery, Error, Hub, OwnedHeader, Publisher, Record, Start, Subscriber, Subscription,
 };
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 use subtle::{Choice, ConstantTimeEq};
 
 use super::stamp::{self, Stamp};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc as blocking;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 use rand::Rng as _;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 use rustix::fs::{FallocateFlags, fallocate};
 
 use super::anew;

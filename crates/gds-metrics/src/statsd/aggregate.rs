@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 
 use crate::index::Index;
 use crate::key::{Key, Kind, Scope};

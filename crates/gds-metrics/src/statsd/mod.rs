@@ -64,7 +64,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use gds_process::sync::{Mutex, TimedMutex};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -182,7 +182,7 @@ struct Inner {
     url: String,
     tell: Tell,
     /// Taken by one flush at a time, and by nobody who reports.
-    output: Mutex<(Sender, Link, Outage)>,
+    output: TimedMutex<(Sender, Link, Outage)>,
 }
 
 impl Statsd {
@@ -199,7 +199,7 @@ impl Statsd {
             sent: Sent::default(),
             closed: AtomicBool::new(false),
             tell: options.tell.clone(),
-            output: Mutex::new((sender, link, Outage::default())),
+            output: TimedMutex::new((sender, link, Outage::default())),
         };
         Ok(Self { options, inner: Arc::new(inner), task: Mutex::new(None) })
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
+use gds_process::sync::Mutex;
 use rand::Rng;
 
 use crate::key::Kind;
