@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import logging
+import ssl
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 import pytest
+import trustme
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from gds_vault import (
     AppRoleAuth,
     AsyncVaultClient,
+    JwtAuth,
+    KubernetesAuth,
     RetryPolicy,
     TokenAuth,
     UserpassAuth,
@@ -289,6 +300,118 @@ def test_a_secret_id_is_read_from_its_file_at_each_login(
         client.get(f"{room}/db", use_cache=False)
     file.write_text(vault.add_approle(room, policies=[room])[1] + "\n")
     assert client.get(f"{room}/db", use_cache=False) == {"n": 1}
+
+
+class Issuer:
+    """Signs tokens as an identity provider or a cluster does."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        public = self._key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        self.public_key = public.decode()
+
+    def sign(self, claims: Mapping[str, object], lifetime_seconds: float = 600) -> str:
+        now = int(time.time())
+        parts: list[object] = [{"alg": "ES256", "typ": "JWT"}, {"iat": now, "exp": now + lifetime_seconds, **claims}]
+        signed = b".".join(_base64url(json.dumps(part).encode()) for part in parts)
+        r, s = decode_dss_signature(self._key.sign(signed, ec.ECDSA(hashes.SHA256())))
+        return (signed + b"." + _base64url(r.to_bytes(32, "big") + s.to_bytes(32, "big"))).decode()
+
+
+def _base64url(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+@pytest.fixture
+def mount(vault: Vault, room: str) -> Iterator[str]:
+    """Where a login of one's own can be mounted."""
+    yield room
+    vault.call("DELETE", f"sys/auth/{room}")
+
+
+def test_a_jwt_is_read_from_its_file_at_each_login(
+    vault: Vault, room: str, mount: str, open_client: Opener, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    issuer, stranger = Issuer(), Issuer()
+    shop = {"sub": "shop", "aud": "vault"}
+    vault.put(f"{room}/db", {"n": 1})
+    vault.call("POST", f"sys/auth/{mount}", {"type": "jwt"})
+    vault.call("POST", f"auth/{mount}/config", {"jwt_validation_pubkeys": [issuer.public_key]})
+    role = {"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"], "token_policies": [room]}
+    vault.call("POST", f"auth/{mount}/role/shop", role)
+    file = tmp_path / "token"
+    file.write_text(issuer.sign(shop) + "\n")
+    auth = JwtAuth("shop", file, mount_point=mount)
+    client = open_client(auth)
+    assert client.get(f"{room}/db") == {"n": 1}
+    refused = [
+        stranger.sign(shop),
+        issuer.sign({**shop, "aud": "others"}),
+        issuer.sign(shop, -3600),
+    ]
+    for jwt in refused:
+        file.write_text(jwt)
+        vault.call("POST", f"sys/leases/revoke-prefix/auth/{mount}")
+        with pytest.raises(VaultAuthError, match=f"jwt login at 'auth/{mount}' was refused") as raised:
+            client.get(f"{room}/db", use_cache=False)
+        assert jwt not in f"{raised.value!r} {auth!r} {caplog.text}"
+    file.write_text(issuer.sign(shop))
+    assert client.get(f"{room}/db", use_cache=False) == {"n": 1}
+
+
+def test_a_pod_logs_in_with_the_token_of_its_service_account(
+    vault: Vault, room: str, mount: str, open_client: Opener, tmp_path: Path
+) -> None:
+    """Vault asks the cluster who it is: here one that knows a single token."""
+    orders = {"namespace": "shop", "serviceaccount": {"name": "orders", "uid": "1"}}
+    claims = {"sub": "system:serviceaccount:shop:orders", "kubernetes.io": orders}
+    jwt = Issuer().sign(claims)
+
+    class Cluster(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            known = self.path == "/apis/authentication.k8s.io/v1/tokenreviews" and asked["spec"]["token"] == jwt
+            user = {"username": "system:serviceaccount:shop:orders", "uid": "1"}
+            body = json.dumps({**asked, "status": {"authenticated": known, "user": user}}).encode()
+            self.send_response(201)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    vault.put(f"{room}/db", {"n": 1})
+    file = tmp_path / "token"
+    ca, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Cluster) as cluster:
+        cluster.socket = context.wrap_socket(cluster.socket, server_side=True)
+        thread = threading.Thread(target=cluster.serve_forever)
+        thread.start()
+        try:
+            vault.call("POST", f"sys/auth/{mount}", {"type": "kubernetes"})
+            settings = {
+                "kubernetes_host": f"https://127.0.0.1:{cluster.server_port}",
+                "kubernetes_ca_cert": ca.cert_pem.bytes().decode(),
+                "disable_local_ca_jwt": True,
+            }
+            vault.call("POST", f"auth/{mount}/config", settings)
+            bound = {"bound_service_account_names": ["orders"], "bound_service_account_namespaces": ["shop"]}
+            vault.call("POST", f"auth/{mount}/role/shop", {**bound, "token_policies": [room]})
+            file.write_text(Issuer().sign(claims))
+            client = open_client(KubernetesAuth("shop", file, mount_point=mount))
+            with pytest.raises(VaultAuthError, match=f"kubernetes login at 'auth/{mount}' was refused"):
+                client.get(f"{room}/db")
+            file.write_text(jwt)
+            assert client.get(f"{room}/db") == {"n": 1}
+        finally:
+            cluster.shutdown()
+            thread.join()
 
 
 def test_what_this_client_wrote_is_not_read_old(vault: Vault, room: str, open_client: Opener) -> None:

@@ -5,8 +5,9 @@
         vault.write_policy("app", {"secret/data/app/*": ["read"]})
         role_id, secret_id = vault.add_approle("app", policies=["app"])
 
-``secret/`` is a key/value engine of version 2, ``plain/`` one of version 1; AppRole and userpass are enabled. The
-binary is `vault` or `bao` from the path, or is built from the sources in this folder: Vault's core and little else.
+``secret/`` is a key/value engine of version 2, ``plain/`` one of version 1; AppRole and userpass are enabled, JWT and
+Kubernetes can be. The binary is `vault` or `bao` from the path, or is built from the sources in this folder: Vault's
+core and little else.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-// A Vault server with what the tests use: Vault's own core, HTTP API, token store, AppRole, userpass and key/value
-// engine, Shamir's seal and storage in files. It is started as Vault is:
+// A Vault server with what the tests use: Vault's own core, HTTP API, token store, AppRole, JWT, Kubernetes,
+// userpass and key/value engine, Shamir's seal and storage in files. It is started as Vault is:
 //
 //	vault server -config=FILE
 //
@@ -19,6 +19,8 @@ import (
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
+	jwt "github.com/hashicorp/vault-plugin-auth-jwt"
+	kubernetes "github.com/hashicorp/vault-plugin-auth-kubernetes"
 	kv "github.com/hashicorp/vault-plugin-secrets-kv"
 	"github.com/hashicorp/vault/audit"
 	auditFile "github.com/hashicorp/vault/builtin/audit/file"
@@ -75,19 +77,24 @@ func run(arguments []string) error {
 		return err
 	}
 	core, err := vault.NewCore(&vault.CoreConfig{
-		RawConfig:          config,
-		Physical:           storage,
-		StorageType:        config.Storage.Type,
-		RedirectAddr:       config.APIAddr,
-		BuiltinRegistry:    registry{},
-		AuditBackends:      map[string]audit.Factory{"file": auditFile.Factory},
-		CredentialBackends: map[string]logical.Factory{"approle": approle.Factory, "userpass": userpass.Factory},
-		LogicalBackends:    map[string]logical.Factory{"kv": kv.Factory},
-		DisableMlock:       config.DisableMlock,
-		DefaultLeaseTTL:    config.DefaultLeaseTTL,
-		MaxLeaseTTL:        config.MaxLeaseTTL,
-		Logger:             logger,
-		MetricSink:         metricsutil.BlackholeSink(),
+		RawConfig:       config,
+		Physical:        storage,
+		StorageType:     config.Storage.Type,
+		RedirectAddr:    config.APIAddr,
+		BuiltinRegistry: registry{},
+		AuditBackends:   map[string]audit.Factory{"file": auditFile.Factory},
+		CredentialBackends: map[string]logical.Factory{
+			"approle":    approle.Factory,
+			"jwt":        jwt.Factory,
+			"kubernetes": kubernetes.Factory,
+			"userpass":   userpass.Factory,
+		},
+		LogicalBackends: map[string]logical.Factory{"kv": kv.Factory},
+		DisableMlock:    config.DisableMlock,
+		DefaultLeaseTTL: config.DefaultLeaseTTL,
+		MaxLeaseTTL:     config.MaxLeaseTTL,
+		Logger:          logger,
+		MetricSink:      metricsutil.BlackholeSink(),
 	})
 	if err != nil {
 		return err

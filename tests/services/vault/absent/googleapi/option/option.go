@@ -2,3 +2,5 @@
 package option
 
 func WithUserAgent(string) any { return nil }
+
+func WithHTTPClient(any) any { return nil }
