@@ -619,11 +619,15 @@ def test_a_deleted_topic_does_not_cost_the_others_their_commit(
     assert committed(kafka, group, "stays") == {0: 2}
 
 
-def test_what_the_loop_has_finished_with_is_committed_before_its_partition_goes(kafka: KafkaCluster) -> None:
-    topic = group = "read-rebalance-commits"
+@STRATEGIES
+def test_what_the_loop_has_finished_with_is_committed_before_its_partition_goes(
+    kafka: KafkaCluster, strategy: str | None
+) -> None:
+    topic = group = f"read-rebalance-commits-{strategy or 'default'}"
     publish(kafka, topic, *numbered(5))
     # Left to the clock, nothing would be committed while this test runs.
     slow: dict[str, Any] = QUICK | {"auto_commit_interval_ms": 3_600_000}
+    slow |= {"partition_assignment_strategy": strategy and [strategy]}
     with reader(kafka, topic, group, **slow) as first, reader(kafka, topic, group, **slow) as second:
         found: list[int] = []
 

@@ -16,6 +16,9 @@ use crate::hub::{Change, Start, TopicPartition};
 
 /// How long a partition is held back for its commit; the group waits meanwhile.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
+/// Between two tries of it while the group does not take commits.
+const REBALANCE_PAUSE: Duration = Duration::from_millis(50);
+const REBALANCE_IN_PROGRESS: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS as i32;
 /// How long it may take to find out where partitions begin, at a time: nobody is listened to meanwhile.
 const BEGIN_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -97,23 +100,29 @@ impl KafkaSubscriber {
     /// place.
     fn commit_before(&mut self, places: &[Place]) {
         let end = Instant::now() + COMMIT_PATIENCE;
-        let mut failures = 0;
-        // Again when one that was under way did not say all, and once when one failed: a group that gives partitions
-        // anew may refuse what it takes a moment later.
-        while failures < 2 && Instant::now() < end {
-            let waits = {
-                let rebalance = self.client.shared().rebalance.lock();
-                places.iter().any(|place| rebalance.pending.contains_key(place))
-            };
-            if !waits {
-                return;
-            }
+        let waits = |reader: &Self| {
+            let rebalance = reader.client.shared().rebalance.lock();
+            places.iter().any(|place| rebalance.pending.contains_key(place))
+        };
+        let (mut failures, mut failed) = (0, None);
+        // Again when one that was under way did not say all, once when one failed, and until the group, which gives
+        // partitions anew, takes commits once more.
+        while waits(self) && failures < 2 && Instant::now() < end {
             let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             if let Err(error) = self.send_commit().and_then(|()| self.answered(left)) {
-                failures += 1;
-                let text = format!("before giving up partitions, {error}; some messages may be read again");
-                self.client.shared().log(LogLevel::Warning, "COMMIT", &text);
+                if error.code == Some(REBALANCE_IN_PROGRESS) {
+                    std::thread::sleep(REBALANCE_PAUSE);
+                } else {
+                    failures += 1;
+                }
+                failed = Some(error);
             }
+        }
+        if waits(self)
+            && let Some(error) = failed
+        {
+            let text = format!("before giving up partitions, {error}; some messages may be read again");
+            self.client.shared().log(LogLevel::Warning, "COMMIT", &text);
         }
     }
 
