@@ -99,7 +99,9 @@ def gunicorn(folder: Path, *options: str) -> Iterator[Gunicorn]:
     # A short path, because gunicorn keeps a socket beside its files.
     with tempfile.TemporaryDirectory() as short, log.open("wb") as output:
         command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-m", "gunicorn"]
-        command += ["--bind", "127.0.0.1:0", "--chdir", str(folder), "--workers", str(WORKERS), *options, "served:app"]
+        # A worker told to end before it listens to signals is not told again: it is killed when this time is over.
+        command += ["--graceful-timeout", "10", "--bind", "127.0.0.1:0", "--chdir", str(folder)]
+        command += ["--workers", str(WORKERS), *options, "served:app"]
         extra = {"PROMETHEUS_MULTIPROC_DIR": str(folder / "shared"), "HOME": short, "XDG_RUNTIME_DIR": short}
         process = subprocess.Popen(command, cwd=folder, env=environment(extra), stdout=output, stderr=output)
         try:
