@@ -44,7 +44,7 @@ mod unix {
 
     use libc::c_int;
 
-    use crate::names;
+    use crate::gate;
 
     /// More sockets than a few servers hold at their limit of connections. A handler may not allocate or lock, which
     /// leaves a table of fixed size.
@@ -81,15 +81,15 @@ mod unix {
     }
 
     extern "C" fn before() {
-        names::forking();
+        gate::forking();
     }
 
     extern "C" fn in_parent() {
-        names::forked(false);
+        gate::forked(false);
     }
 
     extern "C" fn in_child() {
-        names::forked(true);
+        gate::forked(true);
         GENERATION.fetch_add(1, Ordering::Relaxed);
         for slot in SLOT.iter().take(USED.load(Ordering::Relaxed)) {
             let fd = slot.swap(EMPTY, Ordering::Relaxed);

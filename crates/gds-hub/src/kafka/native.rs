@@ -10,6 +10,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gds_process::gate;
 use rdkafka_sys as sys;
 
 use super::errors;
@@ -18,6 +19,10 @@ use super::shared::Shared;
 use super::tls;
 use crate::error::{Error, Kind, Result};
 use crate::settings::{Settings, is_secret};
+
+/// librdkafka counts its clients under a lock of the whole process, and what it is linked with is set up for the first one:
+/// a fork waits for that, and no longer than this for a client that takes its time to end.
+const GLOBAL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a handle is made for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -115,6 +120,7 @@ impl Handle {
             Use::Publish | Use::Admin => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
         };
         let mut text = [0 as c_char; 512];
+        let _gate = gate::pass(GLOBAL_PATIENCE);
         // SAFETY: the configuration is ours and, if the call succeeds, librdkafka's from then on; at most the length
         // of `text` is written, NUL included.
         let rk = unsafe { sys::rd_kafka_new(kind, conf.0, text.as_mut_ptr(), text.len()) };
@@ -185,6 +191,7 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         if self.ours() {
+            let _gate = gate::pass(GLOBAL_PATIENCE);
             // SAFETY: the last owner, so nothing refers to it any more; queues and topics own the handle too.
             unsafe { sys::rd_kafka_destroy_flags(self.rk, sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) };
         }
