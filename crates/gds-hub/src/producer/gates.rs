@@ -41,6 +41,14 @@ pub(super) enum Admission {
     Nothing,
 }
 
+/// Which of the records that wait may be handed over now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Goes {
+    All,
+    First,
+    None,
+}
+
 #[derive(Debug)]
 struct Gate {
     error: Error,
@@ -95,8 +103,10 @@ impl Gates {
         self.count.load(Ordering::SeqCst) == 0
     }
 
-    /// Whether a record of this topic may be handed over; `aside` is called before another thread can open the gate.
-    pub(super) fn admit(&self, topic: &str, aside: impl FnOnce()) -> Admission {
+    /// Whether a record of this topic may be handed over. Where the topic is refused, only one that `is_first` of those
+    /// that wait is tried: others would overtake it when the gate opens. `aside` is called before another thread can open
+    /// the gate.
+    pub(super) fn admit(&self, topic: &str, is_first: impl FnOnce() -> bool, aside: impl FnOnce()) -> Admission {
         if self.all_open() {
             return Admission::Go;
         }
@@ -105,7 +115,7 @@ impl Gates {
         if let Some(gate) = closed.client.as_mut() {
             return if gate.lets_one_through(now) { Admission::Go } else { Admission::Nothing };
         }
-        if closed.topics.get_mut(topic).is_none_or(|gate| gate.lets_one_through(now)) {
+        if closed.topics.get_mut(topic).is_none_or(|gate| is_first() && gate.lets_one_through(now)) {
             return Admission::Go;
         }
         aside();
@@ -117,11 +127,12 @@ impl Gates {
         !self.all_open() && self.closed.lock().client.as_ref().is_some_and(|gate| Instant::now() < gate.next)
     }
 
-    /// A refusal; what to say of it, if it is the first one.
-    pub(super) fn close(&self, scope: Scope, topic: &str, error: &Error) -> Option<String> {
+    /// A refusal; what to say of it, if it is the first one. `aside` is called before another thread can open the gate.
+    pub(super) fn close(&self, scope: Scope, topic: &str, error: &Error, aside: impl FnOnce()) -> Option<String> {
         let (now, pause) = (Instant::now(), self.first_pause);
         let gate = || Gate { error: error.clone(), pause, next: now + pause, trying: false };
         let mut closed = self.closed.lock();
+        aside();
         let known = match scope {
             Scope::Client => closed.client.as_mut(),
             Scope::Topic => closed.topics.get_mut(topic),
@@ -166,14 +177,17 @@ impl Gates {
         said
     }
 
-    /// Whether [`admit`](Self::admit) would let a record of this topic go.
-    pub(super) fn may_go(&self, topic: &str) -> bool {
+    /// Which records of this topic [`admit`](Self::admit) would let go.
+    pub(super) fn may_go(&self, topic: &str) -> Goes {
         if self.all_open() {
-            return true;
+            return Goes::All;
         }
         let (now, closed) = (Instant::now(), self.closed.lock());
-        let gate = closed.client.as_ref().or_else(|| closed.topics.get(topic));
-        gate.is_none_or(|gate| now >= gate.next)
+        match closed.client.as_ref().or_else(|| closed.topics.get(topic)) {
+            None => Goes::All,
+            Some(gate) if now >= gate.next => Goes::First,
+            Some(_) => Goes::None,
+        }
     }
 
     /// Whether something that is refused may be tried now.
@@ -236,15 +250,16 @@ mod tests {
     #[test]
     fn a_gate_lets_one_through_now_and_then_and_is_told_of_twice() {
         let gates = Gates::new(Duration::ZERO);
-        assert!(gates.close(Scope::Topic, "t", &error(29)).is_some_and(|said| said.contains("\"t\"")));
-        assert_eq!(gates.close(Scope::Topic, "t", &error(29)), None);
-        assert_eq!(gates.admit("t", || ()), Admission::Go, "the pause is over");
+        assert!(gates.close(Scope::Topic, "t", &error(29), || ()).is_some_and(|said| said.contains("\"t\"")));
+        assert_eq!(gates.close(Scope::Topic, "t", &error(29), || ()), None);
+        assert_eq!(gates.admit("t", || false, || ()), Admission::NotThisTopic, "an older one waits");
+        assert_eq!(gates.admit("t", || true, || ()), Admission::Go, "the pause is over");
         let gates = Gates::new(Duration::from_secs(3600));
-        assert!(gates.close(Scope::Topic, "t", &error(29)).is_some());
-        assert_eq!(gates.admit("t", || ()), Admission::NotThisTopic);
-        assert_eq!(gates.admit("u", || ()), Admission::Go);
-        assert!(gates.close(Scope::Client, "u", &error(31)).is_some());
-        assert_eq!(gates.admit("u", || ()), Admission::Nothing);
+        assert!(gates.close(Scope::Topic, "t", &error(29), || ()).is_some());
+        assert_eq!(gates.admit("t", || true, || ()), Admission::NotThisTopic);
+        assert_eq!(gates.admit("u", || false, || ()), Admission::Go);
+        assert!(gates.close(Scope::Client, "u", &error(31), || ()).is_some());
+        assert_eq!(gates.admit("u", || true, || ()), Admission::Nothing);
         assert!(gates.nothing_goes());
         assert_eq!(gates.open("t", || ()).len(), 2);
         assert!(gates.all_open() && gates.open("t", || ()).is_empty());

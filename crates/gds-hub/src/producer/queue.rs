@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::gates::Goes;
 use crate::codec;
 use crate::record::Record;
 
@@ -243,15 +244,26 @@ impl Returned {
     pub(super) fn take_after(
         &mut self,
         last: Option<u64>,
-        may_go: impl Fn(&[u8]) -> bool,
+        may_go: impl Fn(&str) -> Goes,
     ) -> Option<(u64, u32, Vec<u8>)> {
         let from = last.map_or(0, |last| last + 1);
-        let mut rest = self.records.range_mut(from..);
-        let (id, waiting) = rest.find(|(_, waiting)| !waiting.with_hub && may_go(&waiting.frame))?;
+        let goes = |id: u64, waiting: &Waiting| {
+            let topic = record(&waiting.frame).topic;
+            let is_first = || self.records.range(..id).all(|(_, older)| record(&older.frame).topic != topic);
+            match may_go(topic) {
+                Goes::All => true,
+                Goes::First => is_first(),
+                Goes::None => false,
+            }
+        };
+        let mut rest = self.records.range(from..);
+        let (id, _) = rest.find(|(id, waiting)| !waiting.with_hub && goes(**id, waiting))?;
+        let id = *id;
+        let waiting = self.records.get_mut(&id)?;
         waiting.with_hub = true;
         self.bytes -= Memory::cost(&waiting.frame);
         self.count -= 1;
-        Some((*id, clock().wrapping_sub(waiting.since), waiting.frame.clone()))
+        Some((id, clock().wrapping_sub(waiting.since), waiting.frame.clone()))
     }
 
     /// Takes out those that have been waiting for longer.

@@ -80,7 +80,7 @@ impl<'a, T: Send + 'static> Sender<'a, T> {
             self.hand_over_returned();
         }
         if let Some(spool) = &shared.spool {
-            match spool.hand_over(|id, record| self.pass(id, record, None)) {
+            match spool.hand_over(|id, record| self.pass(id, record, None, false)) {
                 Ok(missing) => self.outcomes.set(shared.are_missing(&missing) | self.outcomes.get()),
                 Err(_) => shared.progress.wait(BEFORE_AGAIN), // counted; the disk may be well again then
             }
@@ -108,7 +108,7 @@ impl<'a, T: Send + 'static> Sender<'a, T> {
         let mut last = None;
         while let Some((id, age, frame)) = self.shared.take_returned(last) {
             let record = queue::record(&frame);
-            if self.pass(id, &record, Some(age)) == Passed::Stop {
+            if self.pass(id, &record, Some(age), true) == Passed::Stop {
                 self.shared.put_aside(id, age, &record);
                 self.shared.look_again();
                 break;
@@ -119,7 +119,7 @@ impl<'a, T: Send + 'static> Sender<'a, T> {
 
     fn hand_over_chunk(&self, mut chunk: Chunk) -> (Chunk, Passed) {
         while let Some((id, frame)) = chunk.first() {
-            if self.pass(id, &queue::record(frame), Some(chunk.first_age())) == Passed::Stop {
+            if self.pass(id, &queue::record(frame), Some(chunk.first_age()), false) == Passed::Stop {
                 return (chunk, Passed::Stop);
             }
             chunk.drop_first();
@@ -128,9 +128,9 @@ impl<'a, T: Send + 'static> Sender<'a, T> {
     }
 
     /// Hands one record over, waiting while the hub's own queue is full. `age` is how long one of memory waited so far.
-    fn pass(&self, id: u64, record: &Record<'_>, age: Option<u32>) -> Passed {
+    fn pass(&self, id: u64, record: &Record<'_>, age: Option<u32>, came_back: bool) -> Passed {
         let Self { shared, publisher, outcomes } = self;
-        match shared.admit(id, record.topic) {
+        match shared.admit(id, record.topic, came_back) {
             Admission::Go => {}
             Admission::Nothing => return Passed::Stop,
             Admission::NotThisTopic => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::bell::Bell;
 use super::dead_letter::{self, Death};
-use super::gates::{self, Admission, Gates};
+use super::gates::{self, Admission, Gates, Scope};
 use super::outcome::{Place, Reporter, Tokens, Untold, reason};
 use super::queue::{self, CHUNK, Chunk, Memory, Returned};
 use super::spool::{self, Appended, Missing, Spool};
@@ -497,7 +497,7 @@ impl<T: Send + 'static> Shared<T> {
     /// The next returned record after `last` that may go; it is the hub's from now on.
     pub(super) fn take_returned(&self, last: Option<u64>) -> Option<(u64, u32, Vec<u8>)> {
         let mut queue = self.queue.lock();
-        queue.returned.take_after(last, |frame| self.gates.may_go(queue::record(frame).topic))
+        queue.returned.take_after(last, |topic| self.gates.may_go(topic))
     }
 
     /// Whether the sender is to look at returned records.
@@ -517,15 +517,20 @@ impl<T: Send + 'static> Shared<T> {
         self.returned.store(true, Ordering::SeqCst);
     }
 
-    /// Whether a record may be handed over. A spooled one that may not is parked.
-    pub(super) fn admit(&self, id: u64, topic: &str) -> Admission {
+    /// Whether a record may be handed over, one that came back or another. A spooled one that may not is parked.
+    pub(super) fn admit(&self, id: u64, topic: &str, came_back: bool) -> Admission {
+        let is_first = || match &self.spool {
+            Some(spool) if spool::is_spooled(id) => spool.is_first(topic, id),
+            // In memory it is behind those that came back, or will be one of them.
+            _ => came_back,
+        };
         let park = || {
             if let Some(spool) = self.spool.as_ref().filter(|_| spool::is_spooled(id)) {
                 spool.park(topic, id);
                 spool.has_outcome(id);
             }
         };
-        self.gates.admit(topic, park)
+        self.gates.admit(topic, is_first, park)
     }
 
     /// Whether records came back that go first.
@@ -632,16 +637,26 @@ impl<T: Send + 'static> Shared<T> {
         if !waits {
             return self.give_up_on(id, record, error);
         }
+        let mut is_there = None;
         if !self.stops() {
             self.counts.retried.fetch_add(1, Ordering::Relaxed);
-            match refused {
-                Some(scope) => self.notices.lock().extend(self.gates.close(scope, record.topic, error)),
-                None => self.came_back.store(true, Ordering::SeqCst),
+            if let Some(scope) = refused {
+                let park = || match &self.spool {
+                    Some(spool) if scope == Scope::Topic && spool::is_spooled(id) => {
+                        is_there = Some(spool.come_back_parked(record.topic, id));
+                    }
+                    _ => {}
+                };
+                self.notices.lock().extend(self.gates.close(scope, record.topic, error, park));
+            }
+            // Nothing is to overtake it; of what is refused by topic, the gate sees to that.
+            if refused != Some(Scope::Topic) {
+                self.came_back.store(true, Ordering::SeqCst);
             }
         }
         match &self.spool {
             Some(spool) if spool::is_spooled(id) => {
-                if !spool.come_back(id) {
+                if !is_there.unwrap_or_else(|| spool.come_back(id)) {
                     self.note_dropped(&[id]);
                     spool.done(id);
                 }

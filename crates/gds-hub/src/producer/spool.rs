@@ -127,6 +127,26 @@ impl Folders {
         self.adopted.iter_mut().find(|folder| folder.number == number)
     }
 
+    /// To do again, or parked with those of a topic; whether it is still there.
+    fn come_back(&mut self, id: u64, parked_for: Option<&str>) -> bool {
+        let first = self.get(folder_of(id)).map_or(u64::MAX, |folder| folder.log.first_offset());
+        let there = id & OFFSET >= first;
+        match parked_for {
+            Some(topic) if there => self.park(topic, id),
+            None if there => self.to_do.insert(id..id + 1),
+            _ => {}
+        }
+        there
+    }
+
+    fn park(&mut self, topic: &str, id: u64) {
+        if let Some(parked) = self.parked.get_mut(topic) {
+            parked.insert(id..id + 1);
+        } else {
+            self.parked.entry(topic.into()).or_default().insert(id..id + 1);
+        }
+    }
+
     /// Gives up on those below `first` that wait here; of those handed over the outcome will be known.
     fn give_up_below(&mut self, first: u64) -> Vec<Range<u64>> {
         let gone = ids_of(OWN, 0..first);
@@ -428,15 +448,16 @@ impl Spool {
         Ok(Some(taken))
     }
 
+    /// Whether no older record of this topic waits until it may be sent to.
+    pub(super) fn is_first(&self, topic: &str, id: u64) -> bool {
+        self.folders.lock().parked.get(topic).and_then(Ranges::first).is_none_or(|parked| id < parked.start)
+    }
+
     /// Puts a record with others of a topic that wait until it may be sent to.
     pub(super) fn park(&self, topic: &str, id: u64) {
         let mut folders = self.folders.lock();
         folders.to_do.take(&(id..id + 1));
-        if let Some(parked) = folders.parked.get_mut(topic) {
-            parked.insert(id..id + 1);
-        } else {
-            folders.parked.entry(topic.into()).or_default().insert(id..id + 1);
-        }
+        folders.park(topic, id);
     }
 
     /// Those parked are to do again: the first one, to see whether it goes, or all.
@@ -474,13 +495,12 @@ impl Spool {
 
     /// The record is to be handed over once more; false if it had to make room meanwhile.
     pub(super) fn come_back(&self, id: u64) -> bool {
-        let mut folders = self.folders.lock();
-        let first = folders.get(folder_of(id)).map_or(u64::MAX, |folder| folder.log.first_offset());
-        let there = id & OFFSET >= first;
-        if there {
-            folders.to_do.insert(id..id + 1);
-        }
-        there
+        self.folders.lock().come_back(id, None)
+    }
+
+    /// As [`come_back`](Self::come_back), to wait until its topic may be sent to.
+    pub(super) fn come_back_parked(&self, topic: &str, id: u64) -> bool {
+        self.folders.lock().come_back(id, Some(topic))
     }
 
     /// Forgets records that are done, in memory and on disk.

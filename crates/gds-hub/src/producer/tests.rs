@@ -44,8 +44,8 @@ struct State {
     held: VecDeque<Seen>,
     /// All that were handed over.
     seen: Vec<Seen>,
-    /// Topics that are refused at once, and how.
-    refused: BTreeMap<String, Error>,
+    /// Topics that are refused at once, how, and how often at most.
+    refused: BTreeMap<String, (Error, usize)>,
     /// Records are delivered as they come.
     delivers: bool,
 }
@@ -58,7 +58,11 @@ impl Script {
     }
 
     fn refuse(&self, topic: &str, error: Error) {
-        self.0.state.lock().refused.insert(topic.to_owned(), error);
+        self.refuse_times(topic, error, usize::MAX);
+    }
+
+    fn refuse_times(&self, topic: &str, error: Error, times: usize) {
+        self.0.state.lock().refused.insert(topic.to_owned(), (error, times));
     }
 
     fn take_back(&self, topic: &str) {
@@ -119,7 +123,10 @@ impl Script {
 impl Publisher for Script {
     fn publish(&self, id: u64, record: &Record<'_>) -> Result<()> {
         let mut state = self.0.state.lock();
-        if let Some(error) = state.refused.get(record.topic) {
+        if let Some((error, times)) = state.refused.get_mut(record.topic)
+            && let Some(left) = times.checked_sub(1)
+        {
+            *times = left;
             return Err(error.clone());
         }
         if state.window.is_some_and(|window| state.held.len() >= window) {

@@ -68,6 +68,28 @@ fn a_topic_that_is_refused_keeps_no_other_waiting() {
 }
 
 #[test]
+fn what_waits_goes_in_its_order_whichever_try_is_the_first_to_succeed() {
+    for code in [29, 31] {
+        for spool in [None, Some(Durability::Memory), Some(Durability::Process)] {
+            for times in [1, 2, 10] {
+                let dir = tempfile::tempdir().expect("a folder");
+                let script = Script::delivering();
+                // As often as there is no pause between tries.
+                script.refuse_times("t", no(code), times);
+                let options = spool.map_or_else(options, |durability| spooled(&dir, durability, 1 << 20));
+                let options = ProducerOptions { refused_pause: Some(Duration::ZERO), ..options };
+                let (producer, _) = made(&script, options);
+                for number in 0..100 {
+                    drop(send(&producer, "t", &number.to_string(), None).expect("queued"));
+                }
+                assert!(producer.wait_settled(SOON), "{:?}", producer.stats());
+                assert_eq!(script.values(), numbers(0..100), "{code} {spool:?} {times}");
+            }
+        }
+    }
+}
+
+#[test]
 fn without_a_spool_what_is_refused_waits_for_the_delivery_timeout() {
     let script = Script::delivering();
     script.refuse("t", no(29));
