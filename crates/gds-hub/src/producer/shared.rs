@@ -20,6 +20,9 @@ use crate::record::Record;
 /// How often the sender looks up when nothing wakes it.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// How often at most it looks whether what is refused may be tried: what there is to try may be with the hub.
+pub(super) const LOOK: Duration = Duration::from_millis(20);
+
 /// What a token is taken to need of the memory that records may take, where the record itself is on disk.
 const TOKEN_BYTES: usize = 128;
 
@@ -423,7 +426,7 @@ impl<T: Send + 'static> Shared<T> {
     /// Sleeps until there is something to send or the sender is to stop, then lingers.
     pub(super) fn wait_for_work(&self) {
         if !self.has_work() && !self.stops() {
-            let patience = self.gates.until_next().map_or(IDLE, |next| next.min(IDLE));
+            let patience = self.gates.until_next().map_or(IDLE, |next| next.clamp(LOOK, IDLE));
             let to_tell = || self.to_tell.load(Ordering::SeqCst);
             self.work.wait_until(patience, || self.has_work() || to_tell() || self.stops());
         }

@@ -48,6 +48,8 @@ struct State {
     refused: BTreeMap<String, (Error, usize)>,
     /// Records are delivered as they come.
     delivers: bool,
+    /// How often the sender had nothing more to hand over.
+    idle: usize,
 }
 
 impl Script {
@@ -154,6 +156,10 @@ impl Publisher for Script {
 
     fn in_flight(&self) -> usize {
         self.0.state.lock().held.len()
+    }
+
+    fn idle(&self) {
+        self.0.state.lock().idle += 1;
     }
 
     fn purge(&self) {

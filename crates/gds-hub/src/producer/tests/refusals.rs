@@ -1,6 +1,7 @@
 //! Who is refused, and what waits for it.
 
 use super::*;
+use crate::producer::shared::LOOK;
 
 fn no(code: i32) -> Error {
     Error::new(Kind::Message, "no").with_code(code)
@@ -86,6 +87,25 @@ fn what_waits_goes_in_its_order_whichever_try_is_the_first_to_succeed() {
                 assert_eq!(script.values(), numbers(0..100), "{code} {spool:?} {times}");
             }
         }
+    }
+}
+
+#[test]
+fn who_is_refused_and_has_nothing_to_try_does_not_run_in_circles() {
+    for code in [29, 31] {
+        let script = Script::delivering();
+        script.refuse("t", no(code));
+        let timeout = Some(Duration::from_millis(50));
+        let (producer, _) = made(
+            &script,
+            ProducerOptions { delivery_timeout: timeout, refused_pause: Some(Duration::ZERO), ..options() },
+        );
+        drop(send(&producer, "t", "x", None).expect("queued"));
+        assert!(producer.wait_settled(SOON));
+        let (begun, before) = (Instant::now(), script.0.state.lock().idle);
+        wait_until("it never looks", || script.0.state.lock().idle > before + 2);
+        // Two rounds lie between three.
+        assert!(begun.elapsed() >= 2 * LOOK, "{:?}", begun.elapsed());
     }
 }
 
