@@ -60,13 +60,13 @@ struct Gate {
 }
 
 impl Gate {
-    fn lets_one_through(&mut self, now: Instant) -> bool {
-        let due = now >= self.next;
-        if due {
+    fn lets_one_through(&mut self, now: Instant, is_first: impl FnOnce() -> bool) -> bool {
+        let goes = now >= self.next && is_first();
+        if goes {
             self.next = now + self.pause; // however long its outcome takes
             self.trying = true;
         }
-        due
+        goes
     }
 
     fn refused_again(&mut self, error: &Error, now: Instant, first: Duration) {
@@ -113,9 +113,9 @@ impl Gates {
         let now = Instant::now();
         let mut closed = self.closed.lock();
         if let Some(gate) = closed.client.as_mut() {
-            return if gate.lets_one_through(now) { Admission::Go } else { Admission::Nothing };
+            return if gate.lets_one_through(now, || true) { Admission::Go } else { Admission::Nothing };
         }
-        if closed.topics.get_mut(topic).is_none_or(|gate| is_first() && gate.lets_one_through(now)) {
+        if closed.topics.get_mut(topic).is_none_or(|gate| gate.lets_one_through(now, is_first)) {
             return Admission::Go;
         }
         aside();
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(gate.pause, first);
         for _ in 0..10 {
             let due = gate.next;
-            assert!(gate.lets_one_through(due));
+            assert!(gate.lets_one_through(due, || true));
             gate.refused_again(&error(29), due, first);
         }
         assert_eq!(gate.pause, first * LONGEST);

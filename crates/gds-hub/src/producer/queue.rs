@@ -1,6 +1,6 @@
 //! The queue in memory: records as bytes in chunks, so that a record costs a copy and no allocation.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use super::gates::Goes;
 use crate::codec;
@@ -247,17 +247,20 @@ impl Returned {
         may_go: impl Fn(&str) -> Goes,
     ) -> Option<(u64, u32, Vec<u8>)> {
         let from = last.map_or(0, |last| last + 1);
-        let goes = |id: u64, waiting: &Waiting| {
+        // Topics that were met: the first record of each is looked for once, since many of others may lie before it.
+        let mut met = HashSet::new();
+        let (id, _) = self.records.range(from..).find(|&(id, waiting)| {
             let topic = record(&waiting.frame).topic;
-            let is_first = || self.records.range(..id).all(|(_, older)| record(&older.frame).topic != topic);
-            match may_go(topic) {
-                Goes::All => true,
-                Goes::First => is_first(),
-                Goes::None => false,
-            }
-        };
-        let mut rest = self.records.range(from..);
-        let (id, _) = rest.find(|(id, waiting)| !waiting.with_hub && goes(**id, waiting))?;
+            !waiting.with_hub
+                && match may_go(topic) {
+                    Goes::All => true,
+                    Goes::First => {
+                        met.insert(topic)
+                            && self.records.range(..id).all(|(_, older)| record(&older.frame).topic != topic)
+                    }
+                    Goes::None => false,
+                }
+        })?;
         let id = *id;
         let waiting = self.records.get_mut(&id)?;
         waiting.with_hub = true;

@@ -646,7 +646,7 @@ impl<T: Send + 'static> Shared<T> {
             if let Some(scope) = refused {
                 let park = || match &self.spool {
                     Some(spool) if scope == Scope::Topic && spool::is_spooled(id) => {
-                        is_there = Some(spool.come_back_parked(record.topic, id));
+                        is_there = Some(spool.come_back(id, Some(record.topic)));
                     }
                     _ => {}
                 };
@@ -659,7 +659,7 @@ impl<T: Send + 'static> Shared<T> {
         }
         match &self.spool {
             Some(spool) if spool::is_spooled(id) => {
-                if !is_there.unwrap_or_else(|| spool.come_back(id)) {
+                if !is_there.unwrap_or_else(|| spool.come_back(id, None)) {
                     self.note_dropped(&[id]);
                     spool.done(id);
                 }

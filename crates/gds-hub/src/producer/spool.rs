@@ -127,18 +127,6 @@ impl Folders {
         self.adopted.iter_mut().find(|folder| folder.number == number)
     }
 
-    /// To do again, or parked with those of a topic; whether it is still there.
-    fn come_back(&mut self, id: u64, parked_for: Option<&str>) -> bool {
-        let first = self.get(folder_of(id)).map_or(u64::MAX, |folder| folder.log.first_offset());
-        let there = id & OFFSET >= first;
-        match parked_for {
-            Some(topic) if there => self.park(topic, id),
-            None if there => self.to_do.insert(id..id + 1),
-            _ => {}
-        }
-        there
-    }
-
     fn park(&mut self, topic: &str, id: u64) {
         if let Some(parked) = self.parked.get_mut(topic) {
             parked.insert(id..id + 1);
@@ -375,14 +363,14 @@ impl Spool {
                     continue; // it had to make room meanwhile, and that was told
                 }
                 if stopped {
-                    if !self.come_back(*id) {
+                    if !self.come_back(*id, None) {
                         missing.dropped.push(*id);
                     }
                 } else if let Ok((record, _)) = codec::read(frame) {
                     // Before it is known: the outcome may come before the end of the call.
                     self.handed.fetch_add(1, Ordering::SeqCst);
                     if pass(*id, &record) == Passed::Stop {
-                        if !self.come_back(*id) {
+                        if !self.come_back(*id, None) {
                             missing.dropped.push(*id);
                         }
                         self.has_outcome(*id);
@@ -494,13 +482,16 @@ impl Spool {
     }
 
     /// The record is to be handed over once more; false if it had to make room meanwhile.
-    pub(super) fn come_back(&self, id: u64) -> bool {
-        self.folders.lock().come_back(id, None)
-    }
-
-    /// As [`come_back`](Self::come_back), to wait until its topic may be sent to.
-    pub(super) fn come_back_parked(&self, topic: &str, id: u64) -> bool {
-        self.folders.lock().come_back(id, Some(topic))
+    pub(super) fn come_back(&self, id: u64, refused_topic: Option<&str>) -> bool {
+        let mut folders = self.folders.lock();
+        let first = folders.get(folder_of(id)).map_or(u64::MAX, |folder| folder.log.first_offset());
+        let there = id & OFFSET >= first;
+        match refused_topic {
+            Some(topic) if there => folders.park(topic, id),
+            None if there => folders.to_do.insert(id..id + 1),
+            _ => {}
+        }
+        there
     }
 
     /// Forgets records that are done, in memory and on disk.
