@@ -8,10 +8,23 @@ import socket
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import pytest
+import requests
 
-from gds_vault import RetryPolicy, VaultConfigurationError, VaultConnectionError, VaultError, _exchange
+from gds_vault import (
+    RetryPolicy,
+    TokenAuth,
+    VaultClient,
+    VaultConfigurationError,
+    VaultConnectionError,
+    VaultError,
+    _exchange,
+    retry,
+    retry_with_backoff,
+)
+from gds_vault import client as client_module
 from gds_vault._wire import reply
 from gds_vault.testing import VaultServer
 from tests.forks import fork
@@ -113,6 +126,36 @@ def test_all_attempts_together_are_bounded(
         client.get_secret("app/database")
 
 
+@pytest.mark.parametrize(
+    ("policy", "attempts"),
+    [
+        (None, 4),
+        (RetryPolicy(3), 4),
+        (RetryPolicy(max_retries=8, max_total_seconds=60), 2),
+        (RetryPolicy(attempts=4), 2),
+        (RetryPolicy(attempts=4, max_total_seconds=600), 4),
+    ],
+)
+def test_a_server_that_hangs_is_asked_as_often_as_was_said(
+    policy: RetryPolicy | None, attempts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    for module in (_exchange, client_module):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock, sleep=clock.sleep))
+
+    class Hanging:
+        def get(self, *_: object, timeout: float, **__: object) -> NoReturn:
+            clock.sleep(timeout)
+            raise requests.ReadTimeout
+
+        post = request = get
+
+    transport: Any = Hanging()
+    hung = VaultClient("http://vault", TokenAuth("t"), retry_policy=policy, timeout=30, transport=transport)
+    with pytest.raises(VaultConnectionError, match=f"in {attempts} attempts"):
+        hung.get_secret("app")
+
+
 def test_an_unknown_host_is_named_as_such(connect: Connect) -> None:
     client = connect(vault_addr="http://nowhere.invalid:8200")
     with pytest.raises(VaultConnectionError, match=r"name|resolution|address"):
@@ -147,6 +190,47 @@ def test_forked_children_do_not_wait_in_step() -> None:
             drawn.add(pipe.read())
         os.waitpid(child, 0)
     assert len(drawn | {repr(policy.delay_seconds(1))}) == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "attempts", "seconds"),
+    [
+        ({"max_retries": 6}, 7, 63),
+        ({"max_retries": 8}, 9, 127),
+        ({"max_retries": 200, "max_delay": 7200, "backoff_factor": 1}, 201, 200),
+        ({"max_retries": 8, "max_total_seconds": 60}, 6, 31),
+        ({"attempts": 9}, 6, 31),
+        ({"attempts": 9, "max_total_seconds": 600}, 9, 127),
+    ],
+)
+def test_only_what_was_asked_for_bounds_all_attempts_together(
+    settings: dict[str, Any], attempts: int, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, calls = Clock(), []
+    monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=clock, sleep=clock.sleep))
+
+    def away() -> NoReturn:
+        calls.append(clock.now)
+        raise requests.ConnectionError
+
+    with pytest.raises(requests.ConnectionError):
+        RetryPolicy(**settings, jitter=False).execute(away)
+    assert (len(calls), calls[-1] - calls[0]) == (attempts, seconds)
+
+
+def test_the_decorator_tries_as_often_as_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, calls = Clock(), []
+    monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=clock, sleep=clock.sleep))
+
+    @retry_with_backoff(max_retries=8)
+    def away() -> NoReturn:
+        calls.append(clock.now)
+        raise requests.ConnectionError
+
+    with pytest.raises(requests.ConnectionError):
+        away()
+    assert len(calls) == 9
+    assert calls[-1] - calls[0] >= 127
 
 
 def test_retry_after_is_waited_for_within_bounds() -> None:

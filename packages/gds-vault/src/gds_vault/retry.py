@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import random
 import sys
 import time
@@ -38,7 +39,8 @@ class RetryPolicy:
         attempts: The same as ``max_retries`` + 1.
         base_delay_seconds: The same as ``initial_delay``.
         max_delay_seconds: The same as ``max_delay``.
-        max_total_seconds: No attempt begins later than this after the first, and none lasts longer than that.
+        max_total_seconds: No attempt begins later than this after the first, and none lasts longer than that. None is
+            60 beside ``attempts``, and else no bound: ``max_retries`` are made however long they take.
         jitter: Whether pauses are random; False is for tests.
 
     Raises:
@@ -56,16 +58,19 @@ class RetryPolicy:
         attempts: int | None = None,
         base_delay_seconds: float | None = None,
         max_delay_seconds: float | None = None,
-        max_total_seconds: float = 60.0,
+        max_total_seconds: float | None = None,
         jitter: bool = True,
     ) -> None:
         if attempts is not None:
             max_retries = whole("attempts", attempts, 1, 100) - 1
-        self.max_retries = whole("max_retries", max_retries, 0, 99)
+        self.max_retries = whole("max_retries", max_retries, 0, 1_000_000)
         self.initial_delay = _seconds("initial_delay", initial_delay, "base_delay_seconds", base_delay_seconds)
         self.max_delay = _seconds("max_delay", max_delay, "max_delay_seconds", max_delay_seconds)
         self.backoff_factor = number("backoff_factor", backoff_factor, 1, 1000, "times")
-        self.max_total_seconds = number("max_total_seconds", max_total_seconds, 0.001, 86_400)
+        if max_total_seconds is None:
+            self.max_total_seconds = math.inf if attempts is None else 60.0
+        else:
+            self.max_total_seconds = number("max_total_seconds", max_total_seconds, 0.001, 86_400)
         self.jitter = bool(jitter)
         self._retriable = retriable_exceptions
 
@@ -123,7 +128,7 @@ class RetryPolicy:
 
 
 def _seconds(name: str, value: float, other: str, seconds: float | None) -> float:
-    return number(name, value, 0, 3600) if seconds is None else number(other, seconds, 0, 3600)
+    return number(name, value, 0, 86_400) if seconds is None else number(other, seconds, 0, 86_400)
 
 
 def retry_with_backoff(
