@@ -151,15 +151,9 @@ def _depths(text: str) -> Iterator[tuple[int, int]]:
 
 
 # ------------------------------------------------------------------ comparing with what is installed
-def differences(modules: Listed, *, accepted: Sequence[str] = ()) -> list[str]:
-    """What is not there, or not as it is listed; nothing if all that was written against the list goes on to run.
-
-    Args:
-        modules: The list.
-        accepted: Names such as ``package.module.Name.method`` whose difference is wanted.
-    """
-    found = [line for module in modules for line in _of_module(module)]
-    return [line for line in found if line.partition(":")[0] not in accepted]
+def differences(modules: Listed) -> list[str]:
+    """What is not there, or not as it is listed; nothing if all that was written against the list goes on to run."""
+    return [line for module in modules for line in _of_module(module)]
 
 
 def _of_module(module: Module) -> Iterator[str]:

@@ -17,12 +17,12 @@ from gds_kafka import KafkaConsumerClient, KafkaProducerClient
 from tests.compat.api_lists import LISTS, differences, read
 
 # It has the four methods, which is all that `isinstance` and `issubclass` ask for.
-NOT_INHERITED = ["gds_kafka.metrics.KafkaMetrics"]
+NOT_INHERITED = "gds_kafka.metrics.KafkaMetrics: does not inherit from MetricsCollector"
 
 
-@pytest.mark.parametrize("package", ["gds_metrics", "gds_kafka"])
-def test_everything_listed_is_there_with_its_parameters_and_defaults(package: str) -> None:
-    assert differences(read(LISTS / f"{package}.txt"), accepted=NOT_INHERITED) == []
+@pytest.mark.parametrize(("package", "wanted"), [("gds_metrics", []), ("gds_kafka", [NOT_INHERITED])])
+def test_everything_listed_is_there_with_its_parameters_and_defaults(package: str, wanted: list[str]) -> None:
+    assert differences(read(LISTS / f"{package}.txt")) == wanted
 
 
 def test_the_collectors_are_of_the_protocol() -> None:
