@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import prometheus_client
 import pytest
 
 from tests.project.documents import DOCUMENTS, ROOT, tracked_files
@@ -111,6 +112,19 @@ def test_every_environment_variable_is_explained() -> None:
     text = section("Environment variables")
     assert len(variables) > 10
     assert sorted(name for name in variables if f"`{name}`" not in text) == []
+
+
+# ------------------------------------------------------------------ every move
+def test_whatever_prometheus_client_does_to_a_metric_has_its_row() -> None:
+    text = (DOCS / "migrating.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| (.*?) \| (.*) \|$", text.partition("## From prometheus_client")[2], re.MULTILINE))
+    kinds = (prometheus_client.Counter, prometheus_client.Gauge, prometheus_client.Histogram)
+    methods = {name for kind in kinds for name, value in vars(kind).items() if inspect.isfunction(value)}
+    assert methods > {"inc", "set", "observe"}
+    assert [name for name in sorted(methods) if name[0] != "_" and f".{name}(" not in " ".join(rows)] == []
+    named = set(re.findall(r"metrics\.(\w+)\(", " ".join(rows.values())))
+    assert [name for name in sorted(named) if not hasattr(public()["PrometheusMetrics"], name)] == []
+    assert "gauge_add" in rows["`Gauge(...).inc()`, `.dec()`"]
 
 
 # ------------------------------------------------------------------ every failure
