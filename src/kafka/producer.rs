@@ -38,8 +38,11 @@ const NON_FINITE: &str = "gds.non_finite";
 /// The header that flags a message in which, anywhere, U+FFFD stands for what UTF-8 cannot carry.
 const LONE_SURROGATE: &str = "gds.lone_surrogate";
 
-/// How many headers a message may get beside its own.
-const FLAGS: usize = 2;
+/// How many headers a message may get beside its own: two flags, its id, and six as a dead letter.
+const ADDED: usize = 2 + 1 + 6;
+
+/// As much of the name of a header is shown.
+const SHOWN: usize = 40;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -435,9 +438,16 @@ fn read_headers(given: &Bound<'_, PyAny>, flags: &mut Flags) -> PyResult<Vec<Own
         } else {
             Some(bytes_like(&value).ok_or_else(wrong)??.as_bytes().to_vec())
         };
-        headers.push((utf8(&name, flags).into_owned(), value));
+        let name = utf8(&name, flags).into_owned();
+        if name.len() > codec::MAX_HEADER_NAME {
+            let (length, most) = (name.len(), codec::MAX_HEADER_NAME);
+            let shown: String = name.chars().take(SHOWN).chain("...".chars()).collect();
+            let message = format!("header {shown:?}: a name of {length} bytes in UTF-8: expected at most {most}");
+            return Err(PyValueError::new_err(message));
+        }
+        headers.push((name, value));
     }
-    let most = codec::MAX_HEADERS - FLAGS;
+    let most = codec::MAX_HEADERS - ADDED;
     if headers.len() > most {
         return Err(PyValueError::new_err(format!("{} headers: expected at most {most}", headers.len())));
     }

@@ -171,6 +171,18 @@ def test_the_timeout_of_send_many_bounds_the_wait_for_room_too() -> None:
         assert "no room for the message within the timeout given" in str(outcomes[-1])
 
 
+@pytest.mark.parametrize("name", ["n" * 65_536, "ü" * 40_000], ids=["ascii", "utf8"])
+def test_a_header_whose_name_is_too_long_is_refused(tmp_path: Path, name: str) -> None:
+    length = len(name.encode())
+    longest: dict[str, Any] = {"n" * 65_535: b"v"}
+    with KafkaProducerClient(f"embedded:{tmp_path}") as producer:
+        with pytest.raises(ValueError, match=rf"^header \"{name[:40]}...\".* {length} bytes.*: expected at most 65535"):
+            producer.send("orders", 1, headers={name: b"v"})
+        producer.send("orders", 1, headers=longest)
+    with KafkaConsumerClient("orders", f"embedded:{tmp_path}", "g", consumer_timeout_ms=2_000) as consumer:
+        assert [message["headers"] for message in consumer.messages()] == [list(longest.items())]
+
+
 def test_a_closed_client_says_so(tmp_path: Path) -> None:
     producer = KafkaProducerClient(f"embedded:{tmp_path}")
     assert producer.close() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,22 @@ def test_messages_go_through_it(mock_kafka_cluster: MockKafkaCluster) -> None:
         assert producer.flush(30) == 0
     with KafkaConsumerClient("orders", servers, "g", auto_offset_reset="earliest") as consumer:
         assert next(consumer)["value"] == {"id": 7}
+
+
+def test_as_many_headers_as_are_taken_arrive_with_all_that_are_added(
+    mock_kafka_cluster: MockKafkaCluster, tmp_path: Path
+) -> None:
+    servers = mock_kafka_cluster.bootstrap_servers
+    headers: list[Any] = [("h", None)] * 65_526
+    mock_kafka_cluster.create_topic("orders", partitions=1)
+    with KafkaProducerClient(servers, spool_dir=str(tmp_path)) as producer:
+        with pytest.raises(ValueError, match=r"^65527 headers: expected at most 65526"):
+            producer.send("orders", 1, headers=[*headers, ("h", None)])
+        producer.send("orders", ["\udcff", float("nan")], headers=headers)
+    with KafkaConsumerClient("orders", servers, "g", auto_offset_reset="earliest") as consumer:
+        message = next(consumer)
+    assert message["headers"][:-3] == headers
+    assert [name for name, _ in message["headers"][-3:]] == ["gds.non_finite", "gds.lone_surrogate", "gds.message.id"]
 
 
 def test_a_failure_that_passes_is_retried(mock_kafka_cluster: MockKafkaCluster) -> None:

@@ -17,8 +17,12 @@ pub struct Malformed;
 
 /// Longest topic name; Kafka's is 249.
 pub const MAX_TOPIC: usize = u16::MAX as usize;
-/// Most headers of a record, and the longest name of one.
+/// Most headers of a record.
 pub const MAX_HEADERS: usize = u16::MAX as usize;
+/// Longest name of a header, in bytes.
+pub const MAX_HEADER_NAME: usize = u16::MAX as usize;
+/// Longest record. Kafka's is less, and no part of it needs a limit of its own.
+pub const MAX_RECORD: usize = 1 << 30;
 
 const HEAD: usize = 16;
 
@@ -59,9 +63,9 @@ pub fn begin(out: &mut Vec<u8>, key: Option<&[u8]>) -> Draft {
 }
 
 /// Ends a record that [`begin`] began; of `record`, key and value are not looked at. `header` comes after its headers.
-#[allow(clippy::cast_possible_truncation)] // lengths are cut to what fits just before
+#[allow(clippy::cast_possible_truncation)] // cut to what fits just before; a longer value is refused as a whole
 pub fn end(out: &mut Vec<u8>, draft: Draft, has_value: bool, record: &Record<'_>, header: Option<(&str, &[u8])>) {
-    let length = if has_value { (out.len() - draft.value) as u32 + 1 } else { 0 };
+    let length = if has_value { ((out.len() - draft.value) as u32).wrapping_add(1) } else { 0 };
     out[draft.value - 4..draft.value].copy_from_slice(&length.to_le_bytes());
     let topic = &record.topic.as_bytes()[..record.topic.len().min(MAX_TOPIC)];
     let room = MAX_HEADERS - usize::from(header.is_some());
@@ -83,7 +87,9 @@ pub fn end(out: &mut Vec<u8>, draft: Draft, has_value: bool, record: &Record<'_>
 
 #[allow(clippy::cast_possible_truncation)] // cut to what fits just before
 fn write_header(out: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
-    let name = &name.as_bytes()[..name.len().min(usize::from(u16::MAX))];
+    // Between two characters: half a one would make the record malformed.
+    let length = (0..=name.len().min(MAX_HEADER_NAME)).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
+    let name = &name.as_bytes()[..length];
     out.extend_from_slice(&(name.len() as u16).to_le_bytes());
     out.extend_from_slice(name);
     write_optional(out, value);
@@ -116,12 +122,12 @@ pub(crate) fn read_header<'a>(bytes: &mut &'a [u8]) -> Option<(&'a str, Option<&
     Some((std::str::from_utf8(name).ok()?, take_optional(bytes).ok()?))
 }
 
-#[allow(clippy::cast_possible_truncation)] // a value of 4 GiB is refused by every hub long before
+#[allow(clippy::cast_possible_truncation)] // what is longer than [`MAX_RECORD`] is refused as a whole
 fn write_optional(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes {
         None => out.extend_from_slice(&0_u32.to_le_bytes()),
         Some(bytes) => {
-            out.extend_from_slice(&(bytes.len() as u32 + 1).to_le_bytes());
+            out.extend_from_slice(&(bytes.len() as u32).wrapping_add(1).to_le_bytes());
             out.extend_from_slice(bytes);
         }
     }
@@ -148,6 +154,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_name_that_is_too_long_is_cut_between_characters() {
+        for (character, length) in [("n", 65_535), ("\u{fc}", 65_534), ("\u{20ac}", 65_535), ("\u{1f600}", 65_532)] {
+            let headers = [(character.repeat(65_536), Some(b"v".to_vec()))];
+            let mut bytes = Vec::new();
+            write(&mut bytes, &Record { headers: Headers::new(&headers), ..Record::default() });
+            let (back, _) = read(&bytes).expect("a record");
+            let read: Vec<_> = back.headers.iter().collect();
+            assert_eq!(read, [(&headers[0].0[..length], Some(&b"v"[..]))], "{character}");
+        }
+    }
 
     proptest! {
         #[test]

@@ -140,6 +140,7 @@ impl<T: Send + 'static> Shared<T> {
     // ---- callers
 
     pub(super) fn send(&self, frame: &[u8], token: Option<T>, pace: Pace) -> Result<Sent<T>> {
+        fits_any(frame)?;
         let sent = match &self.spool {
             Some(spool) if self.writes_ahead() => self.append(spool, frame, token),
             _ => self.send_in_memory(self.queue.lock(), frame, token),
@@ -155,7 +156,7 @@ impl<T: Send + 'static> Shared<T> {
         token: Option<T>,
         pace: Pace,
     ) -> Result<Result<Sent<T>>, Option<T>> {
-        if self.spool.is_none() {
+        if self.spool.is_none() || fits_any(frame).is_err() {
             return Ok(self.send(frame, token, pace));
         }
         if self.writes_ahead() {
@@ -850,6 +851,15 @@ fn framed(record: &Record<'_>) -> Vec<u8> {
 
 fn closed() -> Error {
     Error::new(Kind::Closed, "the client is closed; make another one")
+}
+
+/// Whether a record is not larger than any hub and any file of ours takes.
+fn fits_any(frame: &[u8]) -> Result<()> {
+    let (length, most) = (frame.len(), codec::MAX_RECORD);
+    if length <= most {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Message, format!("the record takes {length} bytes: expected at most {most}")).with_code(10))
 }
 
 fn too_large(cost: usize, limit: usize) -> Error {

@@ -500,6 +500,20 @@ fn a_full_spool_follows_the_policy() {
 }
 
 #[test]
+fn a_record_that_is_too_large_for_any_hub_is_refused_at_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let frame = vec![0; (1 << 30) + 1];
+    for durability in [Durability::Memory, Durability::Process] {
+        let options = ProducerOptions { buffer_bytes: 1 << 40, ..spooled(&dir, durability, 1 << 40) };
+        let (producer, _) = made(&Script::with_window(0), options);
+        let error = producer.send(&frame, None, Pace::Soon).expect_err("too large");
+        assert_eq!((error.kind, error.code, error.retriable), (Kind::Message, Some(10), false));
+        assert!(error.message.contains("1073741825") && error.message.contains("1073741824"), "{error}");
+        assert_eq!(producer.stats().accepted, 0);
+    }
+}
+
+#[test]
 fn memory_overflows_into_the_spool_and_keeps_the_order() {
     let dir = tempfile::tempdir().expect("a folder");
     let script = Script::with_window(0);
