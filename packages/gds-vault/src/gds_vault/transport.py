@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class VaultTransport:
             session.auth = unchanged
         self._session = session
         self._verify_ssl = verify_ssl
-        self._ssl_cert_path = ssl_cert_path
+        # From the root, as it is read anew wherever the program has gone meanwhile.
+        self._ssl_cert_path = str(Path(ssl_cert_path).absolute()) if ssl_cert_path else None
         self._namespace = namespace
 
     @property
