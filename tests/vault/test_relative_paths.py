@@ -106,7 +106,7 @@ def test_authorities_of_a_transport_stay_where_they_were(pki: Pki, leave: Callab
         lambda file: AppRoleAuth("role", file),
         lambda file: UserpassAuth("bob", file),
         lambda file: JwtAuth("shop", file),
-        lambda file: TokenAuth(file),
+        TokenAuth,
     ],
 )
 def test_credentials_are_read_where_they_were(
