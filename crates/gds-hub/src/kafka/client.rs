@@ -95,6 +95,14 @@ impl Client {
     pub(super) fn shared(&self) -> &Arc<Shared> {
         self.handle().shared()
     }
+
+    /// As [`Shared::log`], and soon.
+    pub(super) fn log(&self, level: LogLevel, facility: &str, text: &str) {
+        self.shared().log(level, facility, text);
+        if let Some(events) = &self.events {
+            events.wake();
+        }
+    }
 }
 
 impl Drop for Client {
@@ -135,10 +143,17 @@ fn serve(events: Queue, stopped: &Receiver<Arc<Handle>>, mut duty: Box<dyn Duty>
         if end.is_none() {
             duty.tick(events.handle());
         }
+        tell_log(&events);
     }
+    tell_log(&events);
     drop(duty);
     drop(events);
     drop(end);
+}
+
+fn tell_log(events: &Queue) {
+    let tell = || events.handle().shared().tell_log();
+    let _ = panic::catch_unwind(panic::AssertUnwindSafe(tell));
 }
 
 fn handle_event(event: &Event, handle: &Arc<Handle>, duty: &mut dyn Duty) {

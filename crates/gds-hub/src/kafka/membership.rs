@@ -122,7 +122,7 @@ impl KafkaSubscriber {
             && let Some(error) = failed
         {
             let text = format!("before giving up partitions, {error}; some messages may be read again");
-            self.client.shared().log(LogLevel::Warning, "COMMIT", &text);
+            self.client.log(LogLevel::Warning, "COMMIT", &text);
         }
     }
 

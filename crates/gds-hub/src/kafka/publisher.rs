@@ -110,18 +110,17 @@ impl KafkaPublisher {
 
     /// Lets go of a client that ended; the next record makes a new one. What is to be said of the record that came
     /// upon it: nothing of that was sent.
-    fn end(&self, current: &mut Option<Current>) -> Error {
-        let Some(old) = current.take() else { return errors::fatal(errors::FATAL, "there is no client") };
+    fn end(&self, old: Current) -> Error {
         let handle = old.client.handle();
         let error = handle.fatal_error().unwrap_or_else(|| errors::fatal(errors::FATAL, "it does not say why"));
         let delivered = self.common.counters.delivered.swap(false, Ordering::AcqRel);
         let error = if delivered && !error.code.is_some_and(errors::refuses_client) {
-            handle.shared().log(LogLevel::Error, "FATAL", &format!("making a new client: {error}"));
+            old.client.log(LogLevel::Error, "FATAL", &format!("making a new client: {error}"));
             errors::error(errors::PURGE_QUEUE, format!("given up before it was sent: {error}"))
         } else {
             error
         };
-        // It ends, and tells what became of its records, before a new one begins.
+        // It ends, and tells what became of its records, before a new one begins: only this thread makes one.
         old.purge();
         drop(old);
         error
@@ -158,7 +157,13 @@ impl Publisher for KafkaPublisher {
         let Err(error) = now.produce(id, record) else { return Ok(()) };
         counters.in_flight.fetch_sub(1, Ordering::AcqRel);
         counters.in_flight_bytes.fetch_sub(size, Ordering::AcqRel);
-        Err(if error.fatal { self.end(&mut current) } else { error })
+        if !error.fatal {
+            return Err(error);
+        }
+        let old = current.take();
+        // The program's code that runs when a client ends may ask for its statistics.
+        drop(current);
+        Err(old.map_or(error, |old| self.end(old)))
     }
 
     fn idle(&self) {

@@ -68,6 +68,14 @@ pub(super) struct Shared {
     troubled: AtomicBool,
     statistics: Mutex<BTreeMap<String, f64>>,
     pub(super) rebalance: Mutex<Rebalance>,
+    /// What the program's log is to be told.
+    lines: Mutex<Vec<Line>>,
+}
+
+struct Line {
+    level: LogLevel,
+    facility: String,
+    text: String,
 }
 
 #[derive(Default)]
@@ -89,6 +97,7 @@ impl Shared {
             troubled: AtomicBool::new(false),
             statistics: Mutex::default(),
             rebalance: Mutex::default(),
+            lines: Mutex::default(),
         })
     }
 
@@ -97,9 +106,20 @@ impl Shared {
         self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
     }
 
+    /// For the program's log. Its own code runs there, and may ask for anything; so it is told by the thread of the
+    /// client's events, which holds nothing, and not by whoever has something to say.
     pub(super) fn log(&self, level: LogLevel, facility: &str, text: &str) {
-        if let Some(log) = &self.callbacks.log {
-            log(level, facility, &self.scrubbed(text));
+        if self.callbacks.log.is_some() {
+            self.lines.lock().push(Line { level, facility: facility.to_owned(), text: self.scrubbed(text) });
+        }
+    }
+
+    /// Tells the program's log what there is; nothing may be locked.
+    pub(super) fn tell_log(&self) {
+        let Some(log) = &self.callbacks.log else { return };
+        let lines = std::mem::take(&mut *self.lines.lock());
+        for Line { level, facility, text } in lines {
+            log(level, &facility, &text);
         }
     }
 

@@ -250,7 +250,7 @@ impl KafkaSubscriber {
         if let Err(error) = sent {
             self.next_try = Some(Instant::now() + COMMIT_PAUSE);
             if self.complaint != error.message {
-                self.client.shared().log(LogLevel::Warning, "COMMIT", &error.message);
+                self.client.log(LogLevel::Warning, "COMMIT", &error.message);
                 self.complaint = error.message;
             }
         }
@@ -297,7 +297,7 @@ impl KafkaSubscriber {
             _ => !fatal && error(code, "").retriable,
         };
         if quiet {
-            shared.log(LogLevel::Warning, "CONSUME", &text);
+            self.client.log(LogLevel::Warning, "CONSUME", &text);
         } else if fatal {
             let last = self.client.handle().fatal_error();
             let last = last.unwrap_or_else(|| errors::fatal(code, &shared.scrubbed(&text)));
@@ -500,7 +500,7 @@ impl Subscriber for KafkaSubscriber {
         match kept.and(left) {
             // It was told before, or there is nothing more to be done about it.
             Err(error) if self.ended.is_some() || error.code == Some(UNKNOWN_TOPIC) => {
-                self.client.shared().log(LogLevel::Warning, "COMMIT", &error.message);
+                self.client.log(LogLevel::Warning, "COMMIT", &error.message);
                 Ok(())
             }
             ended => ended,
@@ -513,7 +513,7 @@ impl KafkaSubscriber {
     fn settle_later(&mut self) -> Result<()> {
         match self.settle() {
             Err(error) if error.retriable => {
-                self.client.shared().log(LogLevel::Warning, "REBALANCE", &error.message);
+                self.client.log(LogLevel::Warning, "REBALANCE", &error.message);
                 Ok(())
             }
             settled => settled,
