@@ -48,6 +48,17 @@ def _run(name: str, command: Sequence[str]) -> tuple[int, list[str]]:
     return sum(map(int, _RAN.findall(text))), failed
 
 
+def commands(pattern: str) -> tuple[list[str], dict[str, list[str]]]:
+    """What builds the Rust tests, and what runs each part of a round."""
+    select = ["-k", pattern] if pattern else ["-m", "timing"]
+    # Only the tests: what is said about the code itself does not depend on time.
+    rust = ["cargo", "test", "--workspace", "--locked", "--quiet", "--no-fail-fast", "--lib", "--bins", "--tests"]
+    return [*rust, "--no-run"], {
+        "rust": [*rust, "--", pattern] if pattern else rust,
+        "python": [sys.executable, "-m", "pytest", "--quiet", "--numprocesses=3", "--dist=worksteal", *select],
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the rounds; the exit code is 1 when a test of any of them failed, or none was run."""
     parser = argparse.ArgumentParser(prog="python -m tests.repeat", description=__doc__)
@@ -56,21 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.times < 1:
         parser.error(f"--times is {options.times}, expected 1 or more")
-    select = ["-k", options.pattern] if options.pattern else ["-m", "timing"]
-    # Only the tests: what is said about the code itself does not depend on time.
-    rust = ["cargo", "test", "--workspace", "--locked", "--quiet", "--no-fail-fast", "--lib", "--bins", "--tests"]
-    commands = {
-        "rust": [*rust, "--", options.pattern] if options.pattern else rust,
-        "python": [sys.executable, "-m", "pytest", "--quiet", "--numprocesses=3", "--dist=worksteal", *select],
-    }
+    build, parts = commands(options.pattern)
     LOGS.mkdir(parents=True, exist_ok=True)
     print("building the Rust tests", flush=True)
-    subprocess.run([*rust, "--no-run"], cwd=ROOT, check=True)
+    subprocess.run(build, cwd=ROOT, check=True)
     failures: list[str] = []
     passed = 0
     with busy_processes(os.cpu_count() or 1):
         for number in range(1, options.times + 1):
-            for part, command in commands.items():
+            for part, command in parts.items():
                 begin = time.monotonic()
                 ran, failed = _run(f"repeat-{number}-{part}", command)
                 passed += ran

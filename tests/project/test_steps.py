@@ -1,0 +1,90 @@
+"""`make test` runs all its steps, says which failed and counts the tests of all."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.project.documents import ROOT
+
+RESULTS = "target/results"
+STEPS = {
+    "rust": f"""
+        echo 'test result: ok. 5 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.10s
+---- spool::goes_on stdout ----
+test result: FAILED. 3 passed; 1 failed; 0 ignored' > {RESULTS}/rust.log
+        exit 101""",
+    "servers": "echo servers are there",
+    "python": f"""
+        echo 'FAILED tests/x.py::test_slow - assert 1 == 2
+ERROR tests/y.py::test_fast
+1 failed, 20 passed, 4 skipped, 1 xfailed, 1 error in 62.00s (0:01:02)' > {RESULTS}/python.log
+        exit 1""",
+}
+TEXTS = [f"{name}=the {name}" for name in STEPS]
+
+
+@pytest.fixture(autouse=True)
+def _make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of make: its targets are the scripts of a folder."""
+    make = tmp_path / "make"
+    make.write_text('#!/bin/sh\n[ "$1" = --no-print-directory ] && echo "$2" >> ran && exec sh "$2"\n')
+    make.chmod(0o755)
+    monkeypatch.setenv("MAKE", str(make))
+    for name, script in STEPS.items():
+        (tmp_path / name).write_text(script)
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(ROOT / ".ci" / "steps"), *arguments]
+    return subprocess.run(command, cwd=folder, env=os.environ, capture_output=True, text=True, check=False)
+
+
+def ran(folder: Path) -> list[str]:
+    return (folder / "ran").read_text().split()
+
+
+def test_a_step_that_fails_keeps_nothing_from_the_others(tmp_path: Path) -> None:
+    done = run(tmp_path, "--keep-going", *TEXTS)
+    assert (done.returncode, done.stderr, ran(tmp_path)) == (1, "", ["rust", "servers", "python"])
+    before, _, summary = done.stdout.partition("\nsummary\n")
+    assert re.sub(r"\d+ min \d\d s", "a while", before).splitlines() == [
+        "[1/3] the rust",
+        "[2/3] the servers",
+        "servers are there",
+        "[2/3] done in a while",
+        "[3/3] the python",
+    ]
+    *told, last = summary.splitlines()
+    assert told[:2] == ["  failed step: the rust (make rust)", "  failed step: the python (make python)"]
+    assert sorted(told[2:]) == [
+        "  failed test: spool::goes_on",
+        "  failed test: tests/x.py::test_slow - assert 1 == 2",
+        "  failed test: tests/y.py::test_fast",
+    ]
+    assert last == "28 passed, 3 failed, 4 skipped"
+
+
+def test_without_keep_going_it_stops_at_the_first_failure(tmp_path: Path) -> None:
+    done = run(tmp_path, TEXTS[1], TEXTS[0], TEXTS[2])
+    assert (done.returncode, ran(tmp_path)) == (1, ["servers", "rust"])
+    assert done.stdout.splitlines()[-1] == "[2/3] the rust"
+
+
+def test_a_step_that_counts_no_test_can_fail(tmp_path: Path) -> None:
+    (tmp_path / "servers").write_text("exit 2")
+    done = run(tmp_path, "--keep-going", TEXTS[1])
+    assert done.returncode == 1
+    assert done.stdout.endswith("\nsummary\n  failed step: the servers (make servers)\n0 passed, 0 failed, 0 skipped\n")
+
+
+def test_steps_that_pass_are_a_success_and_earlier_results_do_not_count(tmp_path: Path) -> None:
+    assert run(tmp_path, "--keep-going", *TEXTS).returncode == 1
+    (tmp_path / "rust").write_text(f"echo 'test result: ok. 8 passed; 0 failed; 0 ignored' > {RESULTS}/rust.log")
+    done = run(tmp_path, "--keep-going", *TEXTS[:2])
+    assert done.returncode == 0
+    assert done.stdout.endswith("\nsummary\n8 passed, 0 failed, 0 skipped\n")
