@@ -35,7 +35,7 @@ PYTHON_CODE := python $(wildcard packages/*/src) tests $(wildcard bench examples
 say = @printf '\033[1m==>\033[0m %s\n'
 
 .PHONY: help demo test test-repeat test-asan test-loom bench lint wheel clean format lock reference
-.PHONY: environment install show test-rust test-python services lint-rust lint-python lint-stub audit
+.PHONY: environment install show test-rust test-model test-python services lint-rust lint-python lint-stub audit
 
 # The steps that demo and test have in common, as .ci/steps takes them.
 INSTALLING := 'environment=Python environment in $(VENV) (a minute the first time)' \
@@ -51,6 +51,7 @@ demo: ## A program that uses Vault, and a live view of what it reports; no serve
 test: ## Run all tests, whatever of them fails: Rust, then Python on the installed wheel with real servers
 	@.ci/steps --keep-going $(INSTALLING) \
 		'test-rust=Rust tests (built anew without optimisation: 3 to 10 minutes the first time)' \
+		'test-model=the producer under a model checker (2 minutes the first time)' \
 		'services=servers for the tests (1 to 10 minutes the first time)' \
 		'test-python=Python tests on the installed wheel (10 to 20 minutes)'
 
@@ -62,8 +63,7 @@ test-repeat: $(INSTALLED) services ## Run what depends on time N=20 times beside
 test-asan: $(INSTALLED) services ## Run the Python tests with AddressSanitizer in the binding, less those of its memory; or K=pattern
 	@.ci/asan $(PY) -k '$(or $(K),not memory)'
 
-test-loom: ## Run the producer's model under shuttle, then the orderings of cells and processes under loom
-	@cargo test --package gds-hub --locked --features shuttle --lib producer::model
+test-loom: test-model ## Run the producer's model under shuttle, then the orderings of cells and processes under loom
 	@cargo test --package gds-process --package gds-metrics --lib --locked ordering
 
 bench: $(INSTALLED) ## Time this package and its peers in the same run, then the Rust core by itself
@@ -154,6 +154,13 @@ test-rust:
 	@mkdir -p $(RESULTS)
 	@cargo test --workspace --locked --no-run
 	@cargo test --workspace --locked --quiet --no-fail-fast | tee $(RESULTS)/rust.log
+
+# What needs a feature of its own; the orderings under loom are among the tests of the workspace.
+test-model:
+	$(say) "cargo test --features shuttle"
+	@mkdir -p $(RESULTS)
+	@cargo test --package gds-hub --locked --features shuttle --lib --no-run
+	@cargo test --package gds-hub --locked --features shuttle --lib --quiet producer::model | tee $(RESULTS)/rust-model.log
 
 services: $(VENV_MADE)
 	$(say) "servers for the tests"

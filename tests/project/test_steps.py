@@ -88,3 +88,12 @@ def test_steps_that_pass_are_a_success_and_earlier_results_do_not_count(tmp_path
     done = run(tmp_path, "--keep-going", *TEXTS[:2])
     assert done.returncode == 0
     assert done.stdout.endswith("\nsummary\n8 passed, 0 failed, 0 skipped\n")
+
+
+def test_make_test_runs_the_model_of_the_producer_too() -> None:
+    steps, commands = (
+        subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for target in ("test", "test-model")
+    )
+    assert "'test-model=" in steps
+    assert re.search(rf"cargo test .*--features shuttle .*producer::model \| tee {RESULTS}/\S+\.log", commands)
