@@ -3,7 +3,7 @@
 //! Each word has a bit in three tables, under its first, second and third byte in either case. A place where the three
 //! looked up bits have one in common may begin with that word. The look-ups of a place do not wait for those of the
 //! place before, as the steps of an automaton do, which makes this twice as fast. Words that begin alike share a bit, and
-//! beyond that, words that are far apart in the list: more words cost a look in vain now and then, and no wider tables.
+//! beyond that, words with the same first letter: more words cost a look in vain now and then, and no wider tables.
 
 /// Places that are looked at together.
 const STEP: usize = 8;
@@ -19,13 +19,21 @@ pub(crate) struct Fingerprints<const WORDS: usize> {
     /// The first word of each bit, and behind each word the next one of its bit; `WORDS` is none.
     heads: [usize; BITS],
     nexts: [usize; WORDS],
+    /// What each word begins with, which is all that most looks in vain need.
+    folded: [(u32, u32); WORDS],
 }
 
 impl<const WORDS: usize> Fingerprints<WORDS> {
     pub(crate) const fn of(words: &[&str; WORDS]) -> Self {
         let bits = bits(words);
-        let mut made =
-            Self { first: [0; 256], second: [0; 256], third: [0; 256], heads: [WORDS; BITS], nexts: [WORDS; WORDS] };
+        let mut made = Self {
+            first: [0; 256],
+            second: [0; 256],
+            third: [0; 256],
+            heads: [WORDS; BITS],
+            nexts: [WORDS; WORDS],
+            folded: [(0, 0); WORDS],
+        };
         let mut number = WORDS;
         // From the last one on, so that the words of a bit are in their order.
         while number > 0 {
@@ -37,11 +45,13 @@ impl<const WORDS: usize> Fingerprints<WORDS> {
             set(&mut made.third, word, 2, bit);
             made.nexts[number] = made.heads[bit];
             made.heads[bit] = number;
+            made.folded[number] = folded(word);
         }
         made
     }
 
-    /// The first place from `from` on where words may begin, and their bits; the last two bytes are not looked at.
+    /// The first place from `from` on where words may begin, and their bits. At the very end, where no three bytes are
+    /// left, only short words may.
     #[inline]
     pub(crate) fn next(&self, bytes: &[u8], mut from: usize) -> Option<(usize, u64)> {
         // Several places at once, with one branch for all of them: hardly any has something.
@@ -55,30 +65,36 @@ impl<const WORDS: usize> Fingerprints<WORDS> {
             }
             from += STEP;
         }
-        bytes.get(from..)?.windows(3).enumerate().find_map(|(place, bytes)| {
-            let words = self.at(bytes[0], bytes[1], bytes[2]);
-            (words != 0).then_some((from + place, words))
+        let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
+        (from..bytes.len()).find_map(|place| {
+            let words = self.at(byte(place), byte(place + 1), byte(place + 2));
+            (words != 0).then_some((place, words))
         })
     }
 
-    /// The numbers of the words that have these bits.
-    pub(crate) fn words(&self, mut bits: u64) -> impl Iterator<Item = usize> {
+    /// The numbers of the words that have these bits and begin as what is here does.
+    pub(crate) fn words(&self, mut bits: u64, bytes: &[u8]) -> impl Iterator<Item = usize> {
+        let (here, _) = folded(bytes);
         let mut word = WORDS;
         std::iter::from_fn(move || {
-            if word == WORDS && bits != 0 {
-                word = self.heads[bits.trailing_zeros() as usize];
-                bits &= bits - 1;
+            loop {
+                if word == WORDS && bits != 0 {
+                    word = self.heads[bits.trailing_zeros() as usize];
+                    bits &= bits - 1;
+                }
+                let found = word;
+                word = *self.nexts.get(found)?;
+                let (begin, mask) = self.folded[found];
+                if (here ^ begin) & mask == 0 {
+                    return Some(found);
+                }
             }
-            let found = word;
-            word = *self.nexts.get(found)?;
-            Some(found)
         })
     }
 
-    /// Whether any word may be in the text, at its very end too.
+    /// Whether any word may be in the text.
     pub(crate) fn any(&self, bytes: &[u8]) -> bool {
-        let end = |back: usize| bytes.len().checked_sub(back).map_or(0, |at| bytes[at]);
-        self.next(bytes, 0).is_some() || self.at(end(2), end(1), 0) != 0
+        self.next(bytes, 0).is_some()
     }
 
     #[inline]
@@ -87,36 +103,86 @@ impl<const WORDS: usize> Fingerprints<WORDS> {
     }
 }
 
-/// Which bit each word has. Short words have one of their own: whatever follows them would follow those that share it.
+/// Which bit each word has. Those that begin alike share one, and beyond that those whose first letters are the same:
+/// what is looked at in vain has at least that letter. Short words have bits of their own, one for each first letter:
+/// whatever follows them would follow those that share it.
 const fn bits<const WORDS: usize>(words: &[&str; WORDS]) -> [usize; WORDS] {
     let mut bits = [0; WORDS];
-    let mut short = 0;
+    let mut used = 0;
+    // Which pair of letters a word begins with, of those with its first letter; and how many there are.
+    let mut pair = [0; WORDS];
+    let mut pairs = [0; 256];
     let mut number = 0;
     while number < WORDS {
-        if words[number].len() < 3 {
-            bits[number] = short;
-            short += 1;
+        let is_short = words[number].len() < 3;
+        let mut same = 0;
+        while same < number && !begin_alike(words[same], words[number]) {
+            same += 1;
+        }
+        if is_short {
+            bits[number] = if same < number { bits[same] } else { used };
+            used += (same == number) as usize;
+        } else {
+            let letter = first(words[number]);
+            pair[number] = if same < number { pair[same] } else { pairs[letter] };
+            pairs[letter] += (same == number) as usize;
         }
         number += 1;
     }
-    let (mut groups, mut number) = (0, 0);
-    while number < WORDS {
-        let word = words[number].as_bytes();
-        if word.len() >= 3 {
-            let mut same = 0;
-            while same < number && !(words[same].len() >= 3 && begin_alike(words[same].as_bytes(), word)) {
-                same += 1;
+    // The bits that are left, each to the letter whose pairs have the fewest.
+    let mut own = [0; 256];
+    let mut from = [used; 256];
+    while used < BITS {
+        let (mut most, mut letter) = (0, 1);
+        while letter < 256 {
+            // The first one goes to each letter.
+            let is_new = pairs[letter] > 0 && (own[letter] == 0 || pairs[most] == 0);
+            if is_new || own[most] > 0 && pairs[letter] * own[most] > pairs[most] * own[letter] {
+                most = letter;
             }
-            bits[number] = if same < number { bits[same] } else { short + groups % (BITS - short) };
-            groups += (same == number) as usize;
+            letter += 1;
+        }
+        own[most] += 1;
+        used += 1;
+    }
+    let mut letter = 1;
+    while letter < 256 {
+        from[letter] = from[letter - 1] + own[letter - 1];
+        letter += 1;
+    }
+    number = 0;
+    while number < WORDS {
+        if words[number].len() >= 3 {
+            let letter = first(words[number]);
+            assert!(own[letter] > 0, "more first letters than bits");
+            bits[number] = from[letter] + pair[number] % own[letter];
         }
         number += 1;
     }
     bits
 }
 
-const fn begin_alike(a: &[u8], b: &[u8]) -> bool {
-    a[0].eq_ignore_ascii_case(&b[0]) && a[1].eq_ignore_ascii_case(&b[1])
+const fn first(word: &str) -> usize {
+    word.as_bytes()[0].to_ascii_lowercase() as usize
+}
+
+/// Whether words have their first two letters in common; of short ones, the first one is enough.
+const fn begin_alike(a: &str, b: &str) -> bool {
+    if a.len() < 3 || b.len() < 3 {
+        return a.len() == b.len() && first(a) == first(b);
+    }
+    first(a) == first(b) && a.as_bytes()[1].eq_ignore_ascii_case(&b.as_bytes()[1])
+}
+
+/// The first four bytes in lower case, as good as it goes, and which of them a word has.
+const fn folded(word: &[u8]) -> (u32, u32) {
+    let (mut bytes, mut mask, mut at) = ([0; 4], [0; 4], 0);
+    while at < 4 && at < word.len() {
+        bytes[at] = word[at] | 0x20;
+        mask[at] = 0xff;
+        at += 1;
+    }
+    (u32::from_le_bytes(bytes), u32::from_le_bytes(mask))
 }
 
 const fn set(table: &mut [u64; 256], word: &[u8], place: usize, bit: usize) {
@@ -141,13 +207,14 @@ mod tests {
         static FINGERPRINTS: Fingerprints<4> = Fingerprints::of(&["pass", "s.", "://", "paw"]);
         let next = |text: &[u8], from| {
             let (place, bits) = FINGERPRINTS.next(text, from)?;
-            Some((place, FINGERPRINTS.words(bits).collect::<Vec<_>>()))
+            Some((place, FINGERPRINTS.words(bits, &text[place..]).collect::<Vec<_>>()))
         };
-        assert_eq!(next(b"my PaSsword", 0), Some((3, vec![0, 3])));
+        assert_eq!(next(b"my PaSsword", 0), Some((3, vec![0])));
         assert_eq!(next(b"it is.it", 0), Some((4, vec![1])));
         assert_eq!(next(b"http://", 0), Some((4, vec![2])));
         assert_eq!(next(b"http://", 5), None);
         assert_eq!(next(b"pa", 0), None);
+        assert_eq!(next(b"this is.", 0), Some((6, vec![1])));
         assert_eq!(next(b"", 9), None);
         assert!(
             FINGERPRINTS.any(b"as.") && FINGERPRINTS.any(b"s.") && !FINGERPRINTS.any(b"s") && !FINGERPRINTS.any(b"")
@@ -165,7 +232,7 @@ mod tests {
         let fingerprints = Fingerprints::of(&words);
         for (number, word) in words.iter().enumerate() {
             let (place, bits) = fingerprints.next(word.as_bytes(), 0).expect("it is there");
-            assert!(place == 0 && fingerprints.words(bits).any(|found| found == number), "{word}");
+            assert!(place == 0 && fingerprints.words(bits, word.as_bytes()).any(|found| found == number), "{word}");
         }
     }
 }

@@ -79,6 +79,8 @@ enum Rule {
     Jwt,
     /// The signature in the query of a URL.
     Signature,
+    /// A token of a bot of Discord, by the dot behind its number.
+    Discord,
     /// A token that is known by how it begins.
     Format(&'static Format),
     /// A token that is known by what is in its middle.
@@ -132,6 +134,12 @@ const WORDS: &[(&str, Rule)] = &[
     ("MC4CAQ", Rule::PrivateKey),
     ("eyJ", Rule::Jwt),
     ("sig=", Rule::Signature),
+    (".G", Rule::Discord),
+    (".X", Rule::Discord),
+    (".Y", Rule::Discord),
+    (".Z", Rule::Discord),
+    (".C", Rule::Discord),
+    (".D", Rule::Discord),
 ];
 
 const ALL: usize = WORDS.len() + FORMATS.len() + MIDDLES.len() + PROGRAMS.len();
@@ -216,7 +224,7 @@ impl<'t> Scan<'t> {
 
     /// Asks the rules of the words that may begin here, up to the first that knows more; returns where to go on.
     fn visit(&mut self, start: usize, bits: u64) -> usize {
-        for number in FINGERPRINTS.words(bits) {
+        for number in FINGERPRINTS.words(bits, &self.bytes[start..]) {
             let (word, rule) = TRIGGERS[number];
             let end = start + word.len();
             if !self.bytes.get(start..end).is_some_and(|bytes| bytes.eq_ignore_ascii_case(word.as_bytes())) {
@@ -252,6 +260,7 @@ impl<'t> Scan<'t> {
             Rule::PrivateKey => self.private_key(start),
             Rule::Jwt => self.jwt(start),
             Rule::Signature => self.signature(start, end),
+            Rule::Discord => self.discord(start, end),
             Rule::Format(format) => self.format(format, start, end),
             Rule::Middle(middle) => self.middle(middle, start, end),
         }

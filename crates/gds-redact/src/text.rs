@@ -60,6 +60,11 @@ impl Made {
         self.digits > 0 && self.upper > 0 && self.lower > 0
     }
 
+    /// Of letters of both cases as chance mixes them: no word in camel case has a capital for every fourth letter.
+    pub(crate) fn is_shuffled(self) -> bool {
+        self.letters() < 4 * self.upper.min(self.lower)
+    }
+
     pub(crate) fn letters(self) -> usize {
         self.upper + self.lower
     }

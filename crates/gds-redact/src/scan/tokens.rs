@@ -5,11 +5,13 @@
 
 use super::{Found, LOOK, Scan};
 use crate::prose;
-use crate::text::{Made, is_base64, is_base64url, is_identifier, run};
+use crate::text::{Made, decoded, is_base64, is_base64url, is_identifier, run};
 
 /// How the tokens of a service look.
 pub(super) struct Format {
     pub(super) begins: &'static str,
+    /// A first part behind the beginning, if tokens have one: so many bytes, and the sign that ends it.
+    part: (usize, u8),
     /// Bytes that follow at the least.
     least: usize,
     alphabet: fn(u8) -> bool,
@@ -18,11 +20,15 @@ pub(super) struct Format {
 }
 
 const fn format(begins: &'static str, least: usize, alphabet: fn(u8) -> bool) -> Format {
-    Format { begins, least, alphabet, is_place: false }
+    Format { begins, part: (0, 0), least, alphabet, is_place: false }
+}
+
+const fn parted(begins: &'static str, part: (usize, u8), least: usize, alphabet: fn(u8) -> bool) -> Format {
+    Format { begins, part, least, alphabet, is_place: false }
 }
 
 const fn place(begins: &'static str, least: usize, alphabet: fn(u8) -> bool) -> Format {
-    Format { begins, least, alphabet, is_place: true }
+    Format { begins, part: (0, 0), least, alphabet, is_place: true }
 }
 
 pub(super) fn is_alphanumeric(byte: u8) -> bool {
@@ -43,6 +49,10 @@ fn is_path(byte: u8) -> bool {
 
 fn is_lower_hex(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+}
+
+fn is_upper(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'-')
 }
 
 /// Of a UUID.
@@ -72,12 +82,15 @@ pub(super) const FORMATS: &[Format] = &[
     format("glsoat-", 16, is_base64url),
     format("glimt-", 16, is_base64url),
     format("glagent-", 32, is_base64url),
+    format("glffct-", 16, is_base64url),
+    format("GR1348941", 20, is_base64url),
     format("gloas-", 32, is_base64url),
     format("ATBB", 24, is_alphanumeric),
     format("npm_", 36, is_alphanumeric),
     format("pypi-AgE", 16, is_base64url),
     format("rubygems_", 32, is_lower_hex),
     format("cio", 32, is_alphanumeric),
+    format("CLOJARS_", 60, is_alphanumeric),
     format("oy2", 43, is_alphanumeric),
     format("AKCp", 60, is_alphanumeric),
     format("cmVmdGtu", 48, is_alphanumeric),
@@ -85,6 +98,16 @@ pub(super) const FORMATS: &[Format] = &[
     format("CCIPRJ_", 32, is_word),
     format("bkua_", 32, is_alphanumeric),
     format("sgp_", 32, is_word),
+    format("squ_", 40, is_lower_hex),
+    format("sqp_", 40, is_lower_hex),
+    format("sqa_", 40, is_lower_hex),
+    parted("pat.", (22, b'.'), 24, is_dotted),
+    parted("sat.", (22, b'.'), 24, is_dotted),
+    format("API-", 26, is_upper),
+    format("s-s4t2ud-", 64, is_lower_hex),
+    format("s-s4t2af-", 64, is_lower_hex),
+    format("snyk_uat.", 32, is_dotted),
+    format("snyk_sat.", 32, is_dotted),
     format("SWMTKN-1-", 40, is_base64url),
     format("SWMKEY-1-", 32, is_base64),
     format("dckr_pat_", 20, is_base64url),
@@ -104,6 +127,11 @@ pub(super) const FORMATS: &[Format] = &[
     format("dose", 32, is_lower_hex),
     format("dsapi", 32, is_lower_hex),
     format("dkea", 32, is_lower_hex),
+    parted("v1.0-", (24, b'-'), 146, is_lower_hex),
+    format("sha256~", 43, is_base64url),
+    format("AVNS_", 16, is_base64url),
+    format("tk-us-", 48, is_base64url),
+    parted("dnkey-", (26, b'-'), 52, is_base64url),
     format("pscale_tkn_", 32, is_dotted),
     format("pscale_pw_", 32, is_dotted),
     format("pscale_oauth_", 32, is_dotted),
@@ -115,6 +143,9 @@ pub(super) const FORMATS: &[Format] = &[
     format("HRKU-", 30, is_base64url),
     format("fo1_", 40, is_base64url),
     format("fm2_", 40, is_base64),
+    format("fm1r_", 100, is_base64),
+    format("fm1a_", 100, is_base64),
+    format("vercel_blob_rw_", 30, is_word),
     format("rnd_", 28, is_alphanumeric),
     format("nfp_", 36, is_alphanumeric),
     format("tskey-", 20, is_base64url),
@@ -122,6 +153,7 @@ pub(super) const FORMATS: &[Format] = &[
     format("AGE-SECRET-KEY-1", 40, is_alphanumeric),
     format("ops_eyJ", 60, is_base64url),
     format("essu_", 32, is_base64),
+    parted("A3-", (6, b'-'), 26, is_upper),
     // Watching and paging
     format("glsa_", 32, is_word),
     format("glc_", 32, is_base64),
@@ -135,6 +167,13 @@ pub(super) const FORMATS: &[Format] = &[
     format("sntryu_", 64, is_lower_hex),
     format("ddapp_", 34, is_alphanumeric),
     format("pdus+", 18, is_path),
+    format("phx_", 36, is_base64url),
+    format("xaat-", 36, is_uuid),
+    format("xapt-", 36, is_uuid),
+    place("SSWS ", 40, is_base64url),
+    format("aio_", 28, is_alphanumeric),
+    format("ico-", 32, is_alphanumeric),
+    format("pnu_", 36, is_alphanumeric),
     // People and text
     format("xoxa-", 10, is_base64url),
     format("xoxb-", 10, is_base64url),
@@ -160,6 +199,12 @@ pub(super) const FORMATS: &[Format] = &[
     format("lin_oauth_", 32, is_alphanumeric),
     format("secret_", 43, is_alphanumeric),
     format("ntn_", 40, is_alphanumeric),
+    parted("pat", (14, b'.'), 64, is_lower_hex),
+    format("sl.u.", 100, is_base64url),
+    format("sl.", 130, is_base64url),
+    format("rdme_", 70, is_alphanumeric),
+    format("fio-u-", 64, is_base64url),
+    format("p8e-", 32, is_alphanumeric),
     format("figd_", 36, is_base64url),
     format("figo_", 36, is_base64url),
     format("PMAK-", 34, is_base64url),
@@ -172,6 +217,7 @@ pub(super) const FORMATS: &[Format] = &[
     format("SG.", 40, is_dotted),
     format("xkeysib-", 64, is_base64url),
     format("xsmtpsib-", 64, is_base64url),
+    parted("re_", (8, b'_'), 24, is_alphanumeric),
     format("key-", 32, is_lower_hex),
     format("SK", 32, is_lower_hex),
     format("pat-na1-", 36, is_uuid),
@@ -180,11 +226,19 @@ pub(super) const FORMATS: &[Format] = &[
     format("CFPAT-", 40, is_base64url),
     format("tfp_", 40, is_dotted),
     format("EAACEdEose0cBA", 10, is_alphanumeric),
+    format("EAAC", 100, is_alphanumeric),
+    format("EAAM", 100, is_alphanumeric),
+    format("sk.eyJ", 60, is_dotted),
+    format("tk.eyJ", 60, is_dotted),
     // Trade
     format("sk_live_", 16, is_alphanumeric),
     format("sk_test_", 16, is_alphanumeric),
     format("rk_live_", 16, is_alphanumeric),
     format("rk_test_", 16, is_alphanumeric),
+    format("rzp_live_", 14, is_alphanumeric),
+    format("rzp_test_", 14, is_alphanumeric),
+    format("access-production-", 36, is_uuid),
+    format("access-sandbox-", 36, is_uuid),
     format("whsec_", 16, is_base64),
     format("shpat_", 32, is_alphanumeric),
     format("shpca_", 32, is_alphanumeric),
@@ -193,16 +247,24 @@ pub(super) const FORMATS: &[Format] = &[
     format("sq0atp-", 20, is_base64url),
     format("sq0csp-", 40, is_base64url),
     format("EAAAE", 58, is_base64url),
+    format("EAAAl", 58, is_base64url),
     format("EZAK", 54, is_alphanumeric),
     format("EZTK", 54, is_alphanumeric),
     format("FLWSECK", 12, is_base64url),
     format("access_token$production$", 40, is_crypt),
     format("amzn.mws.", 36, is_uuid),
     format("shippo_live_", 40, is_lower_hex),
+    format("shippo_test_", 40, is_lower_hex),
     format("duffel_live_", 40, is_base64url),
+    format("duffel_test_", 40, is_base64url),
+    format("sm_pat_", 16, is_alphanumeric),
+    format("sm_aat_", 16, is_alphanumeric),
+    format("sm_sat_", 16, is_alphanumeric),
     // Models
     format("sk-", 20, is_base64url),
     format("hf_", 30, is_alphanumeric),
+    format("api_org_", 30, is_alphanumeric),
+    format("apify_api_", 30, is_alphanumeric),
     format("r8_", 36, is_alphanumeric),
     format("gsk_", 40, is_alphanumeric),
     format("xai-", 60, is_alphanumeric),
@@ -268,11 +330,31 @@ impl Scan<'_> {
         if &self.bytes[start..end] != format.begins.as_bytes() || !format.is_place && !self.begins(start) {
             return None;
         }
-        let body = self.look_ahead(end, LOOK.max(format.least), format.alphabet);
-        if body.len() < format.least || Made::of(body).digits == 0 {
+        let (part, sign) = format.part;
+        let from = end + part + usize::from(part > 0);
+        if part > 0 && (self.glance(end, is_base64url).len() < part || self.byte(from - 1) != Some(sign)) {
             return None;
         }
-        Found::secret(if format.is_place { end } else { start }..self.without_stop(self.run(end, format.alphabet)))
+        let body = self.look_ahead(from, LOOK.max(format.least), format.alphabet);
+        let made = Made::of(body);
+        if body.len() < format.least || made.digits == 0 && !made.is_shuffled() {
+            return None;
+        }
+        Found::secret(if format.is_place { end } else { start }..self.without_stop(self.run(from, format.alphabet)))
+    }
+
+    /// Bots of Discord: their number in base64, the time and a signature.
+    pub(super) fn discord(&self, start: usize, end: usize) -> Option<Found> {
+        if self.byte(start + 7) != Some(b'.') || self.look_ahead(end, 5, is_base64url).len() < 5 {
+            return None;
+        }
+        let from = self.look_back(start, LOOK, is_alphanumeric);
+        // The letter of `\n` is none of it.
+        let from = from + usize::from(from > 0 && self.bytes[from - 1] == b'\\');
+        let number = decoded(&self.bytes[from..start]);
+        let is_number = matches!(number.len(), 17..=20) && number.iter().all(u8::is_ascii_digit);
+        let signature = self.look_ahead(start + 8, LOOK, is_base64url).len();
+        if is_number && matches!(signature, 27..=38) { Found::secret(from..start + 8 + signature) } else { None }
     }
 
     /// Not the stop of a sentence that a token ends.
