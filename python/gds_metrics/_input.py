@@ -60,8 +60,7 @@ class Drops:
 
     def add(self, method: str, reason: str, explanation: str) -> None:
         """Count one; never raises."""
-        with guard():
-            self._counts[reason] = self._counts.get(reason, 0) + 1
+        self.count(reason)
         self._warn(
             (method, reason),
             "%s.%s dropped a measurement (%s): %s; further ones are only counted",
@@ -70,6 +69,11 @@ class Drops:
             reason,
             explanation,
         )
+
+    def count(self, reason: str) -> None:
+        """Count one that is mentioned elsewhere."""
+        with guard():
+            self._counts[reason] = self._counts.get(reason, 0) + 1
 
     def counts(self) -> dict[str, int]:
         """How many were dropped so far, by reason; a copy."""

@@ -7,7 +7,8 @@ first reported to, by kind and name. What OpenTelemetry's API cannot carry is ad
 - one name reported as a second kind becomes an instrument of its own, suffixed with that kind;
 - the SDK records neither infinities nor NaN nor negative observations: they are dropped and counted
   here, once in the log instead of once each;
-- timings are histograms in seconds.
+- timings are histograms in seconds;
+- what is asked for has the same second as everywhere, and one instrument for all functions of its name.
 
 The provider belongs to the program: closing the collector flushes it and shuts nothing down.
 """
@@ -31,6 +32,7 @@ from gds_metrics._input import (
     valid_name,
     valid_number,
 )
+from gds_metrics._observable import Observes
 from gds_metrics.base import WarnOnce
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
 
-    from gds_metrics._observable import Callback
+    from gds_metrics._observable import Entry, Observables
 
     Kind: TypeAlias = Literal["counter", "gauge", "histogram", "timing"]
     Record: TypeAlias = Callable[[float, dict[str, str]], None]
@@ -61,7 +63,7 @@ _MAX_LEVELS = 10_000
 _OUTSIDE_NAMES = re.compile(r"[^-_./a-zA-Z0-9]")
 
 
-class MeterCollector(Collector):
+class MeterCollector(Observes, Collector):
     """A collector on top of an OpenTelemetry MeterProvider.
 
     Args:
@@ -79,6 +81,8 @@ class MeterCollector(Collector):
         "_last_values",
         "_levels",
         "_meter",
+        "_observables",
+        "_observed",
         "_provider",
         "_records",
         "_warn",
@@ -97,6 +101,7 @@ class MeterCollector(Collector):
         self._descriptions: dict[str, _Description] = {}
         self._last_values: dict[str, _LastValues] = {}
         self._levels = _Levels()
+        self._observed: dict[tuple[Kind, str], tuple[Entry, ...]] = {}
         self._drops = Drops(type(self).__name__)
         self._warn = WarnOnce()
 
@@ -106,7 +111,7 @@ class MeterCollector(Collector):
 
         The reasons are ``invalid_name``, ``invalid_value`` (also what the SDK does not record:
         infinities, NaN and negative observations), ``invalid_labels``, ``negative_increment``,
-        ``invalid_description`` and ``meter_failed``.
+        ``invalid_description``, ``callback_failed``, ``callback_timeout`` and ``meter_failed``.
         """
         return self._drops.counts()
 
@@ -121,14 +126,6 @@ class MeterCollector(Collector):
     def gauge_add(self, name: str, delta: float, labels: Mapping[str, object] | None = None) -> None:
         """Raise or lower a gauge, from where `gauge` or this left it."""
         self._report("gauge_add", "gauge", name, delta, labels)
-
-    def observable_gauge(self, name: str, callback: Callback, labels: Mapping[str, str] | None = None) -> None:
-        """Have a gauge that the provider's readers ask for; see `PrometheusMetrics.observable_gauge`."""
-        self._meter.create_observable_gauge(self._instrument_name("gauge", name), [_observer(callback, labels)])
-
-    def observable_counter(self, name: str, callback: Callback, labels: Mapping[str, str] | None = None) -> None:
-        """Have a counter that the provider's readers ask for; see `PrometheusMetrics.observable_gauge`."""
-        self._meter.create_observable_counter(self._instrument_name("counter", name), [_observer(callback, labels)])
 
     def histogram(self, name: str, value: float, labels: Mapping[str, object] | None = None) -> None:
         """Add an observation to a histogram; see `MetricsCollector.histogram`."""
@@ -173,6 +170,47 @@ class MeterCollector(Collector):
         except Exception as error:  # noqa: BLE001 - an exporter of the program's own choice
             self._drops.add("flush", "meter_failed", failure(error))
             return False
+
+    def _count_unanswered(self, in_time: bool) -> None:
+        self._drops.count("callback_failed" if in_time else "callback_timeout")
+
+    def _will_answer(self, observables: Observables, entry: Entry, is_first: bool) -> None:  # noqa: ARG002
+        """Have the provider's readers ask; the first function of a name makes its instrument."""
+        kind: Kind = "counter" if entry.kind == "counter" else "gauge"
+        try:
+            name = self._instrument_name(kind, valid_name(entry.name))
+            of = (kind, name.lower())
+            with guard():
+                before = self._observed.get(of, ())
+                self._observed[of] = (*before, entry)
+            if not before:
+                meter, description = self._meter, self._descriptions.get(entry.name, _NO_DESCRIPTION)
+                create = meter.create_observable_counter if kind == "counter" else meter.create_observable_gauge
+                create(name, [self._observer(observables, of)], description.unit, description.help)
+        except BadInput as refusal:
+            self._drops.add(f"observable_{kind}", refusal.reason, refusal.explanation)
+        except Exception as error:  # noqa: BLE001 - a meter of the program's own choice
+            self._drops.add(f"observable_{kind}", "meter_failed", failure(error))
+
+    def _observer(
+        self, observables: Observables, of: tuple[Kind, str]
+    ) -> Callable[[CallbackOptions], list[Observation]]:
+        # Kept by the provider, as its instruments are: values are asked for as long as it lives.
+        from opentelemetry.metrics import Observation
+
+        drops, observed = self._drops, self._observed
+
+        def observe(options: CallbackOptions) -> list[Observation]:  # noqa: ARG001
+            observations = []
+            for entry in observed[of]:
+                for key, value in observables.ask_one(entry).items():
+                    if math.isfinite(value):
+                        observations.append(Observation(value, _attributes(dict(key))))
+                    else:
+                        drops.add(f"observable_{of[0]}", "invalid_value", f"value is {value}; expected a finite one")
+            return observations
+
+        return observe
 
     def _report(self, method: str, kind: Kind, name: object, value: object, labels: object) -> None:
         try:
@@ -286,19 +324,6 @@ def _histogram(meter: Meter, name: str, unit: str, help: str, buckets: Sequence[
         with suppress(TypeError):
             return meter.create_histogram(name, unit, help, explicit_bucket_boundaries_advisory=list(buckets)).record
     return meter.create_histogram(name, unit, help).record
-
-
-def _observer(callback: Callback, labels: Mapping[str, str] | None) -> Callable[[CallbackOptions], list[Observation]]:
-    # The provider has a deadline of its own, and says in its log what fails.
-    from opentelemetry.metrics import Observation
-
-    from gds_metrics._observable import values_of
-
-    def observe(options: CallbackOptions) -> list[Observation]:  # noqa: ARG001
-        values = values_of(callback(), dict(labels or {}))
-        return [Observation(value, _attributes(dict(key))) for key, value in values.items()]
-
-    return observe
 
 
 class _Levels:

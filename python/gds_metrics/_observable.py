@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     # Returns a number, or pairs of a number and the labels of its series.
     Callback: TypeAlias = Callable[[], float | Iterable[tuple[float, Mapping[str, str] | None]]]
 
-__all__ = ["DEADLINE_SECONDS", "Observes", "values_of"]
+__all__ = ["DEADLINE_SECONDS", "Entry", "Observables", "Observes"]
 
 DEADLINE_SECONDS = 1.0
 """How long the functions of a collector have, all together, each time they are asked."""
@@ -73,26 +73,33 @@ class Observes:
             given = valid_labels(labels)
         except BadInput as error:
             raise TypeError(f"labels: {error}") from error
-        entry = _Entry(kind, text("name", name), callback, given)
+        entry = Entry(kind, text("name", name), callback, given)
         with guard():
             observables = getattr(self, "_observables", None)
             is_first = observables is None
             if observables is None:
                 observables = self._observables = Observables(self)  # type: ignore[misc] # a slot of the collector
             observables.entries = (*observables.entries, entry)
+        self._will_answer(observables, entry, is_first)
+
+    def _will_answer(self, observables: Observables, entry: Entry, is_first: bool) -> None:  # noqa: ARG002
         if is_first:
             self._ask(observables.asker())  # type: ignore[attr-defined]
+
+    def _begins_answer(self) -> None:
+        """Told by the thread that runs a function, before it does."""
 
 
 class Observables:
     """The functions of one collector."""
 
-    __slots__ = ("__weakref__", "_collector", "_warn", "entries")
+    __slots__ = ("__weakref__", "_collector", "_started", "_warn", "entries")
 
     def __init__(self, collector: Any) -> None:
         self._collector = weakref.ref(collector)
+        self._started: dict[Entry, tuple[_Answer, float]] = {}
         self._warn = WarnOnce()
-        self.entries: tuple[_Entry, ...] = ()
+        self.entries: tuple[Entry, ...] = ()
 
     def asker(self) -> Callable[[], None]:
         """What the core calls; it keeps neither this nor the collector alive."""
@@ -110,21 +117,40 @@ class Observables:
         collector = self._collector()
         if collector is None:
             return
+        for entry, (answer, deadline) in self._start().items():
+            entry.show(collector, self._values(entry, answer, deadline))
+
+    def ask_one(self, entry: Entry) -> dict[Key, float]:
+        """Ask one of the functions, for readers that ask one by one: the first of a round starts all."""
+        with guard():
+            started = self._started.pop(entry, None)
+        if started is None or started[0].process_id != os.getpid():
+            round_ = self._start()
+            started = round_.pop(entry)
+            with guard():
+                self._started = round_
+        return self._values(entry, *started)
+
+    def _start(self) -> dict[Entry, tuple[_Answer, float]]:
         deadline = monotonic() + DEADLINE_SECONDS
-        asked = [(entry, entry.start()) for entry in self.entries]
-        for entry, answer in asked:
-            in_time = answer.done.wait(max(0.0, deadline - monotonic()))
-            values = answer.values if in_time else None
-            if values is None:
-                collector._count_unanswered(in_time)
-                self._warn(
-                    (entry.name, in_time),
-                    "the callback of %s %r %s; further failures are only counted",
-                    entry.kind,
-                    entry.name,
-                    f"failed: {answer.failure}" if in_time else f"did not answer within {DEADLINE_SECONDS} s",
-                )
-            entry.show(collector, values or {})
+        return {entry: (entry.start(self._collector), deadline) for entry in self.entries}
+
+    def _values(self, entry: Entry, answer: _Answer, deadline: float) -> dict[Key, float]:
+        """What a function answers in time; what does not come is counted and mentioned once."""
+        in_time = answer.done.wait(max(0.0, deadline - monotonic()))
+        if in_time and answer.values is not None:
+            return answer.values
+        collector = self._collector()
+        if collector is not None:
+            collector._count_unanswered(in_time)
+        self._warn(
+            (entry.name, in_time),
+            "the callback of %s %r %s; further failures are only counted",
+            entry.kind,
+            entry.name,
+            f"failed: {answer.failure}" if in_time else f"did not answer within {DEADLINE_SECONDS} s",
+        )
+        return {}
 
 
 class _Answer:
@@ -137,7 +163,7 @@ class _Answer:
         self.failure = ""
 
 
-class _Entry:
+class Entry:
     """One function, what it is asked at the moment, and what it showed last."""
 
     __slots__ = ("_answer", "_callback", "_labels", "_shown", "kind", "name")
@@ -150,7 +176,7 @@ class _Entry:
         self._answer: _Answer | None = None
         self._shown: set[Key] = set()
 
-    def start(self) -> _Answer:
+    def start(self, collector: weakref.ref[Any]) -> _Answer:
         """Ask, unless an earlier question of this process is not answered yet."""
         with guard():
             answer = self._answer
@@ -161,15 +187,18 @@ class _Entry:
             answer = self._answer = _Answer()
         try:
             # A daemon: at the end of the program nobody waits for a function that hangs.
-            threading.Thread(target=self._run, args=(answer,), name="gds-observable", daemon=True).start()
+            threading.Thread(target=self._run, args=(answer, collector), name="gds-observable", daemon=True).start()
         except RuntimeError as error:  # no thread is to be had, or the interpreter ends
             answer.failure = failure(error)
             answer.done.set()
         return answer
 
-    def _run(self, answer: _Answer) -> None:
+    def _run(self, answer: _Answer, collector: weakref.ref[Any]) -> None:
         try:
-            answer.values = values_of(self._callback(), self._labels)
+            if (of := collector()) is not None:
+                of._begins_answer()
+            del of  # which a function that hangs does not keep
+            answer.values = _values_of(self._callback(), self._labels)
             if self.kind == "counter" and not all(total >= 0 for total in answer.values.values()):
                 answer.values = None
                 answer.failure = "it returned a negative total"
@@ -191,7 +220,7 @@ class _Entry:
             collector.remove(self.name, dict(key))
 
 
-def values_of(returned: Any, labels: dict[str, str]) -> dict[Key, float]:
+def _values_of(returned: Any, labels: dict[str, str]) -> dict[Key, float]:
     """What a function returned, by labels; the collector's labels win."""
     if not isinstance(returned, Iterable):
         returned = [(returned, None)]

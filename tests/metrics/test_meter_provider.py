@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Metric
 from gds_metrics import MetricsCollector
 from gds_metrics._meter import SECONDS_BUCKETS, MeterCollector
 from tests.metrics.doubles import METHODS, any_labels, anything
+from tests.services.process import wait_until
 
 
 class Pipeline:
@@ -313,6 +315,129 @@ def test_what_is_no_provider_is_refused(provider: Any) -> None:
 def test_repr_and_str_name_the_provider(pipeline: Pipeline) -> None:
     assert repr(pipeline.metrics) == "MeterCollector(meter_provider=MeterProvider)"
     assert str(pipeline.metrics) == "OpenTelemetry Metrics (meter provider)"
+
+
+# ---------------------------------------------------------------- asked for, up and down
+
+
+def test_values_are_asked_for_by_each_reading(pipeline: Pipeline) -> None:
+    asked: list[int] = []
+
+    def total() -> int:
+        asked.append(1)
+        return len(asked)
+
+    pipeline.metrics.describe("pool.size", help="Size of a pool.", unit="1")
+    pipeline.metrics.observable_gauge("pool.size", lambda: [(7, {"pool": "a"}), (8, None)], {"of": "x"})
+    pipeline.metrics.observable_counter("asked", total, {"ö": "\ud800"})
+    assert asked == []
+    exported: dict[str, Any] = pipeline.exported()
+    assert len(asked) == 1
+    assert (exported["pool.size"].description, exported["pool.size"].unit) == ("Size of a pool.", "1")
+    values = {tuple(sorted(point.attributes.items())): point.value for point in exported["pool.size"].data.data_points}
+    assert values == {(("of", "x"), ("pool", "a")): 7, (("of", "x"),): 8}
+    assert exported["asked"].data.is_monotonic
+    assert pipeline.values("asked") == {(("ö", "\ufffd"),): 2}
+    assert pipeline.metrics.dropped == {}
+
+
+def test_callbacks_of_one_name_share_its_instrument(pipeline: Pipeline) -> None:
+    pipeline.metrics.observable_gauge("depth", lambda: 1, {"queue": "a"})
+    pipeline.metrics.observable_gauge("Depth", lambda: 2, {"queue": "b"})
+    assert pipeline.values("depth") == {(("queue", "a"),): 1, (("queue", "b"),): 2}
+
+
+def test_a_callback_that_fails_is_counted_and_said_once_without_its_text(
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> NoReturn:
+        raise OSError("hunter2")
+
+    pipeline.metrics.observable_gauge("broken", fails)
+    pipeline.metrics.observable_counter("sinking", lambda: -1)
+    pipeline.metrics.observable_gauge("endless", lambda: [(math.inf, {"a": "b"}), (1, None)])
+    pipeline.metrics.observable_gauge("well", lambda: 1)
+    for _ in range(2):
+        exported: dict[str, Any] = pipeline.exported()
+        assert sorted(exported) == ["endless", "well"]
+        assert len(exported["endless"].data.data_points) == 1
+    assert pipeline.metrics.dropped == {"callback_failed": 4, "invalid_value": 2}
+    assert [record.name for record in caplog.records] == ["gds_metrics"] * 3
+    assert "callback of gauge 'broken' failed: OSError at test_meter_provider.py" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+@pytest.mark.timing
+def test_a_callback_that_hangs_does_not_hold_the_reader(pipeline: Pipeline, caplog: pytest.LogCaptureFixture) -> None:
+    go_on, calls = threading.Event(), []
+
+    def hangs() -> int:
+        calls.append(1)
+        assert go_on.wait(60)
+        return 1
+
+    pipeline.metrics.observable_gauge("hung", hangs)
+    pipeline.metrics.observable_gauge("well", lambda: 1)
+    try:
+        for _ in range(2):
+            assert sorted(pipeline.exported()) == ["well"]
+        assert calls == [1], "one that is busy is not called again"
+        assert pipeline.metrics.dropped == {"callback_timeout": 2}
+        assert len(caplog.records) == 1
+    finally:
+        go_on.set()
+    wait_until(lambda: "hung" in pipeline.exported(), what="a callback that is asked again")
+
+
+@pytest.mark.timing
+def test_callbacks_have_their_time_together(pipeline: Pipeline) -> None:
+    together = threading.Barrier(3)
+    for name in "abc":
+        pipeline.metrics.observable_gauge(name, lambda: together.wait(60) >= 0)
+    for _ in range(2):
+        assert sorted(pipeline.exported()) == ["a", "b", "c"]
+    assert pipeline.metrics.dropped == {}
+
+
+def test_a_callback_may_report(pipeline: Pipeline) -> None:
+    def reports() -> int:
+        pipeline.metrics.increment("reported")
+        return 1
+
+    pipeline.metrics.observable_gauge("value", reports)
+    assert pipeline.values("value") == {(): 1}
+    assert pipeline.values("reported") == {(): 2}
+
+
+def test_what_cannot_be_asked_is_refused(pipeline: Pipeline) -> None:
+    callback: Any = 5
+    with pytest.raises(TypeError, match="expected a function without arguments"):
+        pipeline.metrics.observable_gauge("x", callback)
+    labels: Any = 5
+    with pytest.raises(TypeError, match="labels are int"):
+        pipeline.metrics.observable_counter("x", lambda: 1, labels)
+    pipeline.metrics.observable_gauge("", lambda: 1)
+    assert pipeline.metrics.dropped == {"invalid_name": 1}
+    assert pipeline.exported() == {}
+
+
+def test_a_meter_without_instruments_that_are_asked_is_counted() -> None:
+    provider: Any = FailingProvider()
+    metrics = MeterCollector(provider)
+    metrics.observable_gauge("x", lambda: 1)
+    assert metrics.dropped == {"meter_failed": 1}
+
+
+def test_a_gauge_goes_up_and_down(pipeline: Pipeline) -> None:
+    pipeline.metrics.gauge_add("busy", 3, {"a": "b"})
+    pipeline.metrics.gauge_add("busy", -1, {"a": "b"})
+    assert pipeline.values("busy") == {(("a", "b"),): 2}
+    pipeline.metrics.gauge("busy", 10, {"a": "b"})
+    pipeline.metrics.gauge_add("busy", 0.5, {"a": "b"})
+    pipeline.metrics.gauge_add("busy", 1)
+    assert pipeline.values("busy") == {(("a", "b"),): 10.5, (): 1}
+    pipeline.metrics.gauge_add("busy", math.nan)
+    assert pipeline.metrics.dropped == {"invalid_value": 1}
 
 
 @given(st.lists(st.tuples(st.sampled_from(METHODS), anything, anything, any_labels), max_size=5))
