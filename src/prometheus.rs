@@ -469,6 +469,14 @@ impl PrometheusCore {
         count_unanswered(self.counted(), in_time);
     }
 
+    /// Told by the thread that runs a function which was asked for values.
+    #[pyo3(name = "_answers_here")]
+    fn answers_here(&self) {
+        if let Some(live) = self.live() {
+            live.page.asked.answers_here();
+        }
+    }
+
     /// Has a function without arguments called before values are read.
     #[pyo3(name = "_ask")]
     fn ask(&self, ask: Py<PyAny>) -> PyResult<()> {
@@ -560,14 +568,9 @@ impl PrometheusCore {
     #[pyo3(name = "_push")]
     fn push(&self, py: Python<'_>, gateway: Gateway, replace: bool) -> PyResult<()> {
         let (_, live) = self.opened()?;
-        let page = Arc::clone(&live.page);
         let target = gateway.target().map_err(|error| to_python(&error))?.replace(replace);
-        let pushed = async move {
-            let page = tokio::task::spawn_blocking(move || page.write(Format::Text, &[])).await;
-            let page = page.map_err(|error| Error::setting("page", &error, "a page that can be rendered"))??;
-            push::push(page, &target).await
-        };
-        runtime::wait(py, pushed)?.map_err(|error| to_python(&error))
+        let page = py.detach(|| live.page.write(Format::Text, &[])).map_err(|error| to_python(&error))?;
+        runtime::wait(py, async move { push::push(page, &target).await })?.map_err(|error| to_python(&error))
     }
 
     /// Deletes from a Pushgateway what was pushed.

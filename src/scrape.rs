@@ -1,5 +1,7 @@
 //! A page that somebody asked for: whatever concerns Python happens before and after it is written, never meanwhile.
 
+use std::cell::Cell;
+use std::ptr;
 use std::sync::mpsc;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -23,6 +25,11 @@ const PATIENCE: Duration = Duration::from_millis(1_900);
 /// How often processes that share a page ask for values that another of them will show.
 const REFRESH: Duration = Duration::from_secs(5);
 
+thread_local! {
+    /// Whose functions this thread runs: the address of an [`Asked`], or 0.
+    static ANSWERING: Cell<usize> = const { Cell::new(0) };
+}
+
 /// Python functions without arguments that report values, to be called before they are read.
 ///
 /// The lock is held to copy pointers only.
@@ -34,9 +41,17 @@ impl Asked {
         self.0.lock().push(ask);
     }
 
+    /// From here to its end this thread runs one of the functions: what it reads would wait for its own answer.
+    pub(crate) fn answers_here(&self) {
+        ANSWERING.set(ptr::from_ref(self).addr());
+    }
+
     /// Has them called by another thread, since the interpreter may be busy for long, and waits for that as long as it
     /// may take. Called without the interpreter, with nothing held.
     pub(crate) fn ask(&self, registry: &Registry) {
+        if ANSWERING.get() == ptr::from_ref(self).addr() {
+            return;
+        }
         let asks = self.0.lock().clone();
         let (false, Ok(runtime)) = (asks.is_empty(), runtime::handle()) else { return };
         let (answer, answered) = mpsc::channel();

@@ -139,6 +139,9 @@ class PrometheusMetrics(Observes, Pinned, PrometheusCore):
         """
         return self._serve(self._port if port is None else whole("port", port, 0, 65_535, "0 picks a free port"))
 
+    def _begins_answer(self) -> None:
+        self._answers_here()
+
     def describe(
         self,
         name: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -107,15 +107,30 @@ def test_a_callback_that_hangs_is_counted_and_the_page_still_comes(metrics: Prom
     wait_until(lambda: metrics.sample("hung") == 1, what="a callback that is asked again")
 
 
-def test_a_callback_may_report_and_read_the_page(metrics: PrometheusMetrics) -> None:
-    def reports() -> int:
-        metrics.increment("reported")
-        metrics.gauge("reported", 1)  # collides, which is said in the log
-        return 1
+def test_a_callback_may_report_and_read_the_page(metrics: PrometheusMetrics, tmp_path: Path) -> None:
+    pages: list[str] = []
 
-    metrics.observable_gauge("value", reports)
+    def reads() -> int:
+        metrics.increment("reported")
+        metrics.gauge("reported", 5)  # collides, which is said in the log
+        pages.append(metrics.render().decode())
+        assert metrics.sample("reported") == len(pages)
+        assert metrics.wsgi_app()({"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics"}, lambda *_: None)
+        metrics.write_to_textfile(tmp_path / "page.prom")
+        with suppress(ConnectionError):
+            metrics.push("http://127.0.0.1:1", "j")
+        return len(pages)
+
+    metrics.observable_gauge("value", reads)
     assert "value 1.0\n" in metrics.render().decode()
-    assert "reported_total 1.0\n" in metrics.render().decode() or metrics.sample("reported") is not None
+    assert metrics.sample("value") == 2
+    assert "value 3.0\n" in metrics.render().decode()
+    assert metrics.sample("reported") == 4
+    assert dropped(metrics) == {}
+    # Its own value is not waited for: it is the one before.
+    shown = [[line for line in page.splitlines() if line.startswith(("reported", "value"))] for page in pages]
+    assert shown[0] == ["reported_total 1.0", "reported_gauge 5.0"]
+    assert shown[2] == ["reported_total 3.0", "reported_gauge 5.0", "value 2.0"]
 
 
 def test_no_callback_is_no_function(metrics: PrometheusMetrics) -> None:
@@ -292,11 +307,12 @@ def test_names_beyond_ascii_are_kept_apart_on_every_page(served: PrometheusMetri
     assert '# TYPE "gds_订单" counter\n{"gds_订单_total",a="b"} 1.0\n' in utf8
     for accept in ("text/plain", "application/openmetrics-text;version=1.0.0", "*/*"):
         plain = page(accept)[1]
-        assert plain.isascii() or "HELP" in plain
-        samples = [line for line in plain.splitlines() if not line.startswith("#")]
-        assert 'U__gds___8ba2__5355___total{a="b"} 1.0' in samples
-        assert "U__gds___7528__6237_ 2.0" in samples
-        assert 'gds_x_total{U___56fd__5bb6_="2",U___57ce__5e02_="1"} 1.0' in samples
+        shown = [line for line in plain.splitlines() if not line.startswith("# HELP ")]
+        assert "\n".join(shown).isascii(), "text only where it may be: in the help"
+        assert "Timing zeit.größe in seconds." in plain
+        assert 'U__gds___8ba2__5355___total{a="b"} 1.0' in shown
+        assert "U__gds___7528__6237_ 2.0" in shown
+        assert 'gds_x_total{U___56fd__5bb6_="2",U___57ce__5e02_="1"} 1.0' in shown
     assert served.sample("订单", {"a": "b"}) == 1
     assert served.sample("U__gds___8ba2__5355___total", {"a": "b"}) == 1
 
