@@ -64,11 +64,25 @@ struct Live {
 struct RegistrySource {
     registry: Arc<Registry>,
     asked: Asked,
+    end: Arc<End>,
+}
+
+/// The end of a collector: what is reported once it has come is refused.
+#[derive(Default)]
+struct End {
+    begun: AtomicBool,
+    come: AtomicBool,
 }
 
 impl Source for RegistrySource {
     fn snapshot(&self) -> Vec<Family> {
-        self.asked.ask(&self.registry);
+        if !self.end.come.load(Ordering::Relaxed) {
+            self.asked.ask(&self.registry);
+            // Not before the functions have reported for the last export.
+            if self.end.begun.load(Ordering::Relaxed) {
+                self.end.come.store(true, Ordering::Relaxed);
+            }
+        }
         self.registry.snapshot()
     }
 }
@@ -77,7 +91,7 @@ impl Source for RegistrySource {
 #[pyclass(frozen, subclass, weakref, module = "gds_native._lib")]
 pub(crate) struct OtlpCore {
     resolved: OnceLock<Resolved>,
-    closed: AtomicBool,
+    end: Arc<End>,
     /// Observations not kept; the exported ones say by reason.
     dropped: AtomicU64,
     live: Generations<Live>,
@@ -88,10 +102,10 @@ pub(crate) struct OtlpCore {
 }
 
 impl Live {
-    fn new(resolved: &Resolved) -> PyResult<Self> {
+    fn new(resolved: &Resolved, end: &Arc<End>) -> PyResult<Self> {
         let registry = Registry::new(RegistryOptions { naming: Naming::AsGiven, ..RegistryOptions::default() });
         let counted = Counted::new(registry.view(resolved.view.clone()));
-        let source = Arc::new(RegistrySource { registry, asked: Asked::default() });
+        let source = Arc::new(RegistrySource { registry, asked: Asked::default(), end: Arc::clone(end) });
         let exporter = Exporter::start(
             resolved.config.clone().as_instance(),
             Arc::clone(&source) as Arc<dyn Source>,
@@ -110,13 +124,18 @@ impl OtlpCore {
     /// A forked child counts from zero and exports by itself, as a service instance of its own.
     #[cold]
     fn after_fork(&self) -> Option<&Live> {
-        let resolved = self.resolved.get().filter(|_| !self.closed.load(Ordering::Relaxed))?;
-        let live = Live::new(resolved).ok()?;
+        let resolved = self.resolved.get().filter(|_| !self.end.begun.load(Ordering::Relaxed))?;
+        let live = Live::new(resolved, &self.end).ok()?;
         self.described.replay(&live.counted.view);
         if let Some(ask) = self.ask.lock().clone() {
             live.source.asked.add(ask);
         }
         Some(self.live.get_or_init(move || live))
+    }
+
+    #[inline]
+    fn is_closed(&self) -> bool {
+        self.end.come.load(Ordering::Relaxed)
     }
 
     fn opened(&self) -> PyResult<&Live> {
@@ -132,17 +151,17 @@ impl OtlpCore {
 impl Collector for OtlpCore {
     #[inline]
     fn counted(&self) -> Option<&Counted> {
-        if self.closed.load(Ordering::Relaxed) { None } else { self.live().map(|live| &live.counted) }
+        if self.is_closed() { None } else { self.live().map(|live| &live.counted) }
     }
 
     #[inline]
     fn record_known(&self, report: Report, name: &str, labels: &[(&str, &str)]) -> Option<Result<(), Refusal>> {
-        let live = self.live.get().filter(|_| !self.closed.load(Ordering::Relaxed))?;
+        let live = self.live.get().filter(|_| !self.is_closed())?;
         live.counted.record_known(report, name, labels).then_some(Ok(()))
     }
 
     fn record(&self, report: Report, name: &str, labels: &[(&str, &str)]) -> Result<(), Refusal> {
-        if self.closed.load(Ordering::Relaxed) {
+        if self.is_closed() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return Err(Refusal::Closed);
         }
@@ -176,7 +195,7 @@ impl OtlpCore {
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
             resolved: OnceLock::new(),
-            closed: AtomicBool::new(false),
+            end: Arc::default(),
             dropped: AtomicU64::new(0),
             live: Generations::new(),
             described: Descriptions::default(),
@@ -217,7 +236,7 @@ impl OtlpCore {
             ..ViewOptions::default()
         };
         let resolved = Resolved { config, view, exemplars: settings.exemplars };
-        let live = Live::new(&resolved)?;
+        let live = Live::new(&resolved, &self.end)?;
         if self.resolved.set(resolved).is_err() {
             return Err(PyRuntimeError::new_err(
                 "OpenTelemetryMetrics.__init__ was called twice; make a new collector",
@@ -327,12 +346,16 @@ impl OtlpCore {
     /// Exports a last time and stops.
     #[pyo3(name = "_close")]
     fn close(&self, py: Python<'_>, timeout_seconds: f64) -> PyResult<()> {
-        self.closed.store(true, Ordering::Relaxed);
+        self.end.begun.store(true, Ordering::Relaxed);
         // A forked child that reported nothing has nothing to close.
-        let Some(live) = self.live.get() else { return Ok(()) };
-        let exporter = Arc::clone(&live.exporter);
-        let timeout = Duration::from_secs_f64(timeout_seconds);
-        runtime::wait_blocking(py, move || exporter.close(timeout))?.map_err(|error| to_python(&error))
+        let closed = self.live.get().map(|live| {
+            let exporter = Arc::clone(&live.exporter);
+            let timeout = Duration::from_secs_f64(timeout_seconds);
+            runtime::wait_blocking(py, move || exporter.close(timeout))
+        });
+        // Also where that ended otherwise, or there was no export to wait for.
+        self.end.come.store(true, Ordering::Relaxed);
+        closed.transpose()?.unwrap_or(Ok(())).map_err(|error| to_python(&error))
     }
 
     /// What the exporter has done, by name.

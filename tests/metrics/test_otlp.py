@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any
+from threading import Event, Thread
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given, settings
@@ -527,6 +527,114 @@ def test_what_is_refused_is_counted_by_reason(otel_collector: OtelCollector, cap
     assert all(record.name == "gds_metrics" for record in caplog.records)
 
 
+def test_values_are_asked_for_at_each_export(otel_collector: OtelCollector) -> None:
+    queues: dict[str, float] = {"a": 1, "b": 2}
+    totals = iter(range(5, 100))
+    with exporter(otel_collector) as metrics:
+        metrics.describe("depth", help="Waiting tasks.")
+        metrics.observable_gauge("depth", lambda: [(depth, {"queue": queue}) for queue, depth in queues.items()])
+        metrics.observable_counter("done", lambda: next(totals), {"of": "x"})
+        assert metrics.flush()
+        del queues["b"]
+        queues["a"] = 4
+        assert metrics.flush()
+    wait_until(lambda: len(otel_collector.metrics_named("depth")) >= 2, what="two exports")
+    received = [received.metric for received in otel_collector.metrics_named("depth")][:2]
+    assert [metric["description"] for metric in received] == ["Waiting tasks."] * 2
+    shown = [{attributes(point)["queue"]: point["asDouble"] for point in data_points(metric)} for metric in received]
+    assert shown == [{"a": 1, "b": 2}, {"a": 4}]
+    first, second = [received.metric["sum"] for received in otel_collector.metrics_named("done")][:2]
+    assert first["isMonotonic"] is True
+    points = [points for exported in (first, second) for points in exported["dataPoints"]]
+    assert [(labels_of(point), point["asDouble"]) for point in points] == [((("of", "x"),), 5), ((("of", "x"),), 6)]
+
+
+def test_delta_temporality_exports_by_how_much_an_asked_total_grew(otel_collector: OtelCollector) -> None:
+    totals = iter([5.0, 12.0, 12.0])
+    with exporter(otel_collector, temporality="delta") as metrics:
+        metrics.observable_counter("done", lambda: next(totals))
+        assert metrics.flush()
+        assert metrics.flush()
+    otel_collector.wait_for("done")
+    assert summed_values(otel_collector, "done") == {(): 12}
+    assert [point["asDouble"] for point in received_points(otel_collector, "done")][:2] == [5, 7]
+
+
+@pytest.mark.timing
+def test_callbacks_that_fail_or_hang_cost_their_own_values_and_are_counted(
+    otel_collector: OtelCollector, caplog: pytest.LogCaptureFixture
+) -> None:
+    go_on = Event()
+
+    def fails() -> NoReturn:
+        raise OSError("hunter2")
+
+    with exporter(otel_collector) as metrics:
+        metrics.observable_gauge("broken", fails)
+        metrics.observable_gauge("hung", lambda: go_on.wait(60))
+        metrics.observable_gauge("well", lambda: 7)
+        try:
+            assert metrics.flush()
+            assert metrics.flush()
+        finally:
+            go_on.set()
+    wait_until(lambda: len(otel_collector.metrics_named("well")) >= 2, what="two exports")
+    assert latest_values(otel_collector, "well") == {(): 7}
+    assert otel_collector.metrics_named("broken") == []
+    second = [received.metric for received in otel_collector.metrics_named("gds_metrics_dropped")][1]
+    dropped = {attributes(point)["reason"]: point["asDouble"] for point in data_points(second)}
+    assert sorted(dropped) == ["callback_failed", "callback_timeout"]
+    assert min(dropped.values()) >= 2
+    assert [record.name for record in caplog.records] == ["gds_metrics"] * 2
+    assert "OSError at test_otlp.py" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_the_export_of_close_asks_too(otel_collector: OtelCollector, caplog: pytest.LogCaptureFixture) -> None:
+    totals = iter(range(5, 100))
+    with exporter(otel_collector) as metrics:
+        metrics.observable_gauge("size", lambda: 7)
+        metrics.observable_counter("done", lambda: next(totals))
+    otel_collector.wait_for("size")
+    assert latest_values(otel_collector, "size") == {(): 7}
+    assert latest_values(otel_collector, "done") == {(): 5}
+    assert len(otel_collector.metrics()) == 1
+    assert otel_collector.metrics_named("gds_metrics_dropped") == []
+    assert caplog.records == []
+    metrics.gauge("size", 8)
+    assert 'gauge("size") was dropped (closed)' in caplog.text
+
+
+def test_a_gauge_goes_up_and_down(otel_collector: OtelCollector) -> None:
+    with exporter(otel_collector) as metrics:
+        for change in (3, -1):
+            metrics.gauge_add("busy", change, {"a": "b"})
+        metrics.gauge("level", 10)
+        metrics.gauge_add("level", 0.5)
+        metrics.gauge_add("level", float("nan"))
+    otel_collector.wait_for("busy")
+    assert latest_values(otel_collector, "busy") == {(("a", "b"),): 2}
+    assert latest_values(otel_collector, "level") == {(): 10.5}
+    assert latest_values(otel_collector, "gds_metrics_dropped") == {(("reason", "invalid_value"),): 1}
+
+
+def test_a_removed_series_is_exported_no_more_and_starts_anew(otel_collector: OtelCollector) -> None:
+    with exporter(otel_collector) as metrics:
+        for tenant in ("gone", "kept"):
+            metrics.increment("requests", 5, {"tenant": tenant})
+        assert metrics.flush()
+        assert metrics.remove("requests", {"tenant": "gone"}) is True
+        assert metrics.remove("requests", {"tenant": "gone"}) is False
+        assert metrics.flush()
+        metrics.increment("requests", 2, {"tenant": "gone"})
+    wait_until(lambda: len(otel_collector.metrics_named("requests")) >= 3, what="three exports")
+    exported = [data_points(received.metric) for received in otel_collector.metrics_named("requests")]
+    shown = [{attributes(point)["tenant"]: point["asDouble"] for point in points} for points in exported]
+    assert shown == [{"gone": 5, "kept": 5}, {"kept": 5}, {"gone": 2, "kept": 5}]
+    begun = [{attributes(point)["tenant"]: int(point["startTimeUnixNano"]) for point in points} for points in exported]
+    assert begun[2]["gone"] > begun[0]["gone"]
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_no_input_raises_or_spoils_the_export(otel_collector: OtelCollector, protocol: str) -> None:
     with exporter(otel_collector, protocol) as metrics:
@@ -635,6 +743,32 @@ def test_what_a_meter_provider_does_not_take_is_counted(pipeline: Pipeline) -> N
     metrics.increment("jobs", -1)
     metrics.gauge(wrong, 1)
     assert metrics.stats() == {"dropped": {"negative_increment": 1, "invalid_name": 1}}
+
+
+def test_a_meter_provider_asks_and_its_gauges_go_up_and_down(
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> NoReturn:
+        raise OSError("hunter2")
+
+    metrics = OpenTelemetryMetrics(meter_provider=pipeline.provider)
+    metrics.observable_gauge("size", lambda: 7, {"pool": "a"})
+    metrics.observable_counter("done", lambda: 8)
+    metrics.observable_gauge("broken", fails)
+    metrics.gauge_add("busy", 3)
+    metrics.gauge_add("busy", -1)
+    exported = pipeline.metrics()
+    assert sorted(exported) == ["busy", "done", "size"]
+    assert [(point.value, dict(point.attributes)) for point in exported["size"].data.data_points] == [
+        (7, {"pool": "a"})
+    ]
+    assert exported["done"].data.is_monotonic
+    assert exported["done"].data.data_points[0].value == 8
+    assert exported["busy"].data.data_points[0].value == 2
+    assert metrics.remove("busy") is False, "OpenTelemetry's API cannot"
+    assert metrics.stats() == {"dropped": {"callback_failed": 1}}
+    assert [record.name for record in caplog.records] == ["gds_metrics"]
+    assert "hunter2" not in caplog.text
 
 
 def test_a_subclass_reports_to_the_meter_provider_as_well(pipeline: Pipeline) -> None:
