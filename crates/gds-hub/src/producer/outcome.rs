@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::{self, ThreadId};
 
 use super::shared::Shared;
+use super::spool::is_spooled;
 use super::sync::{AtomicUsize, Mutex, Ordering};
 use crate::error::{Error, Kind};
 use crate::hub::{Deliveries, Delivery};
@@ -114,16 +115,19 @@ impl<T> Drop for Told<'_, T> {
 #[derive(Debug)]
 pub(super) struct Tokens<T> {
     count: AtomicUsize,
+    /// Of those whose records are on disk.
+    spooled: AtomicUsize,
     by_id: Mutex<HashMap<u64, T, foldhash::fast::FixedState>>,
 }
 
 impl<T> Tokens<T> {
     pub(super) fn new() -> Self {
-        Self { count: AtomicUsize::new(0), by_id: Mutex::default() }
+        Self { count: AtomicUsize::new(0), spooled: AtomicUsize::new(0), by_id: Mutex::default() }
     }
 
     pub(super) fn insert(&self, id: u64, token: T) {
         self.count.fetch_add(1, Ordering::SeqCst);
+        self.spooled.fetch_add(usize::from(is_spooled(id)), Ordering::SeqCst);
         self.by_id.lock().insert(id, token);
     }
 
@@ -134,13 +138,14 @@ impl<T> Tokens<T> {
         let token = self.by_id.lock().remove(&id);
         if token.is_some() {
             self.count.fetch_sub(1, Ordering::SeqCst);
+            self.spooled.fetch_sub(usize::from(is_spooled(id)), Ordering::SeqCst);
         }
         token
     }
 
-    /// How many there are.
-    pub(super) fn count(&self) -> usize {
-        self.count.load(Ordering::SeqCst)
+    /// How many there are of records that are on disk.
+    pub(super) fn spooled(&self) -> usize {
+        self.spooled.load(Ordering::SeqCst)
     }
 
     /// The record has another id from now on.
@@ -152,6 +157,7 @@ impl<T> Tokens<T> {
 
     pub(super) fn take_all(&self) -> Vec<T> {
         self.count.store(0, Ordering::SeqCst);
+        self.spooled.store(0, Ordering::SeqCst);
         self.by_id.lock().drain().map(|(_, token)| token).collect()
     }
 }

@@ -16,6 +16,12 @@ impl Ranges {
         self.0.first_key_value().map(|(start, end)| *start..*end)
     }
 
+    /// The lowest one from `id` on.
+    pub(super) fn next_from(&self, id: u64) -> Option<u64> {
+        let around = self.0.range(..=id).next_back().filter(|(_, end)| **end > id).map(|_| id);
+        around.or_else(|| self.0.range(id..).next().map(|(start, _)| *start))
+    }
+
     pub(super) fn insert(&mut self, ids: Range<u64>) {
         if ids.is_empty() {
             return;
@@ -93,6 +99,9 @@ mod tests {
                 prop_assert_eq!(ranges.is_empty(), model.is_empty());
                 let parts: Vec<_> = ranges.clone().into_ranges().collect();
                 prop_assert!(parts.windows(2).all(|two| two[0].end < two[1].start), "{:?}", parts);
+                for id in 0..75 {
+                    prop_assert_eq!(ranges.next_from(id), model.range(id..).next().copied());
+                }
                 prop_assert_eq!(ranges.first(), parts.first().cloned());
                 prop_assert!(parts.into_iter().flatten().eq(model.iter().copied()));
             }

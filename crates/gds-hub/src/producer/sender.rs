@@ -80,7 +80,8 @@ impl<'a, T: Send + 'static> Sender<'a, T> {
             self.hand_over_returned();
         }
         if let Some(spool) = &shared.spool {
-            match spool.hand_over(|id, record| self.pass(id, record, None, false)) {
+            // What is in these hands cannot make room any more.
+            match spool.hand_over(shared.options.buffer_bytes / 4, |id, record| self.pass(id, record, None, false)) {
                 Ok(missing) => self.outcomes.set(shared.are_missing(&missing) | self.outcomes.get()),
                 Err(_) => shared.progress.wait(BEFORE_AGAIN), // counted; the disk may be well again then
             }

@@ -142,6 +142,11 @@ impl<T: Send + 'static> Shared<T> {
     pub(super) fn send(&self, frame: &[u8], token: Option<T>, pace: Pace) -> Result<Sent<T>> {
         fits_any(frame)?;
         let sent = match &self.spool {
+            Some(spool) if token.is_some() && !self.may_wait(spool) => {
+                let limit = self.options.buffer_bytes;
+                let why = format!("of those on disk, as many wait for an outcome as {limit} bytes of memory allow");
+                self.no_room(token, &why)
+            }
             Some(spool) if self.writes_ahead() => self.append(spool, frame, token),
             _ => self.send_in_memory(self.queue.lock(), frame, token),
         };
@@ -163,7 +168,8 @@ impl<T: Send + 'static> Shared<T> {
             return Err(token);
         }
         let Some(queue) = self.queue.try_lock() else { return Err(token) };
-        if !queue.has_room(Memory::cost(frame), self.options.buffer_bytes) {
+        let waits = token.is_some() && self.too_many_wait();
+        if waits || !queue.has_room(Memory::cost(frame), self.options.buffer_bytes) {
             return Err(token);
         }
         let sent = self.send_in_memory(queue, frame, token);
@@ -182,6 +188,22 @@ impl<T: Send + 'static> Shared<T> {
         if pace == Pace::Soon && !self.urgent.load(Ordering::SeqCst) && !self.urgent.swap(true, Ordering::SeqCst) {
             self.hurry.ring();
         }
+    }
+
+    /// Whether as many tokens wait for records on disk as may. Those of records in memory are bounded as these are, and may
+    /// come on top when all of memory goes to disk at once.
+    fn too_many_wait(&self) -> bool {
+        self.tokens.spooled() >= (self.options.buffer_bytes / TOKEN_BYTES).max(1)
+    }
+
+    /// Whether another token may wait, where need be in place of the oldest ones.
+    fn may_wait(&self, spool: &Spool) -> bool {
+        while self.too_many_wait() {
+            let dropped = if self.options.on_full == OnFull::DropOldest { spool.drop_oldest() } else { None };
+            let Some(dropped) = dropped else { return false };
+            self.note_dropped(&[dropped]);
+        }
+        true
     }
 
     fn writes_ahead(&self) -> bool {
@@ -241,17 +263,6 @@ impl<T: Send + 'static> Shared<T> {
 
     fn append(&self, spool: &Spool, frame: &[u8], token: Option<T>) -> Result<Sent<T>> {
         let drops_oldest = self.options.on_full == OnFull::DropOldest;
-        while token.is_some() && self.tokens.count() >= self.options.buffer_bytes / TOKEN_BYTES {
-            let dropped = if drops_oldest { spool.drop_some() } else { Vec::new() };
-            if dropped.is_empty() {
-                let limit = self.options.buffer_bytes;
-                return self.no_room(
-                    token,
-                    &format!("of those on disk, as many wait for an outcome as {limit} bytes of memory allow"),
-                );
-            }
-            self.note_dropped_spooled(dropped);
-        }
         let mut token = token;
         let appended = spool.append(frame, drops_oldest, |id| {
             self.counts.accepted.fetch_add(1, Ordering::SeqCst);

@@ -34,7 +34,7 @@ const OFFSET: u64 = (1 << OFFSET_BITS) - 1;
 /// Room made for a record beyond its own bytes, when old ones are dropped.
 const MARGIN: u64 = 4096;
 
-/// Read from disk at a time.
+/// Read from disk at a time, at most.
 const READ_BYTES: usize = 256 * 1024;
 
 /// Whether a record's id is one of a spool.
@@ -140,6 +140,7 @@ impl Folders {
         let gone = ids_of(OWN, 0..first);
         let mut dropped = self.to_do.take(&gone);
         dropped.extend(self.parked.values_mut().flat_map(|parked| parked.take(&gone)));
+        self.parked.retain(|_, parked| !parked.is_empty());
         for id in dropped.iter().cloned().flatten() {
             self.own.acks.done(id & OFFSET);
         }
@@ -276,12 +277,20 @@ impl Spool {
         false
     }
 
-    /// Makes some room by dropping the oldest; their ids. Nothing if no more can be dropped.
-    pub(super) fn drop_some(&self) -> Vec<Range<u64>> {
+    /// Gives up on the oldest of this process's records that waits here; its id. None if they all are being handed over.
+    pub(super) fn drop_oldest(&self) -> Option<u64> {
         let mut folders = self.folders.lock();
-        let keep = folders.own.log.bytes().saturating_sub(1);
-        let first = folders.own.drop_oldest(keep);
-        first.map(|first| folders.give_up_below(first)).unwrap_or_default()
+        let Folders { to_do, parked, .. } = &mut *folders;
+        let all = || [&*to_do].into_iter().chain(parked.values());
+        let oldest = all().filter_map(|ids| ids.next_from(id_of(OWN, 0))).min()?;
+        to_do.take(&(oldest..oldest + 1));
+        parked.retain(|_, parked| {
+            parked.take(&(oldest..oldest + 1));
+            !parked.is_empty()
+        });
+        drop(folders);
+        self.done(oldest);
+        Some(oldest)
     }
 
     /// Has the log on disk up to `offset`. Who comes while another one does it waits, and is mostly done then.
@@ -346,11 +355,12 @@ impl Spool {
         !waits && self.handed.load(Ordering::SeqCst) == 0
     }
 
-    /// Gives the records that are to do to `pass`, in order, until that says no.
-    pub(super) fn hand_over(&self, mut pass: impl FnMut(u64, &Record<'_>) -> Passed) -> Result<Missing> {
+    /// Gives the records that are to do to `pass`, in order, until that says no; `bytes` of them are in its hands at a
+    /// time, or one.
+    pub(super) fn hand_over(&self, bytes: usize, mut pass: impl FnMut(u64, &Record<'_>) -> Passed) -> Result<Missing> {
         let mut reading = self.reading.lock();
         let mut missing = Missing::default();
-        while let Some(taken) = self.read(&mut reading, &mut missing)? {
+        while let Some(taken) = self.read(&mut reading, bytes.min(READ_BYTES), &mut missing)? {
             let Reading { frames, ends, .. } = &*reading;
             let mut taken = taken.into_iter().flatten().peekable();
             let mut start = 0;
@@ -388,7 +398,7 @@ impl Spool {
     }
 
     /// Reads the next records into memory; the ids of those that are to do no more.
-    fn read(&self, reading: &mut Reading, missing: &mut Missing) -> Result<Option<Vec<Range<u64>>>> {
+    fn read(&self, reading: &mut Reading, bytes: usize, missing: &mut Missing) -> Result<Option<Vec<Range<u64>>>> {
         let (ids, number) = {
             let mut folders = self.folders.lock();
             let Some(ids) = folders.to_do.first() else { return Ok(None) };
@@ -409,7 +419,7 @@ impl Spool {
         ends.clear();
         // With the lock free: whoever sends does not wait for the disk to read.
         let up_to = (ids.start & OFFSET) + (ids.end - ids.start);
-        let read = reader.next_batch(up_to, READ_BYTES, |entry| {
+        let read = reader.next_batch(up_to, bytes, |entry| {
             frames.extend_from_slice(entry.payload);
             ends.push((id_of(number, entry.offset), frames.len()));
         });

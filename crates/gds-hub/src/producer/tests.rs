@@ -517,10 +517,12 @@ fn a_record_that_is_too_large_for_any_hub_is_refused_at_once() {
 fn memory_overflows_into_the_spool_and_keeps_the_order() {
     let dir = tempfile::tempdir().expect("a folder");
     let script = Script::with_window(0);
-    let options = ProducerOptions { buffer_bytes: room_for(20), ..spooled(&dir, Durability::Memory, 1 << 20) };
+    // Room for 500 callbacks, and for less than 20 records.
+    let options = ProducerOptions { buffer_bytes: 500 * 128, ..spooled(&dir, Durability::Memory, 4 << 20) };
+    let long = |number: u32| format!("{number:04000}");
     let (producer, reports) = made(&script, options);
     for number in 0..500_u32 {
-        assert!(matches!(send(&producer, "t", &format!("{number:010}"), Some(number)), Ok(Sent::Queued)));
+        assert!(matches!(send(&producer, "t", &long(number), Some(number)), Ok(Sent::Queued)));
     }
     assert!(producer.stats().spooled > 400);
     let mut state = script.0.state.lock();
@@ -528,7 +530,7 @@ fn memory_overflows_into_the_spool_and_keeps_the_order() {
     drop(state);
     assert!(producer.wait_settled(SOON));
     let values = script.values();
-    assert_eq!(values, (0..500).map(|number| format!("{number:010}")).collect::<Vec<_>>());
+    assert_eq!(values, (0..500).map(long).collect::<Vec<_>>());
     assert_eq!(reports.kinds().len(), 500);
     // And back in memory.
     script.0.state.lock().delivers = false;

@@ -95,20 +95,72 @@ fn what_must_make_room_while_it_waits_to_be_sent_again_has_its_outcome_once() {
 
 #[test]
 fn those_who_wait_for_what_is_on_disk_are_bounded_as_memory_is() {
-    for on_full in [OnFull::Raise, OnFull::DropOldest] {
+    // Room for a hundred; in memory are some more, each with its record.
+    let cases = [(Durability::Process, 100), (Durability::Memory, 300)];
+    for (durability, most) in cases {
+        // One file that nothing can be cut off from, and many.
+        for max_bytes in [1 << 20, 64 * 1024] {
+            for on_full in [OnFull::Raise, OnFull::DropOldest, OnFull::DropNewest] {
+                let dir = tempfile::tempdir().expect("a folder");
+                let script = Script::with_window(0);
+                let options = ProducerOptions { buffer_bytes: 12_800, on_full, ..spooled(&dir, durability, max_bytes) };
+                let (producer, reports) = made(&script, options);
+                let queued = |number: &u32| {
+                    matches!(send(&producer, "t", &format!("{number:04}"), Some(*number)), Ok(Sent::Queued))
+                };
+                let queued = (0..2000).filter(queued).count();
+                let what = format!("{durability:?} {max_bytes} {on_full:?}: {queued} queued");
+                wait_until(&what, || (1..=most).contains(&(queued - reports.kinds().len())));
+                assert!(
+                    matches!(send(&producer, "t", "last", None), Ok(Sent::Queued)),
+                    "there is room for those nobody waits for"
+                );
+                balanced(&producer.stats());
+                let mut state = script.0.state.lock();
+                (state.window, state.delivers) = (None, true);
+                drop(state);
+                assert!(producer.wait_settled(SOON), "{what}");
+                let values = script.values();
+                assert!(sorted(&values), "{what}: {values:?}");
+                let newest_stays = on_full == OnFull::DropOldest;
+                assert_eq!(values[values.len() - 2] == "1999", newest_stays, "{what}: {values:?}");
+                assert_eq!(queued == 2000, newest_stays, "{what}");
+                assert_eq!(reports.kinds().len(), queued, "{what}: each once");
+                balanced(&producer.stats());
+            }
+        }
+    }
+}
+
+#[test]
+fn who_waits_for_room_for_another_callback_gets_it_when_an_outcome_is_known() {
+    for durability in [Durability::Process, Durability::Memory] {
         let dir = tempfile::tempdir().expect("a folder");
         let script = Script::with_window(0);
-        let options =
-            ProducerOptions { buffer_bytes: 12_800, on_full, ..spooled(&dir, Durability::Process, 64 * 1024) };
+        let options = ProducerOptions { buffer_bytes: 12_800, ..spooled(&dir, durability, 1 << 20) };
         let (producer, reports) = made(&script, options);
-        let queued = |number: &u32| matches!(send(&producer, "t", "x", Some(*number)), Ok(Sent::Queued));
-        let queued = (0..2000).filter(queued).count();
-        wait_until("too many wait", || (1..=100).contains(&(queued - reports.kinds().len())));
-        assert!(
-            matches!(send(&producer, "t", "x", None), Ok(Sent::Queued)),
-            "there is room for those nobody waits for"
-        );
-        balanced(&producer.stats());
+        let mut queued = 0;
+        while let Sent::Queued = send(&producer, "t", "x", Some(queued)).expect("no error") {
+            queued += 1;
+            assert!(queued <= 300, "{durability:?}: not bounded");
+        }
+        std::thread::scope(|scope| {
+            let waiting: Vec<_> = (0..4)
+                .map(|number| {
+                    let record = Record { topic: "t", value: Some(b"x"), ..Record::default() };
+                    let producer = &producer;
+                    scope.spawn(move || producer.send_record(&record, Some(queued + number), SOON))
+                })
+                .collect();
+            wait_until("nobody waits", || producer.shared.room.is_waited_for());
+            script.0.state.lock().delivers = true;
+            script.open();
+            for thread in waiting {
+                assert!(matches!(thread.join().expect("no panic"), Ok(Sent::Queued)), "{durability:?}");
+            }
+        });
+        assert!(producer.wait_settled(SOON));
+        assert!(reports.kinds().iter().map(|(token, _)| *token).eq(0..queued + 4), "{durability:?}: each once");
     }
 }
 
