@@ -10,6 +10,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gds_kafka.errors import KafkaConfigurationError
+from gds_metrics._collector import Pinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +30,7 @@ TOKEN_SECONDS = 300.0
 _LEVELS = (50, 50, 50, 40, 30, 20, 20, 10)
 
 
-class Client:
+class Client(Pinned):
     """A context manager that closes itself; true, whatever it holds."""
 
     __slots__ = ()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gds_kafka.consumer import KafkaConsumerClient, places
 from gds_kafka.errors import GdsKafkaError, KafkaConnectionError, KafkaTimeoutError
 from gds_kafka.producer import KafkaProducerClient
+from gds_metrics._collector import Pinned
 from gds_metrics._settings import seconds, whole
 from gds_native._lib import DeliveredMessage
 
@@ -45,7 +46,7 @@ POLL_SECONDS = 0.5
 """How long a fetch in the background waits; also how long the end of a program may wait for one."""
 
 
-class AsyncKafkaProducerClient:
+class AsyncKafkaProducerClient(Pinned):
     """`KafkaProducerClient` for asyncio: ``await send(...)`` gives the place where the message landed.
 
     It connects when it is entered, or by `start`, or at the first `send`: that is where a bad setting or an unreachable
@@ -188,7 +189,7 @@ class AsyncKafkaProducerClient:
         return f"{type(self).__name__}(bootstrap_servers={self._servers!r})"
 
 
-class AsyncKafkaConsumerClient:
+class AsyncKafkaConsumerClient(Pinned):
     """`KafkaConsumerClient` for asyncio.
 
         async with AsyncKafkaConsumerClient("orders", "localhost:9092", "billing") as consumer:

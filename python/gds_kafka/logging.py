@@ -21,6 +21,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gds_kafka._encoder import LogEncoder
+from gds_metrics._collector import Pinned
 from gds_native._lib import ProducerCore
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_opening.renew)
 
 
-class KafkaLoggingHandler(logging.Handler):
+class KafkaLoggingHandler(Pinned, logging.Handler):
     """Sends each record to a topic, with the name of its logger as key.
 
     The message is JSON: ``timestamp``, ``logger``, ``level``, ``message``, ``path``, ``lineno``, and where there is

@@ -41,15 +41,15 @@ class Managed:
         self.close()
 
 
-class Pinned(Managed):
-    """What counts in its process and cannot be sent to another."""
+class Pinned:
+    """What belongs to its process and cannot be sent to another."""
 
     __slots__ = ()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            f"cannot pickle {type(self).__name__}: it counts in the process that made it; make one in each process, or "
-            "pass its settings on"
+            f"cannot pickle {type(self).__name__}: it belongs to the process that made it; make one in each process, "
+            "or pass its settings on"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gds_metrics._collector import Pinned
+from gds_metrics._collector import Managed, Pinned
 from gds_metrics._exit import close_at_exit, is_closed
 from gds_metrics._observable import Observes
 from gds_metrics._settings import (
@@ -34,7 +34,7 @@ _DEFAULT_SERVICE_NAME = "gds_service"
 _DEFAULT_SERVICE_VERSION = "1.0.0"
 
 
-class OpenTelemetryMetrics(Observes, Pinned, OtlpCore):
+class OpenTelemetryMetrics(Observes, Managed, Pinned, OtlpCore):
     """Exports to an OpenTelemetry receiver over OTLP, from Rust, without the OpenTelemetry SDK.
 
     Totals are kept in memory and exported periodically and when the collector is closed. While the receiver is away
@@ -235,6 +235,10 @@ class _OverMeterProvider(OpenTelemetryMetrics):
 
     def close(self, timeout_seconds: float = 5.0) -> None:
         self._meter.flush(timeout_seconds)
+
+
+# As its user knows it.
+_OverMeterProvider.__name__ = _OverMeterProvider.__qualname__ = OpenTelemetryMetrics.__name__
 
 
 def _over_meter_provider(kind: type[OpenTelemetryMetrics]) -> type[OpenTelemetryMetrics]:

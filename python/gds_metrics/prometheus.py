@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from gds_metrics._collector import Pinned
+from gds_metrics._collector import Managed, Pinned
 from gds_metrics._observable import Observes
 from gds_metrics._settings import DEFAULT_BUCKETS, checked_buckets, seconds, secret_pairs, text, whole
 from gds_metrics._settings import path as _path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_BUCKETS", "PrometheusMetrics"]
 
 
-class PrometheusMetrics(Observes, Pinned, PrometheusCore):
+class PrometheusMetrics(Observes, Managed, Pinned, PrometheusCore):
     """Counts in memory and shows the page that Prometheus scrapes.
 
     Reporting costs a look-up and an atomic addition, never waits for a scrape and never raises; what it cannot take is

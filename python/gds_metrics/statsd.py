@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gds_metrics._collector import Pinned
+from gds_metrics._collector import Managed, Pinned
 from gds_metrics._exit import close_at_exit, is_closed
 from gds_metrics._settings import log_failure, path, seconds, text, whole
 from gds_native._lib import StatsdCore
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["StatsdMetrics"]
 
 
-class StatsdMetrics(Pinned, StatsdCore):
+class StatsdMetrics(Managed, Pinned, StatsdCore):
     """Sends to a StatsD server, with DogStatsD tags, over UDP or a Unix datagram socket.
 
     Counters and gauges are added up here and sent once an interval; samples of histograms and timings are kept and sent

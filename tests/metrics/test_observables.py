@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -263,7 +262,7 @@ def test_statsd_sends_the_level_of_a_gauge_that_is_changed() -> None:
             assert server.recv(1000) == b"busy:2|g"
 
 
-# ---------------------------------------------------------------- removed, named, pickled
+# ---------------------------------------------------------------- removed, named
 
 
 def test_a_removed_series_leaves_the_page_and_starts_anew(metrics: PrometheusMetrics) -> None:
@@ -315,11 +314,3 @@ def test_names_beyond_ascii_are_kept_apart_on_every_page(served: PrometheusMetri
         assert 'gds_x_total{U___56fd__5bb6_="2",U___57ce__5e02_="1"} 1.0' in shown
     assert served.sample("订单", {"a": "b"}) == 1
     assert served.sample("U__gds___8ba2__5355___total", {"a": "b"}) == 1
-
-
-@pytest.mark.parametrize("collector", [PrometheusMetrics(start_server=False), CompositeMetrics([])])
-def test_pickling_names_the_class(collector: Any) -> None:
-    if len(getattr(collector, "failures", "some")) == 0:
-        collector.add(PrometheusMetrics(start_server=False))
-    with pytest.raises(TypeError, match="PrometheusMetrics"):
-        pickle.dumps(collector)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gds_vault._checks import number, secret_path, similar
+from gds_vault._pinned import Pinned
 from gds_vault._settings import fields, file_or_folder
 from gds_vault.auth import TokenAuth
 from gds_vault.base import Configurable
@@ -25,7 +26,7 @@ __all__ = ["Face"]
 _OPTIONS = ("path", "use_cache", "version")
 
 
-class Face(Configurable):
+class Face(Pinned, Configurable):
     """Properties and configuration of a client that has a `Core`."""
 
     _core: Core

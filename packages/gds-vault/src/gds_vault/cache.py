@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from gds_vault._checks import number, whole
 from gds_vault._lifetime import OVERDUE_SECONDS
+from gds_vault._pinned import Pinned
 from gds_vault.exceptions import VaultCacheError
 from gds_vault.rotation import calculate_rotation_ttl, should_refresh_secret
 
@@ -119,7 +120,7 @@ class Tickets:
                     ticket.stale = True
 
 
-class SecretCache:
+class SecretCache(Pinned):
     """Keeps secrets in memory. Clients may share one: each sees only what its own address and credentials gave.
 
     Args:
