@@ -203,6 +203,7 @@ pub(crate) fn is_password(word: &[u8]) -> bool {
         && (made.digits > 0 || symbols)
         && !known
         && !word.contains(&b'/')
+        && !word.starts_with(b"<")
         && !is_placeholder(word)
 }
 

@@ -59,6 +59,10 @@ enum Rule {
     Pgpass,
     /// `IDENTIFIED BY`, `USER u USING`.
     Clause,
+    /// `CONNECT u/...`
+    Login,
+    /// `chpasswd <<< u:...`
+    Here,
     /// A call that takes credentials, where its name is none of [`Rule::Key`].
     Call,
     /// A program that takes secrets on its command line.
@@ -113,6 +117,9 @@ const WORDS: &[(&str, Rule)] = &[
     ("using ", Rule::Clause),
     ("login", Rule::Call),
     ("connect", Rule::Call),
+    ("conn ", Rule::Login),
+    ("connect ", Rule::Login),
+    ("<<", Rule::Here),
     ("crypt", Rule::Call),
     ("pgp_sym_", Rule::Call),
     ("openrowset", Rule::Call),
@@ -251,6 +258,8 @@ impl<'t> Scan<'t> {
             Rule::Pgpass => self.pgpass(start),
             Rule::Clause => self.clause(start, end),
             Rule::Call => self.named_call(start, end),
+            Rule::Login => self.logon(start, end),
+            Rule::Here => self.here(start, end),
             Rule::Program(program) => self.command(program, start, end),
             Rule::Vault => self.vault(start, end),
             Rule::OldVault => self.old_vault(start, end),

@@ -43,6 +43,9 @@ const ASKS: &[&str] = &[
     "read", "request", "require", "resolve", "validate", "verify",
 ];
 
+/// Plugins of MariaDB whose `USING` says where to ask.
+const PLUGINS_WITHOUT: &[&str] = &["gssapi", "named_pipe", "pam", "unix_socket"];
+
 /// Of several arguments the first one is the user.
 const OF_TWO: usize = 2;
 
@@ -199,20 +202,20 @@ impl Scan<'_> {
         end
     }
 
-    /// `IDENTIFIED BY 'x'`, `IDENTIFIED WITH plugin AS 'x'`, `USER u USING x`.
-    pub(super) fn clause(&self, start: usize, end: usize) -> Option<Found> {
+    /// `IDENTIFIED BY 'x' REPLACE 'y'`, `IDENTIFIED WITH plugin AS 'x'`, `VIA plugin USING 'x'`, `USER u USING x`.
+    pub(super) fn clause(&mut self, start: usize, end: usize) -> Option<Found> {
         if !self.begins(start) {
             return None;
         }
         if self.says(start, "using") {
+            let word = self.skip_spaces_back(start);
+            let word = self.look_back(word, LOOK, |byte| !byte.is_ascii_whitespace())..word;
+            let before = self.word_before(word.start);
             // Of DB2 and Informix: `CONNECT TO db USER u USING x`.
-            let user = self.skip_spaces_back(start);
-            let user = self.look_back(user, LOOK, |byte| !byte.is_ascii_whitespace());
-            return if self.word_before(user).eq_ignore_ascii_case(b"user") {
-                self.literal(self.skip_spaces(end), true)
-            } else {
-                None
-            };
+            let is_user = before.eq_ignore_ascii_case(b"user");
+            // Of MariaDB, where some plugins know the password from elsewhere.
+            let is_plugin = is_listed(before, &["or", "via"]) && !is_listed(&self.bytes[word], PLUGINS_WITHOUT);
+            return if is_user || is_plugin { self.literal(self.skip_spaces(end), is_user) } else { None };
         }
         let mut at = self.skip_blank(end);
         let (mut by, mut with) = (false, false);
@@ -222,7 +225,7 @@ impl Scan<'_> {
             let next = self.skip_blank(at + word.len());
             match () {
                 () if word_of("by") || word_of("as") => by = true,
-                () if word_of("with") => with = true,
+                () if word_of("with") || word_of("via") => with = true,
                 () if by && (word_of("values") || word_of("value") || word_of("password") || word_of("random")) => {}
                 // The plugin, which may be in quotes.
                 () if with && !by => {
@@ -239,7 +242,24 @@ impl Scan<'_> {
         let user = self.look_back(user, LOOK, |byte| !byte.is_ascii_whitespace());
         let before = self.word_before(user);
         let is_statement = is_listed(before, &["exists", "role", "to", "user"]);
-        if by { self.literal(at, is_statement) } else { None }
+        if !by {
+            return None;
+        }
+        // `IDENTIFIED BY RANDOM PASSWORD REPLACE 'x'`
+        if let Some(old) = self.replaced(at, is_statement) {
+            return Some(old);
+        }
+        let new = self.literal(at, is_statement)?;
+        if let Some(old) = self.replaced(new.resume, is_statement) {
+            self.take(old.secret);
+        }
+        Some(new)
+    }
+
+    /// The old password behind a new one: `REPLACE 'x'`.
+    pub(super) fn replaced(&self, new: usize, or_word: bool) -> Option<Found> {
+        let at = self.skip_blank(new + self.quote(new).unwrap_or(0));
+        if self.says(at, "replace ") { self.literal(self.skip_blank(at + "replace ".len()), or_word) } else { None }
     }
 
     /// A literal, or a word where it may have no quotes.

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::{Found, LOOK, LOOK_STATEMENT, Scan};
-use crate::text::is_identifier;
+use crate::text::{is_identifier, is_listed, run};
 use crate::{prose, values};
 
 /// A program, and where on its command line secrets are.
@@ -33,9 +33,11 @@ enum Takes {
     Last(u8),
     /// All words, if they are piped to a program that reads a password
     Piped,
+    /// The word behind that of a share, `use \\h\s x`, or behind an account, `user u x /add`
+    Net,
 }
 
-use Takes::{Glued, Last, Login, Next, NextOf, Piped, User, Word};
+use Takes::{Glued, Last, Login, Net, Next, NextOf, Piped, User, Word};
 
 const fn program(name: &'static str, takes: &'static [Takes]) -> Program {
     Program { name, is_family: false, takes }
@@ -62,7 +64,7 @@ pub(super) const PROGRAMS: &[Program] = &[
     program("tsql", &[Next("-P"), Glued("-P")]),
     program("freebcp", &[Next("-P"), Glued("-P")]),
     program("cqlsh", &[Next("-p")]),
-    program("sqlplus", &[Login(b'/')]),
+    family("sqlplus", &[Login(b'/')]),
     program("sqlldr", &[Login(b'/')]),
     program("expdp", &[Login(b'/')]),
     program("impdp", &[Login(b'/')]),
@@ -104,7 +106,16 @@ pub(super) const PROGRAMS: &[Program] = &[
     program("xfreerdp", &[Glued("/p:")]),
     program("rdesktop", &[Next("-p")]),
     program("psexec", &[Next("-p")]),
+    program("net", &[Net]),
+    program("NET", &[Net]),
+    program("schtasks", &[Next("/rp"), Next("/RP"), Next("/p"), Next("/P")]),
 ];
+
+/// What programs that read a password from their input have on their command lines.
+const READS: &[&[u8]] = &[b"-stdin", b"sudo -S", b"passwd --stdin", b"--passphrase-fd 0"];
+
+/// Programs that read one without being told to.
+const READERS: &[&[u8]] = &[b"kinit", b"cryptsetup", b"smbpasswd"];
 
 impl Scan<'_> {
     /// What a program is given. The walk goes on behind its name: the rest of the line may have more.
@@ -114,6 +125,7 @@ impl Scan<'_> {
         let end = end - usize::from(program.name.ends_with(' '));
         let rest = self.glance(end, |byte| is_identifier(byte) || byte == b'.').len();
         let end = if program.is_family { end + rest } else { end };
+        let end = end + if self.says(end, ".exe") { ".exe".len() } else { 0 };
         let is_command = begins
             && start >= self.command_end
             && matches!(self.byte(end), Some(b' ' | b'\t' | b'"' | b'\'' | b'\\'))
@@ -169,8 +181,11 @@ impl Scan<'_> {
                 byte if byte.is_ascii_whitespace() => break,
                 b'"' | b'\'' | b'`' => {
                     let is_flag = at - start == 2 && self.bytes[start] == b'-';
-                    match self.quoted(at).filter(|_| is_flag) {
-                        Some(quoted) => return (quoted.end + 1).min(end),
+                    // `scott/"x"@db`
+                    let is_login = at > start && self.bytes[at - 1] == b'/';
+                    match self.quoted(at).filter(|_| is_flag || is_login) {
+                        Some(quoted) if is_flag => return (quoted.end + 1).min(end),
+                        Some(quoted) => at = (quoted.end + 1).min(end),
                         None => break,
                     }
                 }
@@ -206,7 +221,12 @@ impl Scan<'_> {
                             .filter(|word| self.is_operand(word, words.len() <= number + 2 + count))
                             .cloned()
                     }
-                    Login(sign) if !said.starts_with(b"-") && secrets.is_empty() => self.login(word.clone(), *sign),
+                    Login(sign) if !said.starts_with(b"-") => {
+                        let is_first = secrets.is_empty()
+                            || number > 0 && is_listed(text(&words[number - 1]), &["auxiliary", "catalog"]);
+                        if is_first { self.login(word.clone(), *sign) } else { None }
+                    }
+                    Net if number == 0 => self.net(words),
                     Piped => self.piped(word.clone(), words),
                     Last(letter) if number + 1 == words.len() && number > 1 => {
                         let has_flag =
@@ -227,14 +247,72 @@ impl Scan<'_> {
         let end = words.last()?.end;
         let pipe = end + self.glance(end, |byte| matches!(byte, b'"' | b'\'' | b' ')).len();
         let reader = self.look_ahead(pipe, 2 * LOOK, |byte| byte != b'\n');
+        if reader.first() == Some(&b'|') { self.read_by(&reader[1..], word) } else { None }
+    }
+
+    /// What of a word is secret that this command line reads.
+    fn read_by(&self, reader: &[u8], word: Range<usize>) -> Option<Range<usize>> {
         let reads = |what: &[u8]| reader.windows(what.len()).any(|bytes| bytes == what);
-        if reader.first() != Some(&b'|') {
-            None
-        } else if reads(b"chpasswd") {
-            self.behind(word, b':')
-        } else {
-            (reads(b"-stdin") || reads(b"sudo -S") || reads(b"passwd --stdin")).then_some(word)
+        if reads(b"chpasswd") {
+            return self.behind(word, b':');
         }
+        let program = reader.trim_ascii_start();
+        let program = program.strip_prefix(b"sudo ").unwrap_or(program);
+        let reads = READS.iter().any(|what| reads(what)) || READERS.iter().any(|name| program.starts_with(name));
+        reads.then_some(word)
+    }
+
+    /// `chpasswd <<< u:x`, and the lines of `chpasswd <<EOF`.
+    pub(super) fn here(&mut self, start: usize, end: usize) -> Option<Found> {
+        let line = self.look_back(start, 2 * LOOK, |byte| byte != b'\n');
+        let reader = &self.bytes[line..start];
+        if reader.ends_with(b"<") {
+            return None;
+        }
+        if self.byte(end) == Some(b'<') {
+            let at = self.skip_spaces(end + 1);
+            let word = at..self.word_end(at, (at + LOOK_STATEMENT).min(self.bytes.len()));
+            let word = if word.is_empty() { self.quoted(at)? } else { word };
+            let secret = self.read_by(reader, word).filter(|secret| !self.is_no_argument(secret))?;
+            return Found::secret(secret);
+        }
+        if start < self.command_end || !reader.windows(8).any(|bytes| bytes == b"chpasswd") {
+            return None;
+        }
+        let mark = self.glance(end, |byte| byte.is_ascii_alphanumeric() || b"-_\\ '\"".contains(&byte)).trim_ascii();
+        let is_of_mark = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let mark: Vec<u8> = mark.iter().copied().filter(|&byte| is_of_mark(byte)).collect();
+        let limit = (end + LOOK_STATEMENT).min(self.bytes.len());
+        let line_end = |from: usize| run(&self.bytes[..limit], from.min(limit), |byte| byte != b'\n');
+        let mut at = line_end(end);
+        while at + 1 < limit {
+            let line = at + 1..line_end(at + 1);
+            let text = &self.bytes[line.clone()];
+            if text.trim_ascii() == mark {
+                break;
+            }
+            at = line.end;
+            if let Some(secret) = self.behind(line, b':').filter(|secret| !self.is_no_argument(secret)) {
+                self.take(secret);
+            }
+        }
+        self.command_end = at;
+        None
+    }
+
+    /// `use z: \\h\s x /user:u`, `user u x /add`
+    fn net(&self, words: &[Range<usize>]) -> Option<Range<usize>> {
+        let text = |word: &Range<usize>| &self.bytes[word.clone()];
+        let is_switch = |word: &Range<usize>| matches!(text(word), [b'/', letter, ..] if letter.is_ascii_alphabetic());
+        let (first, rest) = words.split_first()?;
+        if text(first).eq_ignore_ascii_case(b"use") {
+            let is_share = |word: &Range<usize>| self.bytes[word.start - 1] == b'\\' || text(word).starts_with(b"\\");
+            let share = rest.iter().position(is_share)?;
+            return rest[share + 1..].iter().find(|word| !is_switch(word)).cloned();
+        }
+        let password = rest.get(1).filter(|word| text(first).eq_ignore_ascii_case(b"user") && !is_switch(word))?;
+        let is_one = prose::is_password(text(password)) || rest[2..].iter().any(is_switch);
+        is_one.then(|| password.clone())
     }
 
     /// `vault login x` is a token, "vault login failed for x" is none.
@@ -267,8 +345,8 @@ impl Scan<'_> {
             && !text[0].is_ascii_digit();
         let start = word.start + user + 1;
         let at = text[user + 1..].iter().rposition(|&byte| byte == b'@').map_or(word.end, |at| start + at);
-        let password = &self.bytes[start..at];
-        (user_ok && !password.contains(&b'/')).then_some(start..at)
+        // With `@db` behind, a password may have slashes; without, it would be a path.
+        (user_ok && (at < word.end || !self.bytes[start..at].contains(&b'/'))).then_some(start..at)
     }
 
     fn unquoted_word(&self, word: Range<usize>) -> Range<usize> {

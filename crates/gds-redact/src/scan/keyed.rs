@@ -58,6 +58,9 @@ impl Scan<'_> {
         if self.byte(right) == Some(b'(') || name.starts_with("sp_") {
             return self.call(left, right);
         }
+        if self.is_commented(left, right) {
+            return Found::nothing(right);
+        }
         let Some(named) = self.named(left, right) else {
             return self.pair(left, right).or_else(|| self.spoken(name, left, right));
         };
@@ -79,6 +82,12 @@ impl Scan<'_> {
         {
             self.take(new);
         }
+        // `SET PASSWORD = 'x' REPLACE 'y'`
+        if let Some(new) = &found
+            && let Some(old) = self.replaced(new.resume, false)
+        {
+            self.take(old.secret);
+        }
         if found.is_none() && named.kind == Kind::Colon && name.eq_ignore_ascii_case("secret") {
             self.aws_secret(right);
         }
@@ -88,12 +97,33 @@ impl Scan<'_> {
     /// `api.key=`, `PRAGMA key = `: what is before makes it the name of a secret.
     fn is_secret_in_context(&self, left: usize, right: usize) -> bool {
         let name = &self.bytes[left..right];
-        if is_listed(name, &["key", "rekey"]) && self.word_before(left).eq_ignore_ascii_case(b"pragma") {
+        if is_listed(name, &["hexkey", "hexrekey", "key", "rekey", "textkey", "textrekey"])
+            && (self.word_before(left).eq_ignore_ascii_case(b"pragma") || self.is_attached(left))
+        {
             return true;
         }
         let dotted = self.look_back(left, LOOK, |byte| is_identifier(byte) || byte == b'.');
         let name = std::str::from_utf8(&self.bytes[dotted..right]);
         dotted < left && name.is_ok_and(is_secret_key)
+    }
+
+    /// `ATTACH DATABASE 'x.db' AS x KEY 'y'`
+    fn is_attached(&self, left: usize) -> bool {
+        let name = self.skip_spaces_back(left);
+        let name = self.look_back(name, LOOK, is_identifier);
+        self.word_before(name).eq_ignore_ascii_case(b"as") && self.is_of_statement(left, b"attach ")
+    }
+
+    /// `COMMENT ON COLUMN u.password IS 'x'`
+    fn is_commented(&self, left: usize, right: usize) -> bool {
+        let is = self.skip_spaces(right + self.quote(right).unwrap_or(0));
+        self.says(is, "is ") && self.is_of_statement(left, b"comment on ")
+    }
+
+    /// Whether the statement before has these words.
+    fn is_of_statement(&self, at: usize, words: &[u8]) -> bool {
+        let begin = self.look_back(at, LOOK_BRACKETS, |byte| byte != b';' && byte != b'\n');
+        self.bytes[begin..at].windows(words.len()).any(|bytes| bytes.eq_ignore_ascii_case(words))
     }
 
     /// Where the name begins; what belongs to an escape or a quote that was encoded is no part of it.
@@ -177,7 +207,11 @@ impl Scan<'_> {
             let user = self.look_ahead(value, LOOK, |byte| !matches!(byte, b'=' | b'\n' | b';'));
             let to = user.windows(4).position(|four| four.eq_ignore_ascii_case(b" to ")).map(|to| value + to + 4);
             let equals = value + user.len();
-            return if let Some(to) = to.filter(|to| self.quoted(*to).is_some()) {
+            // `SET PASSWORD FOR u TO RANDOM REPLACE 'x'`
+            let old = to.filter(|to| self.says(*to, "random ")).and_then(|to| self.replaced(to + 6, false));
+            return if let Some(old) = old {
+                named(Kind::Literal, old.secret.start - 1)
+            } else if let Some(to) = to.filter(|to| self.quoted(*to).is_some()) {
                 named(Kind::Literal, to)
             } else if self.byte(equals) == Some(b'=') {
                 named(Kind::Equals, self.skip_spaces(equals + 1))
@@ -198,7 +232,8 @@ impl Scan<'_> {
             literal = self.skip_spaces(literal + link.len());
         }
         let is_literal = self.quoted(literal).is_some() && !matches!(self.byte(literal), Some(b'`' | b'\\'));
-        if is_literal && (is_compound || self.is_option(left) || values::is_password_name(name)) {
+        let is_name = is_compound || values::is_password_name(name);
+        if is_literal && (is_name || self.is_option(left) || self.is_attached(left)) {
             return named(Kind::Literal, literal);
         }
         None

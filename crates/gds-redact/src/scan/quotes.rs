@@ -51,7 +51,7 @@ impl Scan<'_> {
         let prefix = self.glance(from, |byte| byte.is_ascii_alphabetic() || byte == b'&').len();
         let is_prefix = matches!(
             self.glance(from, |byte| byte.is_ascii_alphabetic() || byte == b'&'),
-            [b'b' | b'r' | b'u' | b'f' | b'B' | b'R' | b'N' | b'E' | b'X' | b'U' | b'n' | b'e']
+            [b'b' | b'r' | b'u' | b'f' | b'x' | b'B' | b'R' | b'N' | b'E' | b'X' | b'U' | b'n' | b'e']
                 | [b'b' | b'r', b'r' | b'b']
                 | [b'U' | b'u', b'&']
         );

@@ -4,6 +4,17 @@ use super::{Found, LOOK, Scan};
 use crate::text::{Made, is_identifier, is_listed};
 use crate::{prose, values};
 
+/// Words before `user/password@db`.
+const LOGONS: &[&str] = &["auxiliary", "catalog", "conn", "connect", "target"];
+
+/// Where the user begins in `jdbc:oracle:thin:user/password`.
+fn oracle(word: &[u8]) -> Option<usize> {
+    [&b":thin:"[..], b":oci:", b":oci8:"].iter().find_map(|kind| {
+        let found = word.windows(kind.len()).position(|bytes| bytes.eq_ignore_ascii_case(kind))?;
+        Some(found + kind.len())
+    })
+}
+
 fn ends_url(byte: u8) -> bool {
     byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'<' | b'>' | b'`' | b'\\')
 }
@@ -43,6 +54,9 @@ impl Scan<'_> {
 
     /// `u:...@tcp(db)`, `u:...@db:5432/x`, `jdbc:oracle:thin:u/...@db`: what is before the `@` is no mail address.
     pub(super) fn at(&self, at: usize) -> Option<Found> {
+        if at > self.done && self.bytes[at - 1] == b'"' {
+            return self.quoted_login(at - 1);
+        }
         let begin = self.look_back(at, 2 * LOOK, |byte| !ends_url(byte));
         // `DATA_SOURCE_NAME=u:...`
         let name = self.glance(begin, |byte| is_identifier(byte) || byte == b'.').len();
@@ -51,21 +65,16 @@ impl Scan<'_> {
         if word.windows(3).any(|bytes| bytes == b"://") {
             return None;
         }
-        let oracle = [&b":thin:"[..], b":oci:", b":oci8:"].iter().find_map(|kind| {
-            let found = word.windows(kind.len()).position(|bytes| bytes.eq_ignore_ascii_case(kind))?;
-            Some(begin + found + kind.len())
-        });
-        if let Some(user) = oracle {
-            let slash = self.bytes[user..at].iter().position(|&byte| byte == b'/')?;
-            return self.unless_done(user + slash + 1..at);
+        if let Some(user) = oracle(word) {
+            let slash = word[user..].iter().position(|&byte| byte == b'/')?;
+            return self.unless_done(begin + user + slash + 1..self.last_at(at));
         }
         // `CONNECT scott/x@db`
         let slash = word.iter().position(|&byte| byte == b'/').map(|slash| begin + slash);
         if let Some(slash) = slash.filter(|slash| *slash > begin)
-            && (is_listed(self.word_before(begin), &["conn", "connect"])
-                || self.says(begin.saturating_sub(7), "userid="))
+            && (is_listed(self.word_before(begin), LOGONS) || self.says(begin.saturating_sub(7), "userid="))
         {
-            return self.unless_done(slash + 1..at);
+            return self.unless_done(slash + 1..self.last_at(at));
         }
         let user = self.look_ahead(begin, LOOK, |byte| is_identifier(byte) || byte == b'.' || byte == b'\\').len();
         let colon = begin + user;
@@ -85,6 +94,44 @@ impl Scan<'_> {
             return self.unless_done(colon + 1..at);
         }
         None
+    }
+
+    /// The last `@` of a word: those before are of the password.
+    fn last_at(&self, at: usize) -> usize {
+        let rest = self.look_ahead(at, 2 * LOOK, |byte| !ends_url(byte));
+        rest.iter().rposition(|&byte| byte == b'@').map_or(at, |last| at + last)
+    }
+
+    /// `scott/"x"@db`, by its closing quote.
+    fn quoted_login(&self, close: usize) -> Option<Found> {
+        let open = self.look_back(close, LOOK, |byte| !matches!(byte, b'"' | b'\n'));
+        let slash = open.checked_sub(2)?;
+        if &self.bytes[slash..open] != b"/\"" {
+            return None;
+        }
+        let user = self.look_back(slash, 2 * LOOK, |byte| !byte.is_ascii_whitespace());
+        let is_login = oracle(&self.bytes[user..slash]).is_some() || is_listed(self.word_before(user), LOGONS);
+        if is_login { self.unless_done(open..close) } else { None }
+    }
+
+    /// `CONNECT scott/x`, without an `@` to know it by: where a prompt or a line begins, and nothing else follows.
+    pub(super) fn logon(&self, start: usize, end: usize) -> Option<Found> {
+        let before = self.skip_spaces_back(start);
+        let prompt = before.checked_sub(1).map(|at| self.bytes[at]);
+        if !matches!(prompt, None | Some(b'\n' | b'>' | b'"' | b'\'' | b';')) {
+            return None;
+        }
+        let word = self.look_ahead(self.skip_spaces(end), 2 * LOOK, |byte| !ends_url(byte) && byte != b';');
+        let begin = self.skip_spaces(end);
+        let slash = word.iter().position(|&byte| byte == b'/').filter(|slash| *slash > 0)?;
+        let (user, password) = (&word[..slash], &word[slash + 1..]);
+        let rest = self.skip_spaces(begin + word.len());
+        let is_all = self.says(rest, "as sys") || self.byte(rest).is_none_or(|byte| b"\r\n;\"'".contains(&byte));
+        let is_login = is_all
+            && user.iter().all(|&byte| is_identifier(byte) || matches!(byte, b'$' | b'#'))
+            && !password.iter().any(|byte| matches!(byte, b'/' | b'@'))
+            && (prose::is_password(password) || prompt == Some(b'>'));
+        if is_login { self.unless_done(begin + slash + 1..begin + word.len()) } else { None }
     }
 
     /// `host:port:database:user:...`, found by the port.
