@@ -32,19 +32,41 @@ pub(crate) fn make_dirs_noting(dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Has the names in a folder on the disk.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    let synced = File::open(dir)?.sync_all();
     #[cfg(test)]
-    synced::note(dir);
-    File::open(dir)?.sync_all()
+    let synced = synced.inspect(|()| synced::note(dir));
+    synced
 }
 
-/// Which folders were synced, for tests: what a power cut would take cannot be seen otherwise.
+/// Has what was written to a file on the disk.
+pub(crate) fn sync_file(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    synced::first()?;
+    file.sync_data()
+}
+
+/// Which folders were synced, for tests, and what comes before a file is: what a power cut would take cannot be seen
+/// otherwise.
 #[cfg(test)]
 pub(crate) mod synced {
     use std::cell::RefCell;
+    use std::io;
     use std::path::{Path, PathBuf};
+
+    type First = Box<dyn Fn() -> io::Result<()>>;
 
     thread_local! {
         static DIRS: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
+        static FIRST: RefCell<Option<First>> = const { RefCell::new(None) };
+    }
+
+    /// From now on this thread calls `first` before it syncs a file, which fails if that says so.
+    pub(crate) fn call_first(first: impl Fn() -> io::Result<()> + 'static) {
+        FIRST.set(Some(Box::new(first)));
+    }
+
+    pub(super) fn first() -> io::Result<()> {
+        FIRST.with_borrow(|first| first.as_ref().map_or(Ok(()), |first| first()))
     }
 
     pub(super) fn note(dir: &Path) {

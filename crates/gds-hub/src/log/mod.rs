@@ -132,6 +132,20 @@ impl Log {
 
     /// The same, with a time of the caller's: milliseconds since the epoch.
     pub fn append_at<'a>(&mut self, time_ms: i64, payloads: impl IntoIterator<Item = &'a [u8]>) -> Result<Range<u64>> {
+        self.append_within(self.options.max_bytes, time_ms, payloads)
+    }
+
+    /// As [`append`](Self::append), however large the log is: for what takes the place of an entry that goes.
+    pub fn append_beyond<'a>(&mut self, payloads: impl IntoIterator<Item = &'a [u8]>) -> Result<Range<u64>> {
+        self.append_within(None, now_ms(), payloads)
+    }
+
+    fn append_within<'a>(
+        &mut self,
+        max_bytes: Option<u64>,
+        time_ms: i64,
+        payloads: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Range<u64>> {
         let first = self.next_offset();
         let mut next = first;
         self.buffer.clear();
@@ -152,7 +166,7 @@ impl Log {
         if next == first {
             return Ok(first..first);
         }
-        let written = self.write(time_ms, next);
+        let written = self.has_room(max_bytes).and_then(|()| self.write(time_ms, next));
         if self.buffer.capacity() > KEEP_BYTES {
             self.buffer = Vec::new();
         }
@@ -162,7 +176,6 @@ impl Log {
     /// Writes the buffer, of entries up to `next`.
     fn write(&mut self, time_ms: i64, next: u64) -> Result<()> {
         let length = self.buffer.len() as u64;
-        self.make_room(length)?;
         let segment_bytes = self.segment_bytes();
         let rolls = |active: &Active| active.end.position > HEADER && active.end.position + length > segment_bytes;
         if self.active.as_ref().is_none_or(rolls) {
@@ -182,8 +195,10 @@ impl Log {
         Ok(())
     }
 
-    fn make_room(&self, length: u64) -> Result<()> {
-        let Some(most) = self.options.max_bytes else { return Ok(()) };
+    /// Whether there is room for the buffer.
+    fn has_room(&self, max_bytes: Option<u64>) -> Result<()> {
+        let Some(most) = max_bytes else { return Ok(()) };
+        let length = self.buffer.len() as u64;
         if self.bytes + length <= most {
             return Ok(());
         }
@@ -260,14 +275,14 @@ impl Log {
             segments.iter().filter(|segment| range.contains(&segment.base)).cloned().collect()
         };
         for segment in before {
-            match File::open(&segment.path).and_then(|file| file.sync_data()) {
+            match File::open(&segment.path).and_then(|file| private::sync_file(&file)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(storage("sync", &segment.path, &error).fatal());
                 }
                 _ => {}
             }
         }
-        active.file.sync_data().map_err(|error| storage("sync", &active.segment.path, &error).fatal())?;
+        private::sync_file(&active.file).map_err(|error| storage("sync", &active.segment.path, &error).fatal())?;
         self.unsynced_from = active.segment.base;
         Ok(())
     }

@@ -98,7 +98,7 @@ pub struct SpoolOptions {
     pub dir: PathBuf,
     /// What to write to it, and when.
     pub durability: Durability,
-    /// How large it may become.
+    /// How large it may become. Dead letters go beyond.
     pub max_bytes: u64,
 }
 

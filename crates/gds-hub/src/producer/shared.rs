@@ -720,8 +720,8 @@ impl<T: Send + 'static> Shared<T> {
         self.counts.finished.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Writes the dead letter of a record: into the spool, where the record may be; else into memory, beyond all
-    /// bounds, since what is in flight bounds their number.
+    /// Writes the dead letter of a record, beyond all bounds, since it takes the record's place: into the spool, where the
+    /// record may be; into memory where there is none, or its disk is broken.
     fn bury(&self, record: &Record<'_>, error: &Error) {
         let Some(topic) = dead_letter::topic(record.topic) else { return };
         let death = Death { error: &error.message, partition: record.partition, offset: None };

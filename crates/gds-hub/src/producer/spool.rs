@@ -249,11 +249,22 @@ impl Spool {
         }
     }
 
-    /// Appends a dead letter, safe as all that is here; whether it is.
+    /// Appends a dead letter, as safe as all that is here, and beyond `max_bytes`: it takes the place of its record.
+    /// False if it cannot be written. One that is written and not safe goes all the same, and the error is counted.
     pub(super) fn append_letter(&self, frame: &[u8]) -> bool {
-        let kept = self.append_last(frame);
-        let written = self.folders.lock().own.log.next_offset();
-        kept && (self.durability != Durability::Disk || self.sync(written).is_ok())
+        let mut folders = self.folders.lock();
+        let appended = folders.own.log.append_beyond([frame]);
+        let Ok(offsets) = appended else {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+            return false;
+        };
+        let written = offsets.end;
+        folders.to_do.insert(ids_of(OWN, offsets));
+        drop(folders);
+        if self.durability == Durability::Disk {
+            let _ = self.sync(written);
+        }
+        true
     }
 
     /// Appends all records of a chunk at once; `before` gets each one's id here and there. If they do not fit, none

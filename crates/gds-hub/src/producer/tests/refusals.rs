@@ -155,23 +155,118 @@ fn memory_is_bounded_while_a_topic_is_refused() {
     }
 }
 
+/// What a process that begins after the sudden end of this one hands over.
+fn found_after_the_end(dir: &TempDir, count: usize) -> Vec<Seen> {
+    let copy = tempfile::tempdir().expect("a folder");
+    copy_all(dir.path(), copy.path());
+    let next = Script::default();
+    let (_producer, _) = made(&next, spooled(&copy, Durability::Process, 1 << 20));
+    next.wait_held(count)
+}
+
 #[test]
 fn a_dead_letter_is_on_disk_before_its_record_is_done() {
     let dir = tempfile::tempdir().expect("a folder");
     let script = Script::default();
-    script.refuse("t", Error::new(Kind::Message, "too large").with_code(10));
+    script.refuse("t", no(10));
     let options = ProducerOptions { dead_letter: true, ..spooled(&dir, Durability::Process, 1 << 20) };
     let (producer, _) = made(&script, options);
     drop(send(&producer, "t", "big", None).expect("queued"));
     script.wait_held(1);
     wait_until("the record is not done", || producer.stats().spooled == 1);
-    // As another process finds it after the sudden end of this one.
-    let copy = tempfile::tempdir().expect("a folder");
-    copy_all(dir.path(), copy.path());
-    let next = Script::default();
-    let (_producer, _) = made(&next, spooled(&copy, Durability::Process, 1 << 20));
-    let [letter] = &next.wait_held(1)[..] else { panic!("one letter") };
+    let [letter] = &found_after_the_end(&dir, 1)[..] else { panic!("one letter") };
     assert_eq!((&*letter.topic, &*letter.value), ("t.dlq", &b"big"[..]));
+}
+
+#[test]
+fn a_dead_letter_finds_room_in_a_spool_that_is_full() {
+    for durability in [Durability::Memory, Durability::Process, Durability::Disk] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let script = Script::default();
+        let options = ProducerOptions {
+            dead_letter: true,
+            on_full: OnFull::Raise,
+            buffer_bytes: 4096,
+            ..spooled(&dir, durability, 4096)
+        };
+        let (producer, _) = made(&script, options);
+        script.0.state.lock().window = Some(0);
+        let sent = (0..1000).take_while(|number| send(&producer, "t", &number.to_string(), None).is_ok()).count();
+        assert!((10..1000).contains(&sent), "{sent}");
+        script.open();
+        script.wait_held(1);
+        script.fail(1, &no(10));
+        let found = found_after_the_end(&dir, usize::try_from(producer.stats().spooled).expect("few"));
+        let letters: Vec<_> = found.iter().filter(|seen| seen.topic == "t.dlq").map(|seen| &*seen.value).collect();
+        assert_eq!(letters, [b"0"], "{durability:?}");
+        // All others die, too.
+        wait_until("not all are settled", || {
+            let next = script.0.state.lock().held.front().map(|seen| seen.topic.clone());
+            match next.as_deref() {
+                Some("t") => script.fail(1, &no(10)),
+                Some(_) => script.deliver(1),
+                None => {}
+            }
+            producer.unsettled() == 0
+        });
+        let (stats, sent) = (producer.stats(), sent as u64);
+        balanced(&stats);
+        assert_eq!((stats.dead_lettered, stats.delivered, stats.failures()), (sent, sent, sent), "{stats:?}");
+        assert_eq!(producer.close(SOON), Left::default());
+    }
+}
+
+#[test]
+fn a_dead_letter_is_synced_before_its_record_is_done_where_records_are() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let script = Script::default();
+    let options = ProducerOptions { dead_letter: true, ..spooled(&dir, Durability::Disk, 1 << 20) };
+    let (producer, reports) = made(&script, options);
+    drop(send(&producer, "t", "big", Some(1)).expect("queued"));
+    script.wait_held(1);
+    let ((syncs, syncing), (go_on, goes_on)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+    std::thread::scope(|scope| {
+        let script = &script;
+        scope.spawn(move || {
+            crate::private::synced::call_first(move || {
+                syncs.send(()).expect("somebody waits");
+                goes_on.recv_timeout(SOON).expect("told");
+                Ok(())
+            });
+            script.fail(1, &no(10));
+        });
+        syncing.recv_timeout(SOON).expect("it is not synced");
+        assert_eq!(producer.shared.pending(), 2, "the record and its letter");
+        assert!(reports.kinds().is_empty());
+        go_on.send(()).expect("somebody waits");
+    });
+    wait_until("the record is not done", || producer.stats().spooled == 1);
+    assert_eq!(reports.kinds(), [(1, Some(Kind::Message))]);
+    assert_eq!(found_after_the_end(&dir, 1)[0].topic, "t.dlq");
+}
+
+#[test]
+fn a_dead_letter_that_the_disk_does_not_keep_goes_once_all_the_same() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let script = Script::default();
+    let options = ProducerOptions { dead_letter: true, ..spooled(&dir, Durability::Disk, 1 << 20) };
+    let (producer, _) = made(&script, options);
+    drop(send(&producer, "t", "big", None).expect("queued"));
+    script.wait_held(1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            crate::private::synced::call_first(|| Err(std::io::Error::from_raw_os_error(5)));
+            script.fail(1, &no(10));
+        });
+    });
+    assert_eq!(script.wait_held(1)[0].topic, "t.dlq");
+    script.deliver(1);
+    assert!(producer.wait_settled(SOON));
+    let stats = producer.stats();
+    balanced(&stats);
+    assert_eq!((stats.accepted, stats.dead_lettered, stats.delivered, stats.spool_errors), (2, 1, 1, 1), "{stats:?}");
+    assert_eq!(producer.close(SOON), Left::default());
+    assert_eq!(script.values(), ["big", "big"], "the record and its letter");
 }
 
 fn copy_all(from: &std::path::Path, to: &std::path::Path) {
