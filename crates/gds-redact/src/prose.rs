@@ -207,6 +207,16 @@ pub(crate) fn is_password(word: &[u8]) -> bool {
         && !is_placeholder(word)
 }
 
+/// Whether a word is one of a language that is parsed: `then`, `END_IF`.
+pub(crate) fn is_keyword(word: &[u8]) -> bool {
+    word.len() <= 12 && word.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'_')
+}
+
+/// Whether a word without quotes is text and no name in code: long, and mixed as only chance does.
+pub(crate) fn is_literal(word: &[u8]) -> bool {
+    word.len() >= 8 && (is_token(word) || Made::of(word).is_mixed())
+}
+
 /// Whether a word after "token " is one: long, and of letters and digits as only chance mixes them.
 pub(crate) fn is_token(word: &[u8]) -> bool {
     let made = Made::of(word);

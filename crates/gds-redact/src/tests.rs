@@ -248,6 +248,12 @@ fn the_worst_texts_take_no_longer_for_being_long() {
         "comment on password is ",
         "attach a as b key ",
         ".GABCDE.",
+        "password==",
+        "password == ",
+        "\"$password\" = ",
+        "password.equals(",
+        "authorization: bearer",
+        "token = a(1",
         "MTgwOTUxNDg2OTk5NDI0OTk5.GABCDE.",
         "patABCDEFGHIJKLMN.",
     ] {

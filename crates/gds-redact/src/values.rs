@@ -325,7 +325,7 @@ pub(crate) fn is_code(key: &[u8], value: &[u8], may_be_same: bool) -> bool {
             let is_lower = name.first().is_some_and(|first| first.is_ascii_lowercase() || *first == b'_');
             let is_upper = name.len() > 2 && name.iter().all(u8::is_ascii_uppercase);
             let begins = match after {
-                b')' | b'_' | b'a'..=b'z' | b'$' | b':' | b'@' | b'?' => {
+                b')' | b'_' | b'a'..=b'z' | b'$' | b':' | b'@' | b'?' | b'[' => {
                     is_known || is_lower || is_upper || name.len() > 2
                 }
                 b'A'..=b'Z' => name.len() > 2 && name[1..].iter().any(u8::is_ascii_lowercase),
@@ -350,6 +350,20 @@ pub(crate) fn is_code(key: &[u8], value: &[u8], may_be_same: bool) -> bool {
         [b'(' | b'['] => last.is_some(),
         _ => false,
     }
+}
+
+/// `rand(32)`, `vec![0u8; 32]`, `sha256(data)`: what is made of numbers, or of something by a name with numbers in it.
+pub(crate) fn is_call(value: &[u8]) -> bool {
+    let name = value.iter().position(|byte| !(is_identifier(*byte) || matches!(byte, b'.' | b':' | b'!')));
+    let Some((name, rest)) = name.map(|end| value.split_at(end)) else { return false };
+    let is_name = name.first().is_some_and(u8::is_ascii_alphabetic) && !name.contains(&b'-');
+    let [b'(' | b'[', inside @ ..] = rest else { return false };
+    let word = inside.iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(inside.len());
+    let is_over = matches!(inside.get(word), None | Some(b')' | b']' | b',' | b';' | b'.'));
+    let is_number = inside.first().is_some_and(u8::is_ascii_digit) && word <= 5 && !name.iter().any(u8::is_ascii_digit);
+    let is_lower =
+        |word: &[u8]| word.first().is_some_and(u8::is_ascii_lowercase) && !word.iter().any(u8::is_ascii_uppercase);
+    is_name && is_over && (is_number || is_lower(name) && is_lower(&inside[..word]))
 }
 
 /// Whether a call of this name finds what it is asked for.

@@ -29,6 +29,8 @@ pub(super) struct Named {
 pub(super) enum Kind {
     /// `a=b`
     Equals,
+    /// `a == b`, `a !== b`: of code or a statement, where what has no quotes is a name
+    Compared,
     /// `a%3Db`
     Encoded,
     /// `a: b`, after which prose may come
@@ -50,11 +52,14 @@ impl Scan<'_> {
     pub(super) fn key(&mut self, start: usize, end: usize) -> Option<Found> {
         let left = self.name_start(start);
         let right = end + self.glance(end, is_identifier).len();
-        // Most words are just words: nothing is assigned to them, and what is said of them comes after one space.
-        if matches!(self.byte(right)?, b'.' | b'/' | b'-' | b'!' | b'?' | b'~' | b'^' | b'$' | b'+') {
-            return None;
-        }
         let name = std::str::from_utf8(&self.bytes[left..right]).ok()?;
+        // Most words are just words: nothing is assigned to them, and what is said of them comes after one space.
+        match self.byte(right)? {
+            b'.' => return self.equals(name, right),
+            b'!' if self.byte(right + 1) == Some(b'=') => {}
+            b'/' | b'-' | b'!' | b'?' | b'~' | b'^' | b'$' | b'+' => return None,
+            _ => {}
+        }
         if self.byte(right) == Some(b'(') || name.starts_with("sp_") {
             return self.call(left, right);
         }
@@ -147,6 +152,9 @@ impl Scan<'_> {
         let named = |kind, value, quoted_name| {
             Some(Named { name: left..right, kind, value: self.skip_spaces(value), quoted_name })
         };
+        if let Some(value) = self.tested(left, right) {
+            return named(Kind::Compared, value, true);
+        }
         // `"spring.datasource.password"`, `"/prod/db/password"`
         let whole = self.look_back(left, LOOK, |byte| is_identifier(byte) || matches!(byte, b'.' | b'/'));
         let whole = if matches!(self.bytes[whole..left].last(), Some(b'.' | b'/')) { whole } else { left };
@@ -159,8 +167,12 @@ impl Scan<'_> {
         at += usize::from(quoted && self.byte(at) == Some(b']'));
         let signs = self.skip_spaces(at);
         let spaced = signs > at;
+        let compared = self.comparison(signs);
+        if compared > 0 {
+            return named(Kind::Compared, signs + compared, quoted);
+        }
         match (self.byte(signs)?, self.byte(signs + 1)) {
-            (b'=' | b':' | b'?', Some(b'=')) | (b'=', Some(b'>')) => named(Kind::Equals, signs + 2, quoted),
+            (b':' | b'?', Some(b'=')) | (b'=', Some(b'>')) => named(Kind::Equals, signs + 2, quoted),
             (b'=', _) => named(Kind::Equals, signs + 1, quoted),
             (b':', Some(b':')) => None,
             (b':', _) if quoted => named(Kind::TightColon, signs + 1, quoted),
@@ -183,6 +195,30 @@ impl Scan<'_> {
             _ if spaced => self.spaced(left, right, signs, quoted),
             _ => None,
         }
+    }
+
+    /// The length of a sign that compares: `==`, `!==`, `<>`, `-eq`.
+    fn comparison(&self, at: usize) -> usize {
+        const SIGNS: &[&str] = &["===", "!==", "==", "!=", "=~", "<>", "-eq ", "-ne ", "-ceq ", "-cne "];
+        SIGNS.iter().find(|sign| self.says(at, sign)).map_or(0, |sign| sign.len())
+    }
+
+    /// `"$PASSWORD" = "x"` of a shell's test
+    fn tested(&self, left: usize, right: usize) -> Option<usize> {
+        let quote = self.quote_before(left.checked_sub(1).filter(|at| self.bytes[*at] == b'$')?)?;
+        let at = self.skip_spaces(right + self.quote(right).filter(|closed| *closed == quote)?);
+        let sign = self.comparison(at).max(usize::from(self.byte(at) == Some(b'=')));
+        (sign > 0).then(|| at + sign)
+    }
+
+    /// `password.equals("x")`
+    fn equals(&mut self, name: &str, dot: usize) -> Option<Found> {
+        let method = self.glance(dot + 1, is_identifier);
+        let open = dot + 1 + method.len();
+        let compares = is_listed(method, &["compareto", "contentequals", "equals", "equalsignorecase"])
+            && self.byte(open) == Some(b'(')
+            && is_secret_key(name);
+        if compares { self.arguments(open, 1..=1, true) } else { None }
     }
 
     /// A value that is kept apart by a space.

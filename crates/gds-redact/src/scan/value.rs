@@ -23,10 +23,14 @@ impl Scan<'_> {
                 inside.len() <= 3 && (!inside.iter().any(u8::is_ascii_alphanumeric) || inside.starts_with(b"\\"));
             let is_scheme = is_header(name) && prose::is_scheme(inside.trim_ascii());
             let is_prose = named.kind == Kind::Literal && prose::is_sentence(inside);
+            // `typeof password === "string"`, `token == "then"` of a parser
+            let is_kind = named.kind == Kind::Compared
+                && (values::is_type(inside) || name.eq_ignore_ascii_case(b"token") && prose::is_keyword(inside));
             if inside.is_empty()
                 || is_sign
                 || is_scheme
                 || is_prose
+                || is_kind
                 || values::is_placeholder(inside)
                 || values::is_absent(inside)
                 || values::is_file_of_key(name, inside)
@@ -45,6 +49,16 @@ impl Scan<'_> {
         match self.byte(from)? {
             b'\n' | b'\r' => None,
             byte if named.kind == Kind::Tag && byte != b'<' => self.tagged(named),
+            // What has no quotes and is compared is a name, or code.
+            _ if named.kind == Kind::Compared => {
+                let word = self.look_ahead(from, LOOK_BRACKETS, |byte| byte.is_ascii_alphanumeric());
+                let end = from + word.len();
+                if self.is_over(end) && prose::is_literal(word) {
+                    Found::secret(from..end)
+                } else {
+                    Found::nothing(from)
+                }
+            }
             b'{' if let Some(braced) = self.braced(named) => Found::secret(braced),
             b'[' | b'{' | b'(' if !self.starts_with(from, MARK.as_bytes()) => self.structure(named),
             b'<' if self.starts_with(from, b"<![CDATA[") => {
@@ -139,7 +153,13 @@ impl Scan<'_> {
         let content = self.bytes[inside.clone()].trim_ascii();
         let whole = &self.bytes[from..(close + 1).min(self.bytes.len())];
         let is_name = whole.len() < LOOK && (values::is_placeholder(whole) || values::is_absent(content));
-        let is_signs = !named.quoted_name && !content.iter().any(u8::is_ascii_alphanumeric);
+        // `[0; 32]`
+        let is_numbers = named.kind == Kind::Equals
+            && content.len() < LOOK
+            && content
+                .split(|byte| b",; ".contains(byte))
+                .all(|word| word.len() <= 3 && word.iter().all(u8::is_ascii_digit));
+        let is_signs = !named.quoted_name && (is_numbers || !content.iter().any(u8::is_ascii_alphanumeric));
         // `{"password": {"type": "string"}}`, `{"password": ["This field is required."]}`
         let is_said = content.len() <= 2 * LOOK
             && self.quoted(inside.start).is_some_and(|first| {
@@ -190,6 +210,9 @@ impl Scan<'_> {
         }
         let mut end = self.unquoted_end(start, named);
         let value = &self.bytes[start..end];
+        if is_header(name) && prose::is_scheme(without_stop(value)) {
+            return Found::nothing(end);
+        }
         // `= PASSWORD('x')` and `arn:...:secret:x` have a rule's words in them.
         let call = self.glance(start, is_identifier);
         let is_call = self.byte(start + call.len()) == Some(b'(') && values::is_password_name(call);
@@ -249,6 +272,7 @@ impl Scan<'_> {
             || values::is_absent(value)
             || values::is_type(value) && named.kind != Kind::Space
             || spoken && (is_sign || prose::is_said(value) || self.is_topic(named) && !prose::is_token(value))
+            || named.kind == Kind::Colon && after_scheme && prose::is_said(value)
             || named.kind == Kind::Colon && (value.starts_with(b"//") || self.is_prose(named, end))
             || named.kind == Kind::Space && value.starts_with(b"-")
             || named.kind == Kind::Pair && values::is_name(value)
@@ -275,7 +299,10 @@ impl Scan<'_> {
             && named.value > named.name.end + 2
             && name.strip_suffix(value).is_some_and(|before| before.ends_with(b"_"));
         let may_be_same = is_attribute || named.quoted_name || goes_on.iter().any(|next| self.starts_with(end, next));
+        // ` = `, as only code is written
+        let is_spaced = named.kind == Kind::Equals && named.value > named.name.end + 2;
         is_last
+            || is_spaced && values::is_call(value)
             || values::is_code(name, value, may_be_same)
             || named.kind == Kind::Colon && values::is_class(name, value)
     }
@@ -395,6 +422,8 @@ impl Scan<'_> {
                     false
                 }
                 b'"' | b'\'' | b'`' | b')' | b']' | b'}' | b'>' => at > from && open == 0 && self.is_over(at + 1),
+                // Lines of a header that were escaped
+                b'\\' if at > from && (self.starts_with(at, b"\\r\\n") || self.is_escaped_line(at)) => true,
                 b'\\' => {
                     let quote = at + self.glance(at, |byte| byte == b'\\').len();
                     matches!(self.byte(quote), Some(b'"' | b'\'')) && self.is_over(quote + 1)
@@ -425,6 +454,12 @@ impl Scan<'_> {
         name > 0 && matches!(self.byte(at + name), Some(b'=' | b':'))
     }
 
+    /// `\nAccept: `, where the line break was escaped
+    fn is_escaped_line(&self, at: usize) -> bool {
+        let name = self.glance(at + 2, is_identifier).len();
+        self.starts_with(at, b"\\n") && name > 0 && self.starts_with(at + 2 + name, b": ")
+    }
+
     /// Whether nothing more of a word comes.
     pub(super) fn is_over(&self, at: usize) -> bool {
         self.byte(at).is_none_or(|byte| {
@@ -442,6 +477,12 @@ impl Scan<'_> {
         let head = &value[..value.len().min(LOOK_STATEMENT)];
         if values::is_placeholder(head.trim_ascii()) { Found::nothing(secret.end) } else { Found::secret(secret) }
     }
+}
+
+/// A word without the sign behind it.
+fn without_stop(word: &[u8]) -> &[u8] {
+    let end = word.iter().rposition(|byte| !matches!(byte, b'.' | b',' | b';' | b':' | b'\'' | b'"'));
+    &word[..end.map_or(0, |end| end + 1)]
 }
 
 /// Whether a credential may have its scheme before it.
