@@ -267,6 +267,11 @@ impl Log {
         Ok(())
     }
 
+    /// Why [`sync`](Self::sync) failed, if it did.
+    pub fn sync_error(&self) -> Option<&Error> {
+        self.sync_error.as_ref()
+    }
+
     fn sync_files(&mut self) -> Result<()> {
         let Some(active) = &self.active else { return Ok(()) };
         let before: Vec<_> = {

@@ -191,6 +191,7 @@ impl<T: Send + 'static> Producer<T> {
     }
 
     /// Takes a record that [`finish`](Self::finish) ended. Never waits for the hub; with a spool, it may for the disk.
+    /// After an error it is not accepted: it is not sent, and nothing is told with its token.
     pub fn send(&self, frame: &[u8], token: Option<T>, pace: Pace) -> Result<Sent<T>> {
         self.shared.send(frame, token, pace)
     }

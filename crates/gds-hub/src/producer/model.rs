@@ -182,4 +182,5 @@ fn the_order_of_a_caller_stays_when_the_spool_overflows_too() {
 fn the_order_of_a_caller_stays_when_records_come_back() {
     shuttle::check_random(|| run(Durability::Memory, 1 << 20, 5), SCHEDULES);
     shuttle::check_random(|| run(Durability::Process, 1 << 20, 5), SCHEDULES);
+    shuttle::check_random(|| run(Durability::Disk, 1 << 20, 5), SCHEDULES / 10); // each record is waited for on the disk
 }

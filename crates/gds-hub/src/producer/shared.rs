@@ -280,13 +280,11 @@ impl<T: Send + 'static> Shared<T> {
                 // Counted as accepted before it was written; now it is not.
                 self.counts.accepted.fetch_sub(1, Ordering::SeqCst);
                 self.note_dropped_spooled(dropped);
-                self.no_room(self.tokens.remove(id), &error.message)
+                let token = self.tokens.remove(id);
+                // Waiting for room is of no use, and dropping another one neither.
+                if error.fatal { Err(error) } else { self.no_room(token, &error.message) }
             }
-            Appended::Unsafe(error) => {
-                self.work.ring();
-                Err(error)
-            }
-            Appended::Closed => Err(closed()),
+            Appended::Refused(error) => Err(error),
         }
     }
 
@@ -328,13 +326,12 @@ impl<T: Send + 'static> Shared<T> {
         while let Some((id, frame)) = chunk.first() {
             match spool.append(frame, drop_oldest, |spooled| self.tokens.rename(id, spooled)) {
                 Appended::Kept { dropped } => self.note_dropped_spooled(dropped),
-                Appended::Unsafe(_) => {}
                 Appended::Failed { id: spooled, dropped, .. } => {
                     self.note_dropped_spooled(dropped);
                     self.tokens.rename(spooled, id);
                     return false;
                 }
-                Appended::Closed => return false,
+                Appended::Refused(_) => return false,
             }
             chunk.drop_first();
         }
@@ -860,7 +857,7 @@ fn framed(record: &Record<'_>) -> Vec<u8> {
     frame
 }
 
-fn closed() -> Error {
+pub(super) fn closed() -> Error {
     Error::new(Kind::Closed, "the client is closed; make another one")
 }
 

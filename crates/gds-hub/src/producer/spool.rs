@@ -18,6 +18,7 @@ use std::path::PathBuf;
 
 use super::queue::Chunk;
 use super::ranges::Ranges;
+use super::shared::closed;
 use super::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use super::{Durability, SpoolOptions, Stats};
 use crate::codec;
@@ -62,12 +63,11 @@ fn folder_of(id: u64) -> u16 {
 pub(super) enum Appended {
     /// It is in the spool; the ids of older ones that had to go.
     Kept { dropped: Vec<Range<u64>> },
-    /// It could not be written, since the spool is as large as it may be or for what the disk says; its id is void.
+    /// It could not be written, since the spool is as large as it may be or for what the disk says, or is not safe there,
+    /// which is fatal; its id is void.
     Failed { id: u64, error: Error, dropped: Vec<Range<u64>> },
-    /// It is in the spool, but the disk does not say that it is safe.
-    Unsafe(Error),
-    /// The spool takes no more.
-    Closed,
+    /// It got no id: the spool takes no more.
+    Refused(Error),
 }
 
 /// What became of a record that was to be handed over.
@@ -202,51 +202,56 @@ impl Spool {
 
     // ---- callers
 
-    /// Appends a record. `before` gets its id before the sender can see it.
+    /// Appends a record. `before` gets its id before the sender can see it, which is not before it is safe.
     pub(super) fn append(&self, frame: &[u8], drop_oldest: bool, before: impl FnOnce(u64)) -> Appended {
         let mut folders = self.folders.lock();
         if folders.closed {
-            return Appended::Closed;
+            return Appended::Refused(closed());
         }
-        let appended = self.append_to(&mut folders, frame, drop_oldest, before);
-        let written = folders.own.log.next_offset();
-        drop(folders);
-        if self.durability == Durability::Disk && matches!(appended, Appended::Kept { .. }) {
-            return self.sync(written).err().map_or(appended, Appended::Unsafe);
+        let on_disk = self.durability == Durability::Disk;
+        if on_disk && let Some(error) = folders.own.log.sync_error() {
+            return Appended::Refused(error.clone());
         }
-        appended
+        let id = id_of(OWN, folders.own.log.next_offset());
+        before(id);
+        let (written, dropped) = self.write(&mut folders, frame, drop_oldest);
+        if on_disk && written.is_ok() {
+            drop(folders);
+            if let Err(error) = self.sync((id & OFFSET) + 1) {
+                self.done(id); // it is there, and is not to be sent
+                return Appended::Failed { id, error, dropped };
+            }
+            folders = self.folders.lock();
+        }
+        match written {
+            Ok(()) => {
+                folders.to_do.insert(id..id + 1);
+                Appended::Kept { dropped }
+            }
+            Err(error) => Appended::Failed { id, error, dropped },
+        }
     }
 
-    fn append_to(
+    /// Writes a record to the end, where need be in place of the oldest ones; whether it is there, and their ids.
+    fn write(
         &self,
         folders: &mut MutexGuard<'_, Folders>,
         frame: &[u8],
         drop_oldest: bool,
-        before: impl FnOnce(u64),
-    ) -> Appended {
-        let id = id_of(OWN, folders.own.log.next_offset());
-        before(id);
+    ) -> (Result<()>, Vec<Range<u64>>) {
         let mut dropped = Vec::new();
-        let mut appended = folders.own.log.append([frame]);
-        if drop_oldest && appended.as_ref().is_err_and(|error| error.kind == Kind::Full && error.retriable) {
+        let mut written = folders.own.log.append([frame]);
+        if drop_oldest && written.as_ref().is_err_and(|error| error.kind == Kind::Full && error.retriable) {
             let room = self.max_bytes.saturating_sub(frame.len() as u64 + MARGIN);
-            appended = folders.own.drop_oldest(room).and_then(|first| {
+            written = folders.own.drop_oldest(room).and_then(|first| {
                 dropped = folders.give_up_below(first);
                 folders.own.log.append([frame])
             });
         }
-        match appended {
-            Ok(_) => {
-                folders.to_do.insert(id..id + 1);
-                Appended::Kept { dropped }
-            }
-            Err(error) => {
-                if error.kind != Kind::Full {
-                    self.errors.fetch_add(1, Ordering::Relaxed);
-                }
-                Appended::Failed { id, error, dropped }
-            }
+        if written.as_ref().is_err_and(|error| error.kind != Kind::Full) {
+            self.errors.fetch_add(1, Ordering::Relaxed);
         }
+        (written.map(drop), dropped)
     }
 
     /// Appends a dead letter, as safe as all that is here, and beyond `max_bytes`: it takes the place of its record.
@@ -328,8 +333,13 @@ impl Spool {
 
     /// Appends what was in memory at the end, when nothing else is taken any more.
     pub(super) fn append_last(&self, frame: &[u8]) -> bool {
-        let appended = self.append_to(&mut self.folders.lock(), frame, false, |_| ());
-        matches!(appended, Appended::Kept { .. })
+        let mut folders = self.folders.lock();
+        let id = id_of(OWN, folders.own.log.next_offset());
+        let kept = self.write(&mut folders, frame, false).0.is_ok();
+        if kept {
+            folders.to_do.insert(id..id + 1);
+        }
+        kept
     }
 
     /// As [`append_last`](Self::append_last) for records that came before all that is here: they get a folder of their

@@ -164,6 +164,59 @@ fn who_waits_for_room_for_another_callback_gets_it_when_an_outcome_is_known() {
     }
 }
 
+fn broken() -> std::io::Result<()> {
+    Err(std::io::Error::from_raw_os_error(5))
+}
+
+#[test]
+fn what_the_disk_does_not_keep_is_an_error_at_once_and_nothing_else() {
+    for on_full in [OnFull::Block, OnFull::Raise, OnFull::DropNewest, OnFull::DropOldest] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let script = Script::delivering();
+        let (producer, reports) =
+            made(&script, ProducerOptions { on_full, ..spooled(&dir, Durability::Disk, 1 << 20) });
+        crate::private::synced::call_first(|| Ok(()));
+        assert!(matches!(send(&producer, "t", "1", Some(1)), Ok(Sent::Queued)));
+        crate::private::synced::call_first(broken);
+        for token in 2..5 {
+            let error = send(&producer, "t", &token.to_string(), Some(token)).expect_err("not safe");
+            assert_eq!((error.kind, error.fatal), (Kind::Storage, true), "{error}");
+            crate::private::synced::call_first(|| Ok(())); // it has forgotten what it could not write
+        }
+        assert!(producer.wait_settled(SOON));
+        wait_asleep(&producer);
+        let stats = producer.stats();
+        balanced(&stats);
+        assert_eq!((stats.accepted, stats.delivered, stats.spool_errors), (1, 1, 1), "{stats:?}");
+        assert_eq!(producer.close(SOON), Left::default());
+        assert_eq!((script.values(), reports.kinds()), (vec!["1".to_owned()], vec![(1, None)]));
+        assert_eq!(std::fs::read_dir(dir.path()).expect("the folder").count(), 0);
+    }
+}
+
+#[test]
+fn what_made_room_for_what_the_disk_does_not_keep_is_told_so() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let script = Script::with_window(0);
+    let options = ProducerOptions { on_full: OnFull::DropOldest, ..spooled(&dir, Durability::Disk, 8 * 1024) };
+    let (producer, reports) = made(&script, options);
+    let [folder] = &std::fs::read_dir(dir.path()).expect("it").collect::<Vec<_>>()[..] else { panic!("one folder") };
+    let oldest = folder.as_ref().expect("it").path().join("log").join(format!("{:020}.log", 0));
+    let first = oldest.clone();
+    crate::private::synced::call_first(move || if first.exists() { Ok(()) } else { broken() });
+    let sent = (0..10_000).take_while(|number| send(&producer, "t", "x", Some(*number)).is_ok()).count();
+    crate::private::synced::call_first(|| Ok(()));
+    assert!(!oldest.exists());
+    wait_until("nobody is told", || !reports.kinds().is_empty());
+    assert!(reports.kinds().iter().all(|(_, kind)| *kind == Some(Kind::Full)));
+    let mut state = script.0.state.lock();
+    (state.window, state.delivers) = (None, true);
+    drop(state);
+    assert!(producer.wait_settled(SOON), "{:?}", producer.stats());
+    balanced(&producer.stats());
+    assert!(reports.kinds().into_iter().map(|(token, _)| token as usize).eq(0..sent), "each once");
+}
+
 #[test]
 fn who_may_not_wait_is_told_so_where_the_disk_or_another_thread_would_be_waited_for() {
     let mut frame = Vec::new();
