@@ -354,3 +354,15 @@ fn an_entry_larger_than_a_piece_is_read_and_its_memory_given_back() {
     let (seen, _) = contents(&log, 0);
     assert!(seen[1].1 == big && seen[2].1 == b"b");
 }
+
+#[test]
+fn names_of_segments_that_an_earlier_process_made_are_synced_too() {
+    let dir = folder();
+    let (mut log, _) = open(dir.path(), SMALL);
+    append(&mut log, &[b"a"]);
+    drop(log);
+    let (mut log, _) = open(dir.path(), SMALL);
+    private::synced::take();
+    log.sync().expect("synced");
+    assert_eq!(private::synced::take(), [dir.path()]);
+}

@@ -61,19 +61,45 @@ fn a_folder_that_cannot_be_taken_over_stays_and_stops_nobody() {
 }
 
 #[test]
-fn the_name_of_a_new_folder_is_on_the_disk_where_records_are() {
-    for (durability, synced) in [(Durability::Disk, true), (Durability::Process, false)] {
+fn the_names_of_new_folders_and_files_are_on_the_disk_where_records_are() {
+    for durability in [Durability::Disk, Durability::Process] {
         let dir = tempfile::tempdir().expect("a folder");
-        let parent = dir.path().join("new").join("spool");
-        let spool = SpoolOptions { dir: parent.clone(), durability, max_bytes: 1 << 20 };
+        let (new, parent) = (dir.path().join("new"), dir.path().join("new").join("spool"));
+        let spool = SpoolOptions { dir: parent.clone(), durability, max_bytes: 8 * 1024 };
         crate::private::synced::take();
-        let (producer, _) = made(&Script::default(), ProducerOptions { spool: Some(spool), ..options() });
+        let (producer, _) = made(&Script::with_window(0), ProducerOptions { spool: Some(spool), ..options() });
+        let synced = |folders: &[&std::path::Path]| {
+            let seen = crate::private::synced::take();
+            let expected = if durability == Durability::Disk { folders } else { &[] };
+            let all = expected.iter().all(|folder| seen.iter().any(|seen| seen == folder));
+            assert!(all && seen.is_empty() == expected.is_empty(), "{durability:?}: {seen:?} and not {expected:?}");
+        };
+        // When there is something to look for, the place where it is to be looked for is known.
+        synced(&[dir.path(), &new, &parent]);
+        let [own] = &std::fs::read_dir(&parent).expect("it").collect::<Vec<_>>()[..] else { panic!("one folder") };
+        let own = own.as_ref().expect("it").path();
+        let log = own.join("log");
         drop(send(&producer, "t", "x", None).expect("queued"));
-        let seen = crate::private::synced::take();
-        for folder in [dir.path(), parent.parent().expect("a parent"), &parent] {
-            assert_eq!(seen.iter().any(|seen| seen == folder), synced, "{durability:?} {folder:?}");
+        synced(&[&own, &log]);
+        drop(send(&producer, "t", "x", None).expect("queued"));
+        synced(&[]);
+        let files = || std::fs::read_dir(&log).expect("it").count();
+        while files() < 2 {
+            assert!(crate::private::synced::take().is_empty(), "there is no new name");
+            drop(send(&producer, "t", "x", None).expect("queued"));
         }
+        synced(&[&log]);
     }
+}
+
+#[test]
+fn a_folder_counts_as_synced_when_the_system_says_so() {
+    let dir = tempfile::tempdir().expect("a folder");
+    crate::private::synced::take();
+    assert!(crate::private::sync_dir(&dir.path().join("missing")).is_err());
+    assert!(crate::private::synced::take().is_empty());
+    crate::private::sync_dir(dir.path()).expect("synced");
+    assert_eq!(crate::private::synced::take(), [dir.path()]);
 }
 
 #[test]
