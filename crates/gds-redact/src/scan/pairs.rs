@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::keyed::{Kind, Named};
 use super::{Found, LOOK, LOOK_BRACKETS, LOOK_STATEMENT, Scan};
 use crate::keys::is_secret_key;
-use crate::text::is_identifier;
+use crate::text::{is_identifier, is_listed};
 
 impl Scan<'_> {
     /// A secret's name that names nothing right behind it.
@@ -40,23 +40,47 @@ impl Scan<'_> {
         let tag = self.glance(right + 2, is_tag);
         let close = right + 2 + tag.len();
         let opens = self.look_back(left - 1, LOOK, is_tag);
-        let is_name = is_name_of_name(local(tag)) && self.bytes[opens..left - 1].ends_with(tag);
-        if !is_name || self.byte(close) != Some(b'>') {
+        let last = local(tag);
+        // `<param-name>`; `<entry><string>password</string><string>x</string></entry>`
+        let is_entry = last == b"string" && {
+            let before = opens.saturating_sub(1);
+            self.bytes[..self.look_back(before, LOOK, |byte| byte.is_ascii_whitespace())].ends_with(b"<entry>")
+        };
+        let is_name = is_name_of_name(last) || last.ends_with(b"-name") || is_entry;
+        if !is_name || !self.bytes[opens..left - 1].ends_with(tag) || self.byte(close) != Some(b'>') {
             return None;
         }
-        let mut at = self.skip_blank(close + 1);
-        // `<value><string>`
-        while self.byte(at) == Some(b'<') && !self.starts_with(at, b"</") && !self.starts_with(at, b"<![CDATA[") {
-            let tag = self.look_ahead(at, LOOK, |byte| byte != b'>');
-            at = self.skip_blank(at + tag.len() + 1);
-        }
-        Some(self.content(at))
+        let next = self.skip_blank(close + 1);
+        if self.byte(next) == Some(b'<') { self.content(next, b"") } else { None }
     }
 
-    /// The text of an element.
-    fn content(&self, from: usize) -> Range<usize> {
-        let start = if self.starts_with(from, b"<![CDATA[") { from + 9 } else { from };
-        start..self.look_ahead(start, LOOK_STATEMENT, |byte| !matches!(byte, b'<' | b']')).len() + start
+    /// The text of an element from behind its tag on, which may be in elements of its own: `<value><string>x</string>`.
+    pub(super) fn content(&self, from: usize, tag: &[u8]) -> Option<Range<usize>> {
+        let (mut at, mut tag, mut is_inner) = (self.skip_blank(from), tag, false);
+        while self.byte(at) == Some(b'<') && !self.starts_with(at, b"</") && !self.starts_with(at, b"<![CDATA[") {
+            tag = self.glance(at + 1, is_tag);
+            let rest = self.look_ahead(at, LOOK_BRACKETS, |byte| byte != b'>');
+            let is_value =
+                is_name_of_value(local(tag)) || is_any_of(local(tag), &["string"]) || tag.ends_with(b"-value");
+            if !is_value || rest.ends_with(b"/") {
+                return None;
+            }
+            at = self.skip_blank(at + rest.len() + 1);
+            is_inner = true;
+        }
+        let (begin, end) = if self.starts_with(at, b"<![CDATA[") { (at + 9, &b"]]>"[..]) } else { (at, &b"</"[..]) };
+        let look = &self.bytes[begin.min(self.bytes.len())..(begin + LOOK_STATEMENT).min(self.bytes.len())];
+        let is_end = |place: &usize| {
+            let rest = &look[*place..];
+            rest.starts_with(end) || end == b"</" && (rest.starts_with(b"<") || rest.starts_with(b"&lt;"))
+        };
+        let len = (0..look.len()).find(is_end).unwrap_or(look.len());
+        let close = begin + len;
+        let is_closed = self.starts_with(close, end) && (end != b"</" || self.starts_with(close + 2, tag))
+            || self.starts_with(close, b"&lt;/")
+            || close == self.bytes.len() && is_inner;
+        let text = trim_end(&look[..len]);
+        (is_closed && !text.is_empty()).then_some(begin..begin + text.len())
     }
 
     /// `"name": "DB_PASSWORD", "value": "x"`, `name="password" value="x"`, `- name: PASSWORD`, `value: x`.
@@ -68,13 +92,15 @@ impl Scan<'_> {
         if quote == 0 && !matches!(self.byte(at), Some(b'\n' | b'\r' | b',' | b'}' | b'\\')) {
             return None;
         }
-        // `<property name="password">x</property>`
-        if quote > 0 && self.byte(at) == Some(b'>') {
-            return Some(self.content(at + 1));
-        }
         let end = (at + LOOK_BRACKETS).min(self.bytes.len());
         while at < end {
             match self.bytes[at] {
+                // `<property name="password">x</property>`
+                b'>' if quote > 0 && self.bytes[at - 1] != b'/' => {
+                    let open = self.look_back(left, LOOK_BRACKETS, |byte| byte != b'<' && byte != b'>');
+                    let tag = self.glance(open, is_tag);
+                    return if tag.is_empty() || is_listed(tag, HTML) { None } else { self.content(at + 1, tag) };
+                }
                 b'}' | b'{' | b'<' | b'>' | b')' => return None,
                 b'\\' if self.is_escaped_blank(at) => at += 2,
                 byte if byte.is_ascii_alphabetic() => {
@@ -159,6 +185,21 @@ impl Scan<'_> {
             at = if self.byte(at) == Some(b',') { self.skip_blank(at + 1) } else { return };
         }
     }
+}
+
+/// Elements of pages, whose text is what people read.
+const HTML: &[&str] = &[
+    "a", "button", "dd", "div", "dt", "h1", "h2", "h3", "h4", "h5", "h6", "input", "label", "legend", "li", "option",
+    "p", "section", "span", "td", "th",
+];
+
+/// Without blanks at the end, also those that were escaped.
+fn trim_end(text: &[u8]) -> &[u8] {
+    let mut text = text.trim_ascii_end();
+    while let [before @ .., b'\\', b'n' | b'r' | b't'] = text {
+        text = before.trim_ascii_end();
+    }
+    text
 }
 
 fn is_tag(byte: u8) -> bool {

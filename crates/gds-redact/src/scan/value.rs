@@ -47,8 +47,11 @@ impl Scan<'_> {
             return found.or(Found::nothing(quoted.end));
         }
         match self.byte(from)? {
-            b'\n' | b'\r' => None,
-            byte if named.kind == Kind::Tag && byte != b'<' => self.tagged(named),
+            _ if named.kind == Kind::Tag => self.tagged(named),
+            b'\n' | b'\r' => self.next_line(named, from),
+            b'!' | b'&' | b'#' if named.kind == Kind::Colon && self.starts_with(named.name.end, b": ") => {
+                self.marked(named)
+            }
             // What has no quotes and is compared is a name, or code.
             _ if named.kind == Kind::Compared => {
                 let word = self.look_ahead(from, LOOK_BRACKETS, |byte| byte.is_ascii_alphanumeric());
@@ -73,14 +76,55 @@ impl Scan<'_> {
 
     /// The text of an element, up to the tag that closes it.
     fn tagged(&self, named: &Named) -> Option<Found> {
-        let text = self.look_ahead(named.value, LOOK_STATEMENT, |byte| byte != b'<' && byte != b'&');
-        let end = named.value + text.len();
-        let is_closed = self.starts_with(end, b"</") || self.starts_with(end, b"&lt;/");
-        let text = text.trim_ascii_end();
-        if !is_closed || text.is_empty() || values::is_absent(text) {
-            return None;
+        let text = self.content(named.value, b"")?;
+        if values::is_absent(&self.bytes[text.clone()]) { None } else { self.unless_done(text) }
+    }
+
+    /// A value of YAML with a tag, an anchor or a remark before it: `!!str x`, `&a x`.
+    fn marked(&self, named: &Named) -> Option<Found> {
+        let line = self.look_ahead(named.value, LOOK_BRACKETS, |byte| !matches!(byte, b'\n' | b'\r'));
+        let end = named.value + line.len();
+        if line.starts_with(b"# ") {
+            return self.next_line(named, end);
         }
-        self.unless_done(named.value..named.value + text.len())
+        let mark = line.iter().position(|&byte| byte == b' ').unwrap_or(line.len());
+        let is_mark =
+            line.starts_with(b"!!") || line[0] == b'&' && line[1..mark].iter().all(|&byte| is_identifier(byte));
+        let value = self.skip_spaces(named.value + mark);
+        if !is_mark || mark < 2 || value == end {
+            return if is_mark && line.starts_with(b"!!") { Found::nothing(end) } else { self.unquoted(named) };
+        }
+        self.value(&Named { name: named.name.clone(), kind: named.kind, value, quoted_name: named.quoted_name })
+    }
+
+    /// A value on the line below its name, further to the right: of YAML one word or a text in quotes, elsewhere the
+    /// latter.
+    fn next_line(&self, named: &Named, line: usize) -> Option<Found> {
+        let value = line + self.glance(line, |byte| matches!(byte, b'\n' | b'\r')).len();
+        let indent = self.glance(value, |byte| byte == b' ').len();
+        let value = value + indent;
+        let is_quoted = matches!(self.byte(value)?, b'"' | b'\'' | b'`');
+        let kind = match named.kind {
+            Kind::Colon | Kind::TightColon => Kind::Colon,
+            Kind::Equals if is_quoted => Kind::Equals,
+            _ => return None,
+        };
+        let whole = self.look_back(named.name.start, LOOK, |byte| is_identifier(byte) || byte == b'.');
+        let begin = self.look_back(whole, LOOK, |byte| byte != b'\n');
+        let before = &self.bytes[begin..whole];
+        let own = before.iter().take_while(|byte| matches!(byte, b' ' | b'-')).count();
+        let is_yaml = kind == Kind::Colon && before.iter().all(|byte| matches!(byte, b' ' | b'-' | b'"' | b'\''));
+        let word = self.look_ahead(value, LOOK_BRACKETS, |byte| !byte.is_ascii_whitespace());
+        let is_word = self.byte(self.skip_spaces(value + word.len())).is_none_or(|byte| matches!(byte, b'\n' | b'\r'))
+            && !word.ends_with(b":")
+            && word.first().is_some_and(|first| !b"-#{[&*!|>@%".contains(first));
+        let is_value = if is_quoted && (kind == Kind::Equals || named.quoted_name) {
+            indent > 0
+        } else {
+            is_yaml && indent > own && (is_quoted || is_word)
+        };
+        let below = Named { name: named.name.clone(), kind, value, quoted_name: named.quoted_name };
+        if is_value { self.value(&below) } else { None }
     }
 
     /// `PWD={a}}b;c};` of ODBC: up to a brace that is not doubled.
