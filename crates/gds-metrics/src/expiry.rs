@@ -1,14 +1,66 @@
 //! How series leave a registry: nobody updates them, or somebody removes them.
 
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::cells::Word;
 use crate::family::Family;
 use crate::registry::{Registry, oldest_kept};
 use crate::series::Series;
 
 /// Removed series that a family keeps until the next scrape, unless they are half of it.
 const KEPT: usize = 64;
+
+/// The mark of a series that is removed: the one of the standard library, or in a test the one of a model checker.
+pub(crate) trait Mark {
+    /// As [`AtomicBool::load`].
+    fn load(&self, order: Ordering) -> bool;
+    /// As [`AtomicBool::store`].
+    fn store(&self, value: bool, order: Ordering);
+}
+
+impl Mark for AtomicBool {
+    #[inline]
+    fn load(&self, order: Ordering) -> bool {
+        self.load(order)
+    }
+
+    #[inline]
+    fn store(&self, value: bool, order: Ordering) {
+        self.store(value, order);
+    }
+}
+
+/// Remembers when a series was last updated.
+#[inline]
+pub(crate) fn touch<W: Word>(updated: &W, millis: u64) {
+    updated.store(millis, Ordering::Relaxed);
+}
+
+/// Whether a series stays that was touched and changed just before; if not, it expired meanwhile. `wait` returns when
+/// whoever expires is done: with the mark alone nothing is settled yet.
+#[inline]
+pub(crate) fn stays<W: Word, M: Mark>(mark: &M, wait: impl FnOnce()) -> bool {
+    // Pairs with the fence below: either that one sees the touch and lets the series live, or this sees the mark.
+    W::fence(Ordering::SeqCst);
+    if !mark.load(Ordering::Acquire) {
+        return true;
+    }
+    wait();
+    !mark.load(Ordering::Acquire)
+}
+
+/// Marks a series as removed, unless it was touched since it was `seen`; whether it is.
+pub(crate) fn leaves<W: Word, M: Mark>(updated: &W, mark: &M, seen: u64) -> bool {
+    mark.store(true, Ordering::Release);
+    // Pairs with the fence above: an update that did not see the mark is seen here.
+    W::fence(Ordering::SeqCst);
+    let leaves = updated.load(Ordering::Relaxed) == seen;
+    if !leaves {
+        mark.store(false, Ordering::Release);
+    }
+    leaves
+}
 
 impl Registry {
     /// Forgets series that were removed or that nobody updated for `expire_after`; the caller holds `scraping`, or walks
@@ -42,16 +94,9 @@ impl Registry {
         let _settling = self.expiring.lock();
         let stale = members.list.iter().filter(|series| is_stale(series) && !series.is_removed());
         let stale: Vec<(u64, Arc<Series>)> = stale.map(|one| (one.updated_millis(), Arc::clone(one))).collect();
-        for (_, series) in &stale {
-            series.set_removed(true);
-        }
-        // Pairs with the fence of an update: one that did not see the mark is seen here.
-        fence(Ordering::SeqCst);
         for (seen, series) in stale {
-            if series.updated_millis() == seen {
+            if series.leaves(seen) {
                 members.take_out(&series);
-            } else {
-                series.set_removed(false);
             }
         }
     }

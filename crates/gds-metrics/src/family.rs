@@ -140,7 +140,7 @@ impl Members {
 
     /// Removes a series from everything but the list.
     pub(crate) fn take_out(&mut self, series: &Arc<Series>) {
-        series.set_removed(true);
+        series.set_removed();
         let same = |other: &Arc<Series>| Arc::ptr_eq(other, series);
         if let Ok(entry) = self.by_identity.find_entry(hash(series.identity()), same) {
             entry.remove();

@@ -1,12 +1,14 @@
 //! What threads see of each other's cells, in every order that the memory model allows: also on processors that show
 //! writes in another order than they were made.
 
-use loom::sync::Arc;
-use loom::sync::atomic::{AtomicU64, fence};
+use loom::sync::atomic::{AtomicBool, AtomicU64, fence};
+use loom::sync::{Arc, Mutex};
+
 use std::sync::atomic::Ordering;
 
 use crate::cells::{self, Word};
 use crate::exemplar;
+use crate::expiry::{self, Mark};
 use crate::snapshot::{Exemplar, TraceContext};
 
 impl Word for AtomicU64 {
@@ -28,6 +30,16 @@ impl Word for AtomicU64 {
 
     fn fence(order: Ordering) {
         fence(order);
+    }
+}
+
+impl Mark for AtomicBool {
+    fn load(&self, order: Ordering) -> bool {
+        self.load(order)
+    }
+
+    fn store(&self, value: bool, order: Ordering) {
+        self.store(value, order);
     }
 }
 
@@ -92,24 +104,29 @@ fn an_exemplar_is_never_a_mixture() {
     });
 }
 
-/// The two halves of expiry, as `Registry::update_series` and `Registry::expire_of` have them: the touch, the mark, and
-/// the fences between writing the one and reading the other.
+#[derive(Default)]
+struct Expiring {
+    updated: AtomicU64,
+    mark: AtomicBool,
+    lock: Mutex<()>,
+}
+
 #[test]
-fn whoever_updates_or_whoever_expires_sees_the_other() {
+fn a_series_stays_for_who_updates_it_if_and_only_if_it_does_for_who_expires_it() {
     check(|| {
-        let cells = row(2);
+        let series = Arc::new(Expiring::default());
         let updating = {
-            let cells = Arc::clone(&cells);
+            let series = Arc::clone(&series);
             loom::thread::spawn(move || {
-                cells[0].store(1, Ordering::Relaxed);
-                fence(Ordering::SeqCst);
-                cells[1].load(Ordering::Acquire) == 1
+                expiry::touch(&series.updated, 1);
+                expiry::stays::<AtomicU64, _>(&series.mark, || drop(series.lock.lock().expect("no panic")))
             })
         };
-        cells[1].store(1, Ordering::Release);
-        fence(Ordering::SeqCst);
-        let touched = cells[0].load(Ordering::Relaxed) == 1;
-        let marked = updating.join().expect("no panic");
-        assert!(touched || marked, "the update is lost");
+        let leaves = {
+            let _settling = series.lock.lock().expect("no panic");
+            expiry::leaves(&series.updated, &series.mark, 0)
+        };
+        let stays = updating.join().expect("no panic");
+        assert_eq!(stays, !leaves, "the update is lost, or made twice");
     });
 }

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use gds_process::sync::{Mutex, RwLock};
@@ -277,16 +277,7 @@ impl Registry {
             let exemplar = Exemplar { trace: *trace, value, nanos: self.clock.now_nanos(), bucket };
             series.keep_exemplar(&exemplar, self.shared.as_deref());
         }
-        if self.expire_after.is_none() {
-            return true;
-        }
-        // Pairs with the fence of `expire`: either that one sees the touch above and lets the series live, or this sees
-        // the mark. With the mark alone nothing is settled yet; it is once whoever expires is done with the family.
-        fence(Ordering::SeqCst);
-        if series.is_removed() {
-            drop(self.expiring.lock());
-        }
-        !series.is_removed()
+        self.expire_after.is_none() || series.stays(|| drop(self.expiring.lock()))
     }
 
     #[cold]

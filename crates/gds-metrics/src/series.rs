@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::cells::{self, Cells};
 use crate::exemplar;
+use crate::expiry;
 use crate::index::Spelling;
 use crate::key::{Key, Kind, Scope};
 use crate::shared::Writer;
@@ -162,7 +163,7 @@ impl Series {
     /// Remembers when it was last updated.
     #[inline]
     pub fn touch(&self, millis: u64) {
-        self.cells.get()[cells::UPDATED].store(millis, Ordering::Relaxed);
+        expiry::touch(&self.cells.get()[cells::UPDATED], millis);
     }
 
     /// When it was last updated, as [`Series::touch`] was told.
@@ -216,9 +217,20 @@ impl Series {
         self.removed.load(Ordering::Acquire)
     }
 
-    /// Marks it as removed, or takes that back; under the lock of its family's members.
-    pub(crate) fn set_removed(&self, removed: bool) {
-        self.removed.store(removed, Ordering::Release);
+    /// Marks it as removed; under the lock of its family's members.
+    pub(crate) fn set_removed(&self) {
+        self.removed.store(true, Ordering::Release);
+    }
+
+    /// As [`expiry::stays`].
+    #[inline]
+    pub(crate) fn stays(&self, wait: impl FnOnce()) -> bool {
+        expiry::stays::<AtomicU64, _>(&self.removed, wait)
+    }
+
+    /// As [`expiry::leaves`]; under the lock of its family's members.
+    pub(crate) fn leaves(&self, seen: u64) -> bool {
+        expiry::leaves(&self.cells.get()[cells::UPDATED], &self.removed, seen)
     }
 }
 
