@@ -74,7 +74,7 @@ impl Scan<'_> {
         {
             return Some(found);
         }
-        if !is_secret_key(name) && !self.is_secret_in_context(left, right) {
+        if !is_secret_key(name) && !self.is_secret_in_context(&named) {
             return None;
         }
         let found = self.value(&named);
@@ -99,11 +99,13 @@ impl Scan<'_> {
         found
     }
 
-    /// `api.key=`, `PRAGMA key = `: what is before makes it the name of a secret.
-    fn is_secret_in_context(&self, left: usize, right: usize) -> bool {
+    /// `api.key=`, `PRAGMA key = `, `ATTACH ... KEY 'x'`: what is before makes it the name of a secret.
+    fn is_secret_in_context(&self, named: &Named) -> bool {
+        let Range { start: left, end: right } = named.name;
         let name = &self.bytes[left..right];
         if is_listed(name, &["hexkey", "hexrekey", "key", "rekey", "textkey", "textrekey"])
-            && (self.word_before(left).eq_ignore_ascii_case(b"pragma") || self.is_attached(left))
+            && (named.kind == Kind::Literal && self.is_attached(left)
+                || self.word_before(left).eq_ignore_ascii_case(b"pragma"))
         {
             return true;
         }
@@ -121,8 +123,8 @@ impl Scan<'_> {
 
     /// `COMMENT ON COLUMN u.password IS 'x'`
     fn is_commented(&self, left: usize, right: usize) -> bool {
-        let is = self.skip_spaces(right + self.quote(right).unwrap_or(0));
-        self.says(is, "is ") && self.is_of_statement(left, b"comment on ")
+        let quoted = if self.byte(right) == Some(b' ') { 0 } else { self.quote(right).unwrap_or(0) };
+        self.says(self.skip_spaces(right + quoted), "is ") && self.is_of_statement(left, b"comment on ")
     }
 
     /// Whether the statement before has these words.
@@ -199,8 +201,13 @@ impl Scan<'_> {
 
     /// The length of a sign that compares: `==`, `!==`, `<>`, `-eq`.
     fn comparison(&self, at: usize) -> usize {
-        const SIGNS: &[&str] = &["===", "!==", "==", "!=", "=~", "<>", "-eq ", "-ne ", "-ceq ", "-cne "];
-        SIGNS.iter().find(|sign| self.says(at, sign)).map_or(0, |sign| sign.len())
+        const WORDS: &[&str] = &["-eq ", "-ne ", "-ceq ", "-cne "];
+        match self.bytes.get(at..at + 2) {
+            Some(b"==" | b"!=") => 2 + usize::from(self.byte(at + 2) == Some(b'=')),
+            Some(b"=~" | b"<>") => 2,
+            Some([b'-', _]) => WORDS.iter().find(|word| self.says(at, word)).map_or(0, |word| word.len()),
+            _ => 0,
+        }
     }
 
     /// `"$PASSWORD" = "x"` of a shell's test
@@ -245,6 +252,7 @@ impl Scan<'_> {
             let equals = value + user.len();
             // `SET PASSWORD FOR u TO RANDOM REPLACE 'x'`
             let old = to.filter(|to| self.says(*to, "random ")).and_then(|to| self.replaced(to + 6, false));
+            let old = old.filter(|old| !old.secret.is_empty());
             return if let Some(old) = old {
                 named(Kind::Literal, old.secret.start - 1)
             } else if let Some(to) = to.filter(|to| self.quoted(*to).is_some()) {
@@ -268,11 +276,9 @@ impl Scan<'_> {
             literal = self.skip_spaces(literal + link.len());
         }
         let is_literal = self.quoted(literal).is_some() && !matches!(self.byte(literal), Some(b'`' | b'\\'));
-        let is_name = is_compound || values::is_password_name(name);
-        if is_literal && (is_name || self.is_option(left) || self.is_attached(left)) {
-            return named(Kind::Literal, literal);
-        }
-        None
+        let is_name =
+            || is_compound || self.is_option(left) || values::is_password_name(name) || self.is_attached(left);
+        if is_literal && is_name() { named(Kind::Literal, literal) } else { None }
     }
 
     /// The word before, in the same line.

@@ -114,11 +114,12 @@ impl Scan<'_> {
         if is_login { self.unless_done(open..close) } else { None }
     }
 
-    /// `CONNECT scott/x`, without an `@` to know it by: where a prompt or a line begins, and nothing else follows.
+    /// `CONNECT scott/x`, without an `@` to know it by: where a prompt, a line or a message begins, and nothing else
+    /// follows.
     pub(super) fn logon(&self, start: usize, end: usize) -> Option<Found> {
         let before = self.skip_spaces_back(start);
         let prompt = before.checked_sub(1).map(|at| self.bytes[at]);
-        if !matches!(prompt, None | Some(b'\n' | b'>' | b'"' | b'\'' | b';')) {
+        if !matches!(prompt, None | Some(b'\n' | b'>' | b'"' | b'\'' | b';' | b':')) {
             return None;
         }
         let word = self.look_ahead(self.skip_spaces(end), 2 * LOOK, |byte| !ends_url(byte) && byte != b';');

@@ -113,7 +113,9 @@ impl Scan<'_> {
         let begin = self.look_back(whole, LOOK, |byte| byte != b'\n');
         let before = &self.bytes[begin..whole];
         let own = before.iter().take_while(|byte| matches!(byte, b' ' | b'-')).count();
-        let is_yaml = kind == Kind::Colon && before.iter().all(|byte| matches!(byte, b' ' | b'-' | b'"' | b'\''));
+        // Nothing else is in its line, but for what logs write before a text: `ValueError: - password:`.
+        let other = before.iter().rposition(|byte| !matches!(byte, b' ' | b'-' | b'"' | b'\''));
+        let is_yaml = kind == Kind::Colon && other.is_none_or(|at| before[at] == b':');
         let word = self.look_ahead(value, LOOK_BRACKETS, |byte| !byte.is_ascii_whitespace());
         let is_word = self.byte(self.skip_spaces(value + word.len())).is_none_or(|byte| matches!(byte, b'\n' | b'\r'))
             && !word.ends_with(b":")
