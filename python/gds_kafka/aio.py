@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gds_kafka.consumer import KafkaConsumerClient, places
+from gds_kafka.consumer import KafkaConsumerClient, listener, places
 from gds_kafka.errors import GdsKafkaError, KafkaConnectionError, KafkaTimeoutError
 from gds_kafka.producer import KafkaProducerClient
 from gds_metrics._collector import Pinned
@@ -203,7 +203,11 @@ class AsyncKafkaConsumerClient(Pinned):
         topic: As for `KafkaConsumerClient`.
         bootstrap_servers: As for `KafkaConsumerClient`.
         group_id: As for `KafkaConsumerClient`.
-        config: As for `KafkaConsumerClient`.
+        config: As for `KafkaConsumerClient`. ``on_assign`` and ``on_revoke`` are called by a thread of the client, that
+            waits for them: they are functions, and hand over to the event loop with ``loop.call_soon_threadsafe``.
+
+    Raises:
+        KafkaConfigurationError: ``on_assign`` or ``on_revoke`` is no function, or a coroutine function.
     """
 
     __slots__ = (
@@ -228,6 +232,7 @@ class AsyncKafkaConsumerClient(Pinned):
         group_id: str | None = None,
         **config: Any,
     ) -> None:
+        listener(config.get("on_assign"), config.get("on_revoke"))
         self._make = partial(KafkaConsumerClient, topic, bootstrap_servers, group_id, **config)
         # The native client is used by one thread at a time: all calls of it wait for their turn here.
         self._thread = ThreadPoolExecutor(1, "gds-kafka-consumer")
@@ -311,10 +316,11 @@ class AsyncKafkaConsumerClient(Pinned):
         """Read these partitions and no others; see `KafkaConsumerClient.assign`."""
         consumer = await self._opened()
         await self._fetched_before()
-        await self._finished(None)
         await self._aside(partial(consumer.assign, list(partitions)))
         own = set(partitions)
         self._buffer = deque(each for each in self._buffer if _place(each) in own)
+        # Nobody has finished with what is at hand, and of a partition that is left out it comes again.
+        self._given = [each for each in self._given if _place(each) in own]
 
     async def offsets_for_times(
         self, times: Mapping[tuple[str, int], int | datetime]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gds_kafka._client import Client, log, opening, shown_servers
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     Listener: TypeAlias = Callable[[list[tuple[str, int]]], object]
 
-__all__ = ["KafkaConsumerClient", "Message", "places"]
+__all__ = ["KafkaConsumerClient", "Message", "listener", "places"]
 
 Message: TypeAlias = dict[str, Any]
 """``topic``, ``partition``, ``offset``, ``timestamp`` (ms since the epoch), ``key``, ``value``, ``headers``."""
@@ -55,7 +56,7 @@ class KafkaConsumerClient(Client, ConsumerCore):
             them are; may `seek`.
         on_revoke: Called with those that it is to give up, after what the loop has finished with was committed; may
             `commit`. Both are called by the thread that reads, between messages; what they raise goes into the log
-            ``gds_kafka``.
+            ``gds_kafka``. They are functions, also with `AsyncKafkaConsumerClient`: coroutine functions are refused.
         config: All other settings, by kafka-python's names; ``docs/kafka.md`` has them in a table. librdkafka's own go
             into ``librdkafka={"dotted.name": value}``.
 
@@ -86,7 +87,7 @@ class KafkaConsumerClient(Client, ConsumerCore):
         given: object = group_id
         if given is not None and not (isinstance(given, str) and given):
             raise KafkaConfigurationError(f"group_id={given!r}: expected a group's name, or None to read without one")
-        self._listener = None if on_assign is on_revoke is None else _Listener(on_assign, on_revoke)
+        self._listener = listener(on_assign, on_revoke)
         self._open(
             names,
             opened.servers,
@@ -192,15 +193,27 @@ def _time(given: int | datetime) -> int:
     return int(given.timestamp() * 1000) if isinstance(given, datetime) else given
 
 
+def listener(on_assign: Listener | None, on_revoke: Listener | None) -> _Listener | None:
+    """What tells these functions, if there are any; a `KafkaConfigurationError` where one cannot be called so."""
+    return None if on_assign is on_revoke is None else _Listener(on_assign, on_revoke)
+
+
 class _Listener:
     """Tells a program of partitions that come and go; what it raises does not end the reading."""
 
     __slots__ = ("_going", "_on_assign", "_on_revoke")
 
     def __init__(self, on_assign: Listener | None, on_revoke: Listener | None) -> None:
+        from inspect import iscoroutinefunction
+
         for name, function in (("on_assign", on_assign), ("on_revoke", on_revoke)):
             if function is not None and not callable(function):
                 raise KafkaConfigurationError(f"{name} is of type {type(function).__name__}: expected a function")
+            if iscoroutinefunction(function) or iscoroutinefunction(getattr(type(function), "__call__", None)):  # noqa: B004
+                raise KafkaConfigurationError(
+                    f"{name} is a coroutine function, which the thread that reads cannot await: expected a function; "
+                    "what is to run on an event loop it can hand over with loop.call_soon_threadsafe"
+                )
         self._on_assign = on_assign
         self._on_revoke = on_revoke
         self._going: set[tuple[str, int]] = set()
@@ -219,6 +232,9 @@ class _Listener:
         if function is None:
             return
         try:
-            function(partitions)
+            answer: Any = function(partitions)
+            if isinstance(answer, CoroutineType):
+                answer.close()
+                log(4, name, "returned a coroutine, which nobody awaits: expected a function that does it all itself")
         except Exception as error:  # noqa: BLE001 - whatever it is, reading goes on
             log(4, name, f"raised {type(error).__name__}: {error}")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
+import uuid
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from gds_kafka import (
     KafkaProducerClient,
     KafkaTimeoutError,
 )
+from tests.kafka.test_cli import gds
 
 pytestmark = pytest.mark.timing
 
@@ -48,6 +53,28 @@ def run(request: pytest.FixtureRequest) -> Run:
 @pytest.fixture
 def hub(tmp_path: Path) -> str:
     return f"embedded:{tmp_path / 'hub'}"
+
+
+@pytest.fixture(params=["broker", "embedded"])
+def any_hub(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "embedded":
+        return f"embedded:{tmp_path / 'hub'}"
+    servers: str = request.getfixturevalue("kafka").bootstrap_servers
+    return servers
+
+
+@pytest.fixture
+def topic(any_hub: str) -> str:
+    """Of three partitions: 10, 11 and 12 are in partition 1. A group may have the same name."""
+    name = f"aio-{uuid.uuid4().hex[:12]}"
+    made = gds("kafka", "topics", name, "--create", 3, "-b", any_hub)
+    assert made.returncode == 0, made.stderr
+    with KafkaProducerClient(any_hub) as producer:
+        for number in range(3):
+            for partition in range(3):
+                producer.send(name, 10 * partition + number, partition=partition)
+        assert producer.flush(TIMEOUT_SECONDS) == 0
+    return name
 
 
 def reader(hub: str, group_id: str | None = "g", **settings: Any) -> AsyncKafkaConsumerClient:
@@ -246,3 +273,150 @@ def test_a_consumer_that_idles_ends_by_itself_when_told_so(run: Run, hub: str) -
             return [message["value"]["n"] async for message in consumer]
 
     assert run(main()) == [0, 1, 2]
+
+
+# ---------------------------------------------------------------- partitions
+
+
+def member(hub: str, topic: str | list[str], group: str | None, **settings: Any) -> AsyncKafkaConsumerClient:
+    quick = {"consumer_timeout_ms": 300, "heartbeat_interval_ms": 200, "session_timeout_ms": 6000}
+    return AsyncKafkaConsumerClient(topic, hub, group, **quick | settings)
+
+
+async def numbers(consumer: AsyncKafkaConsumerClient, count: int) -> list[int]:
+    """So many, however often the reading ends for want of some."""
+    found: list[int] = []
+    while len(found) < count:
+        found += [message["value"] async for message in consumer]
+    return found
+
+
+async def first(consumer: AsyncKafkaConsumerClient) -> int:
+    """The first message, asked for without a loop."""
+    while True:
+        with suppress(StopAsyncIteration):
+            return int((await consumer.__anext__())["value"])
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_partitions_are_assigned_by_hand(run: Run, any_hub: str, topic: str, grouped: bool) -> None:
+    group = topic if grouped else None
+
+    async def main() -> None:
+        async with member(any_hub, [], group) as consumer:
+            with pytest.raises(KafkaConfigurationError, match="assign"):
+                await consumer.__anext__()
+            await consumer.assign([(topic, 1)])
+            assert await numbers(consumer, 3) == [10, 11, 12]
+            await consumer.assign([(topic, 1), (topic, 2)])
+            assert await consumer.assignment() == [(topic, 1), (topic, 2)]
+            assert await numbers(consumer, 3) == [20, 21, 22]
+        if grouped:
+            async with member(any_hub, [], group) as consumer:
+                await consumer.assign([(topic, 0), (topic, 1)])
+                assert await numbers(consumer, 3) == [0, 1, 2], "of the other the group has committed the end"
+        async with member(any_hub, topic, group) as consumer:
+            with pytest.raises(KafkaConfigurationError, match="topics"):
+                await consumer.assign([(topic, 0)])
+
+    run(main())
+
+
+def test_the_message_at_hand_is_not_finished_with_by_assigning(run: Run, any_hub: str, topic: str) -> None:
+    seen: list[int] = []
+
+    async def main() -> None:
+        async with member(any_hub, [], topic) as consumer:
+            await consumer.assign([(topic, 1)])
+            while len(seen) < 5:
+                async for message in consumer:
+                    seen.append(message["value"])
+                    if len(seen) == 1:
+                        await consumer.assign([(topic, 1)])
+                    elif len(seen) == 2:
+                        await consumer.assign([(topic, 2)])
+        assert seen == [10, 11, 20, 21, 22], "nothing twice, and nothing that was fetched of a partition left out"
+        async with member(any_hub, [], topic) as consumer:
+            await consumer.assign([(topic, 1)])
+            # Alone, without a loop, it is the same.
+            assert await first(consumer) == 11
+            await consumer.assign([(topic, 2)])
+            assert [message async for message in consumer] == []
+        async with member(any_hub, [], topic) as consumer:
+            await consumer.assign([(topic, 1)])
+            assert await numbers(consumer, 2) == [11, 12]
+
+    run(main())
+
+
+def test_callbacks_are_told_of_partitions(run: Run, any_hub: str, topic: str, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[tuple[str, list[tuple[str, int]]]] = []
+    reached: list[str] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        def given(partitions: list[tuple[str, int]]) -> None:
+            told.append(("given", partitions))
+            loop.call_soon_threadsafe(reached.append, "the loop")
+
+        def taken(partitions: list[tuple[str, int]]) -> None:
+            told.append(("taken", partitions))
+            raise RuntimeError("on purpose")
+
+        async with member(any_hub, topic, topic, on_assign=given, on_revoke=taken) as first:
+            assert sorted(await numbers(first, 9)) == [0, 1, 2, 10, 11, 12, 20, 21, 22]
+            assert told == [("given", [(topic, 0), (topic, 1), (topic, 2)])]
+            assert reached == ["the loop"]
+            async with member(any_hub, topic, topic) as second:
+                while True:
+                    for consumer in (first, second):
+                        assert [message async for message in consumer] == []
+                    shares = [await consumer.assignment() for consumer in (first, second)]
+                    if all(shares) and sum(map(len, shares)) == 3:
+                        break
+            assert any(what == "taken" for what, _ in told)
+            own = await first.assignment()
+        assert told[-1][0] == "taken", "what it had at the end"
+        assert set(own) <= set(told[-1][1])
+
+    run(main())
+    assert "on_revoke: raised RuntimeError: on purpose" in caplog.text
+
+
+class Awaited:
+    async def __call__(self, partitions: list[tuple[str, int]]) -> None: ...
+
+
+async def awaited(partitions: list[tuple[str, int]]) -> None: ...
+
+
+@pytest.mark.parametrize("argument", ["on_assign", "on_revoke"])
+@pytest.mark.parametrize("function", [awaited, functools.partial(awaited), Awaited(), Awaited().__call__])
+@pytest.mark.parametrize("client", [KafkaConsumerClient, AsyncKafkaConsumerClient])
+def test_a_callback_that_would_have_to_be_awaited_is_refused(
+    hub: str, client: Callable[..., object], argument: str, function: object
+) -> None:
+    with pytest.raises(KafkaConfigurationError, match=f"{argument} is a coroutine function.*expected a function"):
+        client("orders", hub, "g", **{argument: function})
+
+
+@pytest.mark.parametrize("client", [KafkaConsumerClient, AsyncKafkaConsumerClient])
+def test_a_callback_that_is_no_function_is_refused(hub: str, client: Callable[..., object]) -> None:
+    with pytest.raises(KafkaConfigurationError, match="on_revoke is of type int: expected a function"):
+        client("orders", hub, "g", on_revoke=7)
+
+
+def test_a_coroutine_that_a_callback_returns_is_told(run: Run, hub: str, caplog: pytest.LogCaptureFixture) -> None:
+    publish(hub, 1)
+
+    def returns(partitions: list[tuple[str, int]]) -> Any:
+        return awaited(partitions)
+
+    async def main() -> None:
+        async with reader(hub, on_assign=returns) as consumer:
+            assert (await consumer.__anext__())["value"]["n"] == 0
+
+    with caplog.at_level(logging.WARNING, "gds_kafka"):
+        run(main())
+    assert "on_assign: returned a coroutine" in caplog.text
