@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -224,6 +225,43 @@ def test_what_is_in_progress_is_a_gauge(metrics: PrometheusMetrics) -> None:
     assert metrics.sample("calls", {"of": "x"}) == 0
     assert metrics.sample("blocks") == 0
     assert metrics.sample("call_count", {"of": "x", "error_type": "KeyError"}) == 2
+
+
+@pytest.mark.anyio
+async def test_a_coroutine_is_in_progress_while_it_is_awaited(metrics: PrometheusMetrics) -> None:
+    labels = {"of": "x"}
+    going: asyncio.Queue[None] = asyncio.Queue()
+    ends: asyncio.Queue[BaseException | None] = asyncio.Queue()
+
+    @timed(metrics, "call", labels, in_progress="calls")
+    async def call() -> str:
+        going.put_nowait(None)
+        error = await ends.get()
+        if error is not None:
+            raise error
+        return "done"
+
+    for error, outcome in ((None, "done"), (KeyError("k"), KeyError)):
+        made = [call(), call()]
+        assert not metrics.sample("calls", labels), "made, and not begun"
+        tasks = [asyncio.ensure_future(each) for each in made]
+        for _ in tasks:
+            await going.get()
+        assert metrics.sample("calls", labels) == 2
+        ends.put_nowait(error)
+        done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        assert (len(done), metrics.sample("calls", labels)) == (1, 1)
+        ends.put_nowait(error)
+        await asyncio.wait(left)
+        assert metrics.sample("calls", labels) == 0
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(answer == outcome if outcome == "done" else type(answer) is outcome for answer in answers)
+    task = asyncio.ensure_future(call())
+    await going.get()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert metrics.sample("calls", labels) == 0
 
 
 def test_composites_pass_on_to_members_that_can(metrics: PrometheusMetrics, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -57,9 +58,9 @@ def answering(listening: socket.socket, answer: bytes) -> Iterator[list[bytes]]:
             while b"\r\n\r\n" not in head:
                 head += connection.recv(65_536)
             head, body = head.split(b"\r\n\r\n", 1)
-            length = next(
-                int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
-            )
+            lines = head.lower().split(b"\r\n")
+            # Deleting has no body.
+            length = next((int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length")), 0)
             while len(body) < length:
                 body += connection.recv(65_536)
             taken.extend([head, body])
@@ -158,17 +159,25 @@ def test_a_refusal_is_an_os_error_with_what_was_said(pushgateway: Pushgateway) -
     assert pushgateway.url in str(raised.value)
 
 
-def test_headers_go_along(metrics: PrometheusMetrics, listening: socket.socket) -> None:
-    with answering(listening, b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n") as taken:
-        metrics.push(url_of(listening), "j", headers={"Authorization": f"Bearer {SECRET}", "X-Scope-OrgID": "7"})
+ACCEPTED = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n"
+CALLS = [("push", b"PUT"), ("delete_from_gateway", b"DELETE")]
+
+
+@pytest.mark.parametrize(("call", "method"), CALLS)
+def test_headers_go_along(metrics: PrometheusMetrics, listening: socket.socket, call: str, method: bytes) -> None:
+    headers = {"Authorization": f"Bearer {SECRET}", "X-Scope-OrgID": "7"}
+    with answering(listening, ACCEPTED) as taken:
+        getattr(metrics, call)(url_of(listening), "j", headers=headers)
     lines = taken[0].split(b"\r\n")
+    assert lines[0] == method + b" /metrics/job/j HTTP/1.1"
     assert f"authorization: Bearer {SECRET}".encode() in lines
     assert b"x-scope-orgid: 7" in lines
 
 
+@pytest.mark.parametrize(("call", "method"), CALLS)
 @pytest.mark.parametrize("known", [True, False])
 def test_a_gateway_may_ask_for_a_certificate(
-    metrics: PrometheusMetrics, listening: socket.socket, tmp_path: Path, known: bool
+    metrics: PrometheusMetrics, listening: socket.socket, tmp_path: Path, known: bool, call: str, method: bytes
 ) -> None:
     pki = make_pki(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(pki.ca))
@@ -176,14 +185,15 @@ def test_a_gateway_may_ask_for_a_certificate(
     context.load_cert_chain(pki.server_cert, pki.server_key)
     certfile, keyfile = (pki.client_cert, pki.client_key) if known else (pki.stranger_cert, pki.stranger_key)
     url = f"https://{url_of(listening)}"
+    ask = partial(getattr(metrics, call), url, "j", cafile=pki.ca, certfile=certfile, keyfile=keyfile)
     with context.wrap_socket(listening, server_side=True, suppress_ragged_eofs=True) as secure:
         if known:
-            with answering(secure, b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n") as taken:
-                metrics.push(url, "j", cafile=pki.ca, certfile=certfile, keyfile=keyfile)
-            assert taken[0].startswith(b"PUT /metrics/job/j ")
+            with answering(secure, ACCEPTED) as taken:
+                ask()
+            assert taken[0].startswith(method + b" /metrics/job/j ")
         else:
             with refusing(secure), pytest.raises(ConnectionError, match="cannot reach"):
-                metrics.push(url, "j", cafile=pki.ca, certfile=certfile, keyfile=keyfile)
+                ask()
 
 
 @contextmanager
