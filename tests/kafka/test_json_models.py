@@ -6,12 +6,13 @@ import datetime as dt
 import enum
 import json
 import sys
-import types
 from decimal import Decimal
 from typing import Any
 
 import attrs
+import msgspec
 import numpy as np
+import pandas as pd
 import pydantic
 import pytest
 
@@ -117,44 +118,44 @@ def test_an_attrs_object_is_its_fields() -> None:
     }
 
 
-def test_a_struct_is_its_fields(monkeypatch: pytest.MonkeyPatch) -> None:
-    # As msgspec has them, which is no dependency of the tests.
-    class Struct:
-        __struct_fields__: tuple[str, ...] = ()
-
-    class Point(Struct):
-        __struct_fields__ = ("x", "y")
-
-        def __init__(self) -> None:
-            self.x, self.y = 1, [2]
-
-    module = types.ModuleType("msgspec")
-    module.Struct = Struct  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "msgspec", module)
-    assert dumps([Point()]) == b'[{"x":1,"y":[2]}]'
+class Point(msgspec.Struct):
+    x: int
+    y: Any = None
 
 
-class NaTType(dt.datetime):
-    """As pandas has it: a datetime that is none."""
-
-    def isoformat(self, *_: object, **__: object) -> str:
-        return "NaT"
+class Shape(Point, tag="shape", rename="camel", omit_defaults=True, array_like=True):
+    all_points: list[Point] = []
 
 
-class NAType:
-    pass
+def test_a_struct_is_its_fields() -> None:
+    assert dumps([Point(1, [2])]) == b'[{"x":1,"y":[2]}]'
+    # By the names that the program has for them, whatever msgspec is told of its own JSON.
+    assert dumps({"s": Shape(1, AT, [Point(2)])}) == (
+        b'{"s":{"x":1,"y":"2026-01-02T00:00:00+00:00","all_points":[{"x":2,"y":null}]}}'
+    )
 
 
-def test_what_the_libraries_have_for_none_is_null(monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = types.ModuleType("pandas._libs.missing")
-    missing.NAType = NAType  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pandas._libs.missing", missing)
-    nat = NaTType(2026, 1, 1)
-    nothing = [nat, np.datetime64("NaT"), np.timedelta64("NaT"), NAType()]
+def test_what_the_libraries_have_for_none_is_null() -> None:
+    nothing = [pd.NaT, np.datetime64("NaT"), np.timedelta64("NaT"), pd.NA]
     assert dumps(nothing) == b"[null,null,null,null]"
-    assert dumps({nat: 1}) == b'{"null":1}'
+    assert dumps({pd.NaT: 1}) == b'{"null":1}'
     times = np.array(["2026-01-02", "NaT"], dtype="datetime64[D]")
-    assert dumps({"t": times, "o": np.array([nat, 1], dtype=object)}) == b'{"t":["2026-01-02",null],"o":[null,1]}'
+    assert dumps({"t": times, "o": np.array([pd.NaT, 1], dtype=object)}) == b'{"t":["2026-01-02",null],"o":[null,1]}'
+
+
+def test_records_of_a_data_frame() -> None:
+    frame = pd.DataFrame(
+        {
+            "at": pd.Series([AT, None], dtype="datetime64[ns, UTC]"),
+            "took": pd.to_timedelta([1.5, None], unit="s"),
+            "n": pd.array([1, None], dtype="Int64"),
+            "x": [0.5, float("nan")],
+        }
+    )
+    assert json.loads(dumps(frame.to_dict("records"))) == [
+        {"at": AT.isoformat(), "took": 1.5, "n": 1, "x": 0.5},
+        {"at": None, "took": None, "n": None, "x": None},
+    ]
 
 
 @pytest.mark.parametrize("raw", [b"\x00abc", bytearray(b"\x00abc"), memoryview(b"\x00abc")])
