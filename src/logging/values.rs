@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
-use gds_redact::{MARK, is_name_of_name, is_name_of_value, is_secret_key};
+use gds_redact::{MARK, is_login, is_name_of_login, is_name_of_name, is_name_of_value, is_secret_key};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
@@ -68,11 +68,7 @@ impl Writer<'_> {
             return self.members(&items, depth);
         }
         if let Some(name) = secret_pair(object) {
-            self.out.push(b'[');
-            self.readable(&name);
-            self.out.push(b',');
-            self.plain(MARK);
-            self.out.push(b']');
+            self.masked_pair(&name);
             return Ok(());
         }
         if let Ok(list) = object.cast_exact::<PyList>() {
@@ -148,10 +144,28 @@ impl Writer<'_> {
         // That there is none is no secret.
         if is_secret_key(name) && !value.is_none() {
             self.plain(MARK);
-            Ok(())
-        } else {
-            self.value(value, depth)
+            return Ok(());
         }
+        if is_name_of_login(name) {
+            if let Some(user) = login_pair(value) {
+                self.masked_pair(&user);
+                return Ok(());
+            }
+            if text_of(value).is_some_and(|text| is_login(&text)) {
+                self.plain(MARK);
+                return Ok(());
+            }
+        }
+        self.value(value, depth)
+    }
+
+    /// A pair whose second is a secret.
+    fn masked_pair(&mut self, first: &Bound<'_, PyString>) {
+        self.out.push(b'[');
+        self.readable(first);
+        self.out.push(b',');
+        self.plain(MARK);
+        self.out.push(b']');
     }
 
     /// The text of an object that has no JSON.
@@ -325,15 +339,26 @@ fn mask_named_value<'py>(py: Python<'py>, items: &mut Items<'py>) {
     }
 }
 
-/// The name in a pair of the name of a secret and the secret; two names of secrets are a list of names.
-fn secret_pair<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyString>> {
+/// The two of a tuple or a list, if the first is text.
+fn pair<'py>(object: &Bound<'py, PyAny>) -> Option<(Bound<'py, PyString>, Bound<'py, PyAny>)> {
     let pair = match object.cast::<PyTuple>() {
         Ok(tuple) => tuple.clone(),
         Err(_) => object.cast::<PyList>().ok().filter(|list| list.len() == 2)?.to_tuple(),
     };
     let second = pair.get_item(1).ok().filter(|_| pair.len() == 2)?;
-    let is_pair = names_secret(&pair.get_item(0).ok()?) && !second.is_none() && !names_secret(&second);
-    if is_pair { pair.get_item(0).ok()?.cast_into().ok() } else { None }
+    Some((pair.get_item(0).ok()?.cast_into().ok()?, second))
+}
+
+/// The name in a pair of the name of a secret and the secret; two names of secrets are a list of names.
+fn secret_pair<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyString>> {
+    let (name, second) = pair(object)?;
+    (names_secret(&name) && !second.is_none() && !names_secret(&second)).then_some(name)
+}
+
+/// The user in a pair of user and password.
+fn login_pair<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyString>> {
+    let (user, password) = pair(object)?;
+    text_of(&password).map(|_| user)
 }
 
 /// The fields of a named tuple, by name: names say which of them are secrets.

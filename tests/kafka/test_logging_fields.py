@@ -158,6 +158,13 @@ class Login(NamedTuple):
         (Login("u", "swordfish"), {"user": "u", "password": "[REDACTED]"}),
         (("password", None), ["password", None]),
         (("user", "password", "host"), ["user", "password", "host"]),
+        ({"auth": ("u", "swordfish")}, {"auth": ["u", "[REDACTED]"]}),
+        ({"auth": ["u", b"swordfish"]}, {"auth": ["u", "[REDACTED]"]}),
+        ({"auth": "u:swordfish"}, {"auth": "[REDACTED]"}),
+        ({"auth": "dTpzd29yZGZpc2g="}, {"auth": "[REDACTED]"}),
+        ({"auth": ["userpass", "approle", "token"]}, {"auth": ["userpass", "approle", "token"]}),
+        ({"auth": "approle"}, {"auth": "approle"}),
+        ({"auth": ("u", None)}, {"auth": ["u", None]}),
     ],
 )
 def test_pairs_in_extra_are_redacted(

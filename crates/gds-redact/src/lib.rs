@@ -38,7 +38,7 @@ use std::ops::Range;
 use regex::{Regex, RegexBuilder};
 
 pub use keys::is_secret_key;
-pub use scan::{is_name_of_name, is_name_of_value};
+pub use scan::{is_login, is_name_of_login, is_name_of_name, is_name_of_value};
 
 /// What stands where a secret stood.
 pub const MARK: &str = "[REDACTED]";

@@ -27,6 +27,7 @@ mod value;
 use std::ops::Range;
 
 use self::commands::{PROGRAMS, Program};
+pub use self::keyed::{is_login, is_name_of_login};
 pub use self::pairs::{is_name_of_name, is_name_of_value};
 use self::tokens::{FORMATS, Format, MIDDLES, Middle};
 use crate::fingerprint::Fingerprints;
@@ -77,7 +78,7 @@ enum Rule {
     PemBegin,
     /// The last line of a private key whose beginning is cut off.
     PemEnd,
-    /// Base64 of a private key.
+    /// Base64 of a private key, or its hexadecimal digits.
     PrivateKey,
     /// Three parts of base64 (RFC 7519).
     Jwt,
@@ -139,6 +140,10 @@ const WORDS: &[(&str, Rule)] = &[
     ("MIG", Rule::PrivateKey),
     ("MHcCAQ", Rule::PrivateKey),
     ("MC4CAQ", Rule::PrivateKey),
+    ("3081", Rule::PrivateKey),
+    ("3082", Rule::PrivateKey),
+    ("302e0201", Rule::PrivateKey),
+    ("30770201", Rule::PrivateKey),
     ("eyJ", Rule::Jwt),
     ("sig=", Rule::Signature),
     (".G", Rule::Discord),

@@ -93,6 +93,12 @@ pub(crate) fn decoded(word: &[u8]) -> Vec<u8> {
     decoded
 }
 
+/// The bytes of pairs of hexadecimal digits.
+pub(crate) fn unhexed(word: &[u8]) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).unwrap_or(0).to_le_bytes()[0];
+    word.chunks_exact(2).map(|two| digit(two[0]) << 4 | digit(two[1])).collect()
+}
+
 /// Whether this is the base64 of `user:password` (RFC 7617), perhaps cut off.
 pub(crate) fn is_basic(word: &[u8]) -> bool {
     let decoded = decoded(word);

@@ -327,15 +327,8 @@ impl Scan<'_> {
         }
         let value = quoted.clone().unwrap_or_else(|| named.value..self.unquoted_end(named.value, named));
         let text = &self.bytes[value.start..value.end.min(value.start + LOOK_BRACKETS)];
-        if let Some(colon) = text.iter().position(|&byte| byte == b':')
-            && colon > 0
-            && text[..colon].iter().all(|&byte| is_identifier(byte) || matches!(byte, b'.' | b'@'))
-            && text.len() > colon + 1
-            && !text.contains(&b'/')
-        {
-            return self.unless_done(value.start + colon + 1..value.end);
-        }
-        if text.len() >= 8 && is_basic(text) { self.unless_done(value) } else { None }
+        let secret = login_secret(text)?;
+        self.unless_done(value.start + secret..value.end)
     }
 
     /// "password hunter2", "secret access key wJalr..."
@@ -388,6 +381,25 @@ impl Scan<'_> {
         };
         if is_secret { Found::secret(from..from + word.len()) } else { None }
     }
+}
+
+/// Where in `u:x` or its base64, as a value of `auth`, the secret begins.
+fn login_secret(text: &[u8]) -> Option<usize> {
+    let user = text.iter().take_while(|&&byte| is_identifier(byte) || matches!(byte, b'.' | b'@')).count();
+    if user > 0 && text.get(user) == Some(&b':') && text.len() > user + 1 && !text.contains(&b'/') {
+        return Some(user + 1);
+    }
+    (text.len() >= 8 && is_basic(text)).then_some(0)
+}
+
+/// Whether a value under this name is a login: a pair of user and password, or [`is_login`].
+pub fn is_name_of_login(name: &str) -> bool {
+    name.eq_ignore_ascii_case("auth")
+}
+
+/// Whether this is `user:password` or its base64.
+pub fn is_login(text: &str) -> bool {
+    login_secret(text.as_bytes()).is_some()
 }
 
 #[cfg(test)]
