@@ -6,9 +6,11 @@ import json
 import os
 import resource
 import signal
+import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -596,6 +598,64 @@ def test_a_producer_is_dropped_while_its_threads_want_the_interpreter(wanted: st
     # Dropping it waits for a thread that waits for another thread of the program, which goes on meanwhile. Whoever
     # reports to metrics has a share in the producer, so dropping that waits for nothing.
     assert went_on >= (0 if wanted == "metrics" else 100)
+
+
+@dataclass
+class Other:
+    """A thread that gets the interpreter only while nobody else holds it: none is asked to give it up."""
+
+    counted: int = 0
+
+
+@pytest.fixture
+def other() -> Iterator[Other]:
+    other, ended = Other(), threading.Event()
+
+    def count() -> None:
+        while not ended.is_set():
+            time.sleep(0.0001)
+            other.counted += 1
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    try:
+        yield other
+    finally:
+        sys.setswitchinterval(interval)
+        ended.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("durability", ["process", "disk"])
+def test_threads_go_on_while_a_message_is_written(tmp_path: Path, other: Other, durability: str) -> None:
+    value = bytes(100_000)
+    with KafkaProducerClient(
+        "127.0.0.1:9", lazy=True, spool_dir=tmp_path, durability=durability, close_timeout_seconds=0
+    ) as producer:
+        producer.send("nowhere", value)  # what is done once is done by then
+        begin = other.counted
+        for _ in range(1000):
+            producer.send("nowhere", value)
+            if other.counted > begin + 3:
+                break
+        assert other.counted > begin + 3
+
+
+def test_threads_go_on_while_a_message_waits_for_room(other: Other) -> None:
+    with KafkaProducerClient(
+        "127.0.0.1:9", lazy=True, buffer_memory=20_000, max_block_ms=500, close_timeout_seconds=0
+    ) as producer:
+
+        def fill() -> None:
+            for _ in range(1000):
+                producer.send("nowhere", bytes(1000))
+
+        begin = other.counted
+        with pytest.raises(KafkaTimeoutError, match="no room"):
+            fill()
+        assert other.counted > begin + 3
 
 
 REFUSED = """
