@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gds_kafka import KafkaConsumerClient, KafkaLoggingHandler
+from tests.contrib.files import ROOT
 from tests.metrics.programs import run
-from tests.pieces.contrib import ROOT
 
 JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
 VAULT_TOKEN = "hvs.CAESIJ0123456789abcdefghijklmnop"

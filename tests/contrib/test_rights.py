@@ -19,8 +19,8 @@ from gds_kafka import (
     KafkaProducerClient,
 )
 from gds_vault import AppRoleAuth, VaultClient, VaultPermissionError
+from tests.contrib.files import CONTRIB
 from tests.kafka.test_security import unsigned_token
-from tests.pieces.contrib import CONTRIB
 from tests.services.install import install
 from tests.services.kafka import SecureKafka
 from tests.services.process import wait_until

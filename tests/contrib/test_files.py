@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.pieces.contrib import CONTRIB, PROMETHEUS, ROOT, alerts, dashboard, panels, promtool, read_yaml
+from tests.contrib.files import CONTRIB, PROMETHEUS, ROOT, alerts, dashboard, panels, promtool, read_yaml
 from tests.project.test_docs import anchors
 from tests.services.catalog import SERVICES
 from tests.services.fixtures import require_service

@@ -17,7 +17,7 @@ from gds_kafka import GdsKafkaError, KafkaConsumerClient, KafkaProducerClient
 from gds_metrics import PrometheusMetrics
 from gds_vault import AppRoleAuth, VaultAuthError, VaultClient, VaultPermissionError
 from gds_vault.testing import VaultServer
-from tests.pieces.contrib import PROMETHEUS, alerts, dashboard, panels, read_yaml
+from tests.contrib.files import PROMETHEUS, alerts, dashboard, panels, read_yaml
 from tests.services.fixtures import require_service
 from tests.services.kafka import KafkaBroker
 from tests.services.run import Prometheus, Sample, wait_until
