@@ -13,6 +13,10 @@ SHELL := /bin/bash
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 PYTHON ?= python3
+# Part of the names of the tests to run; without it all.
+K ?=
+# The benchmarks to run; without it all.
+NAME ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 LOCK := requirements/dev.lock
@@ -34,8 +38,8 @@ PYTHON_CODE := python $(wildcard packages/*/src) tests $(wildcard bench examples
 
 say = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help demo test test-repeat test-asan test-loom bench lint wheel clean format lock reference
-.PHONY: environment install show test-rust test-model test-python services lint-rust lint-python lint-stub audit
+.PHONY: help demo test test-repeat test-asan test-loom bench lint wheel clean format lock
+.PHONY: reference environment install show test-rust test-model test-python services lint-rust lint-python lint-stub audit
 
 # The steps that demo and test have in common, as .ci/steps takes them.
 INSTALLING := 'environment=Python environment in $(VENV) (a minute the first time)' \
@@ -43,12 +47,12 @@ INSTALLING := 'environment=Python environment in $(VENV) (a minute the first tim
 	'install=wheels into $(VENV)'
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: ## A program that uses Vault, and a live view of what it reports; no server is needed
 	@.ci/steps $(INSTALLING) 'show=gds demo'
 
-test: ## Run all tests, whatever of them fails: Rust, then Python on the installed wheel with real servers
+test: ## Run all tests, whatever of them fails: Rust, then Python on the installed wheel with real servers; or K=pattern
 	@.ci/steps --keep-going $(INSTALLING) \
 		'test-rust=Rust tests (built anew without optimisation: 3 to 10 minutes the first time)' \
 		'test-model=the producer under a model checker (2 minutes the first time)' \
@@ -56,7 +60,6 @@ test: ## Run all tests, whatever of them fails: Rust, then Python on the install
 		'test-python=Python tests on the installed wheel (10 to 20 minutes)'
 
 N ?= 20
-K ?=
 test-repeat: $(INSTALLED) services ## Run what depends on time N=20 times beside busy processes; K=pattern chooses other tests
 	@$(PY) -m tests.repeat --times $(N) --pattern '$(K)'
 
@@ -66,11 +69,13 @@ test-asan: $(INSTALLED) services ## Run the Python tests with AddressSanitizer i
 test-loom: test-model ## Run the producer's model under shuttle, then the orderings of cells and processes under loom
 	@cargo test --package gds-process --package gds-metrics --lib --locked ordering
 
-bench: $(INSTALLED) ## Time this package and its peers in the same run, then the Rust core by itself
+bench: $(INSTALLED) ## Time this package and its peers in the same run, then the Rust core; or only NAME="page increment"
 	$(say) "benchmarks against the peers"
-	@$(PY) -m bench
+	@$(PY) -m bench $(NAME)
+ifeq ($(strip $(NAME)),)
 	$(say) "benchmarks of the core"
 	@cargo bench --workspace --locked --quiet
+endif
 
 lint: lint-rust lint-python lint-stub audit ## Check format, style, types, stubs, licences and known vulnerabilities
 
@@ -153,14 +158,21 @@ test-rust:
 	$(say) "cargo test"
 	@mkdir -p $(RESULTS)
 	@cargo test --workspace --locked --no-run
-	@cargo test --workspace --locked --quiet --no-fail-fast | tee $(RESULTS)/rust.log
+	@cargo test --workspace --locked --quiet --no-fail-fast $(if $(K),-- '$(K)') | tee $(RESULTS)/rust.log
 
-# What needs a feature of its own; the orderings under loom are among the tests of the workspace.
+# What needs a feature of its own; the orderings under loom are among the tests of the workspace. With a pattern it is
+# the tests that cargo lists for the model and that hold it: of two patterns cargo takes what either is in.
+MODEL := cargo test --package gds-hub --locked --features shuttle --lib
 test-model:
 	$(say) "cargo test --features shuttle"
 	@mkdir -p $(RESULTS)
-	@cargo test --package gds-hub --locked --features shuttle --lib --no-run
-	@cargo test --package gds-hub --locked --features shuttle --lib --quiet producer::model | tee $(RESULTS)/rust-model.log
+	@$(MODEL) --no-run
+ifeq ($(K),)
+	@$(MODEL) --quiet producer::model | tee $(RESULTS)/rust-model.log
+else
+	@chosen=$$($(MODEL) --quiet producer::model -- --list | sed -n 's/: test$$//p' | { grep -F -- '$(K)' || true; }); \
+	[ -z "$$chosen" ] || $(MODEL) --quiet -- --exact $$chosen | tee $(RESULTS)/rust-model.log
+endif
 
 services: $(VENV_MADE)
 	$(say) "servers for the tests"
@@ -169,7 +181,7 @@ services: $(VENV_MADE)
 test-python: $(INSTALLED)
 	$(say) "pytest"
 	@mkdir -p $(RESULTS)
-	@$(PY) -m pytest --quiet | tee $(RESULTS)/python.log
+	@$(PY) -m pytest --quiet $(if $(K),-k '$(K)') | tee $(RESULTS)/python.log$(if $(K), || [ $${PIPESTATUS[0]} -eq 5 ] # no test has the name)
 
 lint-rust:
 	$(say) "cargo fmt"

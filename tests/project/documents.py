@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import socket
 import subprocess
 import threading
@@ -10,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tests.services.fixtures import missing
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -22,6 +26,16 @@ def tracked_files() -> list[Path]:
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
     return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def make(*arguments: str) -> str:
+    """What ``make`` says, whatever the one that may have started the tests was told."""
+    if shutil.which("make") is None:
+        missing("there is no make here")
+    told = {"K", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "NAME", "PYTHON", "VENV"}
+    variables = {name: value for name, value in os.environ.items() if name not in told}
+    command = ["make", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=True).stdout
 
 
 def python_of(document: Path) -> str:

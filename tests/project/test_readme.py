@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,10 +17,9 @@ import trustme
 from gds_kafka import KafkaConsumerClient
 from gds_vault.testing import VaultServer
 from tests.metrics.programs import run
-from tests.project.documents import DOCUMENTS, ROOT, TIMEOUT_SECONDS, datagrams, python_of, receiver
+from tests.project.documents import DOCUMENTS, ROOT, TIMEOUT_SECONDS, datagrams, make, python_of, receiver
 from tests.project.test_map import toml
 from tests.project.test_tutorial import free_port
-from tests.services.fixtures import missing
 from tests.services.kafka import KafkaBroker
 from tests.services.vault import Vault
 
@@ -184,14 +182,6 @@ print(json.dumps([metrics.dropped, *(producer.stats() for producer in producers)
 
 
 # ------------------------------------------------------------------ the commands
-def make(*arguments: str) -> str:
-    """What `make` says."""
-    if shutil.which("make") is None:
-        missing("there is no make here")
-    done = subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout
-
-
 def test_make_alone_lists_the_commands() -> None:
     listed = re.findall(r"^  make (\S+) ", make(), re.MULTILINE)
     targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.project.documents import ROOT
+from tests.project.documents import ROOT, make
 
 RESULTS = "target/results"
 STEPS = {
@@ -31,17 +30,18 @@ TEXTS = [f"{name}=the {name}" for name in STEPS]
 @pytest.fixture(autouse=True)
 def _make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Instead of make: its targets are the scripts of a folder."""
-    make = tmp_path / "make"
-    make.write_text('#!/bin/sh\n[ "$1" = --no-print-directory ] && echo "$2" >> ran && exec sh "$2"\n')
-    make.chmod(0o755)
-    monkeypatch.setenv("MAKE", str(make))
+    stand_in = tmp_path / "make"
+    stand_in.write_text('#!/bin/sh\n[ "$1" = --no-print-directory ] && echo "$2" >> ran && exec sh "$2"\n')
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("MAKE", str(stand_in))
+    monkeypatch.delenv("K", raising=False)
     for name, script in STEPS.items():
         (tmp_path / name).write_text(script)
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(ROOT / ".ci" / "steps"), *arguments]
-    return subprocess.run(command, cwd=folder, env=os.environ, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def ran(folder: Path) -> list[str]:
@@ -91,9 +91,44 @@ def test_steps_that_pass_are_a_success_and_earlier_results_do_not_count(tmp_path
 
 
 def test_make_test_runs_the_model_of_the_producer_too() -> None:
-    steps, commands = (
-        subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        for target in ("test", "test-model")
-    )
-    assert "'test-model=" in steps
+    assert "'test-model=" in make("--dry-run", "test")
+    commands = make("--dry-run", "test-model")
     assert re.search(rf"cargo test .*--features shuttle .*producer::model \| tee {RESULTS}/\S+\.log", commands)
+
+
+# ------------------------------------------------------------------ a part of it
+NOTHING_CHOSEN = {
+    "rust": "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 5 filtered out; finished in 0.00s",
+    "python": "3838 deselected in 4.00s",
+}
+
+
+def test_a_pattern_that_no_test_has_is_a_failure_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K", "misspelt")
+    for name, says in NOTHING_CHOSEN.items():
+        (tmp_path / name).write_text(f"echo '{says}' > {RESULTS}/{name}.log")
+    done = run(tmp_path, "--keep-going", TEXTS[0], TEXTS[2])
+    assert done.returncode == 1
+    assert done.stdout.endswith("\nsummary\n  no test's name holds 'misspelt'\n0 passed, 0 failed, 0 skipped\n")
+
+
+def test_a_pattern_that_one_runner_has_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K", "order")
+    (tmp_path / "rust").write_text(f"echo '{NOTHING_CHOSEN['rust']}' > {RESULTS}/rust.log")
+    (tmp_path / "python").write_text(f"echo '2 passed, 3836 deselected in 4.00s' > {RESULTS}/python.log")
+    done = run(tmp_path, "--keep-going", TEXTS[0], TEXTS[2])
+    assert done.returncode == 0
+    assert done.stdout.endswith("\nsummary\n2 passed, 0 failed, 0 skipped\n")
+
+
+def test_make_test_gives_each_runner_the_pattern() -> None:
+    rust, model, python = (make("--dry-run", f"test-{part}", "K=spool") for part in ("rust", "model", "python"))
+    assert re.search(r"^cargo test --workspace .* -- 'spool' \| tee", rust, re.MULTILINE)
+    assert "grep -F -- 'spool'" in model
+    assert re.search(r"-m pytest --quiet -k 'spool' \| tee", python)
+
+
+def test_make_bench_times_what_is_named_and_else_the_core_too() -> None:
+    named, all_of_it = make("--dry-run", "bench", "NAME=page increment"), make("--dry-run", "bench")
+    assert ("-m bench page increment\n" in named, "cargo bench" in named) == (True, False)
+    assert (" -m bench" in all_of_it, "cargo bench" in all_of_it) == (True, True)
