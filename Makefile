@@ -27,6 +27,8 @@ WHEEL_BUILT := dist/.built
 PACKAGES_BUILT := dist/packages/.built
 WHEEL_INSTALLED := $(VENV)/.wheel-installed
 INSTALLED := $(VENV)/.installed
+# What `make dev` builds. It takes the two stamps above with it, so that tests of the wheel install that again.
+DEV_DIST := target/dev
 WHEEL_SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md LICENSE \
 	$(shell find src crates python \( -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name py.typed -o -name Cargo.toml \) \
 		-not -path '*/tests/*' -not -path '*/benches/*')
@@ -38,7 +40,7 @@ PYTHON_CODE := python $(wildcard packages/*/src) tests $(wildcard bench examples
 
 say = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help demo test test-repeat test-asan test-loom bench lint wheel clean format lock
+.PHONY: help demo dev test test-repeat test-asan test-loom check-unsafe bench lint wheel clean format lock
 .PHONY: reference environment install show test-rust test-model test-python services lint-rust lint-python lint-stub audit
 
 # The steps that demo and test have in common, as .ci/steps takes them.
@@ -51,6 +53,13 @@ help: ## List these commands
 
 demo: ## A program that uses Vault, and a live view of what it reports; no server is needed
 	@.ci/steps $(INSTALLING) 'show=gds demo'
+
+dev: $(VENV_MADE) $(PACKAGES_BUILT) ## Build without optimisation and install it into .venv: seconds after the first time
+	$(say) "debug wheel into $(VENV)"
+	@rm -rf $(WHEEL_INSTALLED) $(INSTALLED) $(DEV_DIST)
+	@$(VENV)/bin/maturin build --profile dev --locked --quiet --interpreter $(PY) --auditwheel skip \
+		--compression-method stored --out $(DEV_DIST)
+	@$(VENV)/bin/uv pip install --quiet --offline --no-deps --reinstall --python $(PY) $(DEV_DIST)/*.whl dist/packages/*.whl
 
 test: ## Run all tests, whatever of them fails: Rust, then Python on the installed wheel with real servers; or K=pattern
 	@.ci/steps --keep-going $(INSTALLING) \
@@ -68,6 +77,12 @@ test-asan: $(INSTALLED) services ## Run the Python tests with AddressSanitizer i
 
 test-loom: test-model ## Run the producer's model under shuttle, then the orderings of cells and processes under loom
 	@cargo test --package gds-process --package gds-metrics --lib --locked ordering
+
+check-unsafe: ## Run all that looks for faults of memory and of orderings: test-loom, then test-asan
+	@.ci/steps $(INSTALLING) \
+		'services=servers for the tests (1 to 10 minutes the first time)' \
+		'test-loom=orderings under shuttle and loom' \
+		'test-asan=Python tests with AddressSanitizer in the binding'
 
 bench: $(INSTALLED) ## Time this package and its peers in the same run, then the Rust core; or only NAME="page increment"
 	$(say) "benchmarks against the peers"

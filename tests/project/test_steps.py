@@ -132,3 +132,13 @@ def test_make_bench_times_what_is_named_and_else_the_core_too() -> None:
     named, all_of_it = make("--dry-run", "bench", "NAME=page increment"), make("--dry-run", "bench")
     assert ("-m bench page increment\n" in named, "cargo bench" in named) == (True, False)
     assert (" -m bench" in all_of_it, "cargo bench" in all_of_it) == (True, True)
+
+
+def test_make_dev_makes_the_tests_install_the_release_wheel_again() -> None:
+    recipe = make("--dry-run", "dev")
+    assert "--release" not in recipe
+    installing = make("--dry-run", "--always-make", "install")
+    stamps = set(re.findall(r"^touch (\S+/\.(?:wheel-)?installed)$", installing, re.MULTILINE))
+    removed = re.search(r"^rm -rf (.* target/dev)$", recipe, re.MULTILINE)
+    assert removed
+    assert stamps == {".venv/.wheel-installed", ".venv/.installed"} <= set(removed[1].split())
