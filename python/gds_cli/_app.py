@@ -1,4 +1,4 @@
-"""The tree of commands, and what becomes of what they raise."""
+"""``gds`` itself, and what becomes of what commands raise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gds_cli import demo, dlq, doctor, kafka, top
+from gds_cli._commands import Root
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,12 +20,7 @@ USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__na
 
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
-app = typer.Typer(name="gds", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-kafka.app.add_typer(dlq.app, name="dlq")
-app.add_typer(kafka.app, name="kafka")
-app.command()(demo.demo)
-app.command()(doctor.doctor)
-app.command()(top.top)
+app = typer.Typer(name="gds", cls=Root, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback()

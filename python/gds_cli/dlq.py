@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gds_cli._messages import message_fields, raw, show
 from gds_cli._options import Json, Servers, Settings, line, settings
-from gds_cli.kafka import message_fields, raw, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

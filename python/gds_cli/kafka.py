@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gds_cli._options import Json, Servers, Settings, line, settings, shown, table
+from gds_cli import dlq
+from gds_cli._messages import raw, show
+from gds_cli._options import Json, Servers, Settings, line, settings, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -17,9 +19,10 @@ if TYPE_CHECKING:
     from gds_kafka import DeliveredMessage
     from gds_native._lib import HubAdmin
 
-__all__ = ["admin", "app", "message_fields", "text"]
+__all__ = ["admin", "app"]
 
 app = typer.Typer(no_args_is_help=True, help="Messages, topics and groups of a hub: Kafka's, or one on this machine.")
+app.add_typer(dlq.app, name="dlq")
 
 TIMEOUT_SECONDS = 30.0
 """How long a command waits for an answer of the hub."""
@@ -192,49 +195,6 @@ def _places(
             at = None if offset is None else offset if offset >= 0 else part["end"] + offset
             places[name, number] = None if at is None else min(max(at, part["start"]), part["end"])
     return places
-
-
-def raw(value: bytes) -> bytes:
-    """Shows also what is no JSON."""
-    return value
-
-
-def message_fields(message: dict[str, Any]) -> dict[str, Any]:
-    """A message as JSON has it."""
-    return {
-        "topic": message["topic"],
-        "partition": message["partition"],
-        "offset": message["offset"],
-        "timestamp": message["timestamp"],
-        "key": text(message["key"]),
-        "value": shown(message["value"]),
-        "headers": [[name, text(value)] for name, value in message["headers"]],
-    } | ({"tombstone": True} if message["value"] is None else {})
-
-
-def text(value: Any) -> Any:
-    """A key or a header's value: text where it is some, never taken apart as JSON."""
-    if not isinstance(value, bytes):
-        return value
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return shown(value)
-
-
-def show(message: dict[str, Any], as_json: bool) -> None:
-    fields = message_fields(message)
-    if as_json:
-        line(fields)
-        return
-    import json
-
-    value = fields["value"] if isinstance(fields["value"], str) else json.dumps(fields["value"], ensure_ascii=False)
-    if message["value"] is None:
-        value = "(no value)"
-    key = "" if fields["key"] is None else f" {fields['key']}"
-    headers = "".join(f" {name}={each}" for name, each in fields["headers"])
-    print(f"{fields['topic']}[{fields['partition']}]@{fields['offset']}{key}:{headers} {value}", flush=True)
 
 
 @app.command("topics")

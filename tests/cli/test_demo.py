@@ -292,7 +292,9 @@ def test_without_gds_vault_one_line_says_what_to_install(package: str, tmp_path:
 
 def test_the_tree_of_commands_is_light() -> None:
     source = (
-        "import sys, gds_cli._app; "
+        "import contextlib, io, sys; from gds_cli._app import run\n"
+        "with contextlib.redirect_stdout(io.StringIO()) as shown: run(['--help'])\n"
+        "assert 'Watch any pages' in shown.getvalue()\n"
         "print(sorted({'gds_native', 'gds_kafka', 'gds_metrics', 'gds_vault', 'hvac', 'aiohttp', 'rich.live', "
         "'urllib.request', 'logging.config'} & set(sys.modules)))"
     )

@@ -12,12 +12,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from gds_cli._messages import raw
 from gds_cli._options import line, settings
 from gds_cli.demo.reader import Hub, Reader
 from gds_cli.demo.tally import RecordCount, Tally
 from gds_cli.demo.verdict import Verdict, call_costs, shown
 from gds_cli.demo.workload import APPLICATIONS, Workload
-from gds_cli.kafka import admin, raw
+from gds_cli.kafka import admin
 from gds_cli.live.model import Model
 from gds_cli.live.page import parse
 from gds_cli.live.show import Ending, how, show

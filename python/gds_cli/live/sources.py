@@ -158,8 +158,8 @@ class LogsSource(Source):
 
     def ask(self) -> None:
         """Read what came within a quarter of a second."""
+        from gds_cli._messages import raw
         from gds_cli._options import settings
-        from gds_cli.kafka import raw
         from gds_kafka import KafkaConsumerClient
 
         if self._consumer is None:
