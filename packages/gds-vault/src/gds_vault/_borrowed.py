@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
-import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +42,6 @@ class BorrowedCache:
         self._tickets = Tickets()
         self._versions: set[str] = set()
         self._broke = False
-        _caches.add(self)
 
     def _tried(self, function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
         try:
@@ -143,10 +140,6 @@ class BorrowedCache:
             return name in self.cache
         return False
 
-    def renew(self) -> None:
-        """In a forked child."""
-        self._tickets.renew()
-
 
 def _keywords(function: Callable[..., Any]) -> set[str]:
     """What ``set`` takes beside key and value; ``**kwargs`` takes what is known here."""
@@ -193,15 +186,3 @@ class BorrowedTransport:
 
     def close(self) -> None:
         """Nothing: it is the program's."""
-
-
-_caches: weakref.WeakSet[BorrowedCache] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for cache in list(_caches):
-        cache.renew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

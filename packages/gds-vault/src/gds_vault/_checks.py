@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gds_vault.exceptions import VaultConfigurationError, VaultCredentialsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["Credential", "credential", "current", "flag", "header_text", "nearest", "number", "secret_path"]
-__all__ += ["similar", "text", "whole"]
+__all__ = ["Credential", "credential", "current", "flag", "header_text", "json_object", "nearest"]
+__all__ += ["number", "secret_path", "similar", "text", "whole"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER = re.compile(r"[\x21-\x7e]+")
@@ -148,3 +150,16 @@ def similar(name: object, known: Iterable[str]) -> str | None:
     """The known name that this one is a misspelling of, None if it is a name of its own."""
     near = difflib.get_close_matches(str(name), sorted(known), n=1, cutoff=_SIMILAR)
     return near[0] if near else None
+
+
+def json_object(setting: str, value: object, path: str) -> Any:
+    """What is written to a path, as JSON knows it. Its values are not shown."""
+    if not isinstance(value, Mapping):
+        raise VaultConfigurationError(f"{setting}: expected a mapping, got {type(value).__name__}", path=path)
+    try:
+        return json.loads(json.dumps(dict(value), allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        pass
+    raise VaultConfigurationError(
+        f"{setting}: expected what JSON can hold: text, finite numbers, lists, mappings", path=path
+    )

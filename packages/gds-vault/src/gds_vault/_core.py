@@ -1,33 +1,29 @@
-"""What both clients decide: which request comes next, and what an answer means.
+"""One client: what both kinds have, and what they do for each call, from cache to report.
 
-How to get a token is in `gds_vault._tokens`, when to ask again in `gds_vault._exchange`, where a path leads in
-`gds_vault._mounts`. Nothing here waits; see `gds_vault._wire`.
+How secrets are asked for is in `gds_vault._secrets`, how to get a token in `gds_vault._tokens`, when to ask again in
+`gds_vault._exchange`, where a path leads in `gds_vault._mounts`. Nothing here waits; see `gds_vault._wire`.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import time
-import weakref
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gds_vault._borrowed import BorrowedCache
-from gds_vault._checks import header_text, secret_path, whole
+from gds_vault._checks import header_text, json_object, secret_path, whole
 from gds_vault._exchange import Exchange
+from gds_vault._forks import AfterFork
 from gds_vault._lifetime import lifetime
 from gds_vault._mounts import Mounts, spellings
 from gds_vault._report import Report
+from gds_vault._secrets import Secrets
 from gds_vault._tokens import Tokens
-from gds_vault._wire import Call, Once, Reply, Steps, said
+from gds_vault._wire import Once, Steps
 from gds_vault.auth import is_login, is_token
 from gds_vault.cache import SecretCache, copied
 from gds_vault.exceptions import (
     VaultConfigurationError,
-    VaultConflictError,
-    VaultConnectionError,
     VaultError,
     VaultPermissionError,
     VaultSecretNotFoundError,
@@ -35,7 +31,7 @@ from gds_vault.exceptions import (
 from gds_vault.retry import RetryPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Mapping
 
     from gds_vault._mounts import Place
     from gds_vault._report import Metrics
@@ -79,6 +75,7 @@ class Core:
         self.exchange = Exchange(settings, retry_policy or RetryPolicy(), self.report)
         self.tokens = Tokens(self.exchange, self.report, self._clock, self._forget_leased)
         self._mounts = Mounts(self.exchange, self.tokens, self.report, self._clock)
+        self._secrets = Secrets(self.exchange, self.tokens, self._mounts)
         self._drop_flights: Callable[[], None] | None = None
         self._warn_of_trust()
         _cores.add(self)
@@ -169,20 +166,19 @@ class Core:
     def names(self, path: str) -> Steps[list[str]]:
         """The names below a path; the whole mount's for an empty one."""
         plain = secret_path(path) if path != "" else ""
-        return (yield from self._counted(plain or self.settings.mount_point, self._names(plain)))
+        return (yield from self._counted(plain or self.settings.mount_point, self._secrets.names(plain)))
 
     def write(self, path: str, data: Mapping[str, Any], cas: int | None, patch: bool = False) -> Steps[int | None]:
         """A new secret, or a new version of one; its number, where versions are kept."""
         plain = secret_path(path)
-        content = _json(data, plain)
+        content = json_object("data", data, plain)
         if cas is not None:
             whole("cas", cas, 0, 2**31)
-        return (yield from self._counted(plain, self._change(plain, "PATCH" if patch else "POST", content, cas)))
+        return (yield from self._change(plain, "PATCH" if patch else "POST", content, cas))
 
     def delete(self, path: str) -> Steps[None]:
         """A secret, or its last version, is no more."""
-        plain = secret_path(path)
-        yield from self._counted(plain, self._change(plain, "DELETE", None, None))
+        yield from self._change(secret_path(path), "DELETE", None, None)
 
     def unwrap(self, wrapping_token: str) -> Steps[dict[str, Any]]:
         """What a wrapping token holds."""
@@ -236,12 +232,11 @@ class Core:
     def _join(self, once: Once) -> Steps[Any]:
         return (yield once)
 
-    # ------------------------------------------------------------------ secrets
     def _fetch(self, ticket: Ticket | None, path: str, version: int | None) -> Steps[dict[str, Any]]:
         assert ticket is not None  # noqa: S101 - `read` gives one
         begun = time.perf_counter()
         try:
-            value, reply, metadata = yield from self._ask_secret(path, version, self.exchange.deadline())
+            value, reply, metadata = yield from self._secrets.fetch(path, version, self.exchange.deadline())
             lives = lifetime(reply.body or {}, value, metadata, reply.date, self.tokens.end())
             self.cache.keep(ticket, value, lives)
             return value
@@ -253,156 +248,11 @@ class Core:
             self.cache.end(ticket)
             self.report.fetched(path, (time.perf_counter() - begun) * 1000)
 
-    def _ask_secret(
-        self, path: str, version: int | None, deadline: float
-    ) -> Steps[tuple[dict[str, Any], Reply, dict[str, Any]]]:
-        place = yield from self._mounts.place(path, deadline)
-        try:
-            return (yield from self._ask_place(place, path, version, deadline))
-        except (VaultSecretNotFoundError, VaultPermissionError):
-            other = yield from self._mounts.elsewhere(path, deadline)
-            if other is None or other == place:
-                raise
-        return (yield from self._ask_place(other, path, version, deadline))
-
-    def _ask_place(
-        self, place: Place, path: str, version: int | None, deadline: float
-    ) -> Steps[tuple[dict[str, Any], Reply, dict[str, Any]]]:
-        if version is not None and place.kv != 2:
-            raise VaultConfigurationError(
-                f"version={version}: the mount {place.mount!r} is not KV version 2 and keeps no versions",
-                path=path,
-            )
-        target = _target(place)
-        if version is not None:
-            target += f"?version={version}"
-        reply = yield from self.tokens.ask(Call("GET", target), path, deadline)
-        if reply.status == 404:
-            raise VaultSecretNotFoundError(_not_found(path, version, reply, place.mount), path=path, status=404)
-        data = self._good(reply, path).get("data")
-        metadata: dict[str, Any] = {}
-        if place.kv == 2 and isinstance(data, dict):
-            beside = data.get("metadata")
-            metadata = beside if isinstance(beside, dict) else {}
-            data = data.get("data")
-        if not isinstance(data, dict):
-            raise VaultConnectionError(
-                f"{path!r}: expected a secret from {self}, got something else; see mount_point and kv_version",
-                path=path,
-                status=reply.status,
-            )
-        return data, reply, metadata
-
-    def _names(self, path: str) -> Steps[list[str]]:
-        deadline = self.exchange.deadline()
-        place = yield from self._mounts.place(path, deadline)
-        try:
-            return (yield from self._list(place, path, deadline))
-        except (VaultSecretNotFoundError, VaultPermissionError):
-            other = yield from self._mounts.elsewhere(path, deadline)
-            if other is None or other == place:
-                raise
-        return (yield from self._list(other, path, deadline))
-
-    def _list(self, place: Place, path: str, deadline: float) -> Steps[list[str]]:
-        reply = yield from self.tokens.ask(Call("GET", place.listing()), path, deadline)
-        if reply.status == 404:
-            raise VaultSecretNotFoundError(
-                f"{path!r}: there is nothing below it in the mount {place.mount!r}{said(reply)}",
-                path=path,
-                status=404,
-            )
-        data = self._good(reply, path).get("data")
-        keys = data.get("keys") if isinstance(data, dict) else None
-        return [str(key) for key in keys] if isinstance(keys, list) else []
-
     def _change(self, path: str, method: str, content: Any, cas: int | None) -> Steps[int | None]:
-        deadline = self.exchange.deadline()
-        place = yield from self._mounts.place(path, deadline)
-        if place.kv != 2 and (method == "PATCH" or cas is not None):
-            what = "patch_secret" if method == "PATCH" else f"cas={cas}"
-            raise VaultConfigurationError(
-                f"{what}: the mount {place.mount!r} is not KV version 2 and keeps no versions", path=path
-            )
-        call = Call(method, _target(place), body=_body(place, method, content, cas), repeatable=False)
-        try:
-            reply = yield from self.tokens.ask(call, path, deadline)
-        finally:
-            # Also after a failure: Vault may have taken it.
-            self._forget(place)
-        if reply.status == 404:
-            raise VaultSecretNotFoundError(f"{path!r}: there is no such secret{said(reply)}", path=path, status=404)
-        if reply.status == 400 and "did not match" in said(reply):
-            raise VaultConflictError(
-                f"{path!r}: not written{said(reply)}; read it with use_cache=False and decide anew",
-                path=path,
-                status=400,
-            )
-        data = self._good(reply, path).get("data")
-        version = data.get("version") if place.kv == 2 and isinstance(data, dict) else None
-        return version if isinstance(version, int) else None
+        return (yield from self._counted(path, self._secrets.change(path, method, content, cas, self._forget)))
 
     def _forget(self, place: Place) -> None:
         self.cache.forget(self._scope, spellings(place, self.settings.mount_point))
 
-    def _good(self, reply: Reply, path: str) -> dict[str, Any]:
-        if reply.status >= 300:
-            raise VaultError(
-                f"{path!r}: vault refused with {reply.status}{said(reply)}", path=path, status=reply.status
-            )
-        if reply.body is None:
-            raise VaultConnectionError(
-                f"{path!r}: expected JSON from {self}, got something else; is this the address of a Vault?",
-                path=path,
-                status=reply.status,
-            )
-        return reply.body
 
-
-def _target(place: Place) -> str:
-    if not place.path:
-        raise VaultConfigurationError(f"path={place.mount!r}: expected a path within the mount", path=place.mount)
-    return place.data()
-
-
-def _body(place: Place, method: str, content: Any, cas: int | None) -> bytes | None:
-    if method == "DELETE":
-        return None
-    if place.kv != 2:
-        return json.dumps(content).encode()
-    options = {} if cas is None else {"options": {"cas": cas}}
-    return json.dumps({"data": content, **options}).encode()
-
-
-def _not_found(path: str, version: int | None, reply: Reply, mount: str) -> str:
-    data = (reply.body or {}).get("data")
-    metadata = data.get("metadata") if isinstance(data, dict) else None
-    if isinstance(metadata, dict):
-        which = f"version {metadata.get('version')}" if isinstance(metadata.get("version"), int) else "its version"
-        how = "destroyed" if metadata.get("destroyed") is True else "deleted"
-        return f"{path!r}: {which} was {how}"
-    asked = f" of version {version}" if version is not None else ""
-    return f"{path!r}: there is no such secret{asked} in the mount {mount!r}{said(reply)}"
-
-
-def _json(data: object, path: str) -> Any:
-    """What is written, as JSON knows it. Its values are not shown."""
-    if not isinstance(data, Mapping):
-        raise VaultConfigurationError(f"data: expected a mapping, got {type(data).__name__}", path=path)
-    try:
-        return json.loads(json.dumps(dict(data), allow_nan=False))
-    except (TypeError, ValueError, RecursionError):
-        pass
-    raise VaultConfigurationError("data: expected what JSON can hold: text, finite numbers, lists, mappings", path=path)
-
-
-_cores: weakref.WeakSet[Core] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for core in list(_cores):
-        core.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_cores = AfterFork(Core.after_fork)

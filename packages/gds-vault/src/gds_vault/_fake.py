@@ -386,6 +386,3 @@ def _leased(engine: Mount, path: str) -> tuple[int, dict[str, Any]]:
     data, lease_seconds = engine.leased[path]
     named = {"lease_id": f"{path}/{uuid4()}", "renewable": True} if lease_seconds else {}
     return 200, _wrapped(dict(data), lease_duration=int(lease_seconds), **named)
-
-
-# ---------------------------------------------------------------------- HTTP

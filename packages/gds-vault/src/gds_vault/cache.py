@@ -10,15 +10,14 @@ as ``secret/data/app``; ``secret/data/app:v3`` is one version.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gds_vault._checks import number, whole
+from gds_vault._forks import AfterFork
 from gds_vault._lifetime import OVERDUE_SECONDS
 from gds_vault._pinned import Pinned
 from gds_vault.exceptions import VaultCacheError
@@ -94,6 +93,7 @@ class Tickets:
 
     def __init__(self) -> None:
         self.renew()
+        _tickets.add(self)
 
     def renew(self) -> None:
         """A thread that held the lock, or was reading, does not exist in a forked child."""
@@ -118,6 +118,9 @@ class Tickets:
             for ticket in self._tickets:
                 if paths is None or (ticket.path in paths and ticket.scope == scope):
                     ticket.stale = True
+
+
+_tickets = AfterFork(Tickets.renew)
 
 
 class SecretCache(Pinned):
@@ -157,7 +160,6 @@ class SecretCache(Pinned):
         self._hits = self._misses = 0
         self._set_by_name = False
         self._tickets = Tickets()
-        _caches.add(self)
 
     @property
     def max_entries(self) -> int:
@@ -476,15 +478,3 @@ def _until_rotation(schedule: Mapping[str, Any], buffer_minutes: int) -> int | N
         return calculate_rotation_ttl(schedule["last_rotation"], schedule["schedule"], buffer_minutes)
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError):
         return None
-
-
-_caches: weakref.WeakSet[SecretCache] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for cache in list(_caches):
-        cache._tickets.renew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
