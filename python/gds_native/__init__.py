@@ -3,14 +3,16 @@
 Import ``gds_metrics`` instead. Names in here change without notice.
 """
 
+import sys
+
 
 def _refuse_sub_interpreters() -> None:
     # The compiled module keeps state for the process. Asked here, because a first import of it from a sub-interpreter
     # would tie it to that one and keep the main interpreter out.
     try:
-        try:
-            import _interpreters as interpreters  # type: ignore[import-not-found]
-        except ImportError:  # its name before 3.13
+        if sys.version_info >= (3, 13):
+            import _interpreters as interpreters
+        else:
             import _xxsubinterpreters as interpreters  # type: ignore[import-not-found]
     except ImportError:
         return

@@ -149,7 +149,7 @@ def test_integers_have_all_their_digits(number: int) -> None:
     assert json_dumps([number]) == b"[%d]" % number
 
 
-@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, np.float64("nan"), np.timedelta64("NaT")])
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, np.float64("nan"), np.timedelta64("NaT", "s")])
 def test_what_is_no_number_is_null(number: Any) -> None:
     assert json_dumps({"a": number, "b": [number]}) == b'{"a":null,"b":[null]}'
 
@@ -215,7 +215,7 @@ ID = uuid.UUID("12345678-1234-5678-1234-567812345678")
         (np.array([1.5, math.nan]), [1.5, None]),
         (np.array(5), 5),
         (np.datetime64("2026-01-02T03:04:05.123456789"), "2026-01-02T03:04:05.123456789"),
-        (np.datetime64("NaT"), None),
+        (np.datetime64("NaT", "s"), None),
         (np.timedelta64(1500, "ms"), 1.5),
         (np.array(["2026-01-02", "NaT"], "datetime64[ns]"), ["2026-01-02T00:00:00.000000000", None]),
         (np.array([1500, 2], "timedelta64[ms]"), [1.5, 0.002]),

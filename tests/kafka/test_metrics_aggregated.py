@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import os
 import threading
 from collections import Counter
@@ -191,7 +193,7 @@ def test_an_aggregate_says_what_its_observations_say(values: list[float], bounds
             metrics.histogram("a", value)
     [message] = producer.values
     assert (message["min"], message["max"], message["count"]) == (min(values), max(values), len(values))
-    assert message["sum"] == sum(values, 0.0)
+    assert message["sum"] == functools.reduce(operator.add, values, 0.0)  # as sum() was before 3.12
     at_most = {str(bound): sum(value <= bound for value in values) for bound in bounds}
     assert message["buckets"] == at_most | {"+Inf": len(values)}
     assert problems("metric.json", message) == []
