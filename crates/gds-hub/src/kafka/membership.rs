@@ -166,7 +166,8 @@ impl KafkaSubscriber {
             found.extend(admin::offsets(handle, &homeless, Spec::RD_KAFKA_OFFSET_SPEC_EARLIEST, left())?);
         }
         let otherwise = match start {
-            Start::Earliest | Start::Latest if self.group => i64::from(sys::RD_KAFKA_OFFSET_INVALID),
+            // librdkafka asks for what the group has committed, for as long as it takes.
+            Start::Earliest | Start::Latest if self.group => i64::from(sys::RD_KAFKA_OFFSET_STORED),
             Start::Earliest => i64::from(sys::RD_KAFKA_OFFSET_BEGINNING),
             Start::Latest => i64::from(sys::RD_KAFKA_OFFSET_END),
             Start::At(_) | Start::Nowhere => {

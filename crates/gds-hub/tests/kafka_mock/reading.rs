@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use gds_hub::settings::Role;
 use gds_hub::{Admin, Batch, Change, Hub, Kind, Position, Start, Subscriber};
 
-use crate::support::{PATIENCE, cluster, fill, numbers, open, quick_group, read, reading, subscription, text, values};
+use crate::support::{PATIENCE, cluster, fill, numbers, open, quick_group, read, reading, subscription, values};
 
 fn at(partition: i32, offset: i64) -> Position {
     Position { topic: "t".into(), partition, offset }
@@ -75,56 +75,85 @@ fn a_commit_that_fails_is_an_error_if_waited_for_and_tried_again_if_not() {
 }
 
 #[test]
-fn what_was_committed_without_waiting_is_kept_when_another_takes_over() {
+fn what_was_committed_is_kept_when_another_takes_over() {
     let cluster = cluster(2);
     fill(&cluster, "t", numbers(100));
-    for strategy in ["range", "cooperative-sticky"] {
-        let mut keywords = quick_group().to_vec();
-        keywords.push(("partition_assignment_strategy", text(strategy)));
-        let hub = open(Role::Consumer, &cluster, &keywords, &[]);
-        let wanted = subscription(&["t"], Some(strategy), Start::Earliest);
-        let end = Instant::now() + PATIENCE;
-        let (mut batch, mut other) = (Batch::default(), Batch::default());
-        let poll = |reader: &mut dyn Subscriber, batch: &mut Batch| {
-            assert!(Instant::now() < end, "the partitions do not move");
-            batch.clear();
-            reader.poll(batch, 1000, Duration::from_millis(50)).unwrap();
-        };
+    let hub = reading(&cluster);
+    let wanted = subscription(&["t"], Some("g"), Start::Earliest);
+    let end = Instant::now() + PATIENCE;
+    let (mut batch, mut other) = (Batch::default(), Batch::default());
+    let poll = |reader: &mut dyn Subscriber, batch: &mut Batch| {
+        assert!(Instant::now() < end, "the partitions do not move");
+        batch.clear();
+        reader.poll(batch, 1000, Duration::from_millis(50)).unwrap();
+    };
+    let mut first = hub.subscribe(&wanted).unwrap();
+    while first.assignment().unwrap().len() < 2 {
+        poll(first.as_mut(), &mut batch);
+    }
+    first.changes();
+    // Waited for: unlike Kafka, the mock cluster takes no commit from when another joins until partitions are given anew.
+    first.commit(&[at(0, 60), at(1, 0)], true).unwrap();
+    let mut second = hub.subscribe(&wanted).unwrap();
+    let mut revoked = Vec::new();
+    while second.assignment().unwrap().len() != 1 || first.assignment().unwrap().len() != 1 {
+        poll(first.as_mut(), &mut batch);
+        poll(second.as_mut(), &mut other);
+        revoked.extend(first.changes().into_iter().flat_map(|change| match change {
+            Change::Revoked(places) => places,
+            _ => Vec::new(),
+        }));
+    }
+    let (topic, moved) = second.assignment().unwrap()[0].clone();
+    assert!(revoked.contains(&(topic, moved)), "{revoked:?}");
+    let error = first.commit(&[at(moved, 50)], true).unwrap_err();
+    assert!(error.retriable && error.message.contains("not assigned"), "{error}");
+    first.close().unwrap();
+    second.close().unwrap();
+    // A third one goes on where the first one left off, in whatever it did not give up, too.
+    let mut third = hub.subscribe(&wanted).unwrap();
+    assert_eq!(read(third.as_mut(), 40), numbers(100)[60..]);
+}
+
+#[test]
+fn what_was_committed_without_waiting_is_kept_before_partitions_go_however_often_a_group_takes_no_commits() {
+    const REBALANCE_IN_PROGRESS: i32 = 27;
+    let cluster = cluster(2);
+    fill(&cluster, "t", numbers(100));
+    let hub = reading(&cluster);
+    // Partitions go by hand: a group that gives them anew would refuse commits at times of its own.
+    let wanted = subscription(&[], Some("g"), Start::Earliest);
+    let mut first = hub.subscribe(&wanted).unwrap();
+    first.assign(&[("t".into(), 0), ("t".into(), 1)]).unwrap();
+    // More often than any other failure is tried again.
+    cluster.push_request_errors("OffsetCommit", &[REBALANCE_IN_PROGRESS; 5]).unwrap();
+    first.commit(&[at(0, 40), at(1, 0)], false).unwrap();
+    first.commit(&[at(0, 60), at(1, 0)], false).unwrap();
+    first.assign(&[("t".into(), 1)]).unwrap();
+    let error = first.commit(&[at(0, 50)], true).unwrap_err();
+    assert!(error.retriable && error.message.contains("not assigned"), "{error}");
+    let mut second = hub.subscribe(&wanted).unwrap();
+    second.assign(&[("t".into(), 0)]).unwrap();
+    assert_eq!(read(second.as_mut(), 40), numbers(100)[60..]);
+}
+
+#[test]
+fn a_group_goes_on_where_it_committed_though_that_could_not_be_asked_at_first() {
+    for start in [Start::Earliest, Start::Latest] {
+        let cluster = cluster(1);
+        fill(&cluster, "t", numbers(10));
+        let hub = open(Role::Consumer, &cluster, &quick_group(), &[]);
+        let wanted = subscription(&["t"], Some("g"), start);
         let mut first = hub.subscribe(&wanted).unwrap();
-        while first.assignment().unwrap().len() < 2 {
-            poll(first.as_mut(), &mut batch);
+        let mut batch = Batch::default();
+        while first.assignment().unwrap().is_empty() {
+            first.poll(&mut batch, 1, Duration::from_millis(50)).unwrap();
         }
-        first.changes();
-        // No poll in between: the answer is not seen before the partitions move.
-        first.commit(&[at(0, 40), at(1, 0)], false).unwrap();
-        first.commit(&[at(0, 60), at(1, 0)], false).unwrap();
-        if strategy == "range" {
-            // Unlike Kafka, the mock cluster takes no commit from when another joins until partitions are given anew,
-            // which is too late here.
-            first.commit(&[], true).unwrap();
-        } else {
-            // A group that gives partitions anew takes no commits; more often than any other failure is tried again.
-            cluster.push_request_errors("OffsetCommit", &[27; 5]).unwrap();
-        }
-        let mut second = hub.subscribe(&wanted).unwrap();
-        let mut revoked = Vec::new();
-        while second.assignment().unwrap().len() != 1 || first.assignment().unwrap().len() != 1 {
-            poll(first.as_mut(), &mut batch);
-            poll(second.as_mut(), &mut other);
-            revoked.extend(first.changes().into_iter().flat_map(|change| match change {
-                Change::Revoked(places) => places,
-                _ => Vec::new(),
-            }));
-        }
-        let (topic, moved) = second.assignment().unwrap()[0].clone();
-        assert!(revoked.contains(&(topic, moved)), "{strategy}: {revoked:?}");
-        let error = first.commit(&[at(moved, 50)], true).unwrap_err();
-        assert!(error.retriable && error.message.contains("not assigned"), "{error}");
+        first.commit(&[at(0, 7)], true).unwrap();
         first.close().unwrap();
-        second.close().unwrap();
-        // A third one goes on where the first one left off, in whatever it did not give up, too.
-        let mut third = hub.subscribe(&wanted).unwrap();
-        assert_eq!(read(third.as_mut(), 40), numbers(100)[60..], "{strategy}");
+        cluster.push_request_errors("OffsetFetch", &[30]).unwrap();
+        let mut second = hub.subscribe(&wanted).unwrap();
+        assert_eq!(read(second.as_mut(), 3), numbers(10)[7..], "{start:?}");
     }
 }
 
