@@ -11,6 +11,8 @@ Importing this package starts nothing: no thread, no socket, no logger.
 
 from __future__ import annotations
 
+from gds_metrics import _lazy
+
 TYPE_CHECKING = False  # `typing` is not imported for this: it would be most of the time this package takes to import
 
 if TYPE_CHECKING:
@@ -62,17 +64,5 @@ _HOME = {
     "OutgoingMessage": "producer",
 }
 
-
-def __getattr__(name: str) -> object:
-    # What a program does not use it does not load.
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# What a program does not use it does not load.
+__getattr__, __dir__ = _lazy.exports(globals(), _HOME)

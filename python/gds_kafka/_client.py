@@ -10,14 +10,11 @@ from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gds_kafka.errors import KafkaConfigurationError
-from gds_metrics._collector import Pinned
+from gds_metrics._collector import Managed, Pinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from types import TracebackType
     from typing import TypeAlias
-
-    from typing_extensions import Self
 
     Token: TypeAlias = tuple[str, float, str, dict[str, str]]
 
@@ -30,27 +27,14 @@ TOKEN_SECONDS = 300.0
 _LEVELS = (50, 50, 50, 40, 30, 20, 20, 10)
 
 
-class Client(Pinned):
-    """A context manager that closes itself; true, whatever it holds."""
+class Client(Managed, Pinned):
+    """What connects to a hub."""
 
     __slots__ = ()
 
-    def close(self, timeout: float | None = None) -> object:
-        """Let go of what is held; may be called again."""
-        raise NotImplementedError
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def _close_at_exit(self, timeout_seconds: float) -> None:
+        """At the end of the program: within the client's own bound, whatever others need."""
+        del timeout_seconds
         self.close()
 
 

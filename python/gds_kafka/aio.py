@@ -46,7 +46,33 @@ POLL_SECONDS = 0.5
 """How long a fetch in the background waits; also how long the end of a program may wait for one."""
 
 
-class AsyncKafkaProducerClient(Pinned):
+class _Client(Pinned):
+    """A context manager that starts and closes itself."""
+
+    __slots__ = ()
+
+    async def start(self) -> None:
+        """Connect; may be called again."""
+        raise NotImplementedError
+
+    async def close(self) -> object:
+        """Let go of what is held; may be called again."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+class AsyncKafkaProducerClient(_Client):
     """`KafkaProducerClient` for asyncio: ``await send(...)`` gives the place where the message landed.
 
     It connects when it is entered, or by `start`, or at the first `send`: that is where a bad setting or an unreachable
@@ -173,23 +199,11 @@ class AsyncKafkaProducerClient(Pinned):
             raise
         return self._producer
 
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}(bootstrap_servers={self._servers!r})"
 
 
-class AsyncKafkaConsumerClient(Pinned):
+class AsyncKafkaConsumerClient(_Client):
     """`KafkaConsumerClient` for asyncio.
 
         async with AsyncKafkaConsumerClient("orders", "localhost:9092", "billing") as consumer:
@@ -417,18 +431,6 @@ class AsyncKafkaConsumerClient(Pinned):
 
     def _aside(self, call: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._thread, call)
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     def __repr__(self) -> str:
         topics, servers, group_id = self._make.args

@@ -158,11 +158,6 @@ class KafkaConsumerClient(Client, ConsumerCore):
         finally:
             is_closed(self)
 
-    def _close_at_exit(self, timeout_seconds: float) -> None:
-        """At the end of the program: within ``close_timeout_seconds``, whatever others need."""
-        del timeout_seconds
-        self.close()
-
     def __repr__(self) -> str:
         if not hasattr(self, "_servers"):  # shown in the traceback of a constructor that failed
             return f"<{type(self).__name__} without settings>"

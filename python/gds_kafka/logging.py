@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import socket
 import threading
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from gds_kafka._encoder import LogEncoder
 from gds_metrics._collector import Pinned
+from gds_metrics._guard import ForkedLock
 from gds_native._lib import ProducerCore
 
 if TYPE_CHECKING:
@@ -53,20 +53,8 @@ _FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL, "x": re.VERBOSE
 _NEVER_WAITING = ("drop_newest", "drop_oldest")
 
 
-class _Opening:
-    """Held while a handler is opened again; a forked child has one that nobody holds."""
-
-    def __init__(self) -> None:
-        self.renew()
-
-    def renew(self) -> None:
-        self.lock = threading.RLock()
-
-
-_opening = _Opening()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_opening.renew)
+_opening = ForkedLock()
+"""Held while a handler is opened again."""
 
 
 class KafkaLoggingHandler(Pinned, logging.Handler):

@@ -22,7 +22,7 @@ class Managed:
 
     __slots__ = ()
 
-    def close(self, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> None:
+    def close(self) -> object:
         """Let go of what is held; may be called again."""
         raise NotImplementedError
 

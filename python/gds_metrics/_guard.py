@@ -13,23 +13,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-__all__ = ["guard"]
+__all__ = ["ForkedLock", "guard"]
 
 
-class _Guard:
+class ForkedLock:
+    """A lock that is new in a forked child. For as long as the process lives: it is never let go of."""
+
     __slots__ = ("lock",)
 
     def __init__(self) -> None:
-        self.renew()
+        self._renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)
 
-    def renew(self) -> None:
+    def _renew(self) -> None:
         self.lock = threading.RLock()
 
 
-_GUARD = _Guard()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_GUARD.renew)
+_GUARD = ForkedLock()
 
 
 def guard() -> AbstractContextManager[bool]:

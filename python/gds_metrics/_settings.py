@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["DEFAULT_BUCKETS", "checked_buckets", "log_failure", "path", "seconds", "secret_pairs", "text", "whole"]
+__all__ = ["DEFAULT_BUCKETS", "checked_buckets", "described", "log_failure", "path", "seconds", "secret_pairs"]
+__all__ += ["text", "whole"]
 
 DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Upper bounds of the buckets that nobody described; an infinite one follows by itself. Seconds for timings."""
@@ -31,6 +32,20 @@ def checked_buckets(buckets: Sequence[float]) -> list[float]:
     if not bounds or not ascending or not all(map(math.isfinite, bounds)):
         raise ValueError(f"buckets={buckets!r}: expected {expected}, such as (0.1, 1.0, 10.0)")
     return bounds
+
+
+def described(
+    help: str | None, unit: str | None, buckets: Sequence[float] | None, max_series: int | None
+) -> dict[str, Any]:
+    """What a program says about a metric."""
+    return {
+        "help": None if help is None else text("help", help),
+        "unit": None if unit is None else text("unit", unit),
+        "buckets": None if buckets is None else checked_buckets(buckets),
+        "max_series": None
+        if max_series is None
+        else whole("max_series", max_series, 1, 100_000_000, "how many series the name may have"),
+    }
 
 
 def path(setting: str, value: str | os.PathLike[str]) -> str:

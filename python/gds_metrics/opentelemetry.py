@@ -10,6 +10,7 @@ from gds_metrics._observable import Observes
 from gds_metrics._settings import (
     DEFAULT_BUCKETS,
     checked_buckets,
+    described,
     log_failure,
     path,
     seconds,
@@ -148,12 +149,7 @@ class OpenTelemetryMetrics(Observes, Managed, Pinned, OtlpCore):
         """
         self._describe(
             text("name", name),
-            help=None if help is None else text("help", help),
-            unit=None if unit is None else text("unit", unit),
-            buckets=None if buckets is None else checked_buckets(buckets),
-            max_series=None
-            if max_series is None
-            else whole("max_series", max_series, 1, 100_000_000, "how many series the name may have"),
+            **described(help, unit, buckets, max_series),
         )
 
     def stats(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gds_metrics._collector import Managed, Pinned
 from gds_metrics._observable import Observes
-from gds_metrics._settings import DEFAULT_BUCKETS, checked_buckets, seconds, secret_pairs, text, whole
+from gds_metrics._settings import DEFAULT_BUCKETS, checked_buckets, described, seconds, secret_pairs, text, whole
 from gds_metrics._settings import path as _path
 from gds_native._lib import PrometheusCore
 
@@ -169,13 +169,8 @@ class PrometheusMetrics(Observes, Managed, Pinned, PrometheusCore):
         """
         self._describe(
             text("name", name),
-            help=None if help is None else text("help", help),
-            unit=None if unit is None else text("unit", unit),
-            buckets=None if buckets is None else checked_buckets(buckets),
             aggregation=None if aggregation is None else text("aggregation", aggregation),
-            max_series=None
-            if max_series is None
-            else whole("max_series", max_series, 1, 100_000_000, "how many series the name may have"),
+            **described(help, unit, buckets, max_series),
         )
 
     def render(self, *, openmetrics: bool = False, names: Sequence[str] = ()) -> bytes:
