@@ -99,7 +99,7 @@ class Root(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Below the commands stands what is left out."""
         self.list_commands(ctx)
-        self.epilog = escape("\n\n".join(self._found.notes)) or None
+        self.epilog = _literal("\n\n".join(self._found.notes)) or None
         super().format_help(ctx, formatter)
 
 
@@ -125,12 +125,17 @@ def _unusable(entry: EntryPoint, error: BaseException) -> Any:
 
     holder = typer.Typer()
     anything = {"ignore_unknown_options": True, "allow_extra_args": True}
-    holder.command(entry.name, help=escape(why), context_settings=anything)(refuse)
+    holder.command(entry.name, help=_literal(why), context_settings=anything)(refuse)
     return get_group(holder).commands[entry.name]
 
 
 def _owner(entry: EntryPoint) -> str:
     return WHEEL if entry.dist is None else f"{entry.dist.metadata['Name']} {entry.dist.version}"
+
+
+def _literal(text: str) -> str:
+    """Text that is shown as it is, also where Typer takes it for markup."""
+    return escape(text) if typer.Typer().rich_markup_mode == "rich" else text
 
 
 def _text(error: BaseException) -> str:
