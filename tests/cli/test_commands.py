@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
+from configparser import ConfigParser
 from pathlib import Path
 from textwrap import dedent
 
@@ -12,6 +14,7 @@ import pytest
 
 from gds_cli._commands import BUILT_IN, GROUP
 from tests.cli.commands import gds
+from tests.metrics.test_import import wheel
 from tests.project.test_map import ROOT, toml
 
 SHOP = """
@@ -150,3 +153,11 @@ def test_a_copy_without_metadata_has_the_commands_that_the_wheel_declares() -> N
     )
     assert all(name in done.stdout for name in BUILT_IN)
     assert "left out" not in done.stdout
+
+
+def test_the_wheel_declares_its_commands() -> None:
+    with zipfile.ZipFile(wheel()) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt")]
+        declared = ConfigParser(delimiters=("=",))
+        declared.read_string(archive.read(name).decode())
+    assert dict(declared[GROUP]) == BUILT_IN
