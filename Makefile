@@ -13,10 +13,9 @@ SHELL := /bin/bash
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 PYTHON ?= python3
-# Part of the names of the tests to run; without it all.
-K ?=
-# The benchmarks to run; without it all.
-NAME ?=
+# Only the command line sets these: part of the names of the tests to run, and the benchmarks to run; empty for all.
+K :=
+NAME :=
 VENV := .venv
 PY := $(VENV)/bin/python
 LOCK := requirements/dev.lock
@@ -40,8 +39,9 @@ PYTHON_CODE := python $(wildcard packages/*/src) tests $(wildcard bench examples
 
 say = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help demo dev test test-repeat test-asan test-loom check-unsafe bench lint wheel clean format lock
-.PHONY: reference environment install show test-rust test-model test-python services lint-rust lint-python lint-stub audit
+.PHONY: help demo dev test test-pythons test-repeat test-asan test-loom check-unsafe bench lint wheel clean format lock
+.PHONY: reference environment install show test-rust test-model test-python test-part services lint-rust lint-python
+.PHONY: lint-stub audit
 
 # The steps that demo and test have in common, as .ci/steps takes them.
 INSTALLING := 'environment=Python environment in $(VENV) (a minute the first time)' \
@@ -67,6 +67,9 @@ test: ## Run all tests, whatever of them fails: Rust, then Python on the install
 		'test-model=the producer under a model checker (2 minutes the first time)' \
 		'services=servers for the tests (1 to 10 minutes the first time)' \
 		'test-python=Python tests on the installed wheel (10 to 20 minutes)'
+
+test-pythons: $(INSTALLED) ## Run the Python tests that need no server, types and stub on Python 3.10 and the newest one here
+	@found=$$($(PY) -m tests.pythons); [ -z "$$found" ] || { mapfile -t steps <<< "$$found"; .ci/steps --keep-going "$${steps[@]}"; }
 
 N ?= 20
 test-repeat: $(INSTALLED) services ## Run what depends on time N=20 times beside busy processes; K=pattern chooses other tests
@@ -131,8 +134,8 @@ $(VENV_MADE): $(LOCK)
 		echo "    $(PYTHON) has no pip; taking it from the package python3-pip-whl"; \
 		$(PYTHON) -m venv --without-pip $(VENV); \
 		mkdir $(VENV)/pip; \
-		{ cd $(VENV)/pip && apt-get download -qq -o APT::Sandbox::User=root python3-pip-whl \
-			&& dpkg -x python3-pip-whl_*.deb . && cd ../..; } || { \
+		(cd $(VENV)/pip && apt-get download -qq -o APT::Sandbox::User=root python3-pip-whl \
+			&& dpkg -x python3-pip-whl_*.deb .) || { \
 			echo "expected $(PYTHON) with pip; install the package python3-venv" >&2; exit 1; }; \
 		pip=$$(echo $(VENV)/pip/usr/share/python-wheels/pip-*.whl)/pip; \
 	fi; \
@@ -197,6 +200,21 @@ test-python: $(INSTALLED)
 	$(say) "pytest"
 	@mkdir -p $(RESULTS)
 	@$(PY) -m pytest --quiet $(if $(K),-k '$(K)') | tee $(RESULTS)/python.log$(if $(K), || [ $${PIPESTATUS[0]} -eq 5 ] # no test has the name)
+
+# On another Python: the same wheels in an environment of its own, whose name is the version.
+test-python-%: $(INSTALLED)
+	@python=$$($(PY) -m tests.pythons $*); $(MAKE) --no-print-directory PYTHON="$$python" VENV=target/pythons/$* test-part
+
+# What depends on the interpreter: the binding, and each package on it with the hubs and the Vault that are part of
+# them. Servers, most of the time of all tests, know nothing of it; at the wheel's files one Python has looked already.
+# It takes 2 to 4 minutes.
+test-part: $(INSTALLED) lint-stub
+	$(say) "mypy"
+	@$(PY) -m mypy --no-error-summary --python-version $(notdir $(VENV)) $(PYTHON_CODE)
+	$(say) "pytest"
+	@mkdir -p $(RESULTS)
+	@$(PY) -m pytest --quiet --numprocesses=3 --dist=worksteal -m 'not server' $(if $(K),-k '$(K)') \
+		$(addprefix tests/,cli compat kafka metrics vault) | tee $(RESULTS)/python-$(notdir $(VENV)).log
 
 lint-rust:
 	$(say) "cargo fmt"

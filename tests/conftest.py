@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -41,6 +42,20 @@ __all__ = [
     "toxiproxy",
     "vault",
 ]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take back what the standard library says of itself."""
+    if sys.version_info < (3, 11):
+        # Its asyncio takes a TLS connection that the other side ended for one that was left open.
+        config.addinivalue_line("filterwarnings", "ignore:unclosed transport <asyncio.sslproto:ResourceWarning")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what talks to a real server, by the fixtures it asks for."""
+    if not set(__all__).isdisjoint(getattr(item, "fixturenames", ())):
+        item.add_marker("server")
+
 
 # A shell starts what it puts into the background with Ctrl-C ignored, and programs inherit that: those that the tests
 # start to press Ctrl-C in would never end.

@@ -55,7 +55,7 @@ def hub(tmp_path: Path) -> str:
     return f"embedded:{tmp_path / 'hub'}"
 
 
-@pytest.fixture(params=["broker", "embedded"])
+@pytest.fixture(params=[pytest.param("broker", marks=pytest.mark.server), "embedded"])
 def any_hub(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "embedded":
         return f"embedded:{tmp_path / 'hub'}"

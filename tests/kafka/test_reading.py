@@ -33,7 +33,7 @@ IDLE_MS = 300
 HOUR_MS = 3600 * 1000
 
 
-@pytest.fixture(params=["broker", "embedded"])
+@pytest.fixture(params=[pytest.param("broker", marks=pytest.mark.server), "embedded"])
 def hub(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "embedded":
         return f"embedded:{tmp_path / 'hub'}"

@@ -693,7 +693,8 @@ def test_no_password_is_shown(caplog: pytest.LogCaptureFixture) -> None:
     ) as producer:
         producer.send("nowhere", {"n": 0}, on_delivery=lambda error, delivered: shown.append(str(error)))
         producer.flush(0.1)
-        shown += [repr(producer), str(producer), repr(producer.stats()), repr(producer.__getstate__())]  # type: ignore[attr-defined, unused-ignore]
+        state = getattr(producer, "__getstate__", dict)  # every object has one since 3.11
+        shown += [repr(producer), str(producer), repr(producer.stats()), repr(state())]
         with pytest.raises(TypeError) as unpickled:
             pickle.dumps(producer)
         shown.append(repr(unpickled.value))

@@ -163,7 +163,7 @@ class Receiver:
         self.arrived = arrived
 
 
-@pytest.fixture(params=["otlp", "statsd"])
+@pytest.fixture(params=[pytest.param("otlp", marks=pytest.mark.server), "statsd"])
 def receiver(request: pytest.FixtureRequest) -> Receiver:
     if request.param == "otlp":
         collector: OtelCollector = request.getfixturevalue("otel_collector")

@@ -30,6 +30,9 @@ class Scraped:
     trace: dict[str, str]
 
 
+pytestmark = pytest.mark.server
+
+
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
     require_service("prometheus")
