@@ -50,6 +50,15 @@ def test_the_readme_leads_to_every_document() -> None:
     assert set(DOCUMENTS) - {ROOT / "README.md"} <= linked
 
 
+def test_every_path_that_a_contributor_is_sent_to_is_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    words = {word for quoted in re.findall(r"`([^`\n]+)`", without_code(text)) for word in quoted.split()}
+    named = {word for word in words if re.search(r"[\w.]/|\.(?:in|lock|md|py|rs|toml|yml)$", word)}
+    named -= {word for word in named if word.startswith(".venv/")}
+    assert len(named) > 40
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
 # ------------------------------------------------------------------ every setting
 def public() -> dict[str, object]:
     package = importlib.import_module("gds_metrics")
