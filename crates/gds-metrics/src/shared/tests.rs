@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use gds_process::fork::testing::{Child, FORKS};
 use gds_process::lock;
@@ -184,10 +184,11 @@ fn a_file_that_is_removed_is_made_anew_while_threads_count() {
     let other = self::process(&path);
     other.increment(1000.0);
     let stop = AtomicBool::new(false);
+    let reports = AtomicU64::new(0);
     let counted: u64 = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..2)
             .map(|thread| {
-                let (view, stop) = (&process.view, &stop);
+                let (view, stop, reports) = (&process.view, &stop, &reports);
                 scope.spawn(move || {
                     let mut counted = 0_u64;
                     while !stop.load(Ordering::Relaxed) {
@@ -198,12 +199,15 @@ fn a_file_that_is_removed_is_made_anew_while_threads_count() {
                         view.gauge("level", counted as f64, &[("n", &number), ("thread", &thread.to_string())])
                             .expect("counted");
                         counted += 1;
+                        reports.fetch_add(1, Ordering::Relaxed);
                     }
                     counted
                 })
             })
             .collect();
-        for round in 0..60 {
+        // As often as it takes for the threads to have made many series.
+        let rounds = (0..).take_while(|round| *round < 60 || reports.load(Ordering::Relaxed) < 2000);
+        for round in rounds {
             if round % 2 == 0 {
                 fs::remove_dir_all(&path).expect("removed");
             } else {
