@@ -198,7 +198,9 @@ fn what_the_disk_does_not_keep_is_an_error_at_once_and_nothing_else() {
 fn what_made_room_for_what_the_disk_does_not_keep_is_told_so() {
     let dir = tempfile::tempdir().expect("a folder");
     let script = Script::with_window(0);
-    let options = ProducerOptions { on_full: OnFull::DropOldest, ..spooled(&dir, Durability::Disk, 8 * 1024) };
+    // The sender has nothing in hand, which could not make room.
+    let linger = Duration::from_secs(3600);
+    let options = ProducerOptions { on_full: OnFull::DropOldest, linger, ..spooled(&dir, Durability::Disk, 8 * 1024) };
     let (producer, reports) = made(&script, options);
     let [folder] = &std::fs::read_dir(dir.path()).expect("it").collect::<Vec<_>>()[..] else { panic!("one folder") };
     let oldest = folder.as_ref().expect("it").path().join("log").join(format!("{:020}.log", 0));
@@ -207,6 +209,7 @@ fn what_made_room_for_what_the_disk_does_not_keep_is_told_so() {
     let sent = (0..10_000).take_while(|number| send(&producer, "t", "x", Some(*number)).is_ok()).count();
     crate::private::synced::call_first(|| Ok(()));
     assert!(!oldest.exists());
+    producer.hurry();
     wait_until("nobody is told", || !reports.kinds().is_empty());
     assert!(reports.kinds().iter().all(|(_, kind)| *kind == Some(Kind::Full)));
     let mut state = script.0.state.lock();
