@@ -352,7 +352,9 @@ fn pair<'py>(object: &Bound<'py, PyAny>) -> Option<(Bound<'py, PyString>, Bound<
 /// The name in a pair of the name of a secret and the secret; two names of secrets are a list of names.
 fn secret_pair<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyString>> {
     let (name, second) = pair(object)?;
-    (names_secret(&name) && !second.is_none() && !names_secret(&second)).then_some(name)
+    let is_name =
+        names_secret(&second) && text_of(&second).is_some_and(|text| !text.bytes().any(|byte| byte.is_ascii_digit()));
+    (names_secret(&name) && !second.is_none() && !is_name).then_some(name)
 }
 
 /// The user in a pair of user and password.

@@ -156,6 +156,8 @@ class Login(NamedTuple):
         ([{"key": "token", "value": "swordfish"}], [{"key": "token", "value": "[REDACTED]"}]),
         ({"name": "DB_HOST", "value": "h"}, {"name": "DB_HOST", "value": "h"}),
         (Login("u", "swordfish"), {"user": "u", "password": "[REDACTED]"}),
+        (("password", "a0000PW0"), ["password", "[REDACTED]"]),
+        (("password", "api_key"), ["password", "api_key"]),
         (("password", None), ["password", None]),
         (("user", "password", "host"), ["user", "password", "host"]),
         ({"auth": ("u", "swordfish")}, {"auth": ["u", "[REDACTED]"]}),

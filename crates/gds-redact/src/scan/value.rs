@@ -151,7 +151,7 @@ impl Scan<'_> {
             && (before == Some(b';')
                 || self.byte(at + 1) == Some(b';')
                 || inside.windows(2).any(|two| two == b"}}") && !self.starts_with(named.value, b"{{"));
-        let is_template = values::is_name(inside) && !inside.iter().any(u8::is_ascii_digit);
+        let is_template = values::is_name(inside);
         (is_odbc && self.byte(at) == Some(b'}') && !is_template && !inside.starts_with(b"{")).then_some(start..at)
     }
 
