@@ -214,6 +214,13 @@ pub(super) fn create_topic(handle: &Arc<Handle>, topic: &NewTopic, patience: Dur
     }
 }
 
+/// Whether a broker knows the topic, with a leader for each partition.
+pub(super) fn is_known(handle: &Arc<Handle>, name: &str, patience: Duration) -> bool {
+    described(handle, Some(name), patience).is_ok_and(|topics| {
+        topics.iter().flat_map(|topic| &topic.partitions).all(|partition| partition.leader.is_some())
+    })
+}
+
 pub(super) fn delete_topic(handle: &Arc<Handle>, name: &str, patience: Duration) -> Result<()> {
     let text = c_text(name, "the topic's name")?;
     let operation = Operation::RD_KAFKA_ADMIN_OP_DELETETOPICS;

@@ -30,6 +30,7 @@ mod window;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use gds_process::sync::Mutex;
@@ -45,6 +46,9 @@ use native::Use;
 
 /// Asking for a topic must not make it.
 const ONLY_ASKS: (&str, &str) = ("allow.auto.create.topics", "false");
+
+/// Between looks whether a topic that was made is known.
+const KNOWN_PAUSE: Duration = Duration::from_millis(20);
 
 /// A Kafka cluster.
 pub struct Kafka {
@@ -135,7 +139,14 @@ impl Hub for Kafka {
 
 impl Admin for Kafka {
     fn create_topic(&self, topic: &NewTopic, patience: Duration) -> Result<()> {
-        admin::create_topic(self.asking()?.handle(), topic, patience)
+        let end = Instant::now() + patience;
+        let client = self.asking()?;
+        admin::create_topic(client.handle(), topic, patience)?;
+        // Brokers hear of it a moment later; who looks at it next, or sends, is to find it.
+        while Instant::now() < end && !admin::is_known(client.handle(), &topic.name, patience) {
+            thread::sleep(KNOWN_PAUSE);
+        }
+        Ok(())
     }
 
     fn delete_topic(&self, name: &str, patience: Duration) -> Result<()> {
