@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 import uuid
@@ -123,8 +124,14 @@ def test_what_a_loop_left_comes_again_in_the_next_loop_over_the_same_client(
 def test_what_a_list_had_when_it_was_left_comes_again_as_a_whole(hub: str, topic: str) -> None:
     publish(hub, topic, *range(6))
     with reader(hub, topic, topic) as consumer:
-        first = next(batch for batch in consumer.batches(4, 1.0) if batch)
-        left = [message["value"] for message in first]
+        taken: list[list[Any]] = []
+
+        def one() -> bool:
+            taken.extend(itertools.islice(filter(None, consumer.batches(4, 1.0)), 1))
+            return bool(taken)
+
+        wait_until(one, what="a batch")
+        left = [message["value"] for message in taken[0]]
         assert numbers(consumer, 6) == [*range(6)]
     assert left == [*range(len(left))]
 
