@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gds_cli.kafka import admin
 from gds_kafka import KafkaConsumerClient, KafkaProducerClient
 from tests.kafka.schemas import problems
 from tests.kafka.test_cli import gds
@@ -122,6 +123,15 @@ def test_a_message_that_is_refused_does_not_stop_the_others(kafka: KafkaBroker) 
     assert [json.loads(row)["topic"] for row in printed.splitlines()] == [topic] * 2
     assert "larger than the broker takes" in said
     assert sorted(record.value or b"" for record in kafka.read(topic)) == [b"1", b"2"]
+
+
+def test_a_topic_is_known_once_it_was_made(kafka: KafkaBroker) -> None:
+    hub = admin(kafka.bootstrap_servers, None)
+    for number in range(100):
+        name = f"cli-made-{number}"
+        hub.create_topic(name, 3)
+        [topic] = hub.topics(name)
+        assert [part["leader"] for part in topic["partitions"]] == [1, 1, 1]
 
 
 def test_a_topic_that_is_there_cannot_be_made(kafka: KafkaBroker) -> None:

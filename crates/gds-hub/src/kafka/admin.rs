@@ -5,17 +5,22 @@ use std::collections::BTreeMap;
 use std::ffi::c_char;
 use std::ptr;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka_sys as sys;
 use sys::rd_kafka_OffsetSpec_t as Spec;
 use sys::rd_kafka_admin_op_t as Operation;
+use sys::rd_kafka_resp_err_t as Code;
 
 use super::errors;
 use super::native::{Event, Handle, c_text, millis, owned_text};
 use super::partitions::{Line, PartitionList, Place, checked, slice};
 use crate::error::{Error, Kind, Result};
 use crate::hub::{Lag, NewTopic, Partition, Topic};
+
+/// Between looks whether a topic that was made is known.
+const KNOWN_PAUSE: Duration = Duration::from_millis(20);
 
 /// Whether a broker answers within `patience`; else librdkafka's number.
 pub(super) fn ping(handle: &Handle, patience: Duration) -> Result<(), i32> {
@@ -214,11 +219,21 @@ pub(super) fn create_topic(handle: &Arc<Handle>, topic: &NewTopic, patience: Dur
     }
 }
 
-/// Whether a broker knows the topic, with a leader for each partition.
-pub(super) fn is_known(handle: &Arc<Handle>, name: &str, patience: Duration) -> bool {
-    described(handle, Some(name), patience).is_ok_and(|topics| {
-        topics.iter().flat_map(|topic| &topic.partitions).all(|partition| partition.leader.is_some())
-    })
+/// Waits until a broker knows a topic that was made, with a leader for each partition. Anything else that is wrong ends
+/// the wait: who may make a topic need not be allowed to look at it.
+pub(super) fn wait_until_known(handle: &Handle, name: &str, patience: Duration) {
+    let coming = [Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, Code::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE];
+    let end = Instant::now() + patience;
+    loop {
+        let is_coming = match described(handle, Some(name), left(end)) {
+            Ok(topics) => topics.iter().flat_map(|topic| &topic.partitions).any(|one| one.leader.is_none()),
+            Err(error) => coming.iter().any(|code| error.code == Some(*code as i32)),
+        };
+        if !is_coming || left(end).is_zero() {
+            return;
+        }
+        thread::sleep(KNOWN_PAUSE);
+    }
 }
 
 pub(super) fn delete_topic(handle: &Arc<Handle>, name: &str, patience: Duration) -> Result<()> {

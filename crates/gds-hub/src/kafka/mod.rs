@@ -30,7 +30,6 @@ mod window;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use gds_process::sync::Mutex;
@@ -47,8 +46,8 @@ use native::Use;
 /// Asking for a topic must not make it.
 const ONLY_ASKS: (&str, &str) = ("allow.auto.create.topics", "false");
 
-/// Between looks whether a topic that was made is known.
-const KNOWN_PAUSE: Duration = Duration::from_millis(20);
+/// How long a topic that was made may take to be known, until it is left at that.
+const KNOWN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A Kafka cluster.
 pub struct Kafka {
@@ -139,13 +138,10 @@ impl Hub for Kafka {
 
 impl Admin for Kafka {
     fn create_topic(&self, topic: &NewTopic, patience: Duration) -> Result<()> {
-        let end = Instant::now() + patience;
         let client = self.asking()?;
         admin::create_topic(client.handle(), topic, patience)?;
-        // Brokers hear of it a moment later; who looks at it next, or sends, is to find it.
-        while Instant::now() < end && !admin::is_known(client.handle(), &topic.name, patience) {
-            thread::sleep(KNOWN_PAUSE);
-        }
+        // The controller has made it; brokers hear of it a moment later. Who looks at it next, or sends, is to find it.
+        admin::wait_until_known(client.handle(), &topic.name, patience.min(KNOWN_PATIENCE));
         Ok(())
     }
 
