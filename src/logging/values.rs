@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
-use gds_redact::{MARK, is_login, is_name_of_login, is_name_of_name, is_name_of_value, is_secret_key};
+use gds_redact::{MARK, is_login, is_name_of_login, is_name_of_name, is_name_of_value, is_secret_key, is_value_a_name};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
@@ -352,8 +352,7 @@ fn pair<'py>(object: &Bound<'py, PyAny>) -> Option<(Bound<'py, PyString>, Bound<
 /// The name in a pair of the name of a secret and the secret; two names of secrets are a list of names.
 fn secret_pair<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyString>> {
     let (name, second) = pair(object)?;
-    let is_name =
-        names_secret(&second) && text_of(&second).is_some_and(|text| !text.bytes().any(|byte| byte.is_ascii_digit()));
+    let is_name = text_of(&second).is_some_and(|text| is_value_a_name(&text));
     (names_secret(&name) && !second.is_none() && !is_name).then_some(name)
 }
 

@@ -55,14 +55,6 @@ def hub(tmp_path: Path) -> str:
     return f"embedded:{tmp_path / 'hub'}"
 
 
-@pytest.fixture(params=[pytest.param("broker", marks=pytest.mark.server), "embedded"])
-def any_hub(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "embedded":
-        return f"embedded:{tmp_path / 'hub'}"
-    servers: str = request.getfixturevalue("kafka").bootstrap_servers
-    return servers
-
-
 @pytest.fixture
 def topic(any_hub: str) -> str:
     """Of three partitions: 10, 11 and 12 are in partition 1. A group may have the same name."""

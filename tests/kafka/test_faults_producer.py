@@ -612,8 +612,7 @@ def other() -> Iterator[Other]:
     other, ended = Other(), threading.Event()
 
     def count() -> None:
-        while not ended.is_set():
-            time.sleep(0.0001)
+        while not ended.wait(0.0001):
             other.counted += 1
 
     thread = threading.Thread(target=count)

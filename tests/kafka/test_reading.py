@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,12 +33,9 @@ IDLE_MS = 300
 HOUR_MS = 3600 * 1000
 
 
-@pytest.fixture(params=[pytest.param("broker", marks=pytest.mark.server), "embedded"])
-def hub(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "embedded":
-        return f"embedded:{tmp_path / 'hub'}"
-    servers: str = request.getfixturevalue("kafka").bootstrap_servers
-    return servers
+@pytest.fixture
+def hub(any_hub: str) -> str:
+    return any_hub
 
 
 @pytest.fixture

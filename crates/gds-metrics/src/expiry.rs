@@ -1,7 +1,7 @@
 //! How series leave a registry: nobody updates them, or somebody removes them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::cells::Word;
 use crate::family::Family;
@@ -11,25 +11,10 @@ use crate::series::Series;
 /// Removed series that a family keeps until the next scrape, unless they are half of it.
 const KEPT: usize = 64;
 
-/// The mark of a series that is removed: the one of the standard library, or in a test the one of a model checker.
-pub(crate) trait Mark {
-    /// As [`AtomicBool::load`].
-    fn load(&self, order: Ordering) -> bool;
-    /// As [`AtomicBool::store`].
-    fn store(&self, value: bool, order: Ordering);
-}
-
-impl Mark for AtomicBool {
-    #[inline]
-    fn load(&self, order: Ordering) -> bool {
-        self.load(order)
-    }
-
-    #[inline]
-    fn store(&self, value: bool, order: Ordering) {
-        self.store(value, order);
-    }
-}
+/// The mark of a series that is reported to.
+pub(crate) const LIVES: u64 = 0;
+/// That of one which nobody will see.
+pub(crate) const REMOVED: u64 = 1;
 
 /// Remembers when a series was last updated.
 #[inline]
@@ -40,24 +25,24 @@ pub(crate) fn touch<W: Word>(updated: &W, millis: u64) {
 /// Whether a series stays that was touched and changed just before; if not, it expired meanwhile. `wait` returns when
 /// whoever expires is done: with the mark alone nothing is settled yet.
 #[inline]
-pub(crate) fn stays<W: Word, M: Mark>(mark: &M, wait: impl FnOnce()) -> bool {
+pub(crate) fn stays<W: Word>(mark: &W, wait: impl FnOnce()) -> bool {
     // Pairs with the fence below: either that one sees the touch and lets the series live, or this sees the mark.
     W::fence(Ordering::SeqCst);
-    if !mark.load(Ordering::Acquire) {
+    if mark.load(Ordering::Acquire) == LIVES {
         return true;
     }
     wait();
-    !mark.load(Ordering::Acquire)
+    mark.load(Ordering::Acquire) == LIVES
 }
 
 /// Marks a series as removed, unless it was touched since it was `seen`; whether it is.
-pub(crate) fn leaves<W: Word, M: Mark>(updated: &W, mark: &M, seen: u64) -> bool {
-    mark.store(true, Ordering::Release);
+pub(crate) fn leaves<W: Word>(updated: &W, mark: &W, seen: u64) -> bool {
+    mark.store(REMOVED, Ordering::Release);
     // Pairs with the fence above: an update that did not see the mark is seen here.
     W::fence(Ordering::SeqCst);
     let leaves = updated.load(Ordering::Relaxed) == seen;
     if !leaves {
-        mark.store(false, Ordering::Release);
+        mark.store(LIVES, Ordering::Release);
     }
     leaves
 }

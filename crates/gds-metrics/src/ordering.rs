@@ -1,14 +1,14 @@
 //! What threads see of each other's cells, in every order that the memory model allows: also on processors that show
 //! writes in another order than they were made.
 
-use loom::sync::atomic::{AtomicBool, AtomicU64, fence};
+use loom::sync::atomic::{AtomicU64, fence};
 use loom::sync::{Arc, Mutex};
 
 use std::sync::atomic::Ordering;
 
 use crate::cells::{self, Word};
 use crate::exemplar;
-use crate::expiry::{self, Mark};
+use crate::expiry;
 use crate::snapshot::{Exemplar, TraceContext};
 
 impl Word for AtomicU64 {
@@ -30,16 +30,6 @@ impl Word for AtomicU64 {
 
     fn fence(order: Ordering) {
         fence(order);
-    }
-}
-
-impl Mark for AtomicBool {
-    fn load(&self, order: Ordering) -> bool {
-        self.load(order)
-    }
-
-    fn store(&self, value: bool, order: Ordering) {
-        self.store(value, order);
     }
 }
 
@@ -107,7 +97,7 @@ fn an_exemplar_is_never_a_mixture() {
 #[derive(Default)]
 struct Expiring {
     updated: AtomicU64,
-    mark: AtomicBool,
+    mark: AtomicU64,
     lock: Mutex<()>,
 }
 
@@ -119,7 +109,7 @@ fn a_series_stays_for_who_updates_it_if_and_only_if_it_does_for_who_expires_it()
             let series = Arc::clone(&series);
             loom::thread::spawn(move || {
                 expiry::touch(&series.updated, 1);
-                expiry::stays::<AtomicU64, _>(&series.mark, || drop(series.lock.lock().expect("no panic")))
+                expiry::stays(&series.mark, || drop(series.lock.lock().expect("no panic")))
             })
         };
         let leaves = {

@@ -1,7 +1,7 @@
 //! One series: its label text, made once, and its cells.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use once_cell::race::OnceBox;
 use smallvec::SmallVec;
@@ -62,7 +62,8 @@ pub struct Series {
     is_plain: bool,
     /// Whether it takes what `max_series` kept out.
     pub is_overflow: bool,
-    removed: AtomicBool,
+    /// [`expiry::LIVES`] or [`expiry::REMOVED`].
+    mark: AtomicU64,
 }
 
 /// What only series of some registries have: there are many series, so each word of them counts.
@@ -116,7 +117,7 @@ impl Series {
             labels: len.unwrap_or(0),
             is_plain: labels.is_plain && len.is_ok(),
             is_overflow: labels.is_overflow,
-            removed: AtomicBool::new(false),
+            mark: AtomicU64::new(expiry::LIVES),
         }
     }
 
@@ -214,23 +215,23 @@ impl Series {
     /// Whether it expired or was removed: nobody will see what is reported to it.
     #[inline]
     pub fn is_removed(&self) -> bool {
-        self.removed.load(Ordering::Acquire)
+        self.mark.load(Ordering::Acquire) == expiry::REMOVED
     }
 
     /// Marks it as removed; under the lock of its family's members.
     pub(crate) fn set_removed(&self) {
-        self.removed.store(true, Ordering::Release);
+        self.mark.store(expiry::REMOVED, Ordering::Release);
     }
 
     /// As [`expiry::stays`].
     #[inline]
     pub(crate) fn stays(&self, wait: impl FnOnce()) -> bool {
-        expiry::stays::<AtomicU64, _>(&self.removed, wait)
+        expiry::stays(&self.mark, wait)
     }
 
     /// As [`expiry::leaves`]; under the lock of its family's members.
     pub(crate) fn leaves(&self, seen: u64) -> bool {
-        expiry::leaves(&self.cells.get()[cells::UPDATED], &self.removed, seen)
+        expiry::leaves(&self.cells.get()[cells::UPDATED], &self.mark, seen)
     }
 }
 

@@ -39,6 +39,7 @@ use regex::{Regex, RegexBuilder};
 
 pub use keys::is_secret_key;
 pub use scan::{is_login, is_name_of_login, is_name_of_name, is_name_of_value};
+pub use values::is_value_a_name;
 
 /// What stands where a secret stood.
 pub const MARK: &str = "[REDACTED]";

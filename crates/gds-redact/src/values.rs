@@ -458,11 +458,16 @@ fn is_name_of_secret(word: &[u8]) -> bool {
     std::str::from_utf8(word).is_ok_and(is_secret_key)
 }
 
-/// Whether this could be the name of a column or a field: `username`, `last_login`. With a digit in it it is no name, even
-/// if its letters are those of one: `a0000PW0`.
+/// Whether this could be the name of a column or a field: `username`, `last_login`.
 pub(crate) fn is_name(word: &[u8]) -> bool {
     let is_plain = !word.is_empty() && word.iter().all(|byte| byte.is_ascii_lowercase() || *byte == b'_');
-    is_plain || is_name_of_secret(word) && !word.iter().any(u8::is_ascii_digit)
+    is_plain || std::str::from_utf8(word).is_ok_and(is_value_a_name)
+}
+
+/// Whether a value under the name of a secret is such a name itself. One with a digit is none, even if its letters are
+/// those of one: `a0000PW0`.
+pub fn is_value_a_name(value: &str) -> bool {
+    is_secret_key(value) && !value.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 /// Whether a name ends in a word for password, which has no other sense as `token` and `key` have.
