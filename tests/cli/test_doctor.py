@@ -68,17 +68,14 @@ def test_without_options_it_looks_at_what_is_installed() -> None:
     assert "unknown" in found["clock"]["found"]
 
 
-def test_people_are_told_level_finding_and_remedy() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        done = gds("doctor", "--port", port)
+def test_people_are_told_level_finding_and_remedy(leased_port: int) -> None:
+    with socket.create_server(("127.0.0.1", leased_port)):
+        done = gds("doctor", "--port", leased_port)
         assert done.returncode == 1
         rows = done.stdout.splitlines()
-        at = rows.index(f"failed   port {port}: taken")
+        at = rows.index(f"failed   port {leased_port}: taken")
         assert rows[at + 1].startswith("         -> see who has it with: ss -ltnp")
-    assert doctor("--port", port)[f"port {port}"]["level"] == OK
+    assert doctor("--port", leased_port)[f"port {leased_port}"]["level"] == OK
 
 
 @pytest.mark.parametrize(

@@ -137,11 +137,10 @@ def test_what_is_not_there_is_shown_as_such_and_the_rest_goes_on(metrics: Promet
     assert shown["counters"]["shop_orders_total"]["total"] == 200.0
 
 
-def test_a_source_that_comes_back_is_seen_again() -> None:
-    with PrometheusMetrics(port=0, addr="127.0.0.1") as first:
-        port = first.port
+def test_a_source_that_comes_back_is_seen_again(leased_port: int) -> None:
+    with PrometheusMetrics(port=leased_port, addr="127.0.0.1") as first:
         first.increment("hits", 5)
-        with started("top", "--metrics", f"127.0.0.1:{port}", "--json") as process:
+        with started("top", "--metrics", f"127.0.0.1:{leased_port}", "--json") as process:
             assert process.stdout is not None
 
             def wait_for(reachable: bool) -> None:
@@ -150,7 +149,7 @@ def test_a_source_that_comes_back_is_seen_again() -> None:
             wait_for(True)
             first.close()
             wait_for(False)
-            with PrometheusMetrics(port=port, addr="127.0.0.1"):
+            with PrometheusMetrics(port=leased_port, addr="127.0.0.1"):
                 wait_for(True)
                 process.send_signal(signal.SIGINT)
                 assert process.wait() == 0

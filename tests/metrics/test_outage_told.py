@@ -168,20 +168,18 @@ def keep_counting(metrics: StatsdMetrics, told: Callable[[], list[str]], count: 
 
 
 def test_a_statsd_port_where_nobody_listens_is_told_once_and_so_is_its_return(
-    told: Callable[[], list[str]],
+    told: Callable[[], list[str]], leased_udp_port: int
 ) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as agent:
-        agent.bind((LOOPBACK, 0))
-        port = agent.getsockname()[1]
-    with statsd(port) as metrics:
+    server = f"udp://{LOOPBACK}:{leased_udp_port}"
+    with statsd(leased_udp_port) as metrics:
         began = keep_counting(metrics, told, 1)
-        assert began.startswith(f"metrics do not get through: cannot reach udp://{LOOPBACK}:{port}: ")
+        assert began.startswith(f"metrics do not get through: cannot reach {server}: ")
         failed = metrics.stats()["flushes_failed"]
         wait_until(lambda: metrics.stats()["flushes_failed"] > failed + 3, what="more flushes in vain")
         assert len(told()) == 1
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as agent:
-            agent.bind((LOOPBACK, port))
-            assert keep_counting(metrics, told, 2).startswith(f"metrics get through to udp://{LOOPBACK}:{port} again")
+            agent.bind((LOOPBACK, leased_udp_port))
+            assert keep_counting(metrics, told, 2).startswith(f"metrics get through to {server} again")
             metrics.close()
     assert len(told()) == 2
 

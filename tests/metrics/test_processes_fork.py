@@ -173,7 +173,7 @@ wait(child(work))
 
 
 SERVING = """
-metrics = PrometheusMetrics(prefix="", port=0, addr="127.0.0.1")
+metrics = PrometheusMetrics(prefix="", port={port}, addr="127.0.0.1")
 metrics.increment("requests", 5)
 told, tell = os.pipe()
 process_id = os.fork()
@@ -183,44 +183,45 @@ if process_id == 0:
 """
 
 
-def test_the_port_of_the_parent_is_free_once_it_closes_while_the_child_lives() -> None:
-    with Program(SETUP + SERVING) as parent:
-        port = parent.ask("metrics.port")
-        assert "requests_total 5.0" in http_text(port, "/metrics")
-        parent.do("metrics.close(); free(metrics.port or 0)")
-        assert not accepts_tcp(port)
-        parent.do(f"free({port})")
+def test_the_port_of_the_parent_is_free_once_it_closes_while_the_child_lives(leased_port: int) -> None:
+    with Program(SETUP + SERVING.format(port=leased_port)) as parent:
+        assert "requests_total 5.0" in http_text(leased_port, "/metrics")
+        parent.do("metrics.close()")
+        assert not accepts_tcp(leased_port)
+        parent.do(f"free({leased_port})")
         parent.do("os.write(tell, b'.'); wait(process_id)")
 
 
-def test_the_port_is_free_once_the_parent_is_killed_while_the_child_lives() -> None:
-    source = SETUP + SERVING.replace("os.read(told, 1)", "os.close(0); os.close(1); os.close(2); signal.pause()")
+def test_the_port_is_free_once_the_parent_is_killed_while_the_child_lives(leased_port: int) -> None:
+    serving = SERVING.format(port=leased_port)
+    source = SETUP + serving.replace("os.read(told, 1)", "os.close(0); os.close(1); os.close(2); signal.pause()")
     with Program(source) as parent, Program(SETUP) as other:
-        port, child = parent.ask("metrics.port"), parent.ask("process_id")
+        child = parent.ask("process_id")
         try:
-            assert "requests_total 5.0" in http_text(port, "/metrics")
+            assert "requests_total 5.0" in http_text(leased_port, "/metrics")
             parent.kill()
             assert other.ask(f"os.kill({child}, 0)") is None, "the child lives"
-            other.do(f"free({port})")
+            other.do(f"free({leased_port})")
         finally:
             other.do(f"os.kill({child}, signal.SIGKILL)")
 
 
-def test_a_child_serves_a_port_of_its_own_when_asked_to() -> None:
+def test_a_child_serves_a_port_of_its_own_when_asked_to(leased_port: int) -> None:
     with Program(SETUP + "metrics = PrometheusMetrics(prefix='', port=0, addr='127.0.0.1')") as parent:
+        parent.do(f"wanted = {leased_port}")
         parent.do("""
 metrics.increment("requests", 5)
 (told, tell), (asked, ask) = os.pipe(), os.pipe()
 
 def work():
     metrics.increment("requests", 2)
-    os.write(tell, b"%d\\n" % metrics.start_server(0))
+    os.write(tell, b"%d\\n" % metrics.start_server(wanted))
     os.read(asked, 1)
 process_id = child(work)
 child_port = int(os.read(told, 100))
 """)
         own, other = parent.ask("metrics.port"), parent.ask("child_port")
-        assert own != other
+        assert other == leased_port != own
         for _ in range(3):
             assert "requests_total 5.0" in http_text(own, "/metrics")
             assert "requests_total 2.0" in http_text(other, "/metrics")

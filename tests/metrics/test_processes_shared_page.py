@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -197,14 +196,13 @@ def test_a_scrape_of_the_port_that_workers_share_shows_the_sum(folder: Path) -> 
         assert "\nrequests_total 20.0\n" in http_text(port, "/metrics")
 
 
-def test_a_port_of_another_program_is_taken_also_where_that_one_shares_it(folder: Path, tmp_path: Path) -> None:
+def test_a_port_of_another_program_is_taken_also_where_that_one_shares_it(
+    folder: Path, tmp_path: Path, leased_port: int
+) -> None:
     with Program(setup(tmp_path / "other")) as other:
-        # A port that is not 0 is what programs share; one that was free a moment ago is as good as any.
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            number = free.getsockname()[1]
-        assert other.ask(f"metrics.start_server({number})") == number
-        with pytest.raises(OSError, match=f"port {number}"):
-            PrometheusMetrics(port=number, multiprocess_dir=folder)
+        assert other.ask(f"metrics.start_server({leased_port})") == leased_port
+        with pytest.raises(OSError, match=f"port {leased_port}"):
+            PrometheusMetrics(port=leased_port, multiprocess_dir=folder)
 
 
 def test_files_of_others_in_the_folder_are_left_alone(folder: Path, start: Callable[[], Program]) -> None:

@@ -192,9 +192,9 @@ def test_a_second_collector_on_the_port_shares_server_and_page(metrics: Promethe
     assert other.render(names=["gds_n"]) == metrics.render(names=["gds_n"])
 
 
-def test_closing_one_of_two_keeps_serving(metrics: PrometheusMetrics) -> None:
-    port = metrics.port
-    other = PrometheusMetrics("other", port=port, addr="127.0.0.1")
+def test_closing_one_of_two_keeps_serving(leased_port: int) -> None:
+    metrics = PrometheusMetrics(port=leased_port, addr="127.0.0.1")
+    other = PrometheusMetrics("other", port=leased_port, addr="127.0.0.1")
     metrics.close()
     other.increment("n")
     metrics.increment("m")
@@ -202,26 +202,25 @@ def test_closing_one_of_two_keeps_serving(metrics: PrometheusMetrics) -> None:
     assert page.value("other_n_total") == 1
     assert page.value("gds_m_total") == 1
     other.close()
-    assert not accepts_tcp(port)
+    assert not accepts_tcp(leased_port)
 
 
-def test_close_frees_the_port() -> None:
-    metrics = PrometheusMetrics(port=0, addr="127.0.0.1")
-    port = metrics.port
-    fetch(port)
+def test_close_frees_the_port(leased_port: int) -> None:
+    metrics = PrometheusMetrics(port=leased_port, addr="127.0.0.1")
+    fetch(leased_port)
     metrics.close()
     metrics.close()
-    with PrometheusMetrics(port=port, addr="127.0.0.1") as again:
+    with PrometheusMetrics(port=leased_port, addr="127.0.0.1") as again:
         again.increment("n")
         assert scrape(again).value("gds_n_total") == 1
 
 
-def test_a_collector_that_is_forgotten_frees_its_port() -> None:
-    metrics = PrometheusMetrics(port=0, addr="127.0.0.1")
-    port = metrics.port
+def test_a_collector_that_is_forgotten_frees_its_port(leased_port: int) -> None:
+    metrics = PrometheusMetrics(port=leased_port, addr="127.0.0.1")
+    assert accepts_tcp(metrics.port)
     del metrics
     gc.collect()
-    assert not accepts_tcp(port)
+    assert not accepts_tcp(leased_port)
 
 
 def test_a_closed_collector_can_serve_again() -> None:

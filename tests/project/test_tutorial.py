@@ -5,7 +5,6 @@ from __future__ import annotations
 import doctest
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,13 +61,6 @@ def steps() -> Iterator[File | Command]:
         elif kind == "console":
             for command in COMMAND.finditer(text):
                 yield Command(command[1], command[2])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Reader:
@@ -154,15 +146,16 @@ class Reader:
             assert as_shown(), f"$ {command.line}\nexpected\n{command.printed}got\n{told}"
 
 
-def test_whoever_follows_the_tutorial_sees_what_it_shows(tmp_path: Path, kafka_factory: KafkaFactory) -> None:
+def test_whoever_follows_the_tutorial_sees_what_it_shows(
+    tmp_path: Path, kafka_factory: KafkaFactory, leased_port: int
+) -> None:
     require_service("prometheus")
     kafka = kafka_factory()
-    port = free_port()
     with ExitStack() as opened:
-        prometheus = opened.enter_context(Prometheus([scrape_job("gds", [f"127.0.0.1:{port}"])]))
+        prometheus = opened.enter_context(Prometheus([scrape_job("gds", [f"127.0.0.1:{leased_port}"])]))
         addresses = {
-            "port=8080": f"port={port}",
-            "localhost:8080": f"127.0.0.1:{port}",
+            "port=8080": f"port={leased_port}",
+            "localhost:8080": f"127.0.0.1:{leased_port}",
             "http://localhost:9090": prometheus.url,
             "localhost:9092": kafka.bootstrap_servers,
         }

@@ -7,6 +7,7 @@ they fail instead, so that a missing server is never mistaken for a passing run.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import NoReturn, Protocol
@@ -17,6 +18,7 @@ from .install import ServiceUnavailable, install
 from .kafka import KafkaBroker, KafkaCluster, KerberizedKafka, SecureKafka
 from .kafka.secure import Certificate
 from .kerberos import Kerberos
+from .process import lease_port
 from .run import (
     OtelCollector,
     Prometheus,
@@ -33,6 +35,8 @@ __all__ = [
     "kafka_cluster",
     "kafka_factory",
     "kerberized_kafka",
+    "leased_port",
+    "leased_udp_port",
     "missing",
     "otel_collector",
     "otel_collector_factory",
@@ -46,6 +50,23 @@ __all__ = [
     "toxiproxy",
     "vault",
 ]
+
+
+@pytest.fixture
+def leased_port() -> Iterator[int]:
+    """A TCP port of the loopback interface that stays the test's own while nothing listens there.
+
+    One that the kernel gave is anybody's as soon as it is closed.
+    """
+    with ExitStack() as leases:
+        yield lease_port(leases)
+
+
+@pytest.fixture
+def leased_udp_port() -> Iterator[int]:
+    """The same for datagrams."""
+    with ExitStack() as leases:
+        yield lease_port(leases, socket.SOCK_DGRAM)
 
 
 class PrometheusFactory(Protocol):

@@ -130,6 +130,30 @@ def accepts_tcp(port: int) -> bool:
         return False
 
 
+def lease_port(leases: ExitStack, kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """A loopback port that is free, and ours until ``leases`` end, even while nothing listens.
+
+    The lock file keeps other test processes away from it, and its number whoever asks the kernel for any port.
+    """
+    folder = cache_folder() / "ports"
+    for port in random.sample(_PORTS, 200):
+        lease = try_lock(folder / str(port))
+        if lease is None:
+            continue
+        with socket.socket(socket.AF_INET, kind) as probe:
+            if kind == socket.SOCK_STREAM:
+                # As the servers do: connections of the past do not make a port taken.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                lease.close()
+                continue
+        leases.enter_context(lease)
+        return port
+    raise ServerFailed(f"200 ports tried in {_PORTS.start}-{_PORTS.stop}, all taken")
+
+
 class Server:
     """One server process and its folder; subclasses say how it is started and when it is ready.
 
@@ -296,27 +320,8 @@ class Server:
         return "its log ends with:\n" + "\n".join(lines[-_LOG_LINES_SHOWN:])
 
     def _lease_port(self, kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-        """A loopback port that is free, and ours until ``close`` even while nothing listens.
-
-        The lock file keeps other test processes away from it.
-        """
-        folder = cache_folder() / "ports"
-        for port in random.sample(_PORTS, 200):
-            lease = try_lock(folder / str(port))
-            if lease is None:
-                continue
-            with socket.socket(socket.AF_INET, kind) as probe:
-                if kind == socket.SOCK_STREAM:
-                    # As the servers do: connections of the past do not make a port taken.
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((LOOPBACK, port))
-                except OSError:
-                    lease.close()
-                    continue
-            self._leases.enter_context(lease)
-            return port
-        raise ServerFailed(f"{self.name}: 200 ports tried in {_PORTS.start}-{_PORTS.stop}, all taken")
+        """A loopback port that is free, and ours until ``close`` even while nothing listens."""
+        return lease_port(self._leases, kind)
 
     def _unix_path(self, name: str) -> Path:
         """A path in the folder that is short enough for a unix socket."""

@@ -22,9 +22,9 @@ def _no_vault_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[VaultServer]:
-    """A Vault with one secret and one AppRole."""
-    with VaultServer() as server:
+def server(leased_port: int) -> Iterator[VaultServer]:
+    """A Vault with one secret and one AppRole; its port stays its own while it is stopped."""
+    with VaultServer(port=leased_port) as server:
         server.put("app/database", {"username": "shop", "password": "hunter2"})
         server.add_approle("role", "secret-id", token_ttl_seconds=300)
         yield server
