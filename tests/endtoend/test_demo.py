@@ -7,7 +7,6 @@ import signal
 
 from tests.cli.commands import gds, objects, started
 from tests.cli.test_demo import summary
-from tests.project.test_tutorial import free_port
 from tests.services.fixtures import KafkaFactory, PrometheusFactory
 from tests.services.kafka import KafkaBroker
 from tests.services.run import scrape_job
@@ -51,12 +50,11 @@ def test_the_demo_agrees_with_real_servers_and_leaves_no_secret(vault: Vault, ka
 
 
 def test_a_prometheus_that_scrapes_the_demo_has_what_it_prints_at_its_end(
-    prometheus_factory: PrometheusFactory, kafka_factory: KafkaFactory
+    prometheus_factory: PrometheusFactory, kafka_factory: KafkaFactory, leased_port: int
 ) -> None:
     kafka = kafka_factory()
-    port = free_port()
-    prometheus = prometheus_factory([scrape_job("demo", [f"127.0.0.1:{port}"])], scrape_interval_ms=100)
-    settings = ("--seconds", 0, "--json", "--prometheus-port", port, "--kafka", kafka.bootstrap_servers)
+    prometheus = prometheus_factory([scrape_job("demo", [f"127.0.0.1:{leased_port}"])], scrape_interval_ms=100)
+    settings = ("--seconds", 0, "--json", "--prometheus-port", leased_port, "--kafka", kafka.bootstrap_servers)
     with started("demo", *settings) as process:
         assert process.stdout is not None
         printed = []

@@ -19,7 +19,6 @@ from gds_vault.testing import VaultServer
 from tests.metrics.programs import run
 from tests.project.documents import DOCUMENTS, ROOT, TIMEOUT_SECONDS, datagrams, make, python_of, receiver
 from tests.project.test_map import toml
-from tests.project.test_tutorial import free_port
 from tests.services.kafka import KafkaBroker
 from tests.services.vault import Vault
 
@@ -103,16 +102,15 @@ def test_the_first_metric_is_shown_in_at_most_five_lines() -> None:
     assert "increment(" in first
 
 
-def test_the_start_is_seen_on_the_page_and_on_the_topic(vault: Vault, kafka: KafkaBroker) -> None:
+def test_the_start_is_seen_on_the_page_and_on_the_topic(vault: Vault, kafka: KafkaBroker, leased_port: int) -> None:
     vault.put("app/database", {"password": "hunter2-of-the-start"})
     vault.write_policy("start", {"secret/data/app/database": ["read"]})
     role_id, secret_id = vault.add_approle("start", policies=["start"])
-    port = free_port()
-    source = block("Start").replace("8080", str(port)).replace("localhost:9092", kafka.bootstrap_servers)
+    source = block("Start").replace("8080", str(leased_port)).replace("localhost:9092", kafka.bootstrap_servers)
     source += f"""
 import json, os
 from urllib.request import ProxyHandler, build_opener
-page = build_opener(ProxyHandler({{}})).open("http://127.0.0.1:{port}/metrics").read().decode()
+page = build_opener(ProxyHandler({{}})).open("http://127.0.0.1:{leased_port}/metrics").read().decode()
 print(json.dumps([os.getpid(), page]))
 """
     variables = {"VAULT_ADDR": vault.url, "VAULT_ROLE_ID": role_id, "VAULT_SECRET_ID": secret_id}
