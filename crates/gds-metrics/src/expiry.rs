@@ -35,8 +35,13 @@ pub(crate) fn stays<W: Word>(mark: &W, wait: impl FnOnce()) -> bool {
     mark.load(Ordering::Acquire) == LIVES
 }
 
-/// Marks a series as removed, unless it was touched since it was `seen`; whether it is.
-pub(crate) fn leaves<W: Word>(updated: &W, mark: &W, seen: u64) -> bool {
+/// Marks a series as removed that was touched before `oldest`, unless it is touched meanwhile; whether it is.
+pub(crate) fn leaves<W: Word>(updated: &W, mark: &W, oldest: u64) -> bool {
+    // Looked at once: what is compared below is what was found to be too long ago, and no touch since.
+    let seen = updated.load(Ordering::Relaxed);
+    if seen >= oldest {
+        return false;
+    }
     mark.store(REMOVED, Ordering::Release);
     // Pairs with the fence above: an update that did not see the mark is seen here.
     W::fence(Ordering::SeqCst);
@@ -77,12 +82,10 @@ impl Registry {
         }
         let mut members = family.members.write();
         let _settling = self.expiring.lock();
-        let stale = members.list.iter().filter(|series| is_stale(series) && !series.is_removed());
-        let stale: Vec<(u64, Arc<Series>)> = stale.map(|one| (one.updated_millis(), Arc::clone(one))).collect();
-        for (seen, series) in stale {
-            if series.leaves(seen) {
-                members.take_out(&series);
-            }
+        let leaving = members.list.iter().filter(|series| !series.is_removed() && series.leaves(oldest));
+        let leaving: Vec<Arc<Series>> = leaving.map(Arc::clone).collect();
+        for series in leaving {
+            members.take_out(&series);
         }
     }
 

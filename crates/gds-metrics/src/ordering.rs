@@ -114,7 +114,7 @@ fn a_series_stays_for_who_updates_it_if_and_only_if_it_does_for_who_expires_it()
         };
         let leaves = {
             let _settling = series.lock.lock().expect("no panic");
-            expiry::leaves(&series.updated, &series.mark, 0)
+            expiry::leaves(&series.updated, &series.mark, 1)
         };
         let stays = updating.join().expect("no panic");
         assert_eq!(stays, !leaves, "the update is lost, or made twice");

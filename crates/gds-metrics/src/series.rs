@@ -230,8 +230,8 @@ impl Series {
     }
 
     /// As [`expiry::leaves`]; under the lock of its family's members.
-    pub(crate) fn leaves(&self, seen: u64) -> bool {
-        expiry::leaves(&self.cells.get()[cells::UPDATED], &self.mark, seen)
+    pub(crate) fn leaves(&self, oldest: u64) -> bool {
+        expiry::leaves(&self.cells.get()[cells::UPDATED], &self.mark, oldest)
     }
 }
 
