@@ -77,9 +77,10 @@ with KafkaConsumerClient("orders", hub, "g", auto_offset_reset="earliest", consu
 """
 
 SPOOL = """
-import os, sys
+import logging, os, sys
 from gds_kafka import KafkaProducerClient
 
+logging.disable()  # that nobody is there is said sooner or later
 os.umask(0)
 producer = KafkaProducerClient("127.0.0.1:1", lazy=True, spool_dir=sys.argv[1])
 producer.send("orders", {"id": 7})
