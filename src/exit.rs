@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use gds_process::fork::Generations;
+use gds_process::PerProcess;
 use pyo3::prelude::*;
 
 /// How long the end waits for Python code that an observing call runs, such as the `__str__` of a label.
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 static WATCHED: AtomicBool = AtomicBool::new(false);
 
 /// Of each process its own: the threads whose calls were under way at a fork are not in the child.
-static CALLS: Generations<Calls> = Generations::new();
+static CALLS: PerProcess<Calls> = PerProcess::new();
 
 #[derive(Default)]
 struct Calls {
@@ -49,15 +49,15 @@ pub(crate) fn calling_python<R>(_attached: Python<'_>, call: impl FnOnce() -> R)
     if ending != 0 && ending != this_thread() {
         return None;
     }
-    let _counted = Counted::new(calls);
+    let _counted = CallInPython::new(calls);
     Some(call())
 }
 
 /// As [`calling_python`], for threads that whoever ends the interpreter stops before it is gone: what they have to tell
 /// while they are being stopped is still told.
-pub(crate) fn telling_python<R>(_attached: Python<'_>, call: impl FnOnce() -> R) -> R {
+pub(crate) fn reporting_to_python<R>(_attached: Python<'_>, call: impl FnOnce() -> R) -> R {
     NoPython::check();
-    let _counted = Counted::new(calls());
+    let _counted = CallInPython::new(calls());
     call()
 }
 
@@ -94,16 +94,16 @@ impl Drop for NoPython {
 }
 
 /// Counts a call where it began: one that forks ends in the child as well, and is none of the child's.
-struct Counted(&'static Calls);
+struct CallInPython(&'static Calls);
 
-impl Counted {
+impl CallInPython {
     fn new(calls: &'static Calls) -> Self {
         calls.under_way.fetch_add(1, Ordering::Relaxed);
         Self(calls)
     }
 }
 
-impl Drop for Counted {
+impl Drop for CallInPython {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }

@@ -13,8 +13,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyMapping, PyString};
 use smallvec::SmallVec;
 
+use crate::call_sites::CallObjects;
 use crate::exit;
-use crate::sites::Parts;
 
 /// Label names and values; more than eight of them go to the heap.
 pub(crate) type Labels<'a> = SmallVec<[(&'a str, &'a str); 8]>;
@@ -24,12 +24,12 @@ type OwnedText = (String, Vec<(String, String)>);
 
 /// What is passed on when arguments cannot be used: a reason to count, or an exception that is no `Exception`
 /// (Ctrl-C while user code ran), which belongs to the program.
-pub(crate) enum Unusable {
+pub(crate) enum ArgumentError {
     Refused(Refusal),
     Raise(PyErr),
 }
 
-impl Unusable {
+impl ArgumentError {
     /// As an exception, for calls that may raise.
     pub(crate) fn into_argument_error(self, name: &Bound<'_, PyAny>, labels: Option<&Bound<'_, PyAny>>) -> PyErr {
         match self {
@@ -72,15 +72,15 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Given<'a, 'py> {
 
 /// The value; a missing one is the one of an increment.
 #[inline]
-pub(crate) fn number(value: Option<&Bound<'_, PyAny>>) -> Result<f64, Unusable> {
+pub(crate) fn number(value: Option<&Bound<'_, PyAny>>) -> Result<f64, ArgumentError> {
     let Some(value) = value else { return Ok(1.0) };
     if let Some(number) = plain_number(value) {
         return Ok(number);
     }
     let py = value.py();
     match exit::calling_python(py, || value.extract::<f64>()) {
-        Some(number) => number.map_err(|error| Unusable::from(py, error, Refusal::InvalidValue)),
-        None => Err(Unusable::Refused(Refusal::Unavailable)),
+        Some(number) => number.map_err(|error| ArgumentError::from(py, error, Refusal::InvalidValue)),
+        None => Err(ArgumentError::Refused(Refusal::Unavailable)),
     }
 }
 
@@ -99,14 +99,14 @@ pub(crate) fn with_owned_text<R>(
     name: &Bound<'_, PyAny>,
     labels: Option<&Bound<'_, PyAny>>,
     then: impl FnOnce(&str, &[(&str, &str)]) -> R,
-) -> Result<R, Unusable> {
+) -> Result<R, ArgumentError> {
     let copy = |name: &str, labels: &[(&str, &str)]| {
         let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Ok((name.to_owned(), labels.collect()))
     };
     let owned = with_borrowed_text(name, labels, None, copy)
         .or_else(|| exit::calling_python(name.py(), || owned_text(name, labels)));
-    let (name, labels) = owned.unwrap_or(Err(Unusable::Refused(Refusal::Unavailable)))?;
+    let (name, labels) = owned.unwrap_or(Err(ArgumentError::Refused(Refusal::Unavailable)))?;
     let labels: Labels<'_> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     Ok(then(&name, &labels))
 }
@@ -121,7 +121,7 @@ pub(crate) fn with_owned_text<R>(
 pub(crate) fn with_borrowed_text<R>(
     name: &Bound<'_, PyAny>,
     labels: Option<&Bound<'_, PyAny>>,
-    parts: Option<&Parts>,
+    parts: Option<&CallObjects>,
     then: impl FnOnce(&str, &[(&str, &str)]) -> R,
 ) -> Option<R> {
     let mut borrowed = Labels::new();
@@ -155,7 +155,7 @@ fn borrow_labels<'a>(labels: Option<&'a Bound<'_, PyAny>>, into: &mut Labels<'a>
 
 /// As [`borrow_labels`], for objects that were taken from the `dict` already.
 #[inline]
-fn borrow_parts<'a>(parts: &'a Parts, into: &mut Labels<'a>) -> bool {
+fn borrow_parts<'a>(parts: &'a CallObjects, into: &mut Labels<'a>) -> bool {
     parts.get()[1..].chunks_exact(2).all(|pair| {
         // SAFETY: as in `borrow_labels`: the caller's dict still holds these objects, since no Python code ran since
         // they were taken from it, in the same call.
@@ -187,13 +187,13 @@ unsafe fn borrow_text<'a>(object: *mut ffi::PyObject) -> Option<&'a str> {
 }
 
 #[cold]
-fn owned_text(name: &Bound<'_, PyAny>, labels: Option<&Bound<'_, PyAny>>) -> Result<OwnedText, Unusable> {
+fn owned_text(name: &Bound<'_, PyAny>, labels: Option<&Bound<'_, PyAny>>) -> Result<OwnedText, ArgumentError> {
     let py = name.py();
-    let Ok(name) = name.cast::<PyString>() else { return Err(Unusable::Refused(Refusal::InvalidName)) };
+    let Ok(name) = name.cast::<PyString>() else { return Err(ArgumentError::Refused(Refusal::InvalidName)) };
     let mut owned = Vec::new();
     if let Some(labels) = labels.filter(|labels| !labels.is_none()) {
-        let refused = |error| Unusable::from(py, error, Refusal::InvalidLabels);
-        let invalid = || Unusable::Refused(Refusal::InvalidLabels);
+        let refused = |error| ArgumentError::from(py, error, Refusal::InvalidLabels);
+        let invalid = || ArgumentError::Refused(Refusal::InvalidLabels);
         let items = labels.cast::<PyMapping>().map_err(|_| invalid())?.items().map_err(refused)?;
         for item in items {
             let (key, value) = item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>().map_err(refused)?;

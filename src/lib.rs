@@ -1,22 +1,22 @@
 //! `gds_native._lib`: what the Python packages of this wheel call. A table of contents; every room says what it binds.
 
+mod call_sites;
+mod dicts;
+mod drop_detached;
 mod errors;
 mod exit;
 mod input;
-mod items;
 mod json;
 mod kafka;
 mod logging;
-mod made;
 mod noop;
 mod observe;
+mod once;
 mod otlp;
 mod prometheus;
 mod python_metrics;
-mod released;
 mod runtime;
 mod scrape;
-mod sites;
 mod statsd;
 mod trace;
 
@@ -24,7 +24,7 @@ use pyo3::prelude::*;
 
 #[pymodule]
 fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    made::make_ready(module.py())?;
+    once::make_ready(module.py())?;
     module.add_class::<noop::NoOpMetrics>()?;
     module.add_class::<prometheus::PrometheusCore>()?;
     module.add_class::<otlp::OtlpCore>()?;

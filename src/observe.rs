@@ -5,22 +5,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gds_metrics::Error;
 use gds_metrics::family::Description;
-use gds_metrics::key::Kind;
-use gds_metrics::registry::{Change, Refusal, Registry, View};
+use gds_metrics::key::Change;
+use gds_metrics::key::MetricKind;
+use gds_metrics::registry::{Refusal, Registry};
 use gds_metrics::snapshot::TraceContext;
+use gds_metrics::view::View;
 use gds_process::sync::Mutex;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
+use crate::call_sites::{CallObjects, CallSiteCache};
 use crate::exit;
-use crate::input::{self, Given, Unusable, type_name};
-use crate::sites::{Parts, Sites};
+use crate::input::{self, ArgumentError, Given, type_name};
 use crate::trace;
 
 /// What a native collector does with an observation.
 pub(crate) trait Collector {
     /// The view and the call sites of a collector that counts in a registry. May run Python code, in a forked child.
-    fn counted(&self) -> Option<&Counted> {
+    fn counted(&self) -> Option<&RegistryHandle> {
         None
     }
     /// Keeps one value under a name and labels that were reported before; none if they were not. The text is borrowed
@@ -37,14 +39,14 @@ pub(crate) trait Collector {
 }
 
 /// A collector's way into its registry, with the short cut of its call sites.
-pub(crate) struct Counted {
+pub(crate) struct RegistryHandle {
     pub(crate) view: View,
-    sites: Sites,
+    sites: CallSiteCache,
 }
 
-impl Counted {
+impl RegistryHandle {
     pub(crate) fn new(view: View) -> Self {
-        Self { view, sites: Sites::default() }
+        Self { view, sites: CallSiteCache::default() }
     }
 
     #[inline]
@@ -62,7 +64,7 @@ impl Counted {
 /// One value, and what it does.
 #[derive(Clone, Copy)]
 pub(crate) struct Report {
-    pub(crate) kind: Kind,
+    pub(crate) kind: MetricKind,
     pub(crate) change: Change,
     pub(crate) value: f64,
     pub(crate) trace: Option<TraceContext>,
@@ -100,7 +102,7 @@ pub(crate) struct Warned(AtomicU64);
 #[inline]
 pub(crate) fn observe(
     collector: &impl Collector,
-    kind: Kind,
+    kind: MetricKind,
     name: &Bound<'_, PyAny>,
     value: Given<'_, '_>,
     labels: Option<&Bound<'_, PyAny>>,
@@ -111,7 +113,7 @@ pub(crate) fn observe(
 #[inline]
 pub(crate) fn change(
     collector: &impl Collector,
-    kind: Kind,
+    kind: MetricKind,
     change: Change,
     name: &Bound<'_, PyAny>,
     value: Given<'_, '_>,
@@ -121,8 +123,8 @@ pub(crate) fn change(
     let py = name.py();
     let outcome = input::number(value).and_then(|value| {
         // Asked before text is borrowed, because asking may run Python code.
-        let trace = if kind != Kind::Gauge && collector.wants_trace() { trace::current(py) } else { None };
-        let mut parts = Parts::empty();
+        let trace = if kind != MetricKind::Gauge && collector.wants_trace() { trace::current(py) } else { None };
+        let mut parts = CallObjects::empty();
         let counted = collector.counted().filter(|_| parts.fill(kind, name, labels));
         if let Some(counted) = counted
             && let Some(series) = counted.sites.find(py, kind, &parts)
@@ -151,30 +153,30 @@ pub(crate) fn change(
     match outcome {
         Ok(Ok(())) => Ok(()),
         Ok(Err(refusal)) => warn_once(collector, kind, refusal, name, value, labels),
-        Err(Unusable::Refused(refusal)) => {
+        Err(ArgumentError::Refused(refusal)) => {
             collector.refuse(refusal);
             warn_once(collector, kind, refusal, name, value, labels)
         }
-        Err(Unusable::Raise(error)) => Err(error),
+        Err(ArgumentError::Raise(error)) => Err(error),
     }
 }
 
 /// Takes a series off the page; whether there was one.
 pub(crate) fn remove(
-    counted: Option<&Counted>,
+    counted: Option<&RegistryHandle>,
     name: &Bound<'_, PyAny>,
     labels: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<bool> {
     let Some(counted) = counted else { return Ok(false) };
     match input::with_owned_text(name, labels, |name, labels| counted.view.remove(name, labels)) {
         Ok(removed) => Ok(removed),
-        Err(Unusable::Refused(_)) => Ok(false),
-        Err(Unusable::Raise(error)) => Err(error),
+        Err(ArgumentError::Refused(_)) => Ok(false),
+        Err(ArgumentError::Raise(error)) => Err(error),
     }
 }
 
 /// Counts a function that was asked for values in vain.
-pub(crate) fn count_unanswered(counted: Option<&Counted>, in_time: bool) {
+pub(crate) fn count_unanswered(counted: Option<&RegistryHandle>, in_time: bool) {
     if let Some(counted) = counted {
         let refusal = if in_time { Refusal::CallbackFailed } else { Refusal::CallbackTimeout };
         counted.view.registry().count_refusal(refusal);
@@ -184,7 +186,7 @@ pub(crate) fn count_unanswered(counted: Option<&Counted>, in_time: bool) {
 #[cold]
 fn warn_once(
     collector: &impl Collector,
-    kind: Kind,
+    kind: MetricKind,
     refusal: Refusal,
     name_given: &Bound<'_, PyAny>,
     value: Option<&Bound<'_, PyAny>>,

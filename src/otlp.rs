@@ -6,28 +6,30 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gds_metrics::family::Description;
-use gds_metrics::key::Kind;
+use gds_metrics::key::Change;
+use gds_metrics::key::MetricKind;
 use gds_metrics::naming::Naming;
 use gds_metrics::otlp::{self, Exporter, OtlpConfig, OtlpOptions, Source};
-use gds_metrics::outage::Tell;
-use gds_metrics::registry::{Change, Refusal, Registry, RegistryOptions, ViewOptions};
+use gds_metrics::outage::LogFn;
+use gds_metrics::registry::{Refusal, Registry, RegistryOptions};
+use gds_metrics::settings::ViewOptions;
 use gds_metrics::snapshot::Family;
-use gds_process::fork::{self, Generations};
 use gds_process::sync::Mutex;
+use gds_process::{PerProcess, fork};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::dicts::from_dict;
 use crate::errors::to_python;
 use crate::input::Given;
-use crate::items::from_items;
 use crate::observe::{
-    Collector, Counted, Descriptions, Report, Warned, change, count_unanswered, log_warning, observe, remove,
+    Collector, Descriptions, RegistryHandle, Report, Warned, change, count_unanswered, log_warning, observe, remove,
 };
 use crate::scrape::Asked;
 use crate::{exit, runtime};
 
-from_items! {
+from_dict! {
     struct Settings {
         endpoint: Option<String>,
         protocol: Option<String>,
@@ -55,8 +57,8 @@ struct Resolved {
     exemplars: bool,
 }
 
-struct Live {
-    counted: Counted,
+struct OtlpInstance {
+    counted: RegistryHandle,
     source: Arc<RegistrySource>,
     exporter: Arc<Exporter>,
 }
@@ -94,17 +96,17 @@ pub(crate) struct OtlpCore {
     end: Arc<End>,
     /// Observations not kept; the exported ones say by reason.
     dropped: AtomicU64,
-    live: Generations<Live>,
+    live: PerProcess<OtlpInstance>,
     described: Descriptions,
     /// What is called before an export, for the exporter of a forked child; locked as in `PrometheusCore`.
     ask: Mutex<Option<Arc<Py<PyAny>>>>,
     warned: Warned,
 }
 
-impl Live {
+impl OtlpInstance {
     fn new(resolved: &Resolved, end: &Arc<End>) -> PyResult<Self> {
         let registry = Registry::new(RegistryOptions { naming: Naming::AsGiven, ..RegistryOptions::default() });
-        let counted = Counted::new(registry.view(resolved.view.clone()));
+        let counted = RegistryHandle::new(registry.view(resolved.view.clone()));
         let source = Arc::new(RegistrySource { registry, asked: Asked::default(), end: Arc::clone(end) });
         let exporter = Exporter::start(
             resolved.config.clone().as_instance(),
@@ -117,15 +119,15 @@ impl Live {
 
 impl OtlpCore {
     #[inline]
-    fn live(&self) -> Option<&Live> {
+    fn live(&self) -> Option<&OtlpInstance> {
         if let Some(live) = self.live.get() { Some(live) } else { self.after_fork() }
     }
 
     /// A forked child counts from zero and exports by itself, as a service instance of its own.
     #[cold]
-    fn after_fork(&self) -> Option<&Live> {
+    fn after_fork(&self) -> Option<&OtlpInstance> {
         let resolved = self.resolved.get().filter(|_| !self.end.begun.load(Ordering::Relaxed))?;
-        let live = Live::new(resolved, &self.end).ok()?;
+        let live = OtlpInstance::new(resolved, &self.end).ok()?;
         self.described.replay(&live.counted.view);
         if let Some(ask) = self.ask.lock().clone() {
             live.source.asked.add(ask);
@@ -138,7 +140,7 @@ impl OtlpCore {
         self.end.come.load(Ordering::Relaxed)
     }
 
-    fn opened(&self) -> PyResult<&Live> {
+    fn opened(&self) -> PyResult<&OtlpInstance> {
         let closed = || {
             PyRuntimeError::new_err(
                 "OpenTelemetryMetrics is closed, or its __init__ was not called: call super().__init__() first",
@@ -150,7 +152,7 @@ impl OtlpCore {
 
 impl Collector for OtlpCore {
     #[inline]
-    fn counted(&self) -> Option<&Counted> {
+    fn counted(&self) -> Option<&RegistryHandle> {
         if self.is_closed() { None } else { self.live().map(|live| &live.counted) }
     }
 
@@ -197,7 +199,7 @@ impl OtlpCore {
             resolved: OnceLock::new(),
             end: Arc::default(),
             dropped: AtomicU64::new(0),
-            live: Generations::new(),
+            live: PerProcess::new(),
             described: Descriptions::default(),
             ask: Mutex::new(None),
             warned: Warned::default(),
@@ -229,14 +231,14 @@ impl OtlpCore {
         for warning in &config.warnings {
             log_warning(warning);
         }
-        config.tell = Tell::new(log_warning);
+        config.tell = LogFn::new(log_warning);
         let view = ViewOptions {
             buckets: Arc::from(settings.buckets),
             max_series: settings.max_series,
             ..ViewOptions::default()
         };
         let resolved = Resolved { config, view, exemplars: settings.exemplars };
-        let live = Live::new(&resolved, &self.end)?;
+        let live = OtlpInstance::new(&resolved, &self.end)?;
         if self.resolved.set(resolved).is_err() {
             return Err(PyRuntimeError::new_err(
                 "OpenTelemetryMetrics.__init__ was called twice; make a new collector",
@@ -253,12 +255,12 @@ impl OtlpCore {
         value: Given<'_, '_>,
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        observe(self, Kind::Counter, name, value, labels)
+        observe(self, MetricKind::Counter, name, value, labels)
     }
 
     #[pyo3(signature = (name, value, labels = None))]
     fn gauge(&self, name: &Bound<'_, PyAny>, value: Given<'_, '_>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        observe(self, Kind::Gauge, name, value, labels)
+        observe(self, MetricKind::Gauge, name, value, labels)
     }
 
     #[pyo3(signature = (name, value, labels = None))]
@@ -268,7 +270,7 @@ impl OtlpCore {
         value: Given<'_, '_>,
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        observe(self, Kind::Histogram, name, value, labels)
+        observe(self, MetricKind::Histogram, name, value, labels)
     }
 
     #[pyo3(signature = (name, value_ms, labels = None))]
@@ -278,7 +280,7 @@ impl OtlpCore {
         value_ms: Given<'_, '_>,
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        observe(self, Kind::Timing, name, value_ms, labels)
+        observe(self, MetricKind::Timing, name, value_ms, labels)
     }
 
     #[pyo3(signature = (name, delta, labels = None))]
@@ -288,7 +290,7 @@ impl OtlpCore {
         delta: Given<'_, '_>,
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        change(self, Kind::Gauge, Change::Add, name, delta, labels)
+        change(self, MetricKind::Gauge, Change::Add, name, delta, labels)
     }
 
     /// Sets the total of a counter that somebody else keeps.
@@ -299,7 +301,7 @@ impl OtlpCore {
         value: Given<'_, '_>,
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        change(self, Kind::Counter, Change::Total, name, value, labels)
+        change(self, MetricKind::Counter, Change::Total, name, value, labels)
     }
 
     #[pyo3(signature = (name, labels = None))]

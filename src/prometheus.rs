@@ -7,27 +7,30 @@ use std::time::Duration;
 use gds_metrics::Error;
 use gds_metrics::family::{Aggregation, Description};
 use gds_metrics::format::Format;
-use gds_metrics::http::{Auth, Page, RequestHead, Server, ServerOptions, respond, tls};
-use gds_metrics::key::Kind;
+use gds_metrics::http::{Page, PageHandler, respond};
+use gds_metrics::key::Change;
+use gds_metrics::key::MetricKind;
 use gds_metrics::page::{self, RegistryPage};
 use gds_metrics::push::{self, PushTarget};
-use gds_metrics::registry::{Change, Refusal, Registry, RegistryOptions, ViewOptions};
+use gds_metrics::registry::{Refusal, Registry, RegistryOptions};
+use gds_metrics::settings::ViewOptions;
 use gds_metrics::shared::{Folder, LOOK_EVERY, PortClaim, Writer};
-use gds_process::fork::{self, Generations};
+use gds_net::{Auth, RequestHead, Server, ServerOptions, tls};
 use gds_process::sync::{Mutex, MutexGuard};
+use gds_process::{PerProcess, fork};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
+use crate::dicts::from_dict;
 use crate::errors::to_python;
-use crate::items::from_items;
 use crate::observe::{
-    Collector, Counted, Descriptions, Report, Warned, change, count_unanswered, log_warning, observe, remove,
+    Collector, Descriptions, RegistryHandle, Report, Warned, change, count_unanswered, log_warning, observe, remove,
 };
 use crate::scrape::{self, Scraped};
 use crate::{exit, input, python_metrics, runtime};
 
-from_items! {
+from_dict! {
     /// Everything a collector was constructed with, so that a forked child can make its own from it.
     #[derive(Clone)]
     struct Settings {
@@ -48,7 +51,7 @@ from_items! {
     }
 }
 
-from_items! {
+from_dict! {
     /// A group of metrics on a Pushgateway, and the way there.
     struct Gateway {
         url: String,
@@ -75,7 +78,7 @@ impl Gateway {
 }
 
 /// A registry with its page, and the server that shows it, if any. Collectors on one port share it.
-struct Shown {
+struct PageServer {
     registry: Arc<Registry>,
     page: Arc<Scraped>,
     server: Mutex<Option<Serving>>,
@@ -89,17 +92,17 @@ struct Serving {
 }
 
 /// A collector in one process: the parent's, or a forked child's.
-struct Live {
-    shown: Mutex<Arc<Shown>>,
+struct PrometheusInstance {
+    shown: Mutex<Arc<PageServer>>,
     page: Arc<Scraped>,
-    counted: Counted,
+    counted: RegistryHandle,
 }
 
 /// Native side of `gds_metrics.PrometheusMetrics`.
 #[pyclass(frozen, subclass, weakref, module = "gds_native._lib")]
 pub(crate) struct PrometheusCore {
     settings: OnceLock<Settings>,
-    live: Generations<Live>,
+    live: PerProcess<PrometheusInstance>,
     described: Descriptions,
     /// What is called before a page is read, for the page of a forked child. The lock is taken with the interpreter's lock
     /// held and never while waiting, so no fork finds it taken.
@@ -108,11 +111,11 @@ pub(crate) struct PrometheusCore {
 }
 
 /// Ports with what is served there.
-type Ports = Vec<(u16, Weak<Shown>)>;
+type Ports = Vec<(u16, Weak<PageServer>)>;
 
 /// What is served on which port by this process. Held while a server starts, so that two collectors made at the same
 /// time share one.
-static SERVED: Generations<Mutex<Ports>> = Generations::new();
+static SERVED: PerProcess<Mutex<Ports>> = PerProcess::new();
 
 fn served() -> MutexGuard<'static, Ports> {
     let mut ports = SERVED.get_or_init(Mutex::default).lock();
@@ -125,7 +128,7 @@ impl Settings {
         self.multiprocess_dir.as_deref().map(Folder::open).transpose()
     }
 
-    fn server_options(&self, port: u16) -> Result<ServerOptions, Error> {
+    fn server_options(&self, port: u16) -> Result<(ServerOptions, Auth), Error> {
         let (cert, key, ca) = (self.certfile.as_deref(), self.keyfile.as_deref(), self.client_cafile.as_deref());
         let auth = match (&self.bearer_token_file, &self.basic_auth_file) {
             (Some(path), _) => Auth::bearer_file(path)?,
@@ -134,10 +137,9 @@ impl Settings {
         };
         let mut options = ServerOptions::new(self.addr.clone(), port);
         options.tls = tls::server_config(cert, key, ca)?;
-        options.auth = auth;
         // The workers of one program show one page, so any of them may answer on its port.
         options.reuse_port = self.multiprocess_dir.is_some();
-        Ok(options)
+        Ok((options, auth))
     }
 
     fn view(&self) -> ViewOptions {
@@ -166,7 +168,7 @@ impl Settings {
     }
 }
 
-impl Shown {
+impl PageServer {
     fn new(settings: &Settings) -> Result<Arc<Self>, Error> {
         let folder = settings.folder()?;
         let writer = folder.as_ref().map(|folder| {
@@ -242,7 +244,7 @@ impl Shown {
     fn serve(
         self: &Arc<Self>,
         ports: &mut Ports,
-        options: ServerOptions,
+        (options, auth): (ServerOptions, Auth),
         runtime: &tokio::runtime::Handle,
     ) -> Result<u16, Error> {
         let mut server = self.server.lock();
@@ -257,7 +259,8 @@ impl Shown {
         let folder = self.settings.folder()?;
         let wanted = folder.as_ref().filter(|_| options.port != 0);
         let claim = wanted.map(|folder| folder.claim_port(&options.addr, options.port)).transpose()?;
-        let started = Server::start(options, Arc::clone(&self.page) as Arc<dyn Page>, runtime)?;
+        let page = Arc::clone(&self.page) as Arc<dyn Page>;
+        let started = Server::start(options, Arc::new(PageHandler { page, auth }), runtime)?;
         let port = started.local_addr().port();
         let claim = match (claim, folder) {
             (None, Some(folder)) => Some(folder.join_port(port)?),
@@ -269,10 +272,10 @@ impl Shown {
     }
 }
 
-impl Live {
-    fn new(shown: Arc<Shown>, settings: &Settings) -> Self {
+impl PrometheusInstance {
+    fn new(shown: Arc<PageServer>, settings: &Settings) -> Self {
         let view = shown.registry.view(settings.view());
-        Self { page: Arc::clone(&shown.page), shown: Mutex::new(shown), counted: Counted::new(view) }
+        Self { page: Arc::clone(&shown.page), shown: Mutex::new(shown), counted: RegistryHandle::new(view) }
     }
 
     fn ask(&self, settings: &Settings, ask: Arc<Py<PyAny>>) {
@@ -291,20 +294,20 @@ impl Live {
 
 impl PrometheusCore {
     #[inline]
-    fn live(&self) -> Option<&Live> {
+    fn live(&self) -> Option<&PrometheusInstance> {
         if let Some(live) = self.live.get() { Some(live) } else { self.after_fork() }
     }
 
     /// A forked child starts with an empty registry (in a shared folder: with a file of its own) and without a server.
     #[cold]
-    fn after_fork(&self) -> Option<&Live> {
+    fn after_fork(&self) -> Option<&PrometheusInstance> {
         let settings = self.settings.get()?;
         let make = || {
-            let shown = Shown::new(settings).or_else(|error| {
+            let shown = PageServer::new(settings).or_else(|error| {
                 log_warning(&format!("metrics of process {} stay out of the shared page: {error}", std::process::id()));
-                Shown::new(&Settings { multiprocess_dir: None, ..settings.clone() })
+                PageServer::new(&Settings { multiprocess_dir: None, ..settings.clone() })
             });
-            shown.ok().map(|shown| Live::new(shown, settings)).inspect(|live| {
+            shown.ok().map(|shown| PrometheusInstance::new(shown, settings)).inspect(|live| {
                 self.described.replay(&live.counted.view);
                 if let Some(ask) = self.ask.lock().clone() {
                     live.ask(settings, ask);
@@ -317,7 +320,7 @@ impl PrometheusCore {
         made.take().map(|live| self.live.get_or_init(move || live))
     }
 
-    fn opened(&self) -> PyResult<(&Settings, &Live)> {
+    fn opened(&self) -> PyResult<(&Settings, &PrometheusInstance)> {
         let closed =
             || PyRuntimeError::new_err("PrometheusMetrics.__init__ was not called; call super().__init__() first");
         Ok((self.settings.get().ok_or_else(closed)?, self.live().ok_or_else(closed)?))
@@ -326,7 +329,7 @@ impl PrometheusCore {
 
 impl Collector for PrometheusCore {
     #[inline]
-    fn counted(&self) -> Option<&Counted> {
+    fn counted(&self) -> Option<&RegistryHandle> {
         self.live().map(|live| &live.counted)
     }
 
@@ -363,7 +366,7 @@ impl PrometheusCore {
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
             settings: OnceLock::new(),
-            live: Generations::new(),
+            live: PerProcess::new(),
             described: Descriptions::default(),
             ask: Mutex::new(None),
             warned: Warned::default(),
@@ -382,15 +385,15 @@ impl PrometheusCore {
         let made = py.detach(|| {
             // Bad files are an error now, also when the server starts only later.
             let options = settings.server_options(settings.port)?;
-            let Some(runtime) = runtime else { return Shown::new(&settings) };
+            let Some(runtime) = runtime else { return PageServer::new(&settings) };
             let mut ports = served();
-            if let Some(shown) = Shown::served(&ports, &settings, settings.port)? {
+            if let Some(shown) = PageServer::served(&ports, &settings, settings.port)? {
                 return Ok(shown);
             }
-            let shown = Shown::new(&settings)?;
+            let shown = PageServer::new(&settings)?;
             shown.serve(&mut ports, options, &runtime).map(|_| shown)
         });
-        let live = Live::new(made.map_err(|error| to_python(&error))?, &settings);
+        let live = PrometheusInstance::new(made.map_err(|error| to_python(&error))?, &settings);
         if self.settings.set(settings).is_err() {
             return Err(PyRuntimeError::new_err("PrometheusMetrics.__init__ was called twice; make a new collector"));
         }
@@ -405,7 +408,7 @@ impl PrometheusCore {
         value: input::Given<'_, '_>,
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        observe(self, Kind::Counter, name, value, labels)
+        observe(self, MetricKind::Counter, name, value, labels)
     }
 
     #[pyo3(signature = (name, value, labels = None))]
@@ -415,7 +418,7 @@ impl PrometheusCore {
         value: input::Given<'_, '_>,
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        observe(self, Kind::Gauge, name, value, labels)
+        observe(self, MetricKind::Gauge, name, value, labels)
     }
 
     #[pyo3(signature = (name, value, labels = None))]
@@ -425,7 +428,7 @@ impl PrometheusCore {
         value: input::Given<'_, '_>,
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        observe(self, Kind::Histogram, name, value, labels)
+        observe(self, MetricKind::Histogram, name, value, labels)
     }
 
     #[pyo3(signature = (name, value_ms, labels = None))]
@@ -435,7 +438,7 @@ impl PrometheusCore {
         value_ms: input::Given<'_, '_>,
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        observe(self, Kind::Timing, name, value_ms, labels)
+        observe(self, MetricKind::Timing, name, value_ms, labels)
     }
 
     #[pyo3(signature = (name, delta, labels = None))]
@@ -445,7 +448,7 @@ impl PrometheusCore {
         delta: input::Given<'_, '_>,
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        change(self, Kind::Gauge, Change::Add, name, delta, labels)
+        change(self, MetricKind::Gauge, Change::Add, name, delta, labels)
     }
 
     /// Sets the total of a counter that somebody else keeps.
@@ -456,7 +459,7 @@ impl PrometheusCore {
         value: input::Given<'_, '_>,
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        change(self, Kind::Counter, Change::Total, name, value, labels)
+        change(self, MetricKind::Counter, Change::Total, name, value, labels)
     }
 
     #[pyo3(signature = (name, labels = None))]
@@ -557,9 +560,9 @@ impl PrometheusCore {
         accept_encoding: Option<&str>,
     ) -> PyResult<(u16, Vec<(String, String)>, Bound<'py, PyBytes>)> {
         let (_, live) = self.opened()?;
-        let request = RequestHead { method, path, query, accept, accept_encoding, authorization: None, mounted: true };
+        let request = RequestHead { method, path, query, accept, accept_encoding, authorization: None };
         // Who may ask is the business of the application that mounts the page.
-        let response = py.detach(|| respond(&*live.page, &Auth::None, &request));
+        let response = py.detach(|| respond(&*live.page, &Auth::None, &request, true));
         let headers = response.headers.into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         Ok((response.status, headers, PyBytes::new(py, &response.body)))
     }
@@ -596,7 +599,7 @@ impl PrometheusCore {
         py.detach(|| {
             let mut shown = live.shown.lock();
             // The last collector of the port stops the server by dropping it.
-            let silent = Shown {
+            let silent = PageServer {
                 registry: Arc::clone(&shown.registry),
                 page: Arc::clone(&shown.page),
                 server: Mutex::new(None),

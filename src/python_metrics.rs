@@ -6,9 +6,9 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gds_metrics::key::Kind;
+use gds_metrics::key::MetricKind;
 use gds_metrics::page::Extra;
-use gds_process::fork::Generations;
+use gds_process::PerProcess;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -21,7 +21,7 @@ struct Counts {
     uncollectable: [AtomicU64; GENERATIONS],
 }
 
-static COUNTS: Generations<Counts> = Generations::new();
+static COUNTS: PerProcess<Counts> = PerProcess::new();
 static VERSION: OnceLock<String> = OnceLock::new();
 
 /// Begins to count collections; once for the interpreter.
@@ -75,7 +75,7 @@ pub(crate) fn families() -> Vec<Extra> {
     let counts = COUNTS.get_or_init(Counts::default);
     let counter = |name: &str, help: &str, cells: &[AtomicU64; GENERATIONS]| Extra {
         name: name.to_owned(),
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         help: help.to_owned(),
         samples: cells
             .iter()
@@ -93,7 +93,7 @@ pub(crate) fn families() -> Vec<Extra> {
         ),
         Extra {
             name: "python_info".to_owned(),
-            kind: Kind::Gauge,
+            kind: MetricKind::Gauge,
             help: "The interpreter of this process.".to_owned(),
             samples: vec![(VERSION.get().cloned().unwrap_or_default(), 1.0)],
         },

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use gds_process::fork::Generations;
+use gds_process::PerProcess;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 /// How long a wait may keep Ctrl-C from being seen.
 const SIGNAL_CHECK: Duration = Duration::from_millis(50);
 
-static RUNTIME: Generations<std::io::Result<Runtime>> = Generations::new();
+static RUNTIME: PerProcess<std::io::Result<Runtime>> = PerProcess::new();
 
 /// The runtime of this process. One worker is enough: what it runs waits for sockets.
 pub(crate) fn handle() -> PyResult<Handle> {

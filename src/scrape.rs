@@ -10,7 +10,8 @@ use gds_metrics::Error;
 use gds_metrics::format::Format;
 use gds_metrics::http::Page;
 use gds_metrics::page::RegistryPage;
-use gds_metrics::registry::{Refusal, Registry, View};
+use gds_metrics::registry::{Refusal, Registry};
+use gds_metrics::view::View;
 use gds_process::sync::Mutex;
 use pyo3::prelude::*;
 

@@ -5,22 +5,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use gds_metrics::key::{Key, Kind, Scope};
-use gds_metrics::outage::Tell;
-use gds_metrics::registry::{Change, Refusal};
+use gds_metrics::key::Change;
+use gds_metrics::key::{Key, MetricKind, Scope};
+use gds_metrics::outage::LogFn;
+use gds_metrics::registry::Refusal;
 use gds_metrics::statsd::{Outcome, Reason, Statsd, StatsdOptions};
-use gds_process::fork::{self, Generations};
+use gds_process::{PerProcess, fork};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::dicts::from_dict;
 use crate::errors::to_python;
 use crate::input::Given;
-use crate::items::from_items;
 use crate::observe::{Collector, Report, Warned, change, log_warning, observe};
 use crate::{exit, runtime};
 
-from_items! {
+from_dict! {
     struct Settings {
         host: Option<String>,
         port: i64,
@@ -40,7 +41,7 @@ from_items! {
 pub(crate) struct StatsdCore {
     options: OnceLock<StatsdOptions>,
     closed: AtomicBool,
-    live: Generations<Arc<Statsd>>,
+    live: PerProcess<Arc<Statsd>>,
     warned: Warned,
     unreadable: AtomicU64,
 }
@@ -93,11 +94,11 @@ impl Collector for StatsdCore {
         let Report { kind, change, value, .. } = report;
         let key = Key { scope: Scope { view: 0, kind }, name, labels };
         let outcome = match kind {
-            Kind::Counter => statsd.increment(&key, value),
-            Kind::Gauge if change == Change::Add => statsd.gauge_add(&key, value),
-            Kind::Gauge => statsd.gauge(&key, value),
-            Kind::Histogram => statsd.histogram(&key, value),
-            Kind::Timing => statsd.timing_ms(&key, value),
+            MetricKind::Counter => statsd.increment(&key, value),
+            MetricKind::Gauge if change == Change::Add => statsd.gauge_add(&key, value),
+            MetricKind::Gauge => statsd.gauge(&key, value),
+            MetricKind::Histogram => statsd.histogram(&key, value),
+            MetricKind::Timing => statsd.timing_ms(&key, value),
         };
         match outcome {
             Outcome::Counted => Ok(()),
@@ -133,7 +134,7 @@ impl StatsdCore {
         Self {
             options: OnceLock::new(),
             closed: AtomicBool::new(false),
-            live: Generations::new(),
+            live: PerProcess::new(),
             warned: Warned::default(),
             unreadable: AtomicU64::new(0),
         }
@@ -155,7 +156,7 @@ impl StatsdCore {
             max_series: settings.max_series,
             max_buffered_samples: settings.max_buffered_samples,
             pack_values: settings.pack_values,
-            tell: Tell::new(log_warning),
+            tell: LogFn::new(log_warning),
             ..StatsdOptions::default()
         };
         let statsd = start(options.clone())?;
@@ -173,12 +174,12 @@ impl StatsdCore {
         value: Given<'_, '_>,
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        observe(self, Kind::Counter, name, value, labels)
+        observe(self, MetricKind::Counter, name, value, labels)
     }
 
     #[pyo3(signature = (name, value, labels = None))]
     fn gauge(&self, name: &Bound<'_, PyAny>, value: Given<'_, '_>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        observe(self, Kind::Gauge, name, value, labels)
+        observe(self, MetricKind::Gauge, name, value, labels)
     }
 
     #[pyo3(signature = (name, value, labels = None))]
@@ -188,7 +189,7 @@ impl StatsdCore {
         value: Given<'_, '_>,
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        observe(self, Kind::Histogram, name, value, labels)
+        observe(self, MetricKind::Histogram, name, value, labels)
     }
 
     #[pyo3(signature = (name, value_ms, labels = None))]
@@ -198,7 +199,7 @@ impl StatsdCore {
         value_ms: Given<'_, '_>,
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        observe(self, Kind::Timing, name, value_ms, labels)
+        observe(self, MetricKind::Timing, name, value_ms, labels)
     }
 
     #[pyo3(signature = (name, delta, labels = None))]
@@ -208,7 +209,7 @@ impl StatsdCore {
         delta: Given<'_, '_>,
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        change(self, Kind::Gauge, Change::Add, name, delta, labels)
+        change(self, MetricKind::Gauge, Change::Add, name, delta, labels)
     }
 
     /// Sends what was added up; an exception tells why not all of it was sent.

@@ -8,9 +8,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::exit;
-use crate::made::{Made, interned};
+use crate::once::{RaceOnce, interned};
 
-static MODULES: Made<Py<PyDict>> = Made::new();
+static MODULES: RaceOnce<Py<PyDict>> = RaceOnce::new();
 
 /// Number of loaded modules when OpenTelemetry was last looked for in vain.
 static MODULES_WITHOUT: AtomicUsize = AtomicUsize::new(usize::MAX);
@@ -60,7 +60,7 @@ fn look(modules: &Bound<'_, PyDict>, loaded: usize) -> Option<Active> {
 }
 
 /// `opentelemetry.context.get_current`.
-static GET_CURRENT: Made<Py<PyAny>> = Made::new();
+static GET_CURRENT: RaceOnce<Py<PyAny>> = RaceOnce::new();
 
 /// The context asked about last, kept alive so that its address means this one, and the span that was active in it.
 ///

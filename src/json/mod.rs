@@ -1,10 +1,8 @@
 //! JSON without Python objects in between: messages on their way out and in.
 
+mod conversions;
 mod keys;
-mod kinds;
-pub(crate) mod measurement;
 pub(crate) mod read;
-mod text;
 pub(crate) mod write;
 
 use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
@@ -24,6 +22,11 @@ pub(crate) fn bytes_like<'py>(object: &Bound<'py, PyAny>) -> Option<PyResult<Bou
     }
     let is_bytes = object.is_instance_of::<PyByteArray>() || object.is_instance_of::<PyMemoryView>();
     is_bytes.then(|| write::bytes_of(object))
+}
+
+/// Whether an object stands for none, such as pandas' `NA`.
+pub(crate) fn is_null(object: &Bound<'_, PyAny>) -> bool {
+    matches!(conversions::of(object), Ok(conversions::Conversion::Null))
 }
 
 /// What a message with this value is: the text as bytes. For tests and measurements; producers write into their queue.

@@ -9,12 +9,13 @@
 use std::ffi::CString;
 use std::fmt;
 
+use gds_json::text;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyList, PyString};
 
+use super::DEEPEST;
 use super::keys::Keys;
-use super::{DEEPEST, text};
 
 /// Why a text cannot be read. Says where and what was expected, never what stands there: it may be a secret.
 #[derive(Debug)]

@@ -38,14 +38,14 @@ use std::ptr::{addr_eq, null_mut};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use gds_json::{number, text};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyMapping, PyMappingMethods, PyString};
 
-use super::kinds::{self, Kind};
-use super::text;
+use super::conversions::{self, Conversion};
 use crate::input::lossy;
-use crate::made::interned;
+use crate::once::interned;
 
 /// How to write.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ pub(crate) struct WriteError {
     /// What Python code raised on the way.
     pub(crate) cause: Option<PyErr>,
     /// Start over, holding references.
-    again: bool,
+    retry: bool,
 }
 
 type Failure = Box<WriteError>;
@@ -97,7 +97,7 @@ const STEPS_SHOWN: usize = 12;
 
 impl WriteError {
     fn new(problem: impl Into<String>) -> Self {
-        Self { problem: problem.into(), path: Vec::new(), suspect: 0, unsuitable: false, cause: None, again: false }
+        Self { problem: problem.into(), path: Vec::new(), suspect: 0, unsuitable: false, cause: None, retry: false }
     }
 
     fn raised(cause: PyErr, problem: &str) -> Failure {
@@ -186,7 +186,7 @@ pub(crate) fn write(
             }
             Err(error) => {
                 writer.out.truncate(start);
-                if !error.again {
+                if !error.retry {
                     return Err(error);
                 }
                 writer.careful = true;
@@ -256,7 +256,7 @@ impl<'py> Writer<'_, 'py> {
                 if overflow != 0 {
                     return Ok(false);
                 }
-                text::write_plain(self.out, itoa::Buffer::new().format(number).as_bytes());
+                number::write_integer_item(self.out, number);
             } else if is_exactly!(kind, PyFloat_Type) {
                 self.float(ffi::PyFloat_AsDouble(object));
             } else if addr_eq(object, ffi::Py_None()) {
@@ -291,7 +291,7 @@ impl<'py> Writer<'_, 'py> {
             ffi::PyErr_Clear();
         }
         if !self.careful {
-            return Err(Box::new(WriteError { again: true, ..WriteError::new("") }));
+            return Err(Box::new(WriteError { retry: true, ..WriteError::new("") }));
         }
         // SAFETY: alive: `careful` means that it is held by a reference.
         let object = unsafe { Bound::from_borrowed_ptr(self.py, object) };
@@ -305,7 +305,7 @@ impl<'py> Writer<'_, 'py> {
     #[inline]
     fn float(&mut self, number: f64) {
         if number.is_finite() {
-            text::write_plain(self.out, zmij::Buffer::new().format_finite(number).as_bytes());
+            number::write_float_item(self.out, number);
         } else {
             self.out.extend_from_slice(b"null,");
             self.flags.non_finite = true;
@@ -415,27 +415,27 @@ impl<'py> Writer<'_, 'py> {
     #[cold]
     fn other(&mut self, object: &Bound<'py, PyAny>, depth: usize) -> Result<(), Failure> {
         let py = self.py;
-        let kind =
-            kinds::of(object).map_err(|error| WriteError::raised(error, "expected an object with a type, got none"))?;
+        let kind = conversions::of(object)
+            .map_err(|error| WriteError::raised(error, "expected an object with a type, got none"))?;
         let pointer = object.as_ptr();
         // What is written in its place.
         let instead = match kind {
-            // SAFETY: alive, held by `object`, and of the type as `kinds` found.
-            Kind::Text => return unsafe { self.text::<b','>(pointer) },
-            Kind::Int => return self.whole(object),
-            Kind::Float => {
+            // SAFETY: alive, held by `object`, and of the type as `conversions` found.
+            Conversion::Text => return unsafe { self.text::<b','>(pointer) },
+            Conversion::Int => return self.whole(object),
+            Conversion::Float => {
                 // SAFETY: the same; it reads the number of a subclass of float and runs no Python code.
                 self.float(unsafe { ffi::PyFloat_AsDouble(pointer) });
                 return Ok(());
             }
             // SAFETY: as for text.
-            Kind::List => return unsafe { self.sequence::<true>(pointer, depth) },
+            Conversion::List => return unsafe { self.sequence::<true>(pointer, depth) },
             // SAFETY: as for text.
-            Kind::Tuple => return unsafe { self.sequence::<false>(pointer, depth) },
-            Kind::Dict => return self.items(object, depth),
-            Kind::Bytes => return self.bytes(object),
-            Kind::Fields(fields) => return self.fields(object, &fields, depth),
-            _ => match (kinds::instead(&kind, object), &self.options.default) {
+            Conversion::Tuple => return unsafe { self.sequence::<false>(pointer, depth) },
+            Conversion::Dict => return self.items(object, depth),
+            Conversion::Bytes => return self.bytes(object),
+            Conversion::Fields(fields) => return self.fields(object, &fields, depth),
+            _ => match (conversions::instead(&kind, object), &self.options.default) {
                 (Some(instead), _) => instead,
                 (None, Some(default)) => default.bind(py).call1((object,)),
                 (None, None) => return Err(unsuitable(object)),
@@ -522,19 +522,20 @@ impl<'py> Writer<'_, 'py> {
             self.end_key();
             return Ok(());
         }
-        let kind = kinds::of(key).map_err(|error| WriteError::raised(error, "expected a key with a type, got none"))?;
+        let kind =
+            conversions::of(key).map_err(|error| WriteError::raised(error, "expected a key with a type, got none"))?;
         let instead = match &kind {
-            // SAFETY: alive, held by `key`, and of the type as `kinds` found.
-            Kind::Text => return unsafe { self.text::<b':'>(key.as_ptr()) },
-            Kind::Int => {
+            // SAFETY: alive, held by `key`, and of the type as `conversions` found.
+            Conversion::Text => return unsafe { self.text::<b':'>(key.as_ptr()) },
+            Conversion::Int => {
                 self.out.push(b'"');
                 self.whole(key)?;
                 self.end_key();
                 return Ok(());
             }
-            Kind::Float => float_key(key),
-            Kind::Iso | Kind::Str | Kind::Enum | Kind::NumpyScalar => {
-                kinds::instead(&kind, key).unwrap_or_else(|| Ok(key.clone()))
+            Conversion::Float => float_key(key),
+            Conversion::Iso | Conversion::Str | Conversion::Enum | Conversion::NumpyScalar | Conversion::Null => {
+                conversions::instead(&kind, key).unwrap_or_else(|| Ok(key.clone()))
             }
             _ => {
                 let got = class_of(key);

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gds_hub::settings::Role;
-use gds_hub::{Error, Hub, Kind, NewTopic, Result};
+use gds_hub::{Error, ErrorKind, Hub, NewTopic, Result};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::errors::to_python;
 use super::{hub, settings};
-use crate::items::into_items;
+use crate::dicts::into_dict;
 use crate::runtime;
 
 /// Looks after the topics and groups of a hub.
@@ -22,14 +22,14 @@ pub(crate) struct HubAdmin {
     process_id: u32,
 }
 
-into_items! {
+into_dict! {
     struct Topic {
         name: String,
         partitions: Vec<Partition>,
     }
 }
 
-into_items! {
+into_dict! {
     struct Partition {
         id: i32,
         leader: Option<i32>,
@@ -40,7 +40,7 @@ into_items! {
     }
 }
 
-into_items! {
+into_dict! {
     /// How far a group or a reader is behind in a partition.
     #[allow(clippy::struct_field_names)] // Kafka's word
     pub(crate) struct Lag {
@@ -84,10 +84,10 @@ impl HubAdmin {
                 self.process_id,
                 std::process::id()
             );
-            return Err(to_python(py, &Error::new(Kind::Closed, message)));
+            return Err(to_python(py, &Error::new(ErrorKind::Closed, message)));
         };
         let patience = Duration::try_from_secs_f64(timeout).map_err(|_| {
-            to_python(py, &Error::new(Kind::Config, format!("timeout={timeout}: expected seconds, 0 or more")))
+            to_python(py, &Error::new(ErrorKind::Config, format!("timeout={timeout}: expected seconds, 0 or more")))
         })?;
         runtime::wait_blocking(py, move || question(&*hub, patience))?.map_err(|error| to_python(py, &error))
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use gds_hub::producer::dead_letter;
 use gds_hub::settings::{Role, Settings};
-use gds_hub::{Change, Error, Kind, Lag, Reading, Subscription, TopicPartition};
+use gds_hub::{Change, Error, ErrorKind, Lag, Reading, Subscription, TopicPartition};
 use gds_process::fork;
 use gds_process::sync::{Mutex, TimedMutex};
 use pyo3::exceptions::PyTypeError;
@@ -25,8 +25,8 @@ use super::loops::ConsumerLoop;
 use super::messages::{Unparsed, dict, unparsed};
 use super::outcomes::Many;
 use super::{hub, settings};
+use crate::drop_detached::DropDetached;
 use crate::json::read::Session;
-use crate::released::Released;
 use crate::{exit, runtime};
 
 /// How long a wait may keep Ctrl-C from being seen, and another thread from its turn.
@@ -38,7 +38,7 @@ const PASS_ON: Duration = Duration::from_millis(250);
 /// How long questions wait for an answer.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
-type Places = HashMap<TopicPartition, i64>;
+type Offsets = HashMap<TopicPartition, i64>;
 
 /// What becomes of values that cannot be parsed.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -58,7 +58,7 @@ struct Opened {
     listener: Option<Py<PyAny>>,
     generation: u32,
     process: u32,
-    state: Released<Arc<TimedMutex<State>>>,
+    state: DropDetached<Arc<TimedMutex<State>>>,
     counts: Arc<Counts>,
 }
 
@@ -83,7 +83,7 @@ struct Counts {
 /// What is handled, told without waiting for a fetch under way.
 #[derive(Default)]
 struct Handled {
-    places: Places,
+    places: Offsets,
     /// The loop whose list is.
     list_of: Option<u64>,
 }
@@ -123,15 +123,11 @@ enum Listed {
     Burying(Arc<Many>),
 }
 
-pub(super) fn closed() -> Error {
-    Error::new(Kind::Closed, "the consumer is closed; make another one")
-}
-
 impl ConsumerCore {
     fn opened(&self, py: Python<'_>) -> PyResult<&Opened> {
         let Some(opened) = self.opened.get() else {
             let message = "the consumer is not open: its __init__ was not called; call super().__init__() first";
-            return Err(to_python(py, &Error::new(Kind::Closed, message)));
+            return Err(to_python(py, &Error::new(ErrorKind::Closed, message)));
         };
         if opened.generation != fork::generation() {
             let (made, here) = (opened.process, std::process::id());
@@ -139,7 +135,7 @@ impl ConsumerCore {
                 "this consumer was made in process {made} and cannot be used in process {here}, which is a fork of it: \
                  make a new KafkaConsumerClient in this process"
             );
-            return Err(to_python(py, &Error::new(Kind::Closed, message)));
+            return Err(to_python(py, &Error::new(ErrorKind::Closed, message)));
         }
         Ok(opened)
     }
@@ -161,7 +157,7 @@ impl ConsumerCore {
             });
             match done {
                 Some(result) => return result.map_err(|error| to_python(py, &error)),
-                None if self.closed.load(Ordering::Relaxed) => return Err(to_python(py, &closed())),
+                None if self.closed.load(Ordering::Relaxed) => return Err(to_python(py, &Error::closed())),
                 None => py.check_signals()?,
             }
         }
@@ -184,7 +180,7 @@ impl ConsumerCore {
                     return call(&mut state);
                 }
                 if is_closed.load(Ordering::Relaxed) {
-                    return Err(closed());
+                    return Err(Error::closed());
                 }
             }
         })?;
@@ -197,7 +193,7 @@ impl ConsumerCore {
             return Ok(());
         }
         let message = "a deserializer cannot use the consumer that calls it; do it in the loop body";
-        Err(to_python(py, &Error::new(Kind::Message, message)))
+        Err(to_python(py, &Error::new(ErrorKind::Message, message)))
     }
 
     /// Runs `call` on the state with the interpreter held; waits for others without it. None while a `close` that ran
@@ -244,7 +240,7 @@ impl ConsumerCore {
                 self.handle(state);
                 let fetched = state.reading.fetch(max, left.min(SLICE));
                 opened.counts.revoked.store(state.reading.revoked(), Ordering::Relaxed);
-                Ok(Some((!state.reading.is_used_up(), state.reading.news(), fetched.err())))
+                Ok(Some((!state.reading.is_used_up(), state.reading.take_changes(), fetched.err())))
             });
             let found = match fetched {
                 Err(_) if self.closed.load(Ordering::Relaxed) => return Ok(false),
@@ -277,9 +273,9 @@ impl ConsumerCore {
             }
             let told = self.with_state(py, |state| {
                 if !state.reading.is_closed() {
-                    state.reading.told()?;
+                    state.reading.changes_reported()?;
                 }
-                Ok(state.reading.news())
+                Ok(state.reading.take_changes())
             });
             news = match told {
                 Err(_) if self.closed.load(Ordering::Relaxed) => return Ok(()),
@@ -344,14 +340,14 @@ impl ConsumerCore {
 
     fn too_late(&self, py: Python<'_>) -> PyResult<PyErr> {
         let error = self.with_python(py, |_, state| Ok(state.letters.late()))?;
-        Ok(to_python(py, &error.unwrap_or_else(closed)))
+        Ok(to_python(py, &error.unwrap_or_else(Error::closed)))
     }
 
     fn one_reader(&self, py: Python<'_>) -> PyResult<OneReader<'_>> {
         self.not_within(py)?;
         if self.reading.swap(true, Ordering::Acquire) {
             let message = "another thread is reading from this consumer; give each thread a consumer of its own";
-            return Err(to_python(py, &Error::new(Kind::Message, message)));
+            return Err(to_python(py, &Error::new(ErrorKind::Message, message)));
         }
         Ok(OneReader(&self.reading))
     }
@@ -402,7 +398,7 @@ fn next_message<'py>(
             (OnError::Skip, _) => {
                 opened.counts.skipped.fetch_add(1, Ordering::Relaxed);
             }
-            (_, Some(topic)) => match py.detach(|| letters.bury(&message, &topic, &error)) {
+            (_, Some(topic)) => match py.detach(|| letters.send_dead_letter(&message, &topic, &error)) {
                 Burial::Done => {
                     opened.counts.dead_lettered.fetch_add(1, Ordering::Relaxed);
                 }
@@ -449,7 +445,7 @@ fn pairs(places: Vec<TopicPartition>) -> Vec<(String, i32)> {
     places.into_iter().map(|(topic, partition)| (topic.to_string(), partition)).collect()
 }
 
-fn places_of(offsets: &Bound<'_, PyAny>) -> PyResult<Places> {
+fn places_of(offsets: &Bound<'_, PyAny>) -> PyResult<Offsets> {
     let given: HashMap<(String, i32), i64> = offsets.extract().map_err(|_| {
         PyTypeError::new_err("offsets: expected a dict of (topic, partition) to the next offset to read")
     })?;
@@ -494,7 +490,7 @@ async fn report_regularly(state: Weak<TimedMutex<State>>, counts: Arc<Counts>, r
                 drop(state);
                 report.call1(py, (stats,)).map(drop)
             };
-            Python::try_attach(|py| exit::telling_python(py, || call(py))).is_some()
+            Python::try_attach(|py| exit::reporting_to_python(py, || call(py))).is_some()
         });
         if !told.await.unwrap_or(false) {
             break; // the interpreter is ending
@@ -547,14 +543,14 @@ impl ConsumerCore {
             "dead_letter" => OnError::DeadLetter,
             other => {
                 let message = format!("on_error={other:?}: expected \"raise\", \"skip\" or \"dead_letter\"");
-                return Err(to_python(py, &Error::new(Kind::Config, message)));
+                return Err(to_python(py, &Error::new(ErrorKind::Config, message)));
             }
         };
         let settings = settings::parse(py, Role::Consumer, &servers, config, librdkafka)?;
         let callbacks = hub::callbacks(log, token);
         let opening = settings.clone();
         let opened = py.detach(|| gds_hub::open(&opening, callbacks)).map_err(|error| to_python(py, &error))?;
-        let opened = Released::new(opened);
+        let opened = DropDetached::new(opened);
         if !settings.lazy {
             hub::reach(py, &opened, settings.connect_timeout)?;
         }
@@ -565,7 +561,7 @@ impl ConsumerCore {
             .map_err(|error| to_python(py, &error))?;
         let every =
             (grouped && settings.consumer.auto_commit).then(|| settings.consumer.auto_commit_interval.min(PASS_ON));
-        let state = Released::new(Arc::new(TimedMutex::new(State {
+        let state = DropDetached::new(Arc::new(TimedMutex::new(State {
             reading: Reading::new(subscriber, every, listener.is_some()),
             letters: Letters::new(Arc::clone(&opened)),
             topic: None,
@@ -598,7 +594,8 @@ impl ConsumerCore {
 
     fn __iter__(this: Bound<'_, Self>) -> ConsumerLoop {
         let number = this.get().begin();
-        ConsumerLoop::new(this.unbind(), number)
+        let consumer = this.unbind();
+        ConsumerLoop::new(move |py| consumer.get().next_of(py, number))
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
@@ -799,11 +796,13 @@ impl ConsumerCore {
         })?;
         let ended = match ended {
             Ok(Ok(ended)) => ended,
-            Ok(Err(error)) => Err(Error::new(Kind::Message, format!("closing failed; please report this: {error}"))),
+            Ok(Err(error)) => {
+                Err(Error::new(ErrorKind::Message, format!("closing failed; please report this: {error}")))
+            }
             Err(_) => {
                 let message =
                     format!("the group was not left within {patience:?}; the last places may not be committed");
-                Err(Error::new(Kind::Timeout, message).retriable())
+                Err(Error::new(ErrorKind::Timeout, message).retriable())
             }
         };
         let ended = ended.map_err(|error| to_python(py, &error));

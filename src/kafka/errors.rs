@@ -1,11 +1,11 @@
 //! The exceptions of `gds_kafka`, and which of the hub's errors becomes which.
 
-use gds_hub::{Error, Kind};
+use gds_hub::{Error, ErrorKind};
 use pyo3::exceptions::{PyException, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-use crate::made::Made;
+use crate::once::RaceOnce;
 
 /// The classes, made once; the hub has no other errors than these say.
 pub(crate) struct Exceptions {
@@ -17,7 +17,7 @@ pub(crate) struct Exceptions {
     timeout: Py<PyType>,
 }
 
-static EXCEPTIONS: Made<Exceptions> = Made::new();
+static EXCEPTIONS: RaceOnce<Exceptions> = RaceOnce::new();
 
 fn class<'py>(
     py: Python<'py>,
@@ -77,13 +77,13 @@ impl Exceptions {
         })
     }
 
-    fn of(&self, kind: Kind) -> &Py<PyType> {
+    fn of(&self, kind: ErrorKind) -> &Py<PyType> {
         match kind {
-            Kind::Config => &self.configuration,
-            Kind::Connection | Kind::Closed => &self.connection,
-            Kind::Message | Kind::Storage => &self.message,
-            Kind::Serialization => &self.serialization,
-            Kind::Timeout | Kind::Full => &self.timeout,
+            ErrorKind::Config => &self.configuration,
+            ErrorKind::Connection | ErrorKind::Closed => &self.connection,
+            ErrorKind::Message | ErrorKind::Storage => &self.message,
+            ErrorKind::Serialization => &self.serialization,
+            ErrorKind::Timeout | ErrorKind::Full => &self.timeout,
         }
     }
 }
@@ -118,11 +118,11 @@ pub(crate) fn instance<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'p
 
 /// An exception as an error of the hub, to be told later.
 pub(crate) fn from_python(py: Python<'_>, error: &PyErr) -> Error {
-    let kind = Exceptions::get(py).map_or(Kind::Message, |all| {
+    let kind = Exceptions::get(py).map_or(ErrorKind::Message, |all| {
         let is = |class: &Py<PyType>| error.matches(py, class).unwrap_or(false);
-        let known = [Kind::Connection, Kind::Serialization, Kind::Timeout, Kind::Config];
-        known.into_iter().find(|kind| is(all.of(*kind))).unwrap_or(Kind::Message)
+        let known = [ErrorKind::Connection, ErrorKind::Serialization, ErrorKind::Timeout, ErrorKind::Config];
+        known.into_iter().find(|kind| is(all.of(*kind))).unwrap_or(ErrorKind::Message)
     });
-    let kind = if error.is_instance_of::<pyo3::exceptions::PyTypeError>(py) { Kind::Serialization } else { kind };
+    let kind = if error.is_instance_of::<pyo3::exceptions::PyTypeError>(py) { ErrorKind::Serialization } else { kind };
     Error::new(kind, error.value(py).to_string())
 }

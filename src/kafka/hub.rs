@@ -17,13 +17,13 @@ pub(crate) fn callbacks(log: Option<Py<PyAny>>, token: Option<Py<PyAny>>) -> Cal
             Arc::new(move |level, facility, text| {
                 // Nothing to attach to while the interpreter ends; what logging raises has nowhere to go.
                 let _ = Python::try_attach(|py| {
-                    exit::telling_python(py, || log.call1(py, (syslog(level), facility, text)).map(drop))
+                    exit::reporting_to_python(py, || log.call1(py, (syslog(level), facility, text)).map(drop))
                 });
             })
         }),
         token: token.map(|token| -> gds_hub::kafka::TokenCallback {
             Arc::new(move || {
-                let asked = Python::try_attach(|py| exit::telling_python(py, || ask(py, &token)));
+                let asked = Python::try_attach(|py| exit::reporting_to_python(py, || ask(py, &token)));
                 asked.unwrap_or_else(|| Err("the interpreter is ending".to_owned()))
             })
         }),

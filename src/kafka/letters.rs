@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use gds_hub::producer::dead_letter::{self, Death};
 use gds_hub::producer::{Producer, ProducerOptions, Sent};
-use gds_hub::{Error, Hub, Kind, Message, Record, TopicPartition};
+use gds_hub::{Error, ErrorKind, Hub, Message, Record, TopicPartition};
 
-use super::outcomes::{Many, Tell, Token};
+use super::outcomes::{Many, PythonReporter, Token};
 
 /// How long a dead letter may take: what it is the letter of is not finished before.
 pub(super) const LETTER_PATIENCE: Duration = Duration::from_secs(30);
@@ -16,7 +16,7 @@ pub(super) const LETTER_PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Letters {
     /// None once it is closed.
     hub: Option<Arc<dyn Hub>>,
-    /// Made when first needed.
+    /// RaceOnce when first needed.
     producer: Option<Producer<Token>>,
     /// The letter under way, which is not written again when it is asked for again.
     written: Option<Letter>,
@@ -45,7 +45,7 @@ impl Letters {
     }
 
     /// Writes the dead letter of `message`, which is not waited for, or says what became of it.
-    pub(super) fn bury(&mut self, message: &Message<'_>, topic: &str, error: &Error) -> Burial {
+    pub(super) fn send_dead_letter(&mut self, message: &Message<'_>, topic: &str, error: &Error) -> Burial {
         let of = ((Arc::clone(message.topic), message.partition), message.offset);
         if self.written.as_ref().is_none_or(|letter| letter.of != of) {
             match self.write(message, topic, error) {
@@ -74,7 +74,7 @@ impl Letters {
 
     /// The error for a letter that takes too long; it stays under way.
     pub(super) fn late(&self) -> Error {
-        let why = Error::new(Kind::Timeout, format!("no answer within {LETTER_PATIENCE:?}"));
+        let why = Error::new(ErrorKind::Timeout, format!("no answer within {LETTER_PATIENCE:?}"));
         self.written.as_ref().map_or_else(|| why.clone(), |letter| letter.refused(&why))
     }
 
@@ -82,8 +82,8 @@ impl Letters {
         let producer = match &mut self.producer {
             Some(producer) => producer,
             none => {
-                let hub = self.hub.as_ref().ok_or_else(super::consumer::closed)?;
-                none.insert(Producer::new(&**hub, ProducerOptions::default(), Arc::new(Tell))?)
+                let hub = self.hub.as_ref().ok_or_else(Error::closed)?;
+                none.insert(Producer::new(&**hub, ProducerOptions::default(), Arc::new(PythonReporter))?)
             }
         };
         let record = Record {
@@ -102,7 +102,7 @@ impl Letters {
         // There is room: letters are written one by one.
         match producer.send_record(&letter, Some(Token::Waiting(Arc::clone(&outcome), index)), Duration::ZERO)? {
             Sent::Queued => producer.hurry(),
-            Sent::Full(_) => outcome.put(index, Err(Error::new(Kind::Full, "there is no room for it"))),
+            Sent::Full(_) => outcome.put(index, Err(Error::new(ErrorKind::Full, "there is no room for it"))),
             Sent::Dropped(_, why) => outcome.put(index, Err(why)),
         }
         Ok(outcome)
@@ -120,6 +120,6 @@ impl Letters {
 impl Letter {
     fn refused(&self, why: &Error) -> Error {
         let message = format!("{}: {}", self.trouble, why.message);
-        Error { code: why.code, ..Error::new(Kind::Message, message).retriable() }
+        Error { code: why.code, ..Error::new(ErrorKind::Message, message).retriable() }
     }
 }

@@ -3,18 +3,17 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::consumer::ConsumerCore;
-
 /// What `for` iterates over: what the loop leaves open when it ends early comes again in the next one.
 #[pyclass(frozen, module = "gds_native._lib")]
-pub(crate) struct ConsumerLoop {
-    consumer: Py<ConsumerCore>,
-    number: u64,
-}
+pub(crate) struct ConsumerLoop(Box<Next>);
+
+type Next = dyn for<'py> Fn(Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> + Send + Sync;
 
 impl ConsumerLoop {
-    pub(super) fn new(consumer: Py<ConsumerCore>, number: u64) -> Self {
-        Self { consumer, number }
+    pub(super) fn new(
+        next: impl for<'py> Fn(Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Box::new(next))
     }
 }
 
@@ -25,6 +24,6 @@ impl ConsumerLoop {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        self.consumer.get().next_of(py, self.number)
+        (self.0)(py)
     }
 }

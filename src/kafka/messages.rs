@@ -1,12 +1,12 @@
 //! Messages as the dicts that a program gets.
 
-use gds_hub::{Error, Kind, Message};
+use gds_hub::{Error, ErrorKind, Message};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 use crate::json::read::Session;
-use crate::made::interned;
+use crate::once::interned;
 
 /// Why a message could not be made into a dict.
 pub(super) enum Unparsed {
@@ -72,7 +72,10 @@ pub(super) fn dict<'py>(
 
 fn not_read(message: &Message<'_>, why: &str) -> Error {
     let Message { topic, partition, offset, .. } = message;
-    Error::new(Kind::Serialization, format!("message at {topic}[{partition}] offset {offset} cannot be read: {why}"))
+    Error::new(
+        ErrorKind::Serialization,
+        format!("message at {topic}[{partition}] offset {offset} cannot be read: {why}"),
+    )
 }
 
 fn deserialized<'py>(

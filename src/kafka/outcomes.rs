@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use gds_hub::Error;
-use gds_hub::producer::{Place, Reported, Reporter};
+use gds_hub::producer::{DeliveryMetadata, Reported, Reporter};
 use gds_process::sync::{Condvar, Mutex};
 use pyo3::prelude::*;
 
 use super::errors;
 use crate::exit;
-use crate::made::interned;
 use crate::observe::warn_in;
+use crate::once::interned;
 
 /// Where a message landed.
 #[pyclass(frozen, module = "gds_kafka", name = "DeliveredMessage", get_all, eq)]
@@ -32,9 +32,9 @@ impl DeliveredMessage {
     }
 }
 
-impl From<Place> for DeliveredMessage {
-    fn from(place: Place) -> Self {
-        let Place { topic, partition, offset, timestamp } = place;
+impl From<DeliveryMetadata> for DeliveredMessage {
+    fn from(place: DeliveryMetadata) -> Self {
+        let DeliveryMetadata { topic, partition, offset, timestamp } = place;
         Self { topic, partition, offset, timestamp }
     }
 }
@@ -50,12 +50,12 @@ pub(crate) enum Token {
 }
 
 /// Futures of one event loop, and what is to be told to each.
-type Futures = Vec<(Py<PyAny>, Result<Place, Error>)>;
+type Futures = Vec<(Py<PyAny>, Result<DeliveryMetadata, Error>)>;
 
 /// The outcomes of a `send_many`.
 #[derive(Default)]
 pub(crate) struct Many {
-    outcomes: Mutex<Vec<Option<Result<Place, Error>>>>,
+    outcomes: Mutex<Vec<Option<Result<DeliveryMetadata, Error>>>>,
     left: AtomicUsize,
     changed: Condvar,
 }
@@ -69,7 +69,7 @@ impl Many {
         outcomes.len() - 1
     }
 
-    pub(crate) fn put(&self, index: usize, outcome: Result<Place, Error>) {
+    pub(crate) fn put(&self, index: usize, outcome: Result<DeliveryMetadata, Error>) {
         let mut outcomes = self.outcomes.lock();
         if let Some(place) = outcomes.get_mut(index)
             && place.is_none()
@@ -91,16 +91,16 @@ impl Many {
     }
 
     /// The outcomes so far, in order.
-    pub(crate) fn take(&self) -> Vec<Option<Result<Place, Error>>> {
+    pub(crate) fn take(&self) -> Vec<Option<Result<DeliveryMetadata, Error>>> {
         std::mem::take(&mut *self.outcomes.lock())
     }
 }
 
 /// Passes outcomes on; called by the hub's threads.
 #[derive(Debug)]
-pub(crate) struct Tell;
+pub(crate) struct PythonReporter;
 
-impl Reporter<Token> for Tell {
+impl Reporter<Token> for PythonReporter {
     fn report(&self, outcomes: Vec<Reported<Token>>) {
         let mut python = Vec::new();
         for Reported { token, outcome } in outcomes {
@@ -113,7 +113,8 @@ impl Reporter<Token> for Tell {
             return;
         }
         let mut python = Some(python);
-        let told = Python::try_attach(|py| exit::telling_python(py, || tell(py, python.take().unwrap_or_default())));
+        let told =
+            Python::try_attach(|py| exit::reporting_to_python(py, || tell(py, python.take().unwrap_or_default())));
         if told.is_none() {
             // The interpreter is ending: its objects can neither be called nor let go of any more.
             std::mem::forget(python);
@@ -129,7 +130,7 @@ impl Reporter<Token> for Tell {
 #[allow(clippy::type_complexity)] // said in the line above
 fn pair(
     py: Python<'_>,
-    outcome: Result<Place, Error>,
+    outcome: Result<DeliveryMetadata, Error>,
 ) -> PyResult<(Option<Bound<'_, PyAny>>, Option<Bound<'_, DeliveredMessage>>)> {
     match outcome {
         Ok(place) => Ok((None, Some(Bound::new(py, DeliveredMessage::from(place))?))),
@@ -137,7 +138,7 @@ fn pair(
     }
 }
 
-fn tell(py: Python<'_>, outcomes: Vec<(Token, Result<Place, Error>)>) {
+fn tell(py: Python<'_>, outcomes: Vec<(Token, Result<DeliveryMetadata, Error>)>) {
     // Futures of one loop are resolved together: waking a loop costs more than all the rest.
     let mut loops: Vec<(Py<PyAny>, Futures)> = Vec::new();
     for (token, outcome) in outcomes {
@@ -184,7 +185,7 @@ impl Resolve {
     }
 }
 
-fn settle(future: &Bound<'_, PyAny>, outcome: Result<Place, Error>) -> PyResult<()> {
+fn settle(future: &Bound<'_, PyAny>, outcome: Result<DeliveryMetadata, Error>) -> PyResult<()> {
     let py = future.py();
     if future.call_method0(interned!(py, "done"))?.is_truthy()? {
         return Ok(()); // cancelled: the message was sent all the same
@@ -197,7 +198,7 @@ fn settle(future: &Bound<'_, PyAny>, outcome: Result<Place, Error>) -> PyResult<
 }
 
 /// As [`pair`], one object.
-pub(crate) fn outcome_object(py: Python<'_>, outcome: Result<Place, Error>) -> PyResult<Py<PyAny>> {
+pub(crate) fn outcome_object(py: Python<'_>, outcome: Result<DeliveryMetadata, Error>) -> PyResult<Py<PyAny>> {
     let (error, delivered) = pair(py, outcome)?;
     Ok(match (error, delivered) {
         (Some(error), _) => error.unbind(),

@@ -6,24 +6,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use gds_events::metric;
 use gds_hub::kafka::Callbacks;
-use gds_hub::producer::{Left, Pace, Producer, Sent, Stats};
+use gds_hub::producer::{CloseReport, Linger, Producer, Sent, Stats};
 use gds_hub::settings::{Role, Settings};
-use gds_hub::{Error, Headers, Hub, Kind, OwnedHeader, Record, codec};
-use gds_process::fork::{self, Generations};
+use gds_hub::{Error, ErrorKind, Headers, Hub, OwnedHeader, Record, codec};
 use gds_process::sync::Mutex;
+use gds_process::{PerProcess, fork};
 use pyo3::exceptions::{PyException, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
 
 use super::errors::to_python;
-use super::outcomes::{Many, Tell, Token, outcome_object};
+use super::outcomes::{Many, PythonReporter, Token, outcome_object};
 use super::{hub, settings};
+use crate::drop_detached::DropDetached;
+use crate::json::bytes_like;
 use crate::json::write::{self as json, Flags, Options};
-use crate::json::{bytes_like, measurement};
 use crate::logging::LogEncoder;
-use crate::made::interned;
-use crate::released::Released;
+use crate::once::interned;
 use crate::{exit, input, runtime};
 
 /// How long a wait may keep Ctrl-C from being seen.
@@ -74,8 +75,8 @@ impl OutgoingMessage {
 }
 
 /// What a process has of its own.
-struct Live {
-    producer: Released<Arc<Producer<Token>>>,
+struct ProducerInstance {
+    producer: DropDetached<Arc<Producer<Token>>>,
 }
 
 /// What was given once, and is used again in a forked child.
@@ -92,7 +93,7 @@ struct Opened {
 pub(crate) struct ProducerCore {
     opened: OnceLock<Opened>,
     closed: AtomicBool,
-    live: Generations<Option<Live>>,
+    live: PerProcess<Option<ProducerInstance>>,
     turn: Turn,
 }
 
@@ -123,7 +124,7 @@ impl Turn {
 
 /// The parts of a message besides its value.
 #[derive(Clone, Copy, Default)]
-struct Parts<'a, 'py> {
+struct MessageFields<'a, 'py> {
     key: Option<&'a Bound<'py, PyAny>>,
     headers: Option<&'a Bound<'py, PyAny>>,
     partition: Option<i32>,
@@ -133,42 +134,42 @@ struct Parts<'a, 'py> {
 impl ProducerCore {
     fn opened(&self, py: Python<'_>) -> PyResult<&Opened> {
         let missing = || "the client is not open: its __init__ was not called; call super().__init__() first";
-        self.opened.get().ok_or_else(|| to_python(py, &Error::new(Kind::Closed, missing())))
+        self.opened.get().ok_or_else(|| to_python(py, &Error::new(ErrorKind::Closed, missing())))
     }
 
     #[inline]
-    fn live(&self, py: Python<'_>) -> PyResult<&Live> {
+    fn live(&self, py: Python<'_>) -> PyResult<&ProducerInstance> {
         if let Some(Some(live)) = self.live.get() { Ok(live) } else { self.make_live(py) }
     }
 
     /// A forked child has a client of its own: what its parent has queued, the parent sends.
     #[cold]
-    fn make_live(&self, py: Python<'_>) -> PyResult<&Live> {
+    fn make_live(&self, py: Python<'_>) -> PyResult<&ProducerInstance> {
         let opened = self.opened(py)?;
         if self.closed.load(Ordering::Relaxed) {
-            return Err(to_python(py, &Error::new(Kind::Closed, "the client is closed; make another one")));
+            return Err(to_python(py, &Error::closed()));
         }
         let (live, _) = start(py, opened)?;
         match self.live.get_or_init(|| Some(live)) {
             Some(live) => Ok(live),
-            None => Err(to_python(py, &Error::new(Kind::Closed, "the client is closed; make another one"))),
+            None => Err(to_python(py, &Error::closed())),
         }
     }
 
     /// Writes one message as a record into `frame`.
     fn write(
         &self,
-        live: &Live,
+        live: &ProducerInstance,
         frame: &mut Vec<u8>,
         topic: &str,
         value: &Bound<'_, PyAny>,
-        parts: Parts<'_, '_>,
+        parts: MessageFields<'_, '_>,
     ) -> PyResult<()> {
         let py = value.py();
         let opened = self.opened(py)?;
         if bad_topic(topic) {
             let message = format!("topic {topic:?}: expected a name of 1 to 249 characters");
-            return Err(to_python(py, &Error::new(Kind::Message, message)));
+            return Err(to_python(py, &Error::new(ErrorKind::Message, message)));
         }
         let mut flags = Flags::default();
         let mut headers =
@@ -213,7 +214,7 @@ impl ProducerCore {
     fn queue(
         &self,
         py: Python<'_>,
-        live: &Live,
+        live: &ProducerInstance,
         frame: &[u8],
         token: Option<Token>,
         until: Option<Instant>,
@@ -222,7 +223,7 @@ impl ProducerCore {
         let mut deadline = None;
         loop {
             let producer = &live.producer;
-            let sent = send_now(py, producer, frame, Pace::Soon, token);
+            let sent = send_now(py, producer, frame, Linger::Short, token);
             match sent.map_err(|error| to_python(py, &error))? {
                 Sent::Queued => return Ok(()),
                 Sent::Dropped(token, error) => {
@@ -247,7 +248,7 @@ impl ProducerCore {
                     "no room for the message within {bound}: the hub is slow or away; raise buffer_memory, or choose \
                      another on_full or a spool_dir"
                 );
-                return Err(to_python(py, &Error::new(Kind::Timeout, message).retriable()));
+                return Err(to_python(py, &Error::new(ErrorKind::Timeout, message).retriable()));
             }
             py.detach(|| producer.wait_for_room(left.min(SIGNAL_CHECK)));
             py.check_signals()?;
@@ -258,7 +259,7 @@ impl ProducerCore {
         &self,
         topic: &Bound<'_, PyAny>,
         value: &Bound<'_, PyAny>,
-        parts: Parts<'_, '_>,
+        parts: MessageFields<'_, '_>,
         token: Option<Token>,
         until: Option<Instant>,
     ) -> PyResult<()> {
@@ -276,20 +277,20 @@ fn send_now(
     py: Python<'_>,
     producer: &Producer<Token>,
     frame: &[u8],
-    pace: Pace,
+    linger: Linger,
     token: Option<Token>,
 ) -> gds_hub::Result<Sent<Token>> {
-    match producer.send_at_once(frame, token, pace) {
+    match producer.send_at_once(frame, token, linger) {
         Ok(sent) => sent,
-        Err(token) => py.detach(|| producer.send(frame, token, pace)),
+        Err(token) => py.detach(|| producer.send(frame, token, linger)),
     }
 }
 
 /// Sends, if there is room; what there is none for is counted as dropped.
 fn offer(py: Python<'_>, producer: &Producer<Token>, frame: &[u8]) -> gds_hub::Result<()> {
-    match send_now(py, producer, frame, Pace::Patient, None) {
+    match send_now(py, producer, frame, Linger::Long, None) {
         Ok(Sent::Queued | Sent::Dropped(..)) => Ok(()),
-        Err(error) if error.kind != Kind::Full => Err(error),
+        Err(error) if error.kind != ErrorKind::Full => Err(error),
         Ok(Sent::Full(_)) | Err(_) => {
             producer.give_up();
             Ok(())
@@ -316,19 +317,19 @@ fn topic_name<'a>(topic: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
     match topic.cast::<PyString>() {
         Ok(name) => name.to_str().map_err(|_| {
             let message = "topic: expected a name in UTF-8, got text with a lone surrogate";
-            to_python(topic.py(), &Error::new(Kind::Message, message))
+            to_python(topic.py(), &Error::new(ErrorKind::Message, message))
         }),
         Err(_) => Err(PyTypeError::new_err(format!("topic is of type {}: expected a str", topic.get_type().name()?))),
     }
 }
 
 /// The sender, and the hub to be asked whether it is there.
-fn start(py: Python<'_>, opened: &Opened) -> PyResult<(Live, Released<Arc<dyn Hub>>)> {
+fn start(py: Python<'_>, opened: &Opened) -> PyResult<(ProducerInstance, DropDetached<Arc<dyn Hub>>)> {
     let (settings, callbacks) = (&opened.settings, &opened.callbacks);
     let made = py.detach(|| {
         let hub = gds_hub::open(settings, callbacks.clone())?;
-        let producer = Producer::new(&*hub, settings.producer.options(), Arc::new(Tell))?;
-        Ok((Live { producer: Released::new(Arc::new(producer)) }, Released::new(hub)))
+        let producer = Producer::new(&*hub, settings.producer.options(), Arc::new(PythonReporter))?;
+        Ok((ProducerInstance { producer: DropDetached::new(Arc::new(producer)) }, DropDetached::new(hub)))
     });
     let (live, hub) = made.map_err(|error| to_python(py, &error))?;
     if let Some(report) = &opened.report {
@@ -353,7 +354,7 @@ async fn report_regularly(producer: Weak<Producer<Token>>, report: Py<PyAny>, in
         let told = tokio::task::spawn_blocking(move || {
             let stats = producer.stats();
             let call = |py: Python<'_>| stats_dict(py, &stats).and_then(|stats| report.call1(py, (stats,))).map(drop);
-            Python::try_attach(|py| exit::telling_python(py, || call(py))).is_some()
+            Python::try_attach(|py| exit::reporting_to_python(py, || call(py))).is_some()
         });
         if !told.await.unwrap_or(false) {
             break; // the interpreter is ending
@@ -365,7 +366,7 @@ async fn report_regularly(producer: Weak<Producer<Token>>, report: Py<PyAny>, in
 fn tell_now(token: Option<Token>, error: Error) {
     use gds_hub::producer::{Reported, Reporter};
     if let Some(token) = token {
-        Tell.report(vec![Reported { token, outcome: Err(error) }]);
+        PythonReporter.report(vec![Reported { token, outcome: Err(error) }]);
     }
 }
 
@@ -523,7 +524,7 @@ fn append_value(frame: &mut Vec<u8>, value: &Bound<'_, PyAny>, flags: &mut Flags
             {
                 return Err(cause.clone_ref(py)); // Ctrl-C while user code ran
             }
-            let raised = to_python(py, &Error::new(Kind::Serialization, error.to_string()));
+            let raised = to_python(py, &Error::new(ErrorKind::Serialization, error.to_string()));
             raised.set_cause(py, cause);
             Err(raised)
         }
@@ -556,20 +557,20 @@ fn bytes_of(made: &Bound<'_, PyAny>, who: &str, flags: &mut Flags) -> PyResult<O
     }
     let kind = made.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
     let message = format!("{who} returned an object of type {kind}: expected bytes");
-    Err(to_python(made.py(), &Error::new(Kind::Serialization, message)))
+    Err(to_python(made.py(), &Error::new(ErrorKind::Serialization, message)))
 }
 
 fn serializer_failed(py: Python<'_>, who: &str, error: PyErr) -> PyErr {
     if !error.is_instance_of::<PyException>(py) {
         return error;
     }
-    let raised = to_python(py, &Error::new(Kind::Serialization, format!("{who} raised {error}")));
+    let raised = to_python(py, &Error::new(ErrorKind::Serialization, format!("{who} raised {error}")));
     raised.set_cause(py, Some(error));
     raised
 }
 
 fn ending(py: Python<'_>) -> PyErr {
-    to_python(py, &Error::new(Kind::Closed, "the interpreter is ending"))
+    to_python(py, &Error::new(ErrorKind::Closed, "the interpreter is ending"))
 }
 
 #[pymethods]
@@ -578,12 +579,7 @@ impl ProducerCore {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self {
-            opened: OnceLock::new(),
-            closed: AtomicBool::new(false),
-            live: Generations::new(),
-            turn: Turn::default(),
-        }
+        Self { opened: OnceLock::new(), closed: AtomicBool::new(false), live: PerProcess::new(), turn: Turn::default() }
     }
 
     /// Settles the settings, reaches for the servers and starts the sender.
@@ -634,7 +630,7 @@ impl ProducerCore {
         self.send_with(
             topic,
             value,
-            Parts { key, headers, partition, timestamp },
+            MessageFields { key, headers, partition, timestamp },
             on_delivery.map(Token::Callback),
             None,
         )
@@ -701,7 +697,7 @@ impl ProducerCore {
                 let now = now();
                 let key = given.as_ref().map_or(Some(name.as_bytes()), KeyBytes::get);
                 let draft = codec::begin(frame, key);
-                measurement::write(frame, now.as_secs_f64(), kind, name, value, labels);
+                metric::write(frame, now.as_secs_f64(), kind, name, value, labels);
                 let parts = Record { topic, timestamp: milliseconds(now), ..Record::default() };
                 live.producer.finish(frame, draft, true, &parts);
                 true
@@ -725,7 +721,7 @@ impl ProducerCore {
         let py = value.py();
         let live = self.live(py)?;
         with_scratch(|frame| {
-            self.write(live, frame, topic_name(topic)?, value, Parts { key, ..Parts::default() })?;
+            self.write(live, frame, topic_name(topic)?, value, MessageFields { key, ..MessageFields::default() })?;
             offer(py, &live.producer, frame).map_err(|error| to_python(py, &error))
         })
     }
@@ -749,8 +745,8 @@ impl ProducerCore {
         let future = event_loop.call_method0(interned!(py, "create_future"))?;
         let token = Token::Future { event_loop: event_loop.clone().unbind(), future: future.clone().unbind() };
         let sent = with_scratch(|frame| {
-            this.write(live, frame, topic_name(topic)?, value, Parts { key, headers, partition, timestamp })?;
-            send_now(py, &live.producer, frame, Pace::Soon, Some(token)).map_err(|error| to_python(py, &error))
+            this.write(live, frame, topic_name(topic)?, value, MessageFields { key, headers, partition, timestamp })?;
+            send_now(py, &live.producer, frame, Linger::Short, Some(token)).map_err(|error| to_python(py, &error))
         })?;
         match sent {
             Sent::Queued => {
@@ -812,7 +808,7 @@ impl ProducerCore {
                     let bind = |part: &Option<Py<PyAny>>| part.as_ref().map(|part| part.bind(py).clone());
                     let (key, headers, timestamp) =
                         (bind(&message.key), bind(&message.headers), bind(&message.timestamp));
-                    let parts = Parts {
+                    let parts = MessageFields {
                         key: key.as_ref(),
                         headers: headers.as_ref(),
                         partition: message.partition,
@@ -820,7 +816,7 @@ impl ProducerCore {
                     };
                     self.send_with(topic, message.value.bind(py), parts, token, deadline)
                 }
-                Err(_) => self.send_with(topic, &value, Parts::default(), token, deadline),
+                Err(_) => self.send_with(topic, &value, MessageFields::default(), token, deadline),
             };
             if let Err(error) = sent {
                 if !error.is_instance_of::<PyException>(py) {
@@ -841,7 +837,7 @@ impl ProducerCore {
         let outcomes = PyList::empty(py);
         for outcome in many.take() {
             let unknown =
-                || Err(Error::new(Kind::Timeout, "no outcome in time; it may still be delivered").retriable());
+                || Err(Error::new(ErrorKind::Timeout, "no outcome in time; it may still be delivered").retriable());
             outcomes.append(outcome_object(py, outcome.unwrap_or_else(unknown))?)?;
         }
         Ok(outcomes)
@@ -856,13 +852,13 @@ impl ProducerCore {
         live.producer.hurry();
         loop {
             let left = deadline.map_or(SIGNAL_CHECK, |deadline| deadline.saturating_duration_since(Instant::now()));
-            if py.detach(|| live.producer.wait_settled(left.min(SIGNAL_CHECK))) || left.is_zero() {
+            if py.detach(|| live.producer.wait_flushed(left.min(SIGNAL_CHECK))) || left.is_zero() {
                 break;
             }
             py.check_signals()?;
         }
         self.report_now(py)?;
-        Ok(live.producer.unsettled())
+        Ok(live.producer.unflushed())
     }
 
     /// Flush within a bound and stop; see `gds_kafka.KafkaProducerClient`.
@@ -913,8 +909,8 @@ impl ProducerCore {
 }
 
 /// What waits for outcomes cannot be called by the thread that tells them: it would wait for itself.
-fn not_from_a_callback(live: &Live, call: &str) -> PyResult<()> {
-    if live.producer.is_telling_here() {
+fn not_from_a_callback(live: &ProducerInstance, call: &str) -> PyResult<()> {
+    if live.producer.is_reporting_here() {
         return Err(PyRuntimeError::new_err(format!(
             "{call} waits until the on_delivery callbacks are done, so it cannot be called from one of them; call it from \
              another thread"
@@ -930,7 +926,7 @@ fn patience_of(seconds: Option<f64>, default: Duration) -> Duration {
 }
 
 /// Nothing is lost silently.
-fn warn_of(left: &Left, opened: &Opened) {
+fn warn_of(left: &CloseReport, opened: &Opened) {
     if left.dropped > 0 {
         let advice = "raise close_timeout_seconds, or give a spool_dir to keep them";
         let text =

@@ -8,6 +8,7 @@
 //! Whatever a record holds, something arrives: what has no JSON is written as its text, what has no text as its type,
 //! and `flags` in the record says that this happened. Ctrl-C while Python code of the program runs belongs to it.
 
+mod objects;
 mod parts;
 mod said;
 mod values;
@@ -23,9 +24,8 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::exit;
 use crate::input::lossy;
-use parts::{NAME, Parts};
-use values::MAX_DEPTH;
-use writer::{Flags, Writer};
+use parts::{NAME, RecordFields};
+use writer::{Flags, MAX_DEPTH, Writer};
 
 /// Keys of a record, which constant fields may not take.
 const KEYS: [&str; 17] = [
@@ -125,7 +125,7 @@ impl LogEncoder {
         out: &mut Vec<u8>,
         begin: impl FnOnce(&mut Vec<u8>, &[u8]),
     ) -> PyResult<Option<Flags>> {
-        let parts = Parts::of(record)?;
+        let parts = RecordFields::of(record)?;
         let name = parts.text(NAME);
         let name = name.as_deref().unwrap_or("root");
         if self.ignored.iter().any(|logger| is_within(name, logger)) {

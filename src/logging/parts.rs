@@ -7,9 +7,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use smallvec::SmallVec;
 
-use super::values::unless_program;
+use super::objects::unless_program;
 use crate::input::lossy;
-use crate::made::{Made, interned};
+use crate::once::{RaceOnce, interned};
 
 /// Attributes of a record that are none of its `extra`, in the order in which `LogRecord.__init__` sets them.
 const NAMES: [&str; 25] = [
@@ -55,20 +55,20 @@ pub(super) const CREATED: usize = 13;
 pub(super) const THREAD: usize = 17;
 pub(super) const PROCESS: usize = 19;
 
-static INTERNED: Made<[Py<PyString>; NAMES.len()]> = Made::new();
+static INTERNED: RaceOnce<[Py<PyString>; NAMES.len()]> = RaceOnce::new();
 
 /// Names and values.
-pub(super) type Items<'py> = SmallVec<[(Bound<'py, PyAny>, Bound<'py, PyAny>); 8]>;
+pub(super) type DictItems<'py> = SmallVec<[(Bound<'py, PyAny>, Bound<'py, PyAny>); 8]>;
 
 /// The attributes of a record.
-pub(super) struct Parts<'py> {
+pub(super) struct RecordFields<'py> {
     named: [Option<Bound<'py, PyAny>>; NAMES.len()],
-    pub(super) extra: Items<'py>,
+    pub(super) extra: DictItems<'py>,
     /// Whether text of it was read that UTF-8 cannot carry.
     pub(super) replaced: Cell<bool>,
 }
 
-impl<'py> Parts<'py> {
+impl<'py> RecordFields<'py> {
     pub(super) fn of(record: &Bound<'py, PyAny>) -> PyResult<Self> {
         let py = record.py();
         let mut parts =

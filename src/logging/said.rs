@@ -7,9 +7,9 @@ use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBoolMethods, PyDict, PyMapping, PyMappingMethods, PyString, PyTuple};
 
-use super::parts::{ARGS, Items, MSG, Parts};
+use super::parts::{ARGS, DictItems, MSG, RecordFields};
 use crate::input::lossy;
-use crate::made::{Made, interned};
+use crate::once::{RaceOnce, interned};
 
 /// Where a dict that is logged has its message, the first of them that is text.
 const MESSAGES: [&str; 3] = ["event", "message", "msg"];
@@ -20,13 +20,13 @@ const STRUCTLOG: [&str; 2] = ["_logger", "_name"];
 pub(super) struct Said<'py> {
     pub(super) message: PyResult<Bound<'py, PyString>>,
     /// What was logged as a dict, without its message; beside them, the program's `extra`.
-    pub(super) fields: Option<Items<'py>>,
+    pub(super) fields: Option<DictItems<'py>>,
     /// Given in the dict.
     pub(super) raised: Option<Raised<'py>>,
 }
 
 impl<'py> Said<'py> {
-    pub(super) fn of(record: &Bound<'py, PyAny>, parts: &Parts<'py>) -> Self {
+    pub(super) fn of(record: &Bound<'py, PyAny>, parts: &RecordFields<'py>) -> Self {
         let text = |message| Self { message, fields: None, raised: None };
         match parts.any(MSG) {
             Some(message) if is_plain(record) => {
@@ -40,8 +40,8 @@ impl<'py> Said<'py> {
         }
     }
 
-    fn fields(message: &Bound<'py, PyAny>, mut fields: Items<'py>, parts: &Parts<'py>) -> Self {
-        let place = |fields: &Items<'py>, wanted: &str| fields.iter().position(|(name, _)| is_named(name, wanted));
+    fn fields(message: &Bound<'py, PyAny>, mut fields: DictItems<'py>, parts: &RecordFields<'py>) -> Self {
+        let place = |fields: &DictItems<'py>, wanted: &str| fields.iter().position(|(name, _)| is_named(name, wanted));
         let found = MESSAGES
             .iter()
             .find_map(|name| place(&fields, name).filter(|&place| fields[place].1.is_instance_of::<PyString>()));
@@ -102,7 +102,7 @@ impl<'py> Raised<'py> {
 }
 
 /// The members of a dict, or of another mapping.
-fn items<'py>(object: &Bound<'py, PyAny>) -> Option<Items<'py>> {
+fn items<'py>(object: &Bound<'py, PyAny>) -> Option<DictItems<'py>> {
     if object.is_instance_of::<PyString>() {
         return None;
     }
@@ -133,7 +133,7 @@ pub(super) fn masked<'py>(mapping: &Bound<'py, PyAny>) -> PyResult<Option<Bound<
 }
 
 /// `logging.LogRecord` and its `getMessage`, if that is the one of the standard library.
-static PLAIN_RECORD: Made<(Py<PyAny>, Option<Py<PyAny>>)> = Made::new();
+static PLAIN_RECORD: RaceOnce<(Py<PyAny>, Option<Py<PyAny>>)> = RaceOnce::new();
 
 /// Whether the message of the record is what the standard library says.
 ///
@@ -169,7 +169,7 @@ fn formatted<'py>(
 }
 
 /// What a record with a way of its own says, which is not told the arguments that are named as secrets.
-fn own_message<'py>(record: &Bound<'py, PyAny>, parts: &Parts<'py>) -> PyResult<Bound<'py, PyString>> {
+fn own_message<'py>(record: &Bound<'py, PyAny>, parts: &RecordFields<'py>) -> PyResult<Bound<'py, PyString>> {
     let py = record.py();
     let masked = parts.get(ARGS).map(masked).transpose()?.flatten();
     let copy = masked.map(|arguments| {

@@ -3,19 +3,18 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
+use gds_json::number;
 use gds_redact::{MARK, is_login, is_name_of_login, is_name_of_name, is_name_of_value, is_secret_key, is_value_a_name};
-use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
 
-use super::parts::Items;
+use super::objects::{described, unless_program};
+use super::parts::DictItems;
 use super::writer::Writer;
-use crate::input::{lossy, type_name};
-use crate::json::bytes_like;
-use crate::made::interned;
+use crate::input::lossy;
+use crate::json::{bytes_like, is_null};
+use crate::once::interned;
 
-/// Containers within containers of `extra`; what lies deeper is left out.
-pub(super) const MAX_DEPTH: usize = 16;
 /// Bytes of one text that are kept: a broker takes messages of 1 MiB unless it is told otherwise.
 const MAX_TEXT: usize = 192 * 1024;
 /// Bytes of one text that are looked at.
@@ -60,7 +59,7 @@ impl Writer<'_> {
         };
         if let Ok(dict) = object.cast::<PyDict>() {
             // Copied, because writing a value may run code that changes the dict.
-            let mut items: Items<'_> = dict.iter().collect();
+            let mut items: DictItems<'_> = dict.iter().collect();
             mask_named_value(object.py(), &mut items);
             return self.members(&items, depth);
         }
@@ -194,6 +193,10 @@ impl Writer<'_> {
                 Err(error) => unless_program(py, error)?,
             }
         }
+        if is_null(object) {
+            self.out.extend_from_slice(b"null");
+            return Ok(());
+        }
         match object.str() {
             Ok(text) => self.readable(&text),
             Err(error) => {
@@ -243,12 +246,12 @@ impl Writer<'_> {
     }
 
     pub(super) fn whole(&mut self, number: impl itoa::Integer) {
-        self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        number::write_integer(self.out, number);
     }
 
     pub(super) fn float(&mut self, number: f64) {
         if number.is_finite() {
-            self.out.extend_from_slice(zmij::Buffer::new().format_finite(number).as_bytes());
+            number::write_float(self.out, number);
         } else {
             self.flags.non_finite = true;
             self.out.extend_from_slice(b"null");
@@ -301,11 +304,6 @@ impl Writer<'_> {
     }
 }
 
-/// Goes on after an `Exception`; anything else (Ctrl-C) belongs to the program.
-pub(super) fn unless_program(py: Python<'_>, error: PyErr) -> PyResult<()> {
-    if error.is_instance_of::<PyException>(py) { Ok(()) } else { Err(error) }
-}
-
 /// The last place not behind `at` where a character begins.
 fn boundary(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
@@ -325,7 +323,7 @@ fn names_secret(object: &Bound<'_, PyAny>) -> bool {
 }
 
 /// Of `{"name": "DB_PASSWORD", "value": ...}` the value is the secret.
-fn mask_named_value<'py>(py: Python<'py>, items: &mut Items<'py>) {
+fn mask_named_value<'py>(py: Python<'py>, items: &mut DictItems<'py>) {
     let is = |object: &Bound<'_, PyAny>, what: fn(&[u8]) -> bool| {
         object.cast::<PyString>().is_ok_and(|text| what(lossy(text).as_bytes()))
     };
@@ -363,7 +361,7 @@ fn login_pair<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyString>> {
 }
 
 /// The fields of a named tuple, by name: names say which of them are secrets.
-fn named_tuple<'py>(object: &Bound<'py, PyAny>) -> Option<Items<'py>> {
+fn named_tuple<'py>(object: &Bound<'py, PyAny>) -> Option<DictItems<'py>> {
     let tuple = object.cast::<PyTuple>().ok().filter(|_| !object.is_exact_instance_of::<PyTuple>())?;
     let names = object.get_type().getattr(interned!(object.py(), "_fields")).ok()?.cast_into::<PyTuple>().ok()?;
     (names.len() == tuple.len()).then(|| names.iter().zip(tuple.iter()).collect())
@@ -375,28 +373,4 @@ fn is_container(object: &Bound<'_, PyAny>) -> bool {
         || object.is_instance_of::<PyTuple>()
         || object.is_instance_of::<PySet>()
         || object.is_instance_of::<PyFrozenSet>()
-}
-
-/// `str(object)` or `repr(object)`, or what type it is of if it has neither.
-pub(super) fn described<'py>(
-    object: &Bound<'py, PyAny>,
-    how: impl Fn(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>>,
-) -> PyResult<String> {
-    match how(object) {
-        Ok(text) => Ok(lossy(&text).into_owned()),
-        Err(error) => {
-            unless_program(object.py(), error)?;
-            Ok(format!("<unprintable {}>", type_name(Some(object))))
-        }
-    }
-}
-
-/// `module.Class` of an exception, without the module for those that are built in.
-pub(super) fn full_name(error: &Bound<'_, PyAny>) -> String {
-    let kind = error.get_type();
-    let name = kind.qualname().map_or_else(|_| "?".to_owned(), |name| name.to_string());
-    match kind.module() {
-        Ok(module) if module != "builtins" => format!("{module}.{name}"),
-        _ => name,
-    }
 }

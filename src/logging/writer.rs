@@ -7,13 +7,16 @@ use gds_redact::Redactor;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
+use super::objects::{described, full_name, unless_program};
 use super::parts::{
-    ARGS, CREATED, EXC_INFO, EXC_TEXT, FUNCTION, LEVEL, LINE, MSG, PATH, PROCESS, Parts, STACK, THREAD,
+    ARGS, CREATED, EXC_INFO, EXC_TEXT, FUNCTION, LEVEL, LINE, MSG, PATH, PROCESS, RecordFields, STACK, THREAD,
 };
 use super::said::{Raised, Said, masked};
-use super::values::{MAX_DEPTH, described, full_name, unless_program};
 use crate::input::lossy;
 use crate::trace;
+
+/// Containers within containers of `extra`; what lies deeper is left out.
+pub(super) const MAX_DEPTH: usize = 16;
 
 /// What could not be taken as it was.
 #[derive(Clone, Copy, Default, Eq, PartialEq)]
@@ -51,7 +54,7 @@ impl Writer<'_> {
     pub(super) fn record<'py>(
         &mut self,
         record: &Bound<'py, PyAny>,
-        parts: &Parts<'py>,
+        parts: &RecordFields<'py>,
         name: &str,
         constant: &[u8],
     ) -> PyResult<()> {
@@ -105,7 +108,7 @@ impl Writer<'_> {
     fn message<'py>(
         &mut self,
         record: &Bound<'py, PyAny>,
-        parts: &Parts<'py>,
+        parts: &RecordFields<'py>,
         message: PyResult<Bound<'py, PyString>>,
     ) -> PyResult<()> {
         match message {
@@ -142,7 +145,7 @@ impl Writer<'_> {
 
     /// What the record says was raised, else what the message does. The text that formatters of other handlers have
     /// left in the record is theirs, so it is only taken where there is no exception: in records of another process.
-    fn exception(&mut self, parts: &Parts<'_>, raised: Option<Raised<'_>>) -> PyResult<()> {
+    fn exception(&mut self, parts: &RecordFields<'_>, raised: Option<Raised<'_>>) -> PyResult<()> {
         let cached = parts.text(EXC_TEXT);
         let Some(raised) = parts.get(EXC_INFO).and_then(Raised::of).or(raised) else {
             if let Some(traceback) = cached {

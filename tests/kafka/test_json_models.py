@@ -138,7 +138,7 @@ def test_a_struct_is_its_fields() -> None:
 def test_what_the_libraries_have_for_none_is_null() -> None:
     nothing = [pd.NaT, np.datetime64("NaT", "s"), np.timedelta64("NaT", "s"), pd.NA]
     assert dumps(nothing) == b"[null,null,null,null]"
-    assert dumps({pd.NaT: 1}) == b'{"null":1}'
+    assert [dumps({key: 1}) for key in (pd.NaT, pd.NA)] == [b'{"null":1}'] * 2
     times = np.array(["2026-01-02", "NaT"], dtype="datetime64[D]")
     assert dumps({"t": times, "o": np.array([pd.NaT, 1], dtype=object)}) == b'{"t":["2026-01-02",null],"o":[null,1]}'
 

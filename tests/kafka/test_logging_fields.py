@@ -178,9 +178,9 @@ def test_pairs_in_extra_are_redacted(
 
 def test_what_is_bytes_and_what_is_no_time(app: logging.Logger, producer: RecordingProducer) -> None:
     raw = [b"\xff"[:0] + b"abc", bytearray(b"abc"), memoryview(b"abc")]
-    app.info("x", extra={"raw": raw, "no_utf8": bytearray(b"\xff"), "nat": [pd.NaT, np.datetime64("NaT", "s")]})
+    app.info("x", extra={"raw": raw, "no_utf8": bytearray(b"\xff"), "nat": [pd.NaT, np.datetime64("NaT", "s"), pd.NA]})
     extra = producer.values[0]["extra"]
-    assert extra == {"raw": ["abc"] * 3, "no_utf8": "b'\\xff'", "nat": [None, None]}
+    assert extra == {"raw": ["abc"] * 3, "no_utf8": "b'\\xff'", "nat": [None, None, None]}
 
 
 def test_text_that_utf8_cannot_carry_is_flagged(app: logging.Logger, producer: RecordingProducer) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import fnmatch
+import graphlib
 import importlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,52 @@ def test_no_crate_depends_on_the_binding() -> None:
     assert [crate for crate in crates() if "gds-native" in reachable(crate, arrows)] == []
 
 
+# ------------------------------------------------------------------ arrows between the files of a crate
+_TESTED = re.compile(
+    r"""^#\[cfg\((?:all\()?(?:test\b|feature = "testing")[^\n]*\]\n"""
+    r"""(?:#\[[^\n]*\]\n)*(?:pub(?:\(\w+\))? )?mod \w+ \{.*""",
+    re.MULTILINE | re.DOTALL,
+)
+_USED = re.compile(r"\b(crate|super(?:::super)*)::((?:\w+::)*)(\w+|\{[^;]*?\})")
+
+Module = tuple[str, ...]
+
+
+def modules(source: Path) -> dict[Module, Path]:
+    """The files of a crate by the modules they are, less those that are tests or test others."""
+    testing = {"tests", "testing", "model", "ordering"}
+    found: dict[Module, Path] = {}
+    for path in source.rglob("*.rs"):
+        names = path.relative_to(source).with_suffix("").parts
+        if testing.isdisjoint(names):
+            found[names[:-1] if names[-1] in {"lib", "mod"} else names] = path
+    return found
+
+
+def used(module: Module, path: Path, others: Mapping[Module, Path]) -> Iterator[Module]:
+    """The modules of the same crate that a file names."""
+    code = re.sub(r"//[^\n]*", "", _TESTED.sub("", path.read_text("utf-8")))
+    for head, middle, last in _USED.findall(code):
+        base = () if head == "crate" else module[: len(module) - head.count("super")]
+        names = [name.strip() for name in last.strip("{}").split(",")] if last.startswith("{") else [last]
+        for name in names:
+            full = (*base, *middle.split("::")[:-1], *name.split("::"))
+            yield next(full[:end] for end in range(len(full), -1, -1) if full[:end] in others)
+
+
+@pytest.mark.parametrize("source", ["src", *(f"crates/{crate}/src" for crate in crates())])
+def test_files_of_a_crate_use_each_other_in_one_direction(source: str) -> None:
+    files = modules(ROOT / source)
+    arrows = {module: set(used(module, path, files)) - {module, ()} for module, path in files.items()}
+    assert len(arrows) < 3 or any(arrows.values()), "nothing uses anything"
+    try:
+        graphlib.TopologicalSorter(arrows).prepare()
+    except graphlib.CycleError as error:
+        circle = " -> ".join("::".join(module) or "lib" for module in reversed(error.args[1]))
+        pytest.fail(f"{source}: {circle}")
+
+
+# ------------------------------------------------------------------ arrows between the packages
 def python_files(*folders: str) -> Iterator[Path]:
     for folder in folders:
         for pattern in ("*.py", "*.pyi"):

@@ -9,18 +9,14 @@
 //! All numbers are little-endian. A record does not say where it ends; it does not know of checksums: what stores
 //! it frames it.
 
-use crate::record::{Headers, Record, Source};
-
-/// Bytes that are no record; what they were read from is damaged.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Malformed;
+use crate::headers::{Headers, Source, read_header, take, take_optional, write_header, write_optional};
+pub use crate::headers::{MAX_HEADER_NAME, Malformed};
+use crate::record::Record;
 
 /// Longest topic name; Kafka's is 249.
 pub const MAX_TOPIC: usize = u16::MAX as usize;
 /// Most headers of a record.
 pub const MAX_HEADERS: usize = u16::MAX as usize;
-/// Longest name of a header, in bytes.
-pub const MAX_HEADER_NAME: usize = u16::MAX as usize;
 /// Longest record. Kafka's is less, and no part of it needs a limit of its own.
 pub const MAX_RECORD: usize = 1 << 30;
 
@@ -85,16 +81,6 @@ pub fn end(out: &mut Vec<u8>, draft: Draft, has_value: bool, record: &Record<'_>
     }
 }
 
-#[allow(clippy::cast_possible_truncation)] // cut to what fits just before
-fn write_header(out: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
-    // Between two characters: half a one would make the record malformed.
-    let length = (0..=name.len().min(MAX_HEADER_NAME)).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
-    let name = &name.as_bytes()[..length];
-    out.extend_from_slice(&(name.len() as u16).to_le_bytes());
-    out.extend_from_slice(name);
-    write_optional(out, value);
-}
-
 /// The record at the start of `bytes`, and the number of bytes it takes.
 pub fn read(bytes: &[u8]) -> Result<(Record<'_>, usize), Malformed> {
     let mut rest = bytes;
@@ -113,38 +99,6 @@ pub fn read(bytes: &[u8]) -> Result<(Record<'_>, usize), Malformed> {
     let headers = Headers(Source::Written(count, &start[..start.len() - rest.len()]));
     let record = Record { topic, partition: (partition >= 0).then_some(partition), timestamp, key, value, headers };
     Ok((record, bytes.len() - rest.len()))
-}
-
-/// The header at the start of `bytes`, which is moved past it.
-pub(crate) fn read_header<'a>(bytes: &mut &'a [u8]) -> Option<(&'a str, Option<&'a [u8]>)> {
-    let length = take(bytes, 2).ok()?;
-    let name = take(bytes, usize::from(u16::from_le_bytes([length[0], length[1]]))).ok()?;
-    Some((std::str::from_utf8(name).ok()?, take_optional(bytes).ok()?))
-}
-
-#[allow(clippy::cast_possible_truncation)] // what is longer than [`MAX_RECORD`] is refused as a whole
-fn write_optional(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    match bytes {
-        None => out.extend_from_slice(&0_u32.to_le_bytes()),
-        Some(bytes) => {
-            out.extend_from_slice(&(bytes.len() as u32).wrapping_add(1).to_le_bytes());
-            out.extend_from_slice(bytes);
-        }
-    }
-}
-
-fn take_optional<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>, Malformed> {
-    let length = take(bytes, 4)?;
-    match u32::from_le_bytes([length[0], length[1], length[2], length[3]]) {
-        0 => Ok(None),
-        length => Ok(Some(take(bytes, length as usize - 1)?)),
-    }
-}
-
-fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8], Malformed> {
-    let (taken, rest) = bytes.split_at_checked(length).ok_or(Malformed)?;
-    *bytes = rest;
-    Ok(taken)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Which exception the error becomes, and who can do something about it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
+pub enum ErrorKind {
     /// A setting that is unknown or makes no sense: the program is to be changed.
     Config,
     /// The hub cannot be reached, or does not let us in.
@@ -30,7 +30,7 @@ pub enum Kind {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Error {
     /// What kind of thing went wrong.
-    pub kind: Kind,
+    pub kind: ErrorKind,
     /// For people; names the value, what was expected and what to do. Never holds a secret.
     pub message: String,
     /// librdkafka's number, where it has one.
@@ -43,8 +43,13 @@ pub struct Error {
 
 impl Error {
     /// An error that neither goes away by itself nor ends the client.
-    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), code: None, retriable: false, fatal: false }
+    }
+
+    /// A client that was closed is used.
+    pub fn closed() -> Self {
+        Self::new(ErrorKind::Closed, "the client is closed; make another one")
     }
 
     /// The same, with librdkafka's number.

@@ -5,8 +5,9 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Error, Kind, Result};
-use crate::record::{Batch, Record};
+use crate::batch::Batch;
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::Record;
 
 /// A message hub: a place that others write to and read from.
 pub trait Hub: Admin + Send + Sync + Debug {
@@ -49,7 +50,7 @@ pub struct Delivery<'a> {
 pub trait Publisher: Send + Sync + Debug {
     /// Hands over a copy of `record`, in order. Its outcome is told once, under `id`, unless this returns an error.
     ///
-    /// A retriable error of kind [`Full`](crate::Kind::Full) asks to come again with the same record later.
+    /// A retriable error of kind [`Full`](crate::ErrorKind::Full) asks to come again with the same record later.
     fn publish(&self, id: u64, record: &Record<'_>) -> Result<()>;
 
     /// No more for the moment: the time to write what was collected.
@@ -202,7 +203,7 @@ pub(crate) fn no_such_group(name: &str, known: &[String]) -> Error {
     alike.sort_by(|a, b| strsim::jaro_winkler(name, b).total_cmp(&strsim::jaro_winkler(name, a)));
     let alike: Vec<String> = alike.into_iter().take(5).map(|name| format!("{name:?}")).collect();
     let known = if alike.is_empty() { "none".to_owned() } else { alike.join(", ") };
-    Error::new(Kind::Message, format!("there is no group {name:?}; groups there are, most like it first: {known}"))
+    Error::new(ErrorKind::Message, format!("there is no group {name:?}; groups there are, most like it first: {known}"))
 }
 
 /// A topic to be made.

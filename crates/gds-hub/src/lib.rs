@@ -4,9 +4,12 @@
 //! the [`producer`]: it takes records without waiting, holds them in memory or in a spool on disk until the hub has
 //! them, and tells what became of each. Nothing here knows Python or metrics.
 
+mod batch;
 pub mod codec;
 pub mod embedded;
 mod error;
+mod event;
+mod headers;
 mod hub;
 pub mod kafka;
 pub mod log;
@@ -17,8 +20,11 @@ pub mod producer;
 mod reading;
 mod record;
 pub mod settings;
+mod sync;
 
-pub use error::{Error, Kind, Result};
+pub use batch::{Batch, Message};
+pub use error::{Error, ErrorKind, Result};
+pub use headers::{Headers, HeadersIter, OwnedHeader};
 pub use hub::{
     Admin, Change, Deliveries, Delivery, Hub, Lag, NewTopic, Partition, Position, Publisher, Start, Subscriber,
     Subscription, Topic, TopicPartition,
@@ -26,4 +32,4 @@ pub use hub::{
 pub use opening::open;
 pub use partition::{murmur2, partition_for};
 pub use reading::Reading;
-pub use record::{Batch, Headers, HeadersIter, Message, OwnedHeader, Record};
+pub use record::Record;

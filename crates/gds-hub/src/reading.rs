@@ -14,11 +14,11 @@ use std::fmt;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Kind, Result};
+use crate::batch::{Batch, Message};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Change, Lag, Position, Subscriber, TopicPartition};
-use crate::record::{Batch, Message};
 
-type Places = HashMap<TopicPartition, i64>;
+type Offsets = HashMap<TopicPartition, i64>;
 
 /// What a program is reading; used by one thread at a time.
 pub struct Reading {
@@ -34,17 +34,17 @@ pub struct Reading {
     accounted: usize,
     open: Option<Open>,
     /// The places after a list that is open and whose messages are not kept any more.
-    aside: Places,
+    aside: Offsets,
     /// From which message of the batch on those of a partition are not given out: it was sought, paused or revoked.
     gone: HashMap<TopicPartition, usize>,
     /// Messages that are not given out, nor again: left out, or committed while they were open.
     done: BTreeSet<usize>,
-    /// Places the hub was not told of yet.
-    finished: Places,
-    /// Places known to be finished, told or not.
-    position: Places,
+    /// Offsets the hub was not told of yet.
+    finished: Offsets,
+    /// Offsets known to be finished, told or not.
+    position: Offsets,
     /// Where partitions go on after a seek, until a message of theirs was given out.
-    sought: Places,
+    sought: Offsets,
     passed_on: Instant,
     changes: Vec<Change>,
     revoked: u64,
@@ -75,12 +75,12 @@ impl Reading {
             next: 0,
             accounted: 0,
             open: None,
-            aside: Places::new(),
+            aside: Offsets::new(),
             gone: HashMap::new(),
             done: BTreeSet::new(),
-            finished: Places::new(),
-            position: Places::new(),
-            sought: Places::new(),
+            finished: Offsets::new(),
+            position: Offsets::new(),
+            sought: Offsets::new(),
             passed_on: Instant::now(),
             changes: Vec::new(),
             revoked: 0,
@@ -219,8 +219,8 @@ impl Reading {
     }
 
     /// The places after these messages, without those that were sought, paused or revoked since.
-    fn after(&self, range: Range<usize>) -> Places {
-        let mut places = Places::new();
+    fn after(&self, range: Range<usize>) -> Offsets {
+        let mut places = Offsets::new();
         let mut last: Option<(TopicPartition, i64)> = None;
         for index in range {
             let Some((topic, partition, offset)) = self.batch.place(index) else { break };
@@ -332,13 +332,13 @@ impl Reading {
         }
     }
 
-    /// What a program that listens is to be told; after that, [`told`](Self::told).
-    pub fn news(&mut self) -> Vec<Change> {
+    /// What a program that listens is to be told; after that, [`changes_reported`](Self::changes_reported).
+    pub fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
     }
 
     /// The program was told: partitions that are to go may go.
-    pub fn told(&mut self) -> Result<()> {
+    pub fn changes_reported(&mut self) -> Result<()> {
         self.subscriber()?.give_up()?;
         self.hear()
     }
@@ -354,7 +354,7 @@ impl Reading {
         let places = positions(self.finished.clone());
         match self.subscriber()?.commit(&places, false) {
             // One of them was another member's by then, who begins where this one had committed.
-            Err(error) if error.kind != Kind::Message => {
+            Err(error) if error.kind != ErrorKind::Message => {
                 return if error.retriable { Ok(()) } else { Err(error) }; // they are passed on the next time
             }
             _ => self.finished.clear(),
@@ -379,7 +379,7 @@ impl Reading {
     }
 
     /// Commits, and waits for it: the given places, or all that was finished and is open.
-    pub fn commit(&mut self, given: Option<Places>) -> Result<()> {
+    pub fn commit(&mut self, given: Option<Offsets>) -> Result<()> {
         self.account_finished();
         let default = given.is_none();
         let places = given.unwrap_or_else(|| {
@@ -455,7 +455,7 @@ impl Reading {
     /// How far it is behind; what was fetched and not given out counts as not read.
     pub fn lag(&mut self, patience: Duration) -> Result<Vec<Lag>> {
         let mut lags = self.subscriber()?.lag(patience)?;
-        let mut waiting = Places::new();
+        let mut waiting = Offsets::new();
         for index in (self.next..self.batch.len()).rev() {
             if let Some((topic, partition, offset)) = self.batch.place(index) {
                 waiting.insert((topic.clone(), partition), offset);
@@ -499,10 +499,10 @@ impl Reading {
 }
 
 fn closed() -> Error {
-    Error::new(Kind::Closed, "the consumer is closed; make another one")
+    Error::new(ErrorKind::Closed, "the consumer is closed; make another one")
 }
 
-fn positions(places: Places) -> Vec<Position> {
+fn positions(places: Offsets) -> Vec<Position> {
     places.into_iter().map(|((topic, partition), offset)| Position { topic, partition, offset }).collect()
 }
 

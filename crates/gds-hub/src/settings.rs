@@ -1,6 +1,6 @@
 //! Settings: kafka-python's keywords, our own, and librdkafka's dotted keys, checked once and turned into types.
 //!
-//! A mistake is an [`Error`] of kind [`Config`](Kind::Config) that names the key and, if there is no such key, the
+//! A mistake is an [`Error`] of kind [`Config`](ErrorKind::Config) that names the key and, if there is no such key, the
 //! nearest known one. Values of secret keys are in no error, and neither [`Debug`](fmt::Debug) nor
 //! [`Display`](fmt::Display) of [`Settings`] shows them.
 
@@ -20,7 +20,7 @@ use std::time::Duration;
 pub use address::Address;
 pub use value::Value;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hub::Start;
 pub use crate::producer::{Durability, OnFull};
 use crate::producer::{ProducerOptions, REFUSED_PAUSE, SpoolOptions};
@@ -92,7 +92,7 @@ pub struct ProducerSettings {
     /// How long a record may wait for others to share a request with.
     pub linger: Duration,
     /// The same for a record that only watches: a measurement, a line of a log.
-    pub patience: Duration,
+    pub long_linger: Duration,
     /// How long to try to deliver; none is for ever.
     pub delivery_timeout: Option<Duration>,
     /// Longest request, and so the longest record.
@@ -125,7 +125,7 @@ impl ProducerSettings {
             buffer_bytes: usize::try_from(self.buffer_memory / 2).unwrap_or(usize::MAX),
             on_full: self.on_full,
             linger: self.linger,
-            patience: self.patience,
+            long_linger: self.long_linger,
             delivery_timeout: if spool.is_some() { None } else { self.delivery_timeout },
             refused_pause: Some(REFUSED_PAUSE),
             dead_letter: self.dead_letter,
@@ -290,7 +290,7 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
 }
 
 fn config(message: String) -> Error {
-    Error::new(Kind::Config, message)
+    Error::new(ErrorKind::Config, message)
 }
 
 /// For people and logs: one line, without secrets.

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gds_metrics::format::Format;
 use gds_metrics::page::RegistryPage;
-use gds_metrics::registry::{Registry, RegistryOptions, View, ViewOptions};
+use gds_metrics::registry::{Registry, RegistryOptions};
+use gds_metrics::settings::ViewOptions;
 use gds_metrics::shared::{Folder, Writer};
+use gds_metrics::view::View;
 
 const COUNTERS: usize = 10_000;
 const HISTOGRAMS: usize = 1_000;

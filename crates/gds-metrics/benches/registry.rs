@@ -7,9 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use gds_metrics::key::Kind;
-use gds_metrics::registry::{Change, Registry, RegistryOptions, View, ViewOptions};
+use gds_metrics::key::Change;
+use gds_metrics::key::MetricKind;
+use gds_metrics::registry::{Registry, RegistryOptions};
+use gds_metrics::settings::ViewOptions;
 use gds_metrics::snapshot::Value;
+use gds_metrics::view::View;
 
 const LABELS: [(&str, &str); 2] = [("method", "GET"), ("status", "200")];
 const THREADS: [usize; 4] = [1, 2, 4, 8];
@@ -51,16 +54,16 @@ fn hit(criterion: &mut Criterion) {
     let view = view();
     let timing = || view.timing("took", black_box(300.0), black_box(&LABELS), None).expect("counted");
     timing();
-    let took = view.find(Kind::Timing, "took", &LABELS).expect("the series").value();
+    let took = view.find(MetricKind::Timing, "took", &LABELS).expect("the series").value();
     assert!(matches!(took, Value::Distribution { sum, .. } if (sum - 0.3).abs() < 1e-9), "{took:?}");
     group.bench_function("timing/two_labels", |bencher| bencher.iter(timing));
 
     increment(&view, &LABELS);
-    let series = view.find(Kind::Counter, "requests", &LABELS).expect("the series");
-    assert!(view.report_found(Kind::Counter, Change::Report, &series, 1.0, None));
+    let series = view.find(MetricKind::Counter, "requests", &LABELS).expect("the series");
+    assert!(view.report_found(MetricKind::Counter, Change::Report, &series, 1.0, None));
     assert_total(&view, 2, 1);
     group.bench_function("counter/series_at_hand", |bencher| {
-        bencher.iter(|| view.report_found(Kind::Counter, Change::Report, black_box(&series), 1.0, None));
+        bencher.iter(|| view.report_found(MetricKind::Counter, Change::Report, black_box(&series), 1.0, None));
     });
     group.finish();
 }

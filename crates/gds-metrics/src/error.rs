@@ -83,5 +83,16 @@ impl Error {
     }
 }
 
+impl From<gds_net::Error> for Error {
+    fn from(error: gds_net::Error) -> Self {
+        match error {
+            gds_net::Error::Setting { setting, value, expected } => Self::Setting { setting, value, expected },
+            gds_net::Error::File { setting, path, remedy, source } => Self::File { setting, path, remedy, source },
+            gds_net::Error::Listen { addr, port, remedy, source } => Self::Listen { addr, port, remedy, source },
+            other => Self::Setting { setting: "server", value: String::new(), expected: other.to_string() },
+        }
+    }
+}
+
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -4,7 +4,7 @@
 //! series is names, values and exemplars only.
 
 use crate::format::Format;
-use crate::key::Kind;
+use crate::key::MetricKind;
 use crate::naming::{self, push_label};
 use crate::snapshot::Exemplar;
 
@@ -23,8 +23,8 @@ pub struct Encoder {
 pub struct Header<'a> {
     /// Name without the suffix of its kind.
     pub name: &'a str,
-    /// Kind.
-    pub kind: Kind,
+    /// MetricKind.
+    pub kind: MetricKind,
     /// What it means.
     pub help: &'a str,
     /// Its unit, or empty.
@@ -37,9 +37,9 @@ impl Header<'_> {
     /// Whether a page asked for by these names shows the family; any of its samples' names will do.
     pub fn is_asked_for(&self, names: &[String]) -> bool {
         let suffixes: &[&str] = match self.kind {
-            Kind::Counter => &["", "_total"],
-            Kind::Gauge => &[""],
-            Kind::Histogram | Kind::Timing => &["", "_bucket", "_count", "_sum"],
+            MetricKind::Counter => &["", "_total"],
+            MetricKind::Gauge => &[""],
+            MetricKind::Histogram | MetricKind::Timing => &["", "_bucket", "_count", "_sum"],
         };
         let ascii = naming::ascii_name(self.name, self.kind);
         let is_own = |name: &str, own: &str| name.strip_prefix(own).is_some_and(|suffix| suffixes.contains(&suffix));
@@ -49,9 +49,9 @@ impl Header<'_> {
 
     const fn type_name(&self) -> &'static str {
         match self.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram | Kind::Timing => "histogram",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram | MetricKind::Timing => "histogram",
         }
     }
 }
@@ -66,7 +66,7 @@ impl Encoder {
     /// Begins a family.
     pub fn family(&mut self, header: &Header<'_>) {
         // In text 0.0.4 the type belongs to the sample's name; in OpenMetrics to the family's.
-        let suffix = if header.kind == Kind::Counter && !self.format.is_open_metrics() { "_total" } else { "" };
+        let suffix = if header.kind == MetricKind::Counter && !self.format.is_open_metrics() { "_total" } else { "" };
         self.is_quoted = self.format.has_utf8_names() && !header.name.is_ascii();
         self.name = if self.is_quoted {
             header.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
@@ -106,15 +106,15 @@ impl Encoder {
     /// A series of the family begun last. `raw` is what [`crate::series::Series::read`] gives.
     pub fn series(&mut self, header: &Header<'_>, text: &str, raw: &[u64], exemplars: &[Exemplar]) {
         match header.kind {
-            Kind::Counter => {
+            MetricKind::Counter => {
                 self.sample("_total", text, "", f64::from_bits(raw[0]));
                 self.end(exemplars.first());
             }
-            Kind::Gauge => {
+            MetricKind::Gauge => {
                 self.sample("", text, "", f64::from_bits(raw[0]));
                 self.end(None);
             }
-            Kind::Histogram | Kind::Timing => self.distribution(header, text, raw, exemplars),
+            MetricKind::Histogram | MetricKind::Timing => self.distribution(header, text, raw, exemplars),
         }
     }
 
@@ -249,11 +249,11 @@ mod tests {
     use super::*;
     use crate::snapshot::TraceContext;
 
-    fn header(kind: Kind) -> Header<'static> {
+    fn header(kind: MetricKind) -> Header<'static> {
         Header { name: "x_seconds", kind, help: "a \"b\"\n\\", unit: "seconds", bounds: &[0.5, 1.0] }
     }
 
-    fn page(format: Format, kind: Kind, raw: &[f64], exemplars: &[Exemplar]) -> String {
+    fn page(format: Format, kind: MetricKind, raw: &[f64], exemplars: &[Exemplar]) -> String {
         let mut encoder = Encoder::new(format, 0);
         encoder.family(&header(kind));
         let mut cells: Vec<u64> = raw.iter().map(|value| value.to_bits()).collect();
@@ -272,16 +272,16 @@ mod tests {
     fn a_counter_in_both_formats() {
         let text =
             "# HELP x_seconds_total a \"b\"\\n\\\\\n# TYPE x_seconds_total counter\nx_seconds_total{a=\"b\"} 2.5\n";
-        assert_eq!(page(Format::Text, Kind::Counter, &[2.5], &[]), text);
+        assert_eq!(page(Format::Text, MetricKind::Counter, &[2.5], &[]), text);
         let open = "# HELP x_seconds a \\\"b\\\"\\n\\\\\n# TYPE x_seconds counter\n# UNIT x_seconds seconds\nx_seconds_total{a=\"b\"} 2.5\n# EOF\n";
-        assert_eq!(page(Format::OpenMetrics, Kind::Counter, &[2.5], &[]), open);
+        assert_eq!(page(Format::OpenMetrics, MetricKind::Counter, &[2.5], &[]), open);
     }
 
     #[test]
     fn a_distribution_is_cumulative_and_carries_its_exemplar() {
         let trace = TraceContext { trace_id: [0xab; 16], span_id: [1; 8] };
         let exemplar = Exemplar { trace, value: 0.7, nanos: 1_500_000_000, bucket: 1 };
-        let page = page(Format::OpenMetrics, Kind::Timing, &[3.2, 1.0, 2.0, 0.0], &[exemplar]);
+        let page = page(Format::OpenMetrics, MetricKind::Timing, &[3.2, 1.0, 2.0, 0.0], &[exemplar]);
         let samples: Vec<_> = page.lines().filter(|line| !line.starts_with('#')).collect();
         let hex = "ab".repeat(16);
         assert_eq!(samples[0], r#"x_seconds_bucket{a="b",le="0.5"} 1.0"#);
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn names_beyond_ascii_are_quoted_or_escaped() {
         let page = |format| {
-            let header = Header { name: "gds_订单", kind: Kind::Counter, help: "x", unit: "", bounds: &[] };
+            let header = Header { name: "gds_订单", kind: MetricKind::Counter, help: "x", unit: "", bounds: &[] };
             let mut encoder = Encoder::new(format, 0);
             encoder.family(&header);
             encoder.series(&header, r#"a="b""#, &[1.0_f64.to_bits()], &[]);
@@ -317,7 +317,7 @@ mod tests {
         for (sum, lines) in [(0.0, 5), (f64::INFINITY, 5), (-1.0, 3), (f64::NAN, 3)] {
             let raw = [sum, 1.0, 2.0, 0.0];
             let samples = |format| {
-                let page = page(format, Kind::Histogram, &raw, &[]);
+                let page = page(format, MetricKind::Histogram, &raw, &[]);
                 page.lines().filter(|line| !line.starts_with('#')).count()
             };
             assert_eq!((samples(Format::OpenMetrics), samples(Format::Text)), (lines, 5), "{sum}");
@@ -346,8 +346,8 @@ mod tests {
     #[test]
     fn a_family_is_asked_for_by_any_of_its_names() {
         let asked = |kind, name: &str| header(kind).is_asked_for(&[name.to_owned()]);
-        assert!(asked(Kind::Counter, "x_seconds") && asked(Kind::Counter, "x_seconds_total"));
-        assert!(asked(Kind::Timing, "x_seconds_bucket") && !asked(Kind::Gauge, "x_seconds_bucket"));
-        assert!(!asked(Kind::Gauge, "x") && header(Kind::Gauge).is_asked_for(&[]));
+        assert!(asked(MetricKind::Counter, "x_seconds") && asked(MetricKind::Counter, "x_seconds_total"));
+        assert!(asked(MetricKind::Timing, "x_seconds_bucket") && !asked(MetricKind::Gauge, "x_seconds_bucket"));
+        assert!(!asked(MetricKind::Gauge, "x") && header(MetricKind::Gauge).is_asked_for(&[]));
     }
 }

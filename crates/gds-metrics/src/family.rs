@@ -50,7 +50,7 @@ impl Aggregation {
     }
 }
 
-/// What was said about a metric, by [`crate::registry::View::describe`].
+/// What was said about a metric, by [`crate::view::View::describe`].
 #[derive(Clone, Debug, Default)]
 pub struct Description {
     /// What it means.
@@ -93,7 +93,7 @@ pub struct Meta {
 pub struct Family {
     /// The name on the page, without the suffix of its kind.
     pub name: Arc<str>,
-    /// Kind and buckets.
+    /// MetricKind and buckets.
     pub shape: Arc<Shape>,
     /// How gauges of several processes become one.
     pub aggregation: Aggregation,

@@ -123,7 +123,7 @@ impl<T: Spelling> Index<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::{Kind, Scope};
+    use crate::key::{MetricKind, Scope};
 
     impl Spelling for u32 {
         fn has_spelling(&self, _: &Key<'_>) -> bool {
@@ -135,7 +135,7 @@ mod tests {
         }
     }
 
-    const SCOPE: Scope = Scope { view: 0, kind: Kind::Counter };
+    const SCOPE: Scope = Scope { view: 0, kind: MetricKind::Counter };
 
     #[test]
     fn a_key_finds_what_was_put_there_first() {

@@ -16,7 +16,7 @@ const SCOPE_LEN: usize = 9;
 /// What was reported, which decides how it adds up and how it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum Kind {
+pub enum MetricKind {
     /// A sum that only grows.
     Counter = 0,
     /// The last value set.
@@ -27,7 +27,19 @@ pub enum Kind {
     Timing = 3,
 }
 
-impl Kind {
+/// How a value changes a series.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Change {
+    /// As its kind has it: added to a counter, set as the level of a gauge, observed by a distribution.
+    #[default]
+    Report,
+    /// Added to the level of a gauge.
+    Add,
+    /// Set as the total of a counter that somebody else keeps.
+    Total,
+}
+
+impl MetricKind {
     /// Every kind, in the order of its number.
     pub const ALL: [Self; 4] = [Self::Counter, Self::Gauge, Self::Histogram, Self::Timing];
 
@@ -46,7 +58,7 @@ impl Kind {
         matches!(self, Self::Histogram | Self::Timing)
     }
 
-    /// The kind with this number, as [`Kind`] `as u8` gives it.
+    /// The kind with this number, as [`MetricKind`] `as u8` gives it.
     pub const fn from_u8(number: u8) -> Option<Self> {
         match number {
             0 => Some(Self::Counter),
@@ -75,7 +87,7 @@ pub struct Scope {
     /// The number of the view (a collector's prefix and settings) within its registry; no two have the same.
     pub view: u64,
     /// What is reported.
-    pub kind: Kind,
+    pub kind: MetricKind,
 }
 
 impl Scope {
@@ -164,7 +176,7 @@ impl StoredKey {
 mod tests {
     use super::*;
 
-    const SCOPE: Scope = Scope { view: 0x0102_0304_0506_0708, kind: Kind::Gauge };
+    const SCOPE: Scope = Scope { view: 0x0102_0304_0506_0708, kind: MetricKind::Gauge };
 
     #[test]
     fn a_stored_key_matches_itself_and_nothing_that_joins_to_the_same_text() {
@@ -187,7 +199,7 @@ mod tests {
     #[test]
     fn view_and_kind_are_part_of_the_key() {
         let key = Key { scope: SCOPE, name: "x", labels: &[] };
-        for scope in [Scope { view: SCOPE.view + (1 << 16), ..SCOPE }, Scope { kind: Kind::Counter, ..SCOPE }] {
+        for scope in [Scope { view: SCOPE.view + (1 << 16), ..SCOPE }, Scope { kind: MetricKind::Counter, ..SCOPE }] {
             let other = Key { scope, ..key };
             assert!(!key.to_stored().matches(&other));
             assert_ne!(key.hash(), other.hash());
@@ -196,9 +208,9 @@ mod tests {
 
     #[test]
     fn kinds_survive_their_number() {
-        for kind in Kind::ALL {
-            assert_eq!(Kind::from_u8(kind as u8), Some(kind));
+        for kind in MetricKind::ALL {
+            assert_eq!(MetricKind::from_u8(kind as u8), Some(kind));
         }
-        assert_eq!(Kind::from_u8(4), None);
+        assert_eq!(MetricKind::from_u8(4), None);
     }
 }

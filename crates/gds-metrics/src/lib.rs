@@ -16,6 +16,7 @@ mod headers;
 pub mod http;
 pub mod index;
 pub mod key;
+mod lifetime;
 mod names;
 pub mod naming;
 #[cfg(test)]
@@ -26,10 +27,11 @@ pub mod page;
 pub mod push;
 pub mod registry;
 pub mod series;
+pub mod settings;
 pub mod shared;
 pub mod snapshot;
 pub mod statsd;
 pub mod textfile;
-mod view;
+pub mod view;
 
 pub use error::{Error, Result};

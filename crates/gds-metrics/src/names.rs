@@ -1,4 +1,4 @@
-//! [`gds_process::names`] for the HTTP clients, whose own look-ups know nothing of forks.
+//! [`gds_process::resolve`] for the HTTP clients, whose own look-ups know nothing of forks.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ impl Names {
 
 async fn look_up(host: String) -> io::Result<std::vec::IntoIter<SocketAddr>> {
     // Port 0 stands for the one that the URL names.
-    let found = tokio::task::spawn_blocking(move || gds_process::names::resolve(&host, 0)).await;
+    let found = tokio::task::spawn_blocking(move || gds_process::resolve::resolve(&host, 0)).await;
     found.map_err(io::Error::other)?.map(Vec::into_iter)
 }
 

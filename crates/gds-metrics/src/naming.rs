@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use crate::key::Kind;
+use crate::key::MetricKind;
 
 /// Whether a registry shows names as Prometheus can take them, or as given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Naming {
 }
 
 /// The family name for `name` under `prefix`, without the suffix of its kind.
-pub fn family_name(naming: Naming, prefix: &str, name: &str, kind: Kind) -> String {
+pub fn family_name(naming: Naming, prefix: &str, name: &str, kind: MetricKind) -> String {
     let mut full = String::with_capacity(prefix.len() + name.len() + 1);
     match naming {
         Naming::AsGiven => {
@@ -34,7 +34,7 @@ pub fn family_name(naming: Naming, prefix: &str, name: &str, kind: Kind) -> Stri
                 full.push('_');
             }
             push(&mut full, name, true);
-            if kind == Kind::Counter {
+            if kind == MetricKind::Counter {
                 // The page adds `_total` to every counter, so one that already has it must not get it twice.
                 if let Some(base) = full.strip_suffix("_total").filter(|base| !base.is_empty()) {
                     full.truncate(base.len());
@@ -52,13 +52,13 @@ fn push_as_given(out: &mut String, text: &str, _colons: bool) {
 /// The name of a family for whoever reads ASCII names only, without the suffix of its kind: of names beyond ASCII as the
 /// scheme "values" of Prometheus has it (`U__` and the hexadecimal numbers of characters), which keeps them apart and can
 /// be undone. Where a suffix follows, its underscore is a double one there.
-pub fn ascii_name(name: &str, kind: Kind) -> Cow<'_, str> {
+pub fn ascii_name(name: &str, kind: MetricKind) -> Cow<'_, str> {
     if name.is_ascii() {
         return Cow::Borrowed(name);
     }
     let mut escaped = String::from("U__");
     push_escaped(&mut escaped, name, true);
-    if kind != Kind::Gauge {
+    if kind != MetricKind::Gauge {
         escaped.push('_');
     }
     Cow::Owned(escaped)
@@ -178,7 +178,7 @@ pub struct TakenNames(HashSet<String>);
 
 impl TakenNames {
     /// Takes `name` for a family of `kind`, or the first of `name_kind`, `name_kind_2`, ... that is free.
-    pub fn take(&mut self, naming: Naming, name: &str, kind: Kind) -> String {
+    pub fn take(&mut self, naming: Naming, name: &str, kind: MetricKind) -> String {
         let mut candidate = name.to_owned();
         let mut attempt = 1;
         loop {
@@ -203,11 +203,11 @@ impl TakenNames {
 }
 
 /// Every name a family of this kind shows or, in OpenMetrics, keeps others from showing.
-fn exposed_names(naming: Naming, name: &str, kind: Kind) -> Vec<String> {
+fn exposed_names(naming: Naming, name: &str, kind: MetricKind) -> Vec<String> {
     let suffixes: &[&str] = match (naming, kind) {
-        (Naming::AsGiven, _) | (_, Kind::Gauge) => &[""],
-        (_, Kind::Counter) => &["", "_total", "_created"],
-        (_, Kind::Histogram | Kind::Timing) => &["", "_bucket", "_count", "_sum", "_created"],
+        (Naming::AsGiven, _) | (_, MetricKind::Gauge) => &[""],
+        (_, MetricKind::Counter) => &["", "_total", "_created"],
+        (_, MetricKind::Histogram | MetricKind::Timing) => &["", "_bucket", "_count", "_sum", "_created"],
     };
     let mut exposed: Vec<_> = suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect();
     if naming == Naming::Prometheus && !name.is_ascii() {
@@ -221,32 +221,32 @@ fn exposed_names(naming: Naming, name: &str, kind: Kind) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn name(prefix: &str, name: &str, kind: Kind) -> String {
+    fn name(prefix: &str, name: &str, kind: MetricKind) -> String {
         family_name(Naming::Prometheus, prefix, name, kind)
     }
 
     #[test]
     fn names_become_what_prometheus_takes() {
-        assert_eq!(name("gds", "vault.secret.fetch", Kind::Gauge), "gds_vault_secret_fetch");
-        assert_eq!(name("", "9 lives-", Kind::Gauge), "_9_lives_");
-        assert_eq!(name("my-app", "a:b", Kind::Gauge), "my_app_a:b");
+        assert_eq!(name("gds", "vault.secret.fetch", MetricKind::Gauge), "gds_vault_secret_fetch");
+        assert_eq!(name("", "9 lives-", MetricKind::Gauge), "_9_lives_");
+        assert_eq!(name("my-app", "a:b", MetricKind::Gauge), "my_app_a:b");
     }
 
     #[test]
     fn names_beyond_ascii_are_kept_apart() {
-        assert_eq!(name("gds", "订单.a_total", Kind::Counter), "gds_订单.a");
-        assert_eq!(ascii_name("gds_订单", Kind::Gauge), "U__gds___8ba2__5355_");
-        assert_eq!(ascii_name("9_é:a", Kind::Counter), "U___39____e9_:a_");
-        assert_eq!(ascii_name("gds_a", Kind::Counter), "gds_a");
+        assert_eq!(name("gds", "订单.a_total", MetricKind::Counter), "gds_订单.a");
+        assert_eq!(ascii_name("gds_订单", MetricKind::Gauge), "U__gds___8ba2__5355_");
+        assert_eq!(ascii_name("9_é:a", MetricKind::Counter), "U___39____e9_:a_");
+        assert_eq!(ascii_name("gds_a", MetricKind::Counter), "gds_a");
         assert_ne!(label_name("城市", None), label_name("国家", None));
     }
 
     #[test]
     fn a_counter_loses_the_total_that_the_page_adds() {
-        assert_eq!(name("gds", "requests_total", Kind::Counter), "gds_requests");
-        assert_eq!(name("gds", "requests.total", Kind::Counter), "gds_requests");
-        assert_eq!(name("gds", "requests_total", Kind::Gauge), "gds_requests_total");
-        assert_eq!(name("", "_total", Kind::Counter), "_total");
+        assert_eq!(name("gds", "requests_total", MetricKind::Counter), "gds_requests");
+        assert_eq!(name("gds", "requests.total", MetricKind::Counter), "gds_requests");
+        assert_eq!(name("gds", "requests_total", MetricKind::Gauge), "gds_requests_total");
+        assert_eq!(name("", "_total", MetricKind::Counter), "_total");
     }
 
     #[test]
@@ -281,10 +281,10 @@ mod tests {
     #[test]
     fn the_later_type_gets_a_suffix_that_is_free() {
         let mut taken = TakenNames::default();
-        assert_eq!(taken.take(Naming::Prometheus, "x", Kind::Counter), "x");
-        assert_eq!(taken.take(Naming::Prometheus, "x", Kind::Gauge), "x_gauge");
-        assert_eq!(taken.take(Naming::Prometheus, "x_total", Kind::Gauge), "x_total_gauge");
-        assert_eq!(taken.take(Naming::Prometheus, "x_gauge", Kind::Gauge), "x_gauge_gauge");
-        assert_eq!(taken.take(Naming::Prometheus, "x", Kind::Gauge), "x_gauge_2");
+        assert_eq!(taken.take(Naming::Prometheus, "x", MetricKind::Counter), "x");
+        assert_eq!(taken.take(Naming::Prometheus, "x", MetricKind::Gauge), "x_gauge");
+        assert_eq!(taken.take(Naming::Prometheus, "x_total", MetricKind::Gauge), "x_total_gauge");
+        assert_eq!(taken.take(Naming::Prometheus, "x_gauge", MetricKind::Gauge), "x_gauge_gauge");
+        assert_eq!(taken.take(Naming::Prometheus, "x", MetricKind::Gauge), "x_gauge_2");
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use crate::cells::{self, Word};
 use crate::exemplar;
-use crate::expiry;
+use crate::lifetime;
 use crate::snapshot::{Exemplar, TraceContext};
 
 impl Word for AtomicU64 {
@@ -108,13 +108,13 @@ fn a_series_stays_for_who_updates_it_if_and_only_if_it_does_for_who_expires_it()
         let updating = {
             let series = Arc::clone(&series);
             loom::thread::spawn(move || {
-                expiry::touch(&series.updated, 1);
-                expiry::stays(&series.mark, || drop(series.lock.lock().expect("no panic")))
+                lifetime::touch(&series.updated, 1);
+                lifetime::stays(&series.mark, || drop(series.lock.lock().expect("no panic")))
             })
         };
         let leaves = {
             let _settling = series.lock.lock().expect("no panic");
-            expiry::leaves(&series.updated, &series.mark, 1)
+            lifetime::leaves(&series.updated, &series.mark, 1)
         };
         let stays = updating.join().expect("no panic");
         assert_eq!(stays, !leaves, "the update is lost, or made twice");

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 /// Takes sentences for the user's log. Called with no lock held, on a thread that may wait.
 #[derive(Clone)]
-pub struct Tell(Arc<dyn Fn(&str) + Send + Sync>);
+pub struct LogFn(Arc<dyn Fn(&str) + Send + Sync>);
 
-impl Tell {
+impl LogFn {
     /// Has `tell` take them.
     pub fn new(tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self(Arc::new(tell))
@@ -19,16 +19,16 @@ impl Tell {
     }
 }
 
-impl Default for Tell {
+impl Default for LogFn {
     /// Nobody listens.
     fn default() -> Self {
         Self::new(|_| ())
     }
 }
 
-impl fmt::Debug for Tell {
+impl fmt::Debug for LogFn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tell")
+        f.write_str("LogFn")
     }
 }
 

@@ -8,10 +8,11 @@ use gds_process::sync::RwLock;
 use crate::error::Result;
 use crate::exposition::{Encoder, Header};
 use crate::format::Format;
-use crate::key::Kind;
+use crate::key::MetricKind;
 use crate::naming;
-use crate::registry::{Registry, SCRAPE_DURATION, SERIES, SHARED_SKIPPED, View};
+use crate::registry::{Registry, SCRAPE_DURATION, SERIES, SHARED_SKIPPED};
 use crate::shared::{Folder, Merged, MergedFamily};
+use crate::view::View;
 
 /// A family that is made up at the time of the scrape.
 #[derive(Clone, Debug)]
@@ -19,7 +20,7 @@ pub struct Extra {
     /// Name without the suffix of its kind.
     pub name: String,
     /// Counter or gauge.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// What it means.
     pub help: String,
     /// Label text and value of each series.
@@ -72,7 +73,7 @@ impl RegistryPage {
             }
         }
         write_extra(&mut encoder, &self.series_kept(merged.as_ref()), names);
-        self.registry.update_own(SCRAPE_DURATION, Kind::Gauge, &[], begun.elapsed().as_secs_f64());
+        self.registry.update_own(SCRAPE_DURATION, MetricKind::Gauge, &[], begun.elapsed().as_secs_f64());
         Ok(encoder.finish())
     }
 
@@ -84,11 +85,11 @@ impl RegistryPage {
         }
         let merge = folder.merge()?;
         if merge.torn > 0 {
-            self.registry.update_own(SHARED_SKIPPED, Kind::Counter, &[("reason", "torn")], merge.torn as f64);
+            self.registry.update_own(SHARED_SKIPPED, MetricKind::Counter, &[("reason", "torn")], merge.torn as f64);
         }
         if merge.merged.other_buckets > 0 {
             let families = merge.merged.other_buckets as f64;
-            self.registry.update_own(SHARED_SKIPPED, Kind::Counter, &[("reason", "other_buckets")], families);
+            self.registry.update_own(SHARED_SKIPPED, MetricKind::Counter, &[("reason", "other_buckets")], families);
         }
         Ok(Some(merge.merged))
     }
@@ -105,7 +106,7 @@ impl RegistryPage {
         };
         Extra {
             name: SERIES.to_owned(),
-            kind: Kind::Gauge,
+            kind: MetricKind::Gauge,
             help: "Series kept for the page, those of the process and the interpreter aside.".to_owned(),
             samples: vec![(String::new(), series as f64)],
         }
@@ -136,7 +137,7 @@ impl RegistryPage {
         let merged = self.merged()?;
         let (le, rest): (Vec<_>, Vec<_>) = labels.iter().copied().partition(|(name, _)| *name == "le");
         let le = le.first().and_then(|(_, le)| le.trim_start_matches('+').parse::<f64>().ok());
-        let with_prefix = naming::family_name(naming::Naming::Prometheus, view.prefix(), name, Kind::Gauge);
+        let with_prefix = naming::family_name(naming::Naming::Prometheus, view.prefix(), name, MetricKind::Gauge);
         for shown in [with_prefix.as_str(), name] {
             for (suffix, part) in [
                 ("", Part::Whole),
@@ -159,7 +160,7 @@ impl RegistryPage {
         let canonical = naming::canonical_labels(naming::Naming::Prometheus, labels, None);
         let wanted = naming::label_text(&canonical);
         let is_named = |extra: &Extra| {
-            extra.name == name || extra.kind == Kind::Counter && name.strip_suffix("_total") == Some(&*extra.name)
+            extra.name == name || extra.kind == MetricKind::Counter && name.strip_suffix("_total") == Some(&*extra.name)
         };
         let mut extras: Vec<_> = self.extras.read().iter().flat_map(|collect| collect()).collect();
         extras.push(self.series_kept(merged));
@@ -196,7 +197,7 @@ impl crate::http::Page for RegistryPage {
 }
 
 /// Whether a family is called this, as it is or as pages without UTF-8 have it.
-fn is_named(name: &str, kind: Kind, wanted: &str) -> bool {
+fn is_named(name: &str, kind: MetricKind, wanted: &str) -> bool {
     name == wanted || naming::ascii_name(name, kind) == wanted
 }
 
@@ -210,7 +211,7 @@ enum Part {
 }
 
 impl Part {
-    fn of(self, kind: Kind, bounds: &[f64], raw: &[u64]) -> Option<f64> {
+    fn of(self, kind: MetricKind, bounds: &[f64], raw: &[u64]) -> Option<f64> {
         let upto = |last: usize| raw[1..=last + 1].iter().sum::<u64>() as f64;
         match self {
             Self::Whole if !kind.is_distribution() => Some(f64::from_bits(raw[0])),
@@ -269,15 +270,19 @@ pub fn process_families() -> Vec<Extra> {
     let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let cpu_seconds = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
     let convert = |family: &prometheus::proto::MetricFamily| {
-        let kind = if family.get_field_type() == MetricType::COUNTER { Kind::Counter } else { Kind::Gauge };
+        let kind = if family.get_field_type() == MetricType::COUNTER { MetricKind::Counter } else { MetricKind::Gauge };
         let number = |metric: &prometheus::proto::Metric| match kind {
-            Kind::Counter => metric.get_counter().get_value(),
+            MetricKind::Counter => metric.get_counter().get_value(),
             _ => metric.get_gauge().get_value(),
         };
         let name = family.name();
         let value = |metric| if name == "process_cpu_seconds_total" { cpu_seconds } else { number(metric) };
         Extra {
-            name: if kind == Kind::Counter { name.trim_end_matches("_total").to_owned() } else { name.to_owned() },
+            name: if kind == MetricKind::Counter {
+                name.trim_end_matches("_total").to_owned()
+            } else {
+                name.to_owned()
+            },
             kind,
             help: family.help().to_owned(),
             samples: family.get_metric().iter().map(|metric| (String::new(), value(metric))).collect(),

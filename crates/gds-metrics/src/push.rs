@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use gds_net::tls;
 use http::{HeaderMap, header};
 use once_cell::race::OnceBox;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -18,7 +19,6 @@ use url::{Host, Url};
 use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::headers;
-use crate::http::tls;
 use crate::names::Names;
 
 /// The official clients' time-out.
@@ -275,12 +275,13 @@ mod tests {
     use std::sync::Arc;
     use std::thread::JoinHandle;
 
+    use gds_net::testing::Pki;
+    use gds_net::{Auth, Server, ServerOptions};
     use proptest::prelude::*;
     use tokio::runtime::Builder;
 
     use super::*;
-    use crate::http::tls::tests::Pki;
-    use crate::http::{Page, Server, ServerOptions};
+    use crate::http::{Page, PageHandler};
 
     const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -481,7 +482,12 @@ mod tests {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut options = ServerOptions::new("127.0.0.1", 0);
         options.tls = tls::server_config(Some(&cert), Some(&key), None).unwrap();
-        let server = Server::start(options, Arc::new(Nothing), runtime.handle()).unwrap();
+        let server = Server::start(
+            options,
+            Arc::new(PageHandler { page: Arc::new(Nothing), auth: Auth::None }),
+            runtime.handle(),
+        )
+        .unwrap();
         let target = |pki: &Pki| {
             let gateway = format!("https://{}", server.local_addr());
             let tls = tls::client_config(Some(&pki.path("ca.pem")), None, None).unwrap();

@@ -1,6 +1,6 @@
 //! The registry: families of series, found by the key as given, updated by an atomic.
 //!
-//! Several collectors of one process may share a registry (and so a page); each is a [`View`] with its own prefix and
+//! Several collectors of one process may share a registry (and so a page); each is a [`View`](crate::view::View) with its own prefix and
 //! settings. An update that finds its series takes one shared lock of an index shard; a new series takes the lock of
 //! its family; a scrape copies batches of pointers and blocks neither. Nothing here panics or fails towards the caller of
 //! an update: what cannot be kept is a [`Refusal`], counted in `gds_metrics_dropped_total`.
@@ -15,23 +15,14 @@ use gds_process::sync::{Mutex, RwLock};
 
 use crate::cells::Cells;
 use crate::clock::Clock;
-use crate::error::{Error, Result};
 use crate::family::{Aggregation, Description, Family, Members, Meta};
 use crate::index::Index;
-use crate::key::{Key, Kind, Scope};
+use crate::key::{Change, Key, MetricKind, Scope};
 use crate::naming::{self, Naming, TakenNames};
 use crate::series::{Export, Labels, Rare, Series, Shape, value_of};
+use crate::settings::{ViewData, ViewOptions};
 use crate::shared::Writer;
 use crate::snapshot::{self, Exemplar, TraceContext};
-use crate::view::ViewData;
-pub use crate::view::{Change, View, ViewOptions};
-
-/// Buckets of distributions that nobody described, the ones every Prometheus client starts with (seconds).
-pub const DEFAULT_BUCKETS: [f64; 14] =
-    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-
-/// Series of one family before the rest goes to its overflow series.
-pub const DEFAULT_MAX_SERIES: usize = 10_000;
 
 /// Spellings (orders of labels) of one series that get a fast look-up of their own.
 const MAX_ALIASES: u16 = 8;
@@ -122,7 +113,7 @@ pub struct Registry {
     track_updates: bool,
     pub(crate) index: Index<Series>,
     pub(crate) families: RwLock<Families>,
-    views: AtomicU64,
+    pub(crate) views: AtomicU64,
     own: ViewData,
     storage_failed: AtomicBool,
     /// Held for a whole scrape, so that expiry never shifts the list another scrape walks.
@@ -134,7 +125,7 @@ pub struct Registry {
 #[derive(Default)]
 pub(crate) struct Families {
     /// By wanted name and kind, the registry's own apart from the users'.
-    pub(crate) by_key: HashMap<(bool, String, Kind), Arc<Family>>,
+    pub(crate) by_key: HashMap<(bool, String, MetricKind), Arc<Family>>,
     pub(crate) sorted: BTreeMap<Arc<str>, Arc<Family>>,
     taken: TakenNames,
 }
@@ -164,22 +155,15 @@ impl Registry {
         };
         // Taken first, so that no user's metric can be mistaken for the registry's word about itself.
         for (name, kind) in [
-            (DROPPED, Kind::Counter),
-            (OVERFLOWED, Kind::Counter),
-            (SHARED_SKIPPED, Kind::Counter),
-            (SCRAPE_DURATION, Kind::Gauge),
+            (DROPPED, MetricKind::Counter),
+            (OVERFLOWED, MetricKind::Counter),
+            (SHARED_SKIPPED, MetricKind::Counter),
+            (SCRAPE_DURATION, MetricKind::Gauge),
         ] {
             registry.family(&registry.own, name, kind);
         }
         registry.families.write().taken.reserve(SERIES);
         Arc::new(registry)
-    }
-
-    /// A further collector of this registry.
-    pub fn view(self: &Arc<Self>, options: ViewOptions) -> View {
-        // A new one each nanosecond would take 584 years to reach the registry's own.
-        let number = self.views.fetch_add(1, Ordering::Relaxed);
-        View::new(self, ViewData { number, options, descriptions: RwLock::default() })
     }
 
     /// What the user's log is to be told; each is given once. To be asked for after calls that may add a series or write
@@ -213,10 +197,10 @@ impl Registry {
     /// Counts an update that was not kept.
     pub fn count_refusal(&self, refusal: Refusal) {
         let labels = [("reason", refusal.as_str())];
-        self.update_own(DROPPED, Kind::Counter, &labels, 1.0);
+        self.update_own(DROPPED, MetricKind::Counter, &labels, 1.0);
     }
 
-    pub(crate) fn update_own(&self, name: &str, kind: Kind, labels: &[(&str, &str)], value: f64) {
+    pub(crate) fn update_own(&self, name: &str, kind: MetricKind, labels: &[(&str, &str)], value: f64) {
         let key = Key { scope: Scope { view: OWN_VIEW, kind }, name, labels };
         // The registry's own words are the one thing that has nowhere to go when there is no storage for them.
         let _ = self.update(&self.own, &key, value, Change::Report, None);
@@ -239,7 +223,7 @@ impl Registry {
             let series = self.find_or_create(view, key, hash)?;
             if self.update_series(&series, value, change, trace) {
                 if series.is_overflow {
-                    self.update_own(OVERFLOWED, Kind::Counter, &[], 1.0);
+                    self.update_own(OVERFLOWED, MetricKind::Counter, &[], 1.0);
                 }
                 return Ok(());
             }
@@ -296,7 +280,7 @@ impl Registry {
         Ok(series)
     }
 
-    fn family(&self, view: &ViewData, name: &str, kind: Kind) -> Arc<Family> {
+    fn family(&self, view: &ViewData, name: &str, kind: MetricKind) -> Arc<Family> {
         let wanted = naming::family_name(self.naming, &view.options.prefix, name, kind);
         let key = (view.number == OWN_VIEW, wanted, kind);
         if let Some(family) = self.families.read().by_key.get(&key) {
@@ -321,7 +305,7 @@ impl Registry {
             (true, None) => Arc::clone(&view.options.buckets),
         };
         let help = described.help.map_or_else(|| default_help(self.naming, name, kind), Arc::from);
-        let unit = described.unit.as_deref().unwrap_or(if kind == Kind::Timing { "seconds" } else { "" });
+        let unit = described.unit.as_deref().unwrap_or(if kind == MetricKind::Timing { "seconds" } else { "" });
         let family = Arc::new(Family {
             name: Arc::from(shown),
             shape: Arc::new(Shape { kind, view: view.number, name: Box::from(name), bounds }),
@@ -411,7 +395,7 @@ impl Registry {
         family: &Family,
         labels: &[(&'a str, &'a str)],
     ) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
-        let per_pid = family.aggregation == Aggregation::Pid && family.shape.kind == Kind::Gauge;
+        let per_pid = family.aggregation == Aggregation::Pid && family.shape.kind == MetricKind::Gauge;
         naming::canonical_labels(self.naming, labels, per_pid.then_some("pid"))
     }
 
@@ -465,13 +449,13 @@ pub(crate) fn oldest_kept(clock: &Clock, limit: Duration) -> u64 {
     clock.coarse_millis().saturating_sub(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn default_help(naming: Naming, name: &str, kind: Kind) -> Arc<str> {
+fn default_help(naming: Naming, name: &str, kind: MetricKind) -> Arc<str> {
     match (naming, kind) {
         (Naming::AsGiven, _) => Arc::from(""),
-        (_, Kind::Timing) => Arc::from(format!("Timing {name} in seconds.")),
-        (_, Kind::Counter) => Arc::from(format!("Counter {name}.")),
-        (_, Kind::Gauge) => Arc::from(format!("Gauge {name}.")),
-        (_, Kind::Histogram) => Arc::from(format!("Histogram {name}.")),
+        (_, MetricKind::Timing) => Arc::from(format!("Timing {name} in seconds.")),
+        (_, MetricKind::Counter) => Arc::from(format!("Counter {name}.")),
+        (_, MetricKind::Gauge) => Arc::from(format!("Gauge {name}.")),
+        (_, MetricKind::Histogram) => Arc::from(format!("Histogram {name}.")),
     }
 }
 
@@ -493,17 +477,4 @@ fn own_descriptions() -> HashMap<String, Description> {
         ),
         (SCRAPE_DURATION.to_owned(), described("Duration of the scrape before this one.", Some(Aggregation::Max))),
     ])
-}
-
-/// Buckets must be finite and ascend; the last, infinite one is added by itself.
-pub fn check_buckets(buckets: &[f64]) -> Result<()> {
-    let ascending = buckets.windows(2).all(|pair| pair[0] < pair[1]);
-    if !buckets.is_empty() && ascending && buckets.iter().all(|bound| bound.is_finite()) {
-        return Ok(());
-    }
-    Err(Error::setting(
-        "buckets",
-        &format!("{buckets:?}"),
-        "at least one finite bound, each larger than the one before",
-    ))
 }

@@ -8,18 +8,17 @@ use smallvec::SmallVec;
 
 use crate::cells::{self, Cells};
 use crate::exemplar;
-use crate::expiry;
 use crate::index::Spelling;
-use crate::key::{Key, Kind, Scope};
+use crate::key::{Change, Key, MetricKind, Scope};
+use crate::lifetime;
 use crate::shared::Writer;
 use crate::snapshot::{Exemplar, Value};
-use crate::view::Change;
 
 /// What all series of a family share with their updates.
 #[derive(Debug)]
 pub struct Shape {
     /// The kind.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// View and name by which the family was first reported.
     pub view: u64,
     /// See `view`.
@@ -37,9 +36,9 @@ impl Shape {
     /// Number of exemplar slots of a series.
     pub fn exemplar_slots(&self) -> usize {
         match self.kind {
-            Kind::Counter => 1,
-            Kind::Gauge => 0,
-            Kind::Histogram | Kind::Timing => self.bounds.len() + 1,
+            MetricKind::Counter => 1,
+            MetricKind::Gauge => 0,
+            MetricKind::Histogram | MetricKind::Timing => self.bounds.len() + 1,
         }
     }
 }
@@ -62,7 +61,7 @@ pub struct Series {
     is_plain: bool,
     /// Whether it takes what `max_series` kept out.
     pub is_overflow: bool,
-    /// [`expiry::LIVES`] or [`expiry::REMOVED`].
+    /// [`lifetime::LIVES`] or [`lifetime::REMOVED`].
     mark: AtomicU64,
 }
 
@@ -117,7 +116,7 @@ impl Series {
             labels: len.unwrap_or(0),
             is_plain: labels.is_plain && len.is_ok(),
             is_overflow: labels.is_overflow,
-            mark: AtomicU64::new(expiry::LIVES),
+            mark: AtomicU64::new(lifetime::LIVES),
         }
     }
 
@@ -141,11 +140,11 @@ impl Series {
     pub(crate) fn update(&self, value: f64, change: Change) -> usize {
         let cells = self.cells.get();
         match (self.shape.kind, change) {
-            (Kind::Histogram | Kind::Timing, _) => return cells::observe(cells, &self.shape.bounds, value),
-            (Kind::Counter, Change::Report | Change::Add) | (Kind::Gauge, Change::Add) => {
+            (MetricKind::Histogram | MetricKind::Timing, _) => return cells::observe(cells, &self.shape.bounds, value),
+            (MetricKind::Counter, Change::Report | Change::Add) | (MetricKind::Gauge, Change::Add) => {
                 cells::add_f64(&cells[cells::VALUE], value);
             }
-            (Kind::Gauge, _) | (Kind::Counter, Change::Total) => {
+            (MetricKind::Gauge, _) | (MetricKind::Counter, Change::Total) => {
                 cells[cells::VALUE].store(value.to_bits(), Ordering::Relaxed);
             }
         }
@@ -164,7 +163,7 @@ impl Series {
     /// Remembers when it was last updated.
     #[inline]
     pub fn touch(&self, millis: u64) {
-        expiry::touch(&self.cells.get()[cells::UPDATED], millis);
+        lifetime::touch(&self.cells.get()[cells::UPDATED], millis);
     }
 
     /// When it was last updated, as [`Series::touch`] was told.
@@ -215,23 +214,23 @@ impl Series {
     /// Whether it expired or was removed: nobody will see what is reported to it.
     #[inline]
     pub fn is_removed(&self) -> bool {
-        self.mark.load(Ordering::Acquire) == expiry::REMOVED
+        self.mark.load(Ordering::Acquire) == lifetime::REMOVED
     }
 
     /// Marks it as removed; under the lock of its family's members.
     pub(crate) fn set_removed(&self) {
-        self.mark.store(expiry::REMOVED, Ordering::Release);
+        self.mark.store(lifetime::REMOVED, Ordering::Release);
     }
 
-    /// As [`expiry::stays`].
+    /// As [`lifetime::stays`].
     #[inline]
     pub(crate) fn stays(&self, wait: impl FnOnce()) -> bool {
-        expiry::stays(&self.mark, wait)
+        lifetime::stays(&self.mark, wait)
     }
 
-    /// As [`expiry::leaves`]; under the lock of its family's members.
+    /// As [`lifetime::leaves`]; under the lock of its family's members.
     pub(crate) fn leaves(&self, oldest: u64) -> bool {
-        expiry::leaves(&self.cells.get()[cells::UPDATED], &self.mark, oldest)
+        lifetime::leaves(&self.cells.get()[cells::UPDATED], &self.mark, oldest)
     }
 }
 
@@ -274,7 +273,7 @@ impl Spelling for Series {
 }
 
 /// What [`Series::read`] copied, as a value.
-pub fn value_of(kind: Kind, raw: &[u64]) -> Value {
+pub fn value_of(kind: MetricKind, raw: &[u64]) -> Value {
     if kind.is_distribution() {
         Value::Distribution { sum: f64::from_bits(raw[0]), buckets: raw[1..].to_vec() }
     } else {

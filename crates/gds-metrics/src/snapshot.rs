@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::key::Kind;
+use crate::key::MetricKind;
 
 /// A family: all series of one name and kind.
 #[derive(Clone, Debug)]
 pub struct Family {
     /// The name; sanitised or as given, by the registry's naming.
     pub name: Arc<str>,
-    /// The kind; a [`Kind::Timing`] is in seconds.
-    pub kind: Kind,
+    /// The kind; a [`MetricKind::Timing`] is in seconds.
+    pub kind: MetricKind,
     /// What it means, or empty.
     pub help: Arc<str>,
     /// Its unit (`seconds`, `bytes`), or empty.

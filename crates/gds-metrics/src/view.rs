@@ -1,51 +1,26 @@
 //! One collector's way into a registry: its prefix, its buckets, its limits.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use gds_process::sync::RwLock;
 
 use crate::error::{Error, Result};
 use crate::family::{Description, Family};
-use crate::key::{Key, Kind, Scope};
+use crate::key::{Change, Key, MetricKind, Scope};
 use crate::naming;
-use crate::registry::{DEFAULT_BUCKETS, DEFAULT_MAX_SERIES, Refusal, Registry, check_buckets};
+use crate::registry::{Refusal, Registry};
 use crate::series::Series;
+use crate::settings::{ViewData, ViewOptions, check_buckets};
 use crate::snapshot::TraceContext;
 
-/// Settings of one collector of a registry.
-#[derive(Clone, Debug)]
-pub struct ViewOptions {
-    /// Put before every name.
-    pub prefix: String,
-    /// Buckets of histograms and timings that were not described.
-    pub buckets: Arc<[f64]>,
-    /// Series of a family before the rest goes to its overflow series.
-    pub max_series: usize,
-}
-
-impl Default for ViewOptions {
-    fn default() -> Self {
-        Self { prefix: String::new(), buckets: Arc::from(DEFAULT_BUCKETS), max_series: DEFAULT_MAX_SERIES }
+impl Registry {
+    /// A further collector of this registry.
+    pub fn view(self: &Arc<Self>, options: ViewOptions) -> View {
+        // A new one each nanosecond would take 584 years to reach the registry's own.
+        let number = self.views.fetch_add(1, Ordering::Relaxed);
+        View::new(self, ViewData { number, options, descriptions: RwLock::default() })
     }
-}
-
-/// How a value changes a series.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Change {
-    /// As its kind has it: added to a counter, set as the level of a gauge, observed by a distribution.
-    #[default]
-    Report,
-    /// Added to the level of a gauge.
-    Add,
-    /// Set as the total of a counter that somebody else keeps.
-    Total,
-}
-
-pub(crate) struct ViewData {
-    pub(crate) number: u64,
-    pub(crate) options: ViewOptions,
-    pub(crate) descriptions: RwLock<HashMap<String, Description>>,
 }
 
 /// One collector's way into a registry: its prefix, its buckets, its limits.
@@ -57,13 +32,13 @@ pub struct View {
 
 /// A value as it is kept, or why it is not.
 #[inline]
-fn accepted(kind: Kind, change: Change, value: f64) -> std::result::Result<f64, Refusal> {
+fn accepted(kind: MetricKind, change: Change, value: f64) -> std::result::Result<f64, Refusal> {
     match kind {
-        Kind::Counter if value.is_nan() || value < 0.0 => Err(Refusal::NegativeIncrement),
+        MetricKind::Counter if value.is_nan() || value < 0.0 => Err(Refusal::NegativeIncrement),
         // One NaN would make the sum NaN for good.
-        Kind::Histogram | Kind::Timing if value.is_nan() => Err(Refusal::InvalidValue),
-        Kind::Gauge if value.is_nan() && change == Change::Add => Err(Refusal::InvalidValue),
-        Kind::Timing => Ok(value / 1000.0),
+        MetricKind::Histogram | MetricKind::Timing if value.is_nan() => Err(Refusal::InvalidValue),
+        MetricKind::Gauge if value.is_nan() && change == Change::Add => Err(Refusal::InvalidValue),
+        MetricKind::Timing => Ok(value / 1000.0),
         _ => Ok(value),
     }
 }
@@ -81,12 +56,12 @@ impl View {
         labels: &[(&str, &str)],
         trace: Option<&TraceContext>,
     ) -> std::result::Result<(), Refusal> {
-        self.report(Kind::Counter, Change::Report, name, value, labels, trace)
+        self.report(MetricKind::Counter, Change::Report, name, value, labels, trace)
     }
 
     /// Sets a gauge.
     pub fn gauge(&self, name: &str, value: f64, labels: &[(&str, &str)]) -> std::result::Result<(), Refusal> {
-        self.report(Kind::Gauge, Change::Report, name, value, labels, None)
+        self.report(MetricKind::Gauge, Change::Report, name, value, labels, None)
     }
 
     /// Observes a value of a distribution.
@@ -97,7 +72,7 @@ impl View {
         labels: &[(&str, &str)],
         trace: Option<&TraceContext>,
     ) -> std::result::Result<(), Refusal> {
-        self.report(Kind::Histogram, Change::Report, name, value, labels, trace)
+        self.report(MetricKind::Histogram, Change::Report, name, value, labels, trace)
     }
 
     /// Observes a duration given in milliseconds, kept in seconds.
@@ -108,14 +83,14 @@ impl View {
         labels: &[(&str, &str)],
         trace: Option<&TraceContext>,
     ) -> std::result::Result<(), Refusal> {
-        self.report(Kind::Timing, Change::Report, name, value_ms, labels, trace)
+        self.report(MetricKind::Timing, Change::Report, name, value_ms, labels, trace)
     }
 
-    /// Reports a value; a [`Kind::Timing`] in milliseconds. What is refused is counted.
+    /// Reports a value; a [`MetricKind::Timing`] in milliseconds. What is refused is counted.
     #[inline]
     pub fn report(
         &self,
-        kind: Kind,
+        kind: MetricKind,
         change: Change,
         name: &str,
         value: f64,
@@ -132,7 +107,7 @@ impl View {
     #[inline]
     pub fn report_known(
         &self,
-        kind: Kind,
+        kind: MetricKind,
         change: Change,
         name: &str,
         value: f64,
@@ -149,7 +124,7 @@ impl View {
     #[inline]
     pub fn report_found(
         &self,
-        kind: Kind,
+        kind: MetricKind,
         change: Change,
         series: &Series,
         value: f64,
@@ -159,13 +134,13 @@ impl View {
     }
 
     #[inline]
-    fn key<'a>(&self, kind: Kind, name: &'a str, labels: &'a [(&'a str, &'a str)]) -> Key<'a> {
+    fn key<'a>(&self, kind: MetricKind, name: &'a str, labels: &'a [(&'a str, &'a str)]) -> Key<'a> {
         Key { scope: Scope { view: self.data.number, kind }, name, labels }
     }
 
     /// The series that a key leads to, if it was reported before and is no overflow series (whose updates are counted
     /// one by one).
-    pub fn find(&self, kind: Kind, name: &str, labels: &[(&str, &str)]) -> Option<Arc<Series>> {
+    pub fn find(&self, kind: MetricKind, name: &str, labels: &[(&str, &str)]) -> Option<Arc<Series>> {
         let key = self.key(kind, name, labels);
         self.registry.index.with(key.hash(), &key, Arc::clone).filter(|series| !series.is_removed())
     }
@@ -174,7 +149,7 @@ impl View {
     /// Whether there was one. In a shared folder, what this process counted.
     pub fn remove(&self, name: &str, labels: &[(&str, &str)]) -> bool {
         let mut any = false;
-        for kind in Kind::ALL {
+        for kind in MetricKind::ALL {
             if let Some(family) = self.existing(name, kind) {
                 any |= self.registry.remove(&family, labels);
             }
@@ -203,7 +178,7 @@ impl View {
         if let Some(buckets) = &description.buckets {
             check_buckets(buckets)?;
         }
-        let existing: Vec<_> = Kind::ALL.into_iter().filter_map(|kind| self.existing(name, kind)).collect();
+        let existing: Vec<_> = MetricKind::ALL.into_iter().filter_map(|kind| self.existing(name, kind)).collect();
         for family in &existing {
             let shape = &family.shape;
             let other_buckets = shape.kind.is_distribution()
@@ -229,7 +204,7 @@ impl View {
         Ok(())
     }
 
-    fn existing(&self, name: &str, kind: Kind) -> Option<Arc<Family>> {
+    fn existing(&self, name: &str, kind: MetricKind) -> Option<Arc<Family>> {
         let wanted = naming::family_name(self.registry.naming, &self.data.options.prefix, name, kind);
         self.registry.families.read().by_key.get(&(false, wanted, kind)).filter(|family| !family.is_empty()).cloned()
     }

@@ -8,9 +8,12 @@ use std::time::Duration;
 use gds_metrics::clock::Clock;
 use gds_metrics::family::Description;
 use gds_metrics::format::Format;
-use gds_metrics::key::Kind;
+use gds_metrics::key::Change;
+use gds_metrics::key::MetricKind;
 use gds_metrics::page::RegistryPage;
-use gds_metrics::registry::{Change, Refusal, Registry, RegistryOptions, View, ViewOptions};
+use gds_metrics::registry::{Refusal, Registry, RegistryOptions};
+use gds_metrics::settings::ViewOptions;
+use gds_metrics::view::View;
 use proptest::prelude::*;
 
 fn setup(options: RegistryOptions) -> (RegistryPage, View) {
@@ -129,13 +132,13 @@ fn series_that_nobody_updates_expire_and_start_anew() {
     let (page, view) = setup(RegistryOptions { clock: clock.clone(), expire_after, ..RegistryOptions::default() });
     view.increment("x", 5.0, &[("a", "old")], None).expect("counted");
     view.increment("x", 5.0, &[("a", "used")], None).expect("counted");
-    let kept = view.find(Kind::Counter, "x", &[("a", "old")]).expect("reported before");
+    let kept = view.find(MetricKind::Counter, "x", &[("a", "old")]).expect("reported before");
     clock.advance(Duration::from_secs(50));
     view.increment("x", 1.0, &[("a", "used")], None).expect("counted");
     clock.advance(Duration::from_secs(50));
     let shown = text(&page);
     assert!(!shown.contains("old") && shown.contains("gds_x_total{a=\"used\"} 6.0\n"), "{shown}");
-    let found = view.report_found(Kind::Counter, Change::Report, &kept, 1.0, None);
+    let found = view.report_found(MetricKind::Counter, Change::Report, &kept, 1.0, None);
     assert!(!found, "an expired series is reported anew");
     view.increment("x", 1.0, &[("a", "old")], None).expect("counted");
     assert!(text(&page).contains("gds_x_total{a=\"old\"} 1.0\n"));
@@ -193,14 +196,14 @@ fn an_update_at_the_moment_of_expiry_is_not_lost() {
         });
         for round in 0..20_000 {
             view.increment("x", 1.0, &[], None).expect("counted");
-            let kept = view.find(Kind::Counter, "x", &[]).expect("reported before");
+            let kept = view.find(MetricKind::Counter, "x", &[]).expect("reported before");
             let before = total();
             clock.advance(Duration::from_millis(5));
             at_once.wait();
             for _ in 0..round % 64 {
                 std::hint::spin_loop();
             }
-            if !view.report_found(Kind::Counter, Change::Report, &kept, 1.0, None) {
+            if !view.report_found(MetricKind::Counter, Change::Report, &kept, 1.0, None) {
                 view.increment("x", 1.0, &[], None).expect("counted");
             }
             at_once.wait();
@@ -253,7 +256,7 @@ fn a_removed_series_leaves_the_page_and_starts_anew() {
 #[test]
 fn a_gauge_goes_up_and_down_from_wherever_it_is() {
     let (page, view) = setup(RegistryOptions::default());
-    let add = |delta| view.report(Kind::Gauge, Change::Add, "busy", delta, &[], None);
+    let add = |delta| view.report(MetricKind::Gauge, Change::Add, "busy", delta, &[], None);
     add(2.0).expect("counted");
     add(-1.0).expect("counted");
     assert_eq!(page.sample(&view, "busy", &[]).expect("read"), Some(1.0));

@@ -10,9 +10,11 @@ use gds_metrics::clock::Clock;
 use gds_metrics::family::{Aggregation, Description};
 use gds_metrics::format::Format;
 use gds_metrics::page::RegistryPage;
-use gds_metrics::registry::{Registry, RegistryOptions, View, ViewOptions};
+use gds_metrics::registry::{Registry, RegistryOptions};
+use gds_metrics::settings::ViewOptions;
 use gds_metrics::shared::{Folder, Writer};
 use gds_metrics::snapshot::TraceContext;
+use gds_metrics::view::View;
 use tempfile::TempDir;
 
 struct Process {

@@ -18,25 +18,6 @@ pub use unix::{ChildClose, close_in_child, generation, watch};
 #[cfg(not(unix))]
 pub use elsewhere::{ChildClose, close_in_child, generation, watch};
 
-pub use crate::generations::Generations;
-
-use std::marker::PhantomData;
-use std::ptr::null_mut;
-use std::sync::atomic::AtomicPtr;
-
-impl<T> Generations<T> {
-    /// Nothing yet.
-    pub const fn new() -> Self {
-        Self { first: AtomicPtr::new(null_mut()), shared: PhantomData }
-    }
-}
-
-impl<T> Default for Generations<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(unix)]
 mod unix {
     use std::os::fd::{AsFd, AsRawFd};
@@ -44,7 +25,7 @@ mod unix {
 
     use libc::c_int;
 
-    use crate::gate;
+    use crate::slots;
 
     /// More sockets than a few servers hold at their limit of connections. A handler may not allocate or lock, which
     /// leaves a table of fixed size.
@@ -81,15 +62,15 @@ mod unix {
     }
 
     extern "C" fn before() {
-        gate::forking();
+        slots::forking();
     }
 
     extern "C" fn in_parent() {
-        gate::forked(false);
+        slots::forked(false);
     }
 
     extern "C" fn in_child() {
-        gate::forked(true);
+        slots::forked(true);
         GENERATION.fetch_add(1, Ordering::Relaxed);
         for slot in SLOT.iter().take(USED.load(Ordering::Relaxed)) {
             let fd = slot.swap(EMPTY, Ordering::Relaxed);
@@ -263,6 +244,7 @@ mod tests {
 
     use super::testing::{Child, FORKS};
     use super::*;
+    use crate::PerProcess;
 
     struct Counts<'a>(&'a std::cell::Cell<usize>);
 
@@ -276,7 +258,7 @@ mod tests {
     fn a_value_is_made_once_and_dropped_with_the_whole() {
         let _alone = FORKS.write(); // a fork of another test is not seen here, but its generation would be
         let drops = std::cell::Cell::new(0);
-        let values = Generations::new();
+        let values = PerProcess::new();
         assert!(values.get().is_none());
         let first: *const Counts<'_> = values.get_or_init(|| Counts(&drops));
         assert!(std::ptr::eq(values.get_or_init(|| unreachable!()), first));
@@ -289,7 +271,7 @@ mod tests {
     fn a_child_sees_no_value_of_its_parent_and_drops_none() {
         let _alone = FORKS.write();
         let drops = std::cell::Cell::new(0);
-        let values = Generations::new();
+        let values = PerProcess::new();
         values.get_or_init(|| Counts(&drops));
         let child = Child::fork_running(|_| {
             let hidden = values.get().is_none();
@@ -304,7 +286,7 @@ mod tests {
     #[test]
     fn threads_that_make_a_value_at_once_share_the_first() {
         let _alone = FORKS.read();
-        let values = Generations::new();
+        let values = PerProcess::new();
         let seen: Vec<usize> = std::thread::scope(|scope| {
             let threads: Vec<_> =
                 (0..8).map(|_| scope.spawn(|| std::ptr::from_ref(values.get_or_init(|| 0_u8)).addr())).collect();

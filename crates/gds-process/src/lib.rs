@@ -7,14 +7,34 @@ mod atomics {
 }
 pub mod fork;
 pub mod gate;
-mod generations;
 #[cfg(unix)]
 pub mod lock;
-pub mod names;
 #[cfg(test)]
 mod ordering;
+mod per_process;
 pub mod random;
+pub mod resolve;
 mod signals;
+#[cfg(unix)]
+mod slots;
 pub mod sync;
 
+pub use per_process::PerProcess;
 pub use signals::leave_signals;
+
+use std::marker::PhantomData;
+use std::ptr::null_mut;
+use std::sync::atomic::AtomicPtr;
+
+impl<T> PerProcess<T> {
+    /// Nothing yet.
+    pub const fn new() -> Self {
+        Self { first: AtomicPtr::new(null_mut()), shared: PhantomData }
+    }
+}
+
+impl<T> Default for PerProcess<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}

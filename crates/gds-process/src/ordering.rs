@@ -1,4 +1,4 @@
-//! What threads see of each other's [`Generations`](crate::fork::Generations), in every order that the memory model
+//! What threads see of each other's [`PerProcess`](crate::PerProcess), in every order that the memory model
 //! allows.
 
 use std::marker::PhantomData;
@@ -12,10 +12,10 @@ mod atomics {
 }
 
 #[allow(dead_code, unreachable_pub, clippy::duplicate_mod)] // written for the crate, of which the model uses a part
-#[path = "generations.rs"]
-mod generations;
+#[path = "per_process.rs"]
+mod per_process;
 
-use generations::Generations;
+use per_process::PerProcess;
 
 /// Complains when it is read by a thread that need not see it written.
 struct Watched(UnsafeCell<usize>);
@@ -36,7 +36,7 @@ impl Watched {
 #[test]
 fn threads_that_make_a_value_at_once_share_the_first_and_see_it_whole() {
     loom::model(|| {
-        let values = Arc::new(Generations { first: atomics::AtomicPtr::new(null_mut()), shared: PhantomData });
+        let values = Arc::new(PerProcess { first: atomics::AtomicPtr::new(null_mut()), shared: PhantomData });
         let threads: Vec<_> = (1..3)
             .map(|number| {
                 let values = Arc::clone(&values);

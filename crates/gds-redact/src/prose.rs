@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::text::{Made, is_listed};
+use crate::text::{CharacterClasses, is_listed};
 use crate::values::is_placeholder;
 
 /// What follows `password: ` or `--password ` in a sentence or a type.
@@ -194,7 +194,7 @@ const PROMPTS: &[&str] = &["confirm", "enter", "input", "password", "please", "r
 
 /// Whether a word after "password " is one, and not the next word of a sentence: `hunter2`, `s3cr3t!`.
 pub(crate) fn is_password(word: &[u8]) -> bool {
-    let made = Made::of(word);
+    let made = CharacterClasses::of(word);
     let symbols = word.iter().any(|byte| matches!(byte, b'!' | b'@' | b'#' | b'$' | b'%' | b'^' | b'&' | b'*'));
     let algorithm = [&b"sha"[..], b"md5", b"bcrypt", b"argon2", b"pbkdf2", b"scrypt", b"base64", b"utf", b"scram"];
     let known = algorithm.iter().any(|name| word.len() >= name.len() && word[..name.len()].eq_ignore_ascii_case(name));
@@ -214,18 +214,18 @@ pub(crate) fn is_keyword(word: &[u8]) -> bool {
 
 /// Whether a word without quotes is text and no name in code: long, and mixed as only chance does.
 pub(crate) fn is_literal(word: &[u8]) -> bool {
-    word.len() >= 8 && (is_token(word) || Made::of(word).is_mixed())
+    word.len() >= 8 && (is_token(word) || CharacterClasses::of(word).is_mixed())
 }
 
 /// Whether a word after "token " is one: long, and of letters and digits as only chance mixes them.
 pub(crate) fn is_token(word: &[u8]) -> bool {
-    let made = Made::of(word);
+    let made = CharacterClasses::of(word);
     word.len() >= 16 && made.digits >= 2 && made.letters() > 0 && made.other == 0
 }
 
 /// Whether a word after "Bearer " is a credential (RFC 6750) and not the next word of a sentence.
 pub(crate) fn is_bearer(word: &[u8]) -> bool {
-    let made = Made::of(word);
+    let made = CharacterClasses::of(word);
     word.len() >= 8 && (made.digits > 0 || made.turns > 0 || word.len() >= 20) && !is_placeholder(word)
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn run(bytes: &[u8], from: usize, pass: impl Fn(u8) -> bool) -> usize
 
 /// What a word is made of.
 #[derive(Default, Clone, Copy)]
-pub(crate) struct Made {
+pub(crate) struct CharacterClasses {
     pub(crate) digits: usize,
     pub(crate) upper: usize,
     pub(crate) lower: usize,
@@ -36,7 +36,7 @@ pub(crate) struct Made {
     pub(crate) other: usize,
 }
 
-impl Made {
+impl CharacterClasses {
     pub(crate) fn of(word: &[u8]) -> Self {
         let mut made = Self::default();
         let mut before = 0_u8;

@@ -2,7 +2,7 @@
 
 use crate::MARK;
 use crate::keys::{is_secret_key, last_word as last};
-use crate::text::{Made, is_identifier, is_listed};
+use crate::text::{CharacterClasses, is_identifier, is_listed};
 
 /// What follows `key=` and says that there is no secret, how it is, or that code follows.
 const ABSENT: &[&str] = &[
@@ -194,7 +194,7 @@ pub(crate) fn is_placeholder(value: &[u8]) -> bool {
         |name: &[u8]| !name.is_empty() && name.iter().all(|&byte| is_identifier(byte) || matches!(byte, b'.' | b' '));
     match value {
         b"..." | b"%s" | b"%r" | b"%d" | b"%v" | b"%q" | b"{}" | b"{!r}" | b"?" | b"-" | b"$$" => true,
-        [b'<', name @ .., b'>'] | [b'{', name @ .., b'}'] if named(name) => !Made::of(name).is_mixed(),
+        [b'<', name @ .., b'>'] | [b'{', name @ .., b'}'] if named(name) => !CharacterClasses::of(name).is_mixed(),
         [b'$' | b'#', b'{', name @ .., b'}']
         | [b'{', b'{', name @ .., b'}', b'}']
         | [b'%', b'(', name @ .., b')', b's']

@@ -7,7 +7,7 @@ use super::meta::Settings;
 use super::names;
 use super::topic::Topic as Known;
 use super::topics::unknown;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Admin, Lag, NewTopic, Partition, Topic, no_such_group};
 
 impl Admin for Embedded {
@@ -16,12 +16,12 @@ impl Admin for Embedded {
         if !matches!(topic.replication, -1 | 1) {
             let message =
                 format!("replication {} for an embedded hub, which is on one machine; expected 1", topic.replication);
-            return Err(Error::new(Kind::Config, message));
+            return Err(Error::new(ErrorKind::Config, message));
         }
         names::retention(&topic.config, self.core.topics.retention())?;
         let settings = Settings { partitions: topic.partitions, config: topic.config.clone() };
         self.core.topics.create(&topic.name, settings)?;
-        self.core.wake.tell();
+        self.core.changed.notify();
         Ok(())
     }
 
@@ -32,7 +32,7 @@ impl Admin for Embedded {
         for group in groups {
             group.lock().forget(name);
         }
-        self.core.wake.tell();
+        self.core.changed.notify();
         Ok(())
     }
 

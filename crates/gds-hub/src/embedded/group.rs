@@ -10,22 +10,20 @@ use std::time::{Duration, Instant};
 
 use super::names::Selector;
 use super::topic::Topic;
+use crate::hub::TopicPartition;
 
 /// As Kafka's `max.poll.interval.ms`.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// A partition.
-pub(super) type Place = (Arc<str>, i32);
 
 /// The members of a group that are in this process, and who has what.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     members: BTreeMap<u64, Member>,
-    owners: BTreeMap<Place, u64>,
+    owners: BTreeMap<TopicPartition, u64>,
     /// Who is to be the owner.
-    plan: BTreeMap<Place, u64>,
+    plan: BTreeMap<TopicPartition, u64>,
     /// Where the group began in partitions in which it has committed nothing: the same for each member that comes.
-    pub(super) starts: BTreeMap<Place, u64>,
+    pub(super) starts: BTreeMap<TopicPartition, u64>,
     /// Counts changes of `owners` and `plan`.
     pub(super) version: u64,
     /// The topics that the plan knows.
@@ -42,7 +40,7 @@ struct Member {
 /// What a member has.
 #[derive(Debug)]
 pub(super) struct Share {
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<TopicPartition>,
     /// Others still have some that are to be its own.
     pub(super) waits: bool,
     pub(super) version: u64,
@@ -67,7 +65,7 @@ impl Group {
     }
 
     /// Whether `id` may commit there.
-    pub(super) fn owns(&self, id: u64, place: &Place) -> bool {
+    pub(super) fn owns(&self, id: u64, place: &TopicPartition) -> bool {
         self.owners.get(place) == Some(&id)
     }
 
@@ -102,8 +100,8 @@ impl Group {
     }
 
     /// What `id` has and others are to have, or nobody, as of a topic that is no more.
-    pub(super) fn leaving(&self, id: u64) -> Vec<Place> {
-        let leaves = |(place, owner): &(&Place, &u64)| **owner == id && self.plan.get(*place) != Some(&id);
+    pub(super) fn leaving(&self, id: u64) -> Vec<TopicPartition> {
+        let leaves = |(place, owner): &(&TopicPartition, &u64)| **owner == id && self.plan.get(*place) != Some(&id);
         self.owners.iter().filter(leaves).map(|(place, _)| place.clone()).collect()
     }
 

@@ -26,7 +26,6 @@ mod publisher;
 mod subscriber;
 mod topic;
 mod topics;
-mod wake;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -36,20 +35,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use gds_process::fork::{self, Generations};
 use gds_process::lock::Lock;
 use gds_process::sync::Mutex;
+use gds_process::{PerProcess, fork};
 
 pub use names::Retention;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Event;
 use crate::hub::{Deliveries, Hub, Publisher, Subscriber, Subscription};
 use crate::log::{Recovered, now_ms};
 use crate::private;
 use group::Group;
 use meta::Meta;
 use topics::Topics;
-use wake::Wake;
 
 /// How long a hub that this process has just let go of may take to be gone.
 const LETTING_GO: Duration = Duration::from_secs(5);
@@ -111,7 +110,7 @@ struct Core {
     topics: Topics,
     meta: Arc<Mutex<Meta>>,
     groups: Mutex<BTreeMap<String, Arc<Mutex<Group>>>>,
-    wake: Wake,
+    changed: Event,
     members: AtomicU64,
     recovered: Recovered,
     /// Folders with names that may not be on disk.
@@ -123,7 +122,7 @@ struct Core {
 type Opened = Mutex<HashMap<PathBuf, Weak<Core>>>;
 
 /// The hubs of this process.
-static OPENED: Generations<Opened> = Generations::new();
+static OPENED: PerProcess<Opened> = PerProcess::new();
 
 impl Embedded {
     /// The hub in the folder `path`, which is made if there is none.
@@ -197,7 +196,7 @@ impl Core {
             topics,
             meta,
             groups: Mutex::default(),
-            wake: Wake::default(),
+            changed: Event::default(),
             members: AtomicU64::new(0),
             recovered,
             unsynced_dirs: Mutex::new(made_dirs),
@@ -219,7 +218,7 @@ impl Core {
             "embedded hub {path} belongs to process {owner}, and this is its forked child {here}; \
              let one process have the hub, or give each a folder of its own"
         );
-        Err(Error::new(Kind::Closed, message).fatal())
+        Err(Error::new(ErrorKind::Closed, message).fatal())
     }
 
     /// The topic to publish to, made if there is none.
@@ -228,7 +227,7 @@ impl Core {
             return Ok(topic);
         }
         let topic = self.topics.get_or_make(name)?;
-        self.wake.tell();
+        self.changed.notify();
         Ok(topic)
     }
 
@@ -252,7 +251,7 @@ fn unusable(path: &Path, error: &io::Error) -> Error {
     let message = format!(
         "cannot use {path} as embedded hub: {error}; name a folder on a local disk that this program may write to"
     );
-    Error::new(Kind::Storage, message)
+    Error::new(ErrorKind::Storage, message)
 }
 
 /// Takes the folder for this process.
@@ -280,7 +279,7 @@ fn lock(path: &Path) -> Result<Lock> {
         let message = format!(
             "embedded hub {path} belongs to {owner}; one process has it at a time: end that one, or name another folder"
         );
-        return Err(Error::new(Kind::Storage, message).retriable());
+        return Err(Error::new(ErrorKind::Storage, message).retriable());
     }
 }
 

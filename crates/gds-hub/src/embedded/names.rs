@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use regex::Regex;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Kafka's limit.
 const LONGEST: usize = 249;
@@ -24,7 +24,7 @@ pub(super) fn check_topic(name: &str) -> Result<()> {
         "topic {name:?} is no valid name; expected 1 to {LONGEST} of the characters a-z, A-Z, 0-9, '.', '_' and '-', \
          and neither \".\" nor \"..\""
     );
-    Err(Error::new(Kind::Message, message))
+    Err(Error::new(ErrorKind::Message, message))
 }
 
 /// Refuses numbers of partitions that make no sense.
@@ -33,7 +33,7 @@ pub(super) fn check_partitions(partitions: i32) -> Result<()> {
         return Ok(());
     }
     let message = format!("{partitions} partitions; expected 1 to {MOST_PARTITIONS}");
-    Err(Error::new(Kind::Config, message))
+    Err(Error::new(ErrorKind::Config, message))
 }
 
 /// How long the messages of a topic are kept; forever, without a limit.
@@ -54,7 +54,7 @@ pub(super) fn retention(config: &BTreeMap<String, String>, default: Retention) -
             Ok(number) if number > 0 => Ok(Some(number)),
             _ => {
                 let message = format!("topic setting {key}={value:?}; expected a number above 0, or -1 for no limit");
-                Err(Error::new(Kind::Config, message))
+                Err(Error::new(ErrorKind::Config, message))
             }
         };
         match key.as_str() {
@@ -64,7 +64,7 @@ pub(super) fn retention(config: &BTreeMap<String, String>, default: Retention) -
                 let message = format!(
                     "unknown topic setting {other:?}; the embedded hub knows {RETENTION_MS:?} and {RETENTION_BYTES:?}"
                 );
-                return Err(Error::new(Kind::Config, message));
+                return Err(Error::new(ErrorKind::Config, message));
             }
         }
     }
@@ -86,7 +86,7 @@ impl Selector {
         }
         Regex::new(topic).map(Self::Pattern).map_err(|error| {
             let message = format!("topic pattern {topic:?} is no regular expression: {error}");
-            Error::new(Kind::Config, message)
+            Error::new(ErrorKind::Config, message)
         })
     }
 

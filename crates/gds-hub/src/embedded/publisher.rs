@@ -10,7 +10,7 @@ use gds_process::sync::Mutex;
 use super::Core;
 use super::topic::Topic;
 use crate::codec;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Deliveries, Delivery, Publisher};
 use crate::log::now_ms;
 use crate::partition::partition_for;
@@ -75,13 +75,13 @@ impl Publisher for EmbeddedPublisher {
         self.core.check()?;
         match self.append(record) {
             Ok((topic, partition, offset)) => {
-                self.core.wake.tell();
+                self.core.changed.notify();
                 let offset = i64::try_from(offset).unwrap_or(i64::MAX);
                 let place = Delivery { topic: &topic.name, partition, offset, timestamp: record.timestamp };
                 self.deliveries.delivered(id, &place);
             }
             // There may be room later, and those behind it must not overtake this one.
-            Err(error) if error.retriable => return Err(Error { kind: Kind::Full, ..error }),
+            Err(error) if error.retriable => return Err(Error { kind: ErrorKind::Full, ..error }),
             Err(error) => self.deliveries.failed(id, record, &error),
         }
         self.deliveries.collected();

@@ -8,16 +8,17 @@ use gds_process::sync::Mutex;
 
 use super::Core;
 use super::admin::lag;
-use super::group::{Group, Place};
+use super::group::Group;
 use super::meta;
 use super::names::Selector;
 use super::topic::Topic;
 use super::topics::unknown;
+use crate::batch::Batch;
 use crate::codec;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Listener;
 use crate::hub::{Change, Lag, Position, Start, Subscriber, Subscription, TopicPartition};
 use crate::log::Reader;
-use crate::record::Batch;
 
 /// One poll takes no more than this from the disk, unless a single message is larger.
 const POLL_BYTES: usize = 4 << 20;
@@ -34,9 +35,9 @@ pub(super) struct EmbeddedSubscriber {
     membership: Option<Membership>,
     start: Start,
     /// Where partitions ended when this began.
-    ends: HashMap<Place, u64>,
+    ends: HashMap<TopicPartition, u64>,
     /// Where partitions are to begin that were sought before they came.
-    wishes: HashMap<Place, u64>,
+    wishes: HashMap<TopicPartition, u64>,
     owned: Vec<Owned>,
     /// Which partition is the first one read.
     turn: usize,
@@ -72,7 +73,7 @@ impl Owned {
         self.partition == partition && *self.topic.name == *topic
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> TopicPartition {
         (self.topic.name.clone(), self.partition)
     }
 }
@@ -108,7 +109,7 @@ impl EmbeddedSubscriber {
             topics_version: None,
             closed: false,
         };
-        subscriber.core.wake.tell();
+        subscriber.core.changed.notify();
         subscriber.refresh()?;
         Ok(subscriber)
     }
@@ -116,7 +117,7 @@ impl EmbeddedSubscriber {
     fn check(&self) -> Result<()> {
         self.core.check()?;
         if self.closed {
-            return Err(Error::new(Kind::Closed, "the subscriber is closed; subscribe again"));
+            return Err(Error::new(ErrorKind::Closed, "the subscriber is closed; subscribe again"));
         }
         Ok(())
     }
@@ -151,7 +152,7 @@ impl EmbeddedSubscriber {
                     membership.version = Some(share.version);
                     membership.waits = share.waits;
                     if share.version != before {
-                        self.core.wake.tell();
+                        self.core.changed.notify();
                     }
                     share.places
                 } else {
@@ -165,7 +166,7 @@ impl EmbeddedSubscriber {
     }
 
     /// Reads from these partitions from now on, and from no other.
-    fn take(&mut self, places: &[Place]) -> Result<()> {
+    fn take(&mut self, places: &[TopicPartition]) -> Result<()> {
         let (mut revoked, mut assigned) = (Vec::new(), Vec::new());
         self.owned.retain(|owned| {
             let kept = !owned.topic.is_deleted() && places.iter().any(|(topic, number)| owned.is(topic, *number));
@@ -228,7 +229,7 @@ impl EmbeddedSubscriber {
              \"latest\"",
             homeless.partition, homeless.topic.name
         );
-        Err(Error::new(Kind::Message, message))
+        Err(Error::new(ErrorKind::Message, message))
     }
 
     /// Reads what there is, from each partition in turn.
@@ -269,7 +270,7 @@ impl EmbeddedSubscriber {
         owned.ok_or_else(|| not_owned(topic, partition))
     }
 
-    fn set_paused(&mut self, partitions: &[Place], paused: bool) -> Result<()> {
+    fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) -> Result<()> {
         self.check()?;
         for (topic, partition) in partitions {
             self.owned(topic, *partition)?.paused = paused;
@@ -285,8 +286,10 @@ impl EmbeddedSubscriber {
 
     fn poll_until(&mut self, batch: &mut Batch, max: usize, deadline: Option<Instant>) -> Result<()> {
         let before = batch.len();
+        let core = Arc::clone(&self.core);
+        // Only who has looked in vain listens, and looks once more.
+        let mut listener: Option<Listener<'_>> = None;
         loop {
-            let happened = self.core.wake.happened();
             self.refresh()?;
             if self.revoking {
                 return Ok(());
@@ -299,7 +302,12 @@ impl EmbeddedSubscriber {
             }
             let waits = self.membership.as_ref().is_some_and(|membership| membership.waits);
             let look_again = waits.then(|| now + LOOK_AGAIN);
-            self.core.wake.wait(happened, [deadline, look_again].into_iter().flatten().min());
+            match &mut listener {
+                Some(listener) => {
+                    listener.wait([deadline, look_again].into_iter().flatten().min());
+                }
+                None => listener = Some(core.changed.listen()),
+            }
         }
     }
 }
@@ -308,14 +316,14 @@ fn not_owned(topic: &str, partition: i32) -> Error {
     let message = format!(
         "partition {partition} of topic {topic:?} is not assigned to this subscriber; it may have gone to another member"
     );
-    Error::new(Kind::Message, message)
+    Error::new(ErrorKind::Message, message)
 }
 
 impl Subscriber for EmbeddedSubscriber {
     fn poll(&mut self, batch: &mut Batch, max: usize, patience: Duration) -> Result<()> {
         self.check()?;
         if self.selectors.is_empty() && self.owned.is_empty() {
-            return Err(Error::new(Kind::Config, "there is nothing to read: give topics, or assign partitions"));
+            return Err(Error::new(ErrorKind::Config, "there is nothing to read: give topics, or assign partitions"));
         }
         self.is_away(false);
         let polled = self.poll_until(batch, max.max(1), Instant::now().checked_add(patience));
@@ -336,7 +344,7 @@ impl Subscriber for EmbeddedSubscriber {
         self.check()?;
         if !self.selectors.is_empty() {
             let message = "this consumer has topics, whose partitions it is given; make it without any to assign some";
-            return Err(Error::new(Kind::Config, message));
+            return Err(Error::new(ErrorKind::Config, message));
         }
         for (name, partition) in partitions {
             self.core.topics.get(name).ok_or_else(|| unknown(name))?.range(*partition)?;
@@ -361,7 +369,7 @@ impl Subscriber for EmbeddedSubscriber {
     fn commit(&mut self, positions: &[Position], _wait: bool) -> Result<()> {
         self.check()?;
         let Some(name) = &self.group else {
-            return Err(Error::new(Kind::Config, "a commit without a group; subscribe with one (group_id)"));
+            return Err(Error::new(ErrorKind::Config, "a commit without a group; subscribe with one (group_id)"));
         };
         // Locked until the commit is kept: nobody begins there in between.
         let member = self.membership.as_ref().map(|membership| (membership.id, membership.group.lock()));
@@ -414,15 +422,15 @@ impl Subscriber for EmbeddedSubscriber {
         Ok(())
     }
 
-    fn pause(&mut self, partitions: &[Place]) -> Result<()> {
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()> {
         self.set_paused(partitions, true)
     }
 
-    fn resume(&mut self, partitions: &[Place]) -> Result<()> {
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()> {
         self.set_paused(partitions, false)
     }
 
-    fn assignment(&self) -> Result<Vec<Place>> {
+    fn assignment(&self) -> Result<Vec<TopicPartition>> {
         self.check()?;
         let mut places: Vec<_> = self.owned.iter().map(Owned::place).collect();
         places.sort_unstable();
@@ -444,7 +452,7 @@ impl Subscriber for EmbeddedSubscriber {
         if !self.closed && self.core.is_here() {
             if let Some(membership) = &self.membership {
                 membership.group.lock().leave(membership.id);
-                self.core.wake.tell();
+                self.core.changed.notify();
             }
             self.owned.clear();
         }
@@ -461,5 +469,5 @@ impl Drop for EmbeddedSubscriber {
 
 fn beyond(topic: &str, partition: i32, offset: i64, end: u64) -> Error {
     let message = format!("offset {offset} of partition {partition} of topic {topic:?}; expected 0 to {end}, its end");
-    Error::new(Kind::Message, message)
+    Error::new(ErrorKind::Message, message)
 }

@@ -8,7 +8,7 @@ use gds_process::sync::Mutex;
 
 use super::names::Retention;
 use crate::codec;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Log, LogOptions, Reader, Recovered};
 
 /// Retention is looked after this often at most: it costs a look at each segment.
@@ -75,7 +75,7 @@ impl Topic {
                 self.name,
                 self.partitions.len() - 1
             );
-            Error::new(Kind::Message, message)
+            Error::new(ErrorKind::Message, message)
         })
     }
 

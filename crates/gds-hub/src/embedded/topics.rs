@@ -12,7 +12,7 @@ use gds_process::sync::{Mutex, RwLock};
 use super::meta::{Change, Meta, Settings};
 use super::topic::Topic;
 use super::{EmbeddedOptions, expire_now, names, unusable};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::Recovered;
 use crate::private;
 
@@ -130,7 +130,7 @@ impl Topics {
         let _changing = self.changing.lock();
         if self.get(name).is_some() {
             let message = format!("topic {name:?} exists already; delete it first, or take another name");
-            return Err(Error::new(Kind::Message, message));
+            return Err(Error::new(ErrorKind::Message, message));
         }
         self.make(name, settings).map(drop)
     }
@@ -171,5 +171,5 @@ impl Topics {
 
 /// The error for a topic that there is not.
 pub(super) fn unknown(name: &str) -> Error {
-    Error::new(Kind::Message, format!("there is no topic {name:?}; create it, or publish to it"))
+    Error::new(ErrorKind::Message, format!("there is no topic {name:?}; create it, or publish to it"))
 }

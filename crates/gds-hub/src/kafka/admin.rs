@@ -14,10 +14,11 @@ use sys::rd_kafka_admin_op_t as Operation;
 use sys::rd_kafka_resp_err_t as Code;
 
 use super::errors;
-use super::native::{Event, Handle, c_text, millis, owned_text};
-use super::partitions::{Line, PartitionList, Place, checked, slice};
-use crate::error::{Error, Kind, Result};
-use crate::hub::{Lag, NewTopic, Partition, Topic};
+use super::native::{Event, Handle, millis};
+use super::partitions::{Line, PartitionList, checked, slice};
+use super::text::{c_text, owned_text};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hub::{Lag, NewTopic, Partition, Topic, TopicPartition};
 
 /// Between looks whether a topic that was made is known.
 const KNOWN_PAUSE: Duration = Duration::from_millis(20);
@@ -53,7 +54,7 @@ pub(super) fn listed(handle: &Handle, name: Option<&str>, patience: Duration) ->
             // SAFETY: the handle is alive; the name ends in NUL and is copied.
             let topic = unsafe { sys::rd_kafka_topic_new(handle.raw(), text.as_ptr(), ptr::null_mut()) };
             if topic.is_null() {
-                return Err(Error::new(Kind::Message, format!("{name:?} is no name of a topic")));
+                return Err(Error::new(ErrorKind::Message, format!("{name:?} is no name of a topic")));
             }
             topic
         }
@@ -111,7 +112,7 @@ unsafe fn topic_of(given: &sys::rd_kafka_metadata_topic) -> Result<Topic> {
 pub(super) fn topics(handle: &Arc<Handle>, name: Option<&str>, patience: Duration) -> Result<Vec<Topic>> {
     let end = Instant::now() + patience;
     let mut topics = described(handle, name, patience)?;
-    let led: Vec<Place> = topics
+    let led: Vec<TopicPartition> = topics
         .iter()
         .flat_map(|topic| {
             let name: Arc<str> = topic.name.as_str().into();
@@ -134,10 +135,10 @@ pub(super) fn topics(handle: &Arc<Handle>, name: Option<&str>, patience: Duratio
 /// The oldest or next offset of each partition that has one to tell.
 pub(super) fn offsets(
     handle: &Arc<Handle>,
-    places: &[Place],
+    places: &[TopicPartition],
     which: Spec,
     patience: Duration,
-) -> Result<BTreeMap<Place, i64>> {
+) -> Result<BTreeMap<TopicPartition, i64>> {
     list_offsets(handle, places.iter().map(|place| (place, which as i64)), patience)
 }
 
@@ -145,17 +146,17 @@ pub(super) fn offsets(
 /// there is none.
 pub(super) fn offsets_at(
     handle: &Arc<Handle>,
-    times: &[(Place, i64)],
+    times: &[(TopicPartition, i64)],
     patience: Duration,
-) -> Result<BTreeMap<Place, i64>> {
+) -> Result<BTreeMap<TopicPartition, i64>> {
     list_offsets(handle, times.iter().map(|(place, time)| (place, (*time).max(0))), patience)
 }
 
 fn list_offsets<'a>(
     handle: &Arc<Handle>,
-    wanted: impl Iterator<Item = (&'a Place, i64)>,
+    wanted: impl Iterator<Item = (&'a TopicPartition, i64)>,
     patience: Duration,
-) -> Result<BTreeMap<Place, i64>> {
+) -> Result<BTreeMap<TopicPartition, i64>> {
     let lines: Vec<_> = wanted.map(|((topic, partition), which)| (&**topic, *partition, which)).collect();
     if lines.is_empty() {
         return Ok(BTreeMap::new());
@@ -193,7 +194,7 @@ pub(super) fn create_topic(handle: &Arc<Handle>, topic: &NewTopic, patience: Dur
     if made.is_null() {
         // SAFETY: librdkafka ended the text with NUL.
         let reason = unsafe { owned_text(text.as_ptr()) };
-        return Err(Error::new(Kind::Message, format!("topic {:?} cannot be made: {reason}", topic.name)));
+        return Err(Error::new(ErrorKind::Message, format!("topic {:?} cannot be made: {reason}", topic.name)));
     }
     let made = NewTopicHandle(made);
     for (key, value) in &topic.config {
@@ -266,7 +267,7 @@ pub(super) fn lag(handle: &Arc<Handle>, group: &str, patience: Duration) -> Resu
     {
         return Err(crate::hub::no_such_group(group, &groups));
     }
-    let places: Vec<Place> = committed.iter().map(|line| (line.topic.clone(), line.partition)).collect();
+    let places: Vec<TopicPartition> = committed.iter().map(|line| (line.topic.clone(), line.partition)).collect();
     let ends = offsets(handle, &places, Spec::RD_KAFKA_OFFSET_SPEC_LATEST, left(end))?;
     // A partition that is gone has no end.
     let known = committed.into_iter().filter_map(|line| {

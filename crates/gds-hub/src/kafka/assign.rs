@@ -12,8 +12,9 @@ use sys::rd_kafka_resp_err_t as Code;
 
 use super::errors;
 use super::native::{Handle, Queue, millis};
-use super::partitions::{PartitionList, Place, checked, checked_error};
+use super::partitions::{PartitionList, checked, checked_error};
 use crate::error::Result;
+use crate::hub::TopicPartition;
 
 /// How long a partition that was only just assigned may take to be ready for a seek.
 const SEEK_PATIENCE: Duration = Duration::from_secs(10);
@@ -43,7 +44,11 @@ pub(super) fn remove(handle: &Handle, list: &PartitionList) -> Result<()> {
 }
 
 /// What the group has committed.
-pub(super) fn committed(handle: &Handle, places: &[Place], patience: Duration) -> Result<BTreeMap<Place, i64>> {
+pub(super) fn committed(
+    handle: &Handle,
+    places: &[TopicPartition],
+    patience: Duration,
+) -> Result<BTreeMap<TopicPartition, i64>> {
     if places.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -55,7 +60,7 @@ pub(super) fn committed(handle: &Handle, places: &[Place], patience: Duration) -
     Ok(known(&list))
 }
 
-fn known(list: &PartitionList) -> BTreeMap<Place, i64> {
+fn known(list: &PartitionList) -> BTreeMap<TopicPartition, i64> {
     let lines = list.lines().into_iter().filter(|line| line.code == 0 && line.offset >= 0);
     lines.map(|line| ((line.topic, line.partition), line.offset)).collect()
 }
@@ -100,20 +105,20 @@ pub(super) fn pause(handle: &Handle, list: &PartitionList, pause: bool) -> Resul
     list.error(what)
 }
 
-pub(super) fn assignment(handle: &Handle) -> Result<Vec<Place>> {
+pub(super) fn assignment(handle: &Handle) -> Result<Vec<TopicPartition>> {
     let mut list = ptr::null_mut();
     // SAFETY: the handle is alive; the list returned is ours.
     let list = unsafe {
         checked(sys::rd_kafka_assignment(handle.raw(), &raw mut list), "asking for the assignment")?;
         PartitionList::from_raw(list)
     };
-    let mut places: Vec<Place> = list.lines().into_iter().map(|line| (line.topic, line.partition)).collect();
+    let mut places: Vec<TopicPartition> = list.lines().into_iter().map(|line| (line.topic, line.partition)).collect();
     places.sort();
     Ok(places)
 }
 
 /// The next offset of each partition that was read.
-pub(super) fn positions(handle: &Handle, places: &[Place]) -> Result<BTreeMap<Place, i64>> {
+pub(super) fn positions(handle: &Handle, places: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, i64>> {
     let list = PartitionList::of_places(places)?;
     // SAFETY: handle and list are alive; offsets are written into the list.
     checked(unsafe { sys::rd_kafka_position(handle.raw(), list.raw()) }, "asking for positions")?;

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use gds_process::sync::Mutex;
 use rdkafka_sys as sys;
 
+use super::callbacks::{Callbacks, LogLevel};
+use super::context::ClientContext;
 use super::native::{Event, Handle, Queue, Use};
-use super::shared::{Callbacks, LogLevel, Shared};
 use super::{errors, logs, oauth, statistics};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::settings::Settings;
 
 /// How long the end of a client waits for its thread and librdkafka's; longer than a name server takes to answer is
@@ -23,7 +24,7 @@ const END_PATIENCE: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(500);
 
 /// What the thread of a client does besides logs, errors, statistics and tokens.
-pub(super) trait Duty: Send {
+pub(super) trait EventHandler: Send {
     /// Delivery reports.
     fn outcomes(&mut self, _event: &Event) {}
 
@@ -40,9 +41,9 @@ pub(super) trait Duty: Send {
 }
 
 /// For clients without a duty.
-pub(super) struct NoDuty;
+pub(super) struct NoHandler;
 
-impl Duty for NoDuty {}
+impl EventHandler for NoHandler {}
 
 /// A client of librdkafka and its thread.
 ///
@@ -70,9 +71,9 @@ impl Client {
         brokers: &str,
         more: &[(&str, &str)],
         callbacks: &Callbacks,
-        duty: Box<dyn Duty>,
+        duty: Box<dyn EventHandler>,
     ) -> Result<Self> {
-        let shared = Shared::new(settings, brokers, callbacks);
+        let shared = ClientContext::new(settings, brokers, callbacks);
         let handle = Handle::new(purpose, settings, brokers, more, &shared)?;
         let (stop, stopped) = mpsc::channel();
         let (ended, done) = mpsc::channel();
@@ -84,7 +85,7 @@ impl Client {
             let _ = ended.send(());
         };
         let made = thread::Builder::new().name("gds-kafka".to_owned()).spawn(serve);
-        made.map_err(|error| Error::new(Kind::Storage, format!("no thread for the Kafka client: {error}")))?;
+        made.map_err(|error| Error::new(ErrorKind::Storage, format!("no thread for the Kafka client: {error}")))?;
         Ok(Self { handle: Some(handle), events: Some(events), stop, done: Mutex::new(done) })
     }
 
@@ -92,11 +93,11 @@ impl Client {
         self.handle.as_ref().expect("only taken in drop")
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<ClientContext> {
         self.handle().shared()
     }
 
-    /// As [`Shared::log`], and soon.
+    /// As [`ClientContext::log`], and soon.
     pub(super) fn log(&self, level: LogLevel, facility: &str, text: &str) {
         self.shared().log(level, facility, text);
         if let Some(events) = &self.events {
@@ -119,7 +120,7 @@ impl Drop for Client {
     }
 }
 
-fn serve(events: Queue, stopped: &Receiver<Arc<Handle>>, mut duty: Box<dyn Duty>) {
+fn serve(events: Queue, stopped: &Receiver<Arc<Handle>>, mut duty: Box<dyn EventHandler>) {
     let mut end: Option<(Instant, Arc<Handle>)> = None;
     loop {
         let patience = if end.is_some() { Duration::from_millis(10) } else { TICK };
@@ -143,20 +144,20 @@ fn serve(events: Queue, stopped: &Receiver<Arc<Handle>>, mut duty: Box<dyn Duty>
         if end.is_none() {
             duty.tick(events.handle());
         }
-        tell_log(&events);
+        flush_log(&events);
     }
-    tell_log(&events);
+    flush_log(&events);
     drop(duty);
     drop(events);
     drop(end);
 }
 
-fn tell_log(events: &Queue) {
-    let tell = || events.handle().shared().tell_log();
+fn flush_log(events: &Queue) {
+    let tell = || events.handle().shared().flush_log();
     let _ = panic::catch_unwind(panic::AssertUnwindSafe(tell));
 }
 
-fn handle_event(event: &Event, handle: &Arc<Handle>, duty: &mut dyn Duty) {
+fn handle_event(event: &Event, handle: &Arc<Handle>, duty: &mut dyn EventHandler) {
     let shared = handle.shared();
     match event.kind() {
         sys::RD_KAFKA_EVENT_DR => duty.outcomes(event),

@@ -7,9 +7,12 @@ use std::time::Duration;
 use rdkafka_sys as sys;
 
 use super::errors;
-use super::native::{Queue, millis, owned_text};
+use super::native::{Queue, millis};
 use super::produce::{bytes, headers_of, topic_name};
-use crate::record::{Batch, Headers, Record};
+use super::text::owned_text;
+use crate::batch::Batch;
+use crate::headers::Headers;
+use crate::record::Record;
 
 /// What came instead of a message.
 pub(super) struct Notice {

@@ -8,11 +8,11 @@ use gds_process::sync::Mutex;
 use regex::Regex;
 
 use super::admin::{described, listed};
-use super::client::Duty;
+use super::callbacks::LogLevel;
+use super::client::EventHandler;
 use super::native::Handle;
-use super::partitions::Place;
-use super::shared::LogLevel;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hub::TopicPartition;
 
 /// Between looks for new partitions, when all that was asked for is there and when it is not.
 const CALM: Duration = Duration::from_secs(30);
@@ -35,7 +35,7 @@ impl Wanted {
             if topic.starts_with('^') {
                 patterns.push(Regex::new(topic).map_err(|error| {
                     let message = format!("topic {topic:?} begins with ^ and is no regular expression: {error}");
-                    Error::new(Kind::Config, message)
+                    Error::new(ErrorKind::Config, message)
                 })?);
             } else {
                 names.push(topic.clone());
@@ -45,7 +45,7 @@ impl Wanted {
     }
 
     /// The partitions there are, and whether each named topic has some.
-    pub(super) fn find(&self, handle: &Handle, patience: Duration) -> Result<(BTreeSet<Place>, bool)> {
+    pub(super) fn find(&self, handle: &Handle, patience: Duration) -> Result<(BTreeSet<TopicPartition>, bool)> {
         let end = Instant::now() + patience;
         let left = || end.saturating_duration_since(Instant::now());
         let mut found = BTreeSet::new();
@@ -60,7 +60,7 @@ impl Wanted {
             match described(handle, Some(name), left()) {
                 Ok(topics) => take(topics),
                 // It may be made later.
-                Err(error) if error.kind == Kind::Message => whole = false,
+                Err(error) if error.kind == ErrorKind::Message => whole = false,
                 Err(error) => return Err(error),
             }
         }
@@ -94,14 +94,14 @@ impl Wanted {
     }
 
     /// The topics of a group: those named, and those found.
-    pub(super) fn topics(&self, found: &BTreeSet<Place>) -> BTreeSet<String> {
+    pub(super) fn topics(&self, found: &BTreeSet<TopicPartition>) -> BTreeSet<String> {
         let named = self.names.iter().cloned();
         named.chain(found.iter().map(|(topic, _)| topic.to_string())).collect()
     }
 }
 
 /// What was found and not taken up yet.
-pub(super) type Found = Arc<Mutex<Option<BTreeSet<Place>>>>;
+pub(super) type Found = Arc<Mutex<Option<BTreeSet<TopicPartition>>>>;
 
 /// Looks for new partitions now and then, on the thread of the client.
 pub(super) struct Discovery {
@@ -119,7 +119,7 @@ impl Discovery {
     }
 }
 
-impl Duty for Discovery {
+impl EventHandler for Discovery {
     fn tick(&mut self, handle: &Arc<Handle>) {
         if Instant::now() < self.next {
             return;

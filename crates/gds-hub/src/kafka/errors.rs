@@ -3,8 +3,8 @@
 
 use rdkafka_sys::{rd_kafka_err2str, rd_kafka_resp_err_t as Code};
 
-use super::native::owned_text;
-use crate::error::{Error, Kind};
+use super::text::owned_text;
+use crate::error::{Error, ErrorKind};
 
 pub(super) const QUEUE_FULL: i32 = Code::RD_KAFKA_RESP_ERR__QUEUE_FULL as i32;
 pub(super) const TOO_LARGE: i32 = Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE as i32;
@@ -25,7 +25,7 @@ pub(super) fn error(code: i32, message: impl Into<String>) -> Error {
 /// The end of a client.
 pub(super) fn fatal(code: i32, text: &str) -> Error {
     let message = format!("the Kafka client cannot go on, make a new one: {text}");
-    Error { kind: Kind::Connection, message, code: Some(code), retriable: false, fatal: true }
+    Error { kind: ErrorKind::Connection, message, code: Some(code), retriable: false, fatal: true }
 }
 
 /// librdkafka's words for a number.
@@ -38,9 +38,9 @@ pub(super) fn text(code: i32) -> String {
 }
 
 /// What kind of error a number is, and whether trying again later may help.
-fn kind(code: i32) -> (Kind, bool) {
+fn kind(code: i32) -> (ErrorKind, bool) {
     use Code as C;
-    let Ok(code) = C::try_from(code) else { return (Kind::Message, false) };
+    let Ok(code) = C::try_from(code) else { return (ErrorKind::Message, false) };
     match code {
         C::RD_KAFKA_RESP_ERR__TRANSPORT
         | C::RD_KAFKA_RESP_ERR__RESOLVE
@@ -51,22 +51,22 @@ fn kind(code: i32) -> (Kind, bool) {
         | C::RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE
         | C::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE
         | C::RD_KAFKA_RESP_ERR_NOT_COORDINATOR
-        | C::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS => (Kind::Connection, true),
+        | C::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS => (ErrorKind::Connection, true),
         C::RD_KAFKA_RESP_ERR__AUTHENTICATION
         | C::RD_KAFKA_RESP_ERR__SSL
         | C::RD_KAFKA_RESP_ERR__FATAL
         | C::RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED
         | C::RD_KAFKA_RESP_ERR_UNSUPPORTED_SASL_MECHANISM
-        | C::RD_KAFKA_RESP_ERR_ILLEGAL_SASL_STATE => (Kind::Connection, false),
+        | C::RD_KAFKA_RESP_ERR_ILLEGAL_SASL_STATE => (ErrorKind::Connection, false),
         C::RD_KAFKA_RESP_ERR__TIMED_OUT
         | C::RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE
         | C::RD_KAFKA_RESP_ERR__MSG_TIMED_OUT
         | C::RD_KAFKA_RESP_ERR__PURGE_QUEUE
         | C::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT
-        | C::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT => (Kind::Timeout, true),
-        C::RD_KAFKA_RESP_ERR__QUEUE_FULL => (Kind::Full, true),
-        C::RD_KAFKA_RESP_ERR__DESTROY => (Kind::Closed, false),
-        C::RD_KAFKA_RESP_ERR__FS | C::RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE => (Kind::Storage, true),
+        | C::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT => (ErrorKind::Timeout, true),
+        C::RD_KAFKA_RESP_ERR__QUEUE_FULL => (ErrorKind::Full, true),
+        C::RD_KAFKA_RESP_ERR__DESTROY => (ErrorKind::Closed, false),
+        C::RD_KAFKA_RESP_ERR__FS | C::RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE => (ErrorKind::Storage, true),
         // Refused now, and not for what the record is.
         C::RD_KAFKA_RESP_ERR__IN_PROGRESS
         | C::RD_KAFKA_RESP_ERR__PREV_IN_PROGRESS
@@ -92,15 +92,15 @@ fn kind(code: i32) -> (Kind, bool) {
         | C::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH
         | C::RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID
         | C::RD_KAFKA_RESP_ERR_PRODUCER_FENCED
-        | C::RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED => (Kind::Message, true),
+        | C::RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED => (ErrorKind::Message, true),
         // Too large, not authorised, unknown topic, and whatever else the broker does not want.
-        _ => (Kind::Message, false),
+        _ => (ErrorKind::Message, false),
     }
 }
 
 /// Whether trying again cannot help before somebody changes something: who we are, or whom we trust.
 pub(super) fn hopeless(code: i32) -> bool {
-    matches!(kind(code), (Kind::Connection, false))
+    matches!(kind(code), (ErrorKind::Connection, false))
 }
 
 /// Whether the brokers do not let this client write at all: it is not for what a record is.
@@ -162,8 +162,8 @@ pub(super) fn unreachable(brokers: &str, kerberos: bool, code: i32, reason: &str
         _ => "is the broker running, and are bootstrap_servers and security_protocol those of its listener?",
     };
     let (kind, retriable) = match kind(code) {
-        (Kind::Connection, retriable) => (Kind::Connection, retriable),
-        _ => (Kind::Connection, true),
+        (ErrorKind::Connection, retriable) => (ErrorKind::Connection, retriable),
+        _ => (ErrorKind::Connection, true),
     };
     let message = format!("Failed to connect to {brokers}: {reason}; {hint}");
     Error { kind, message, code: Some(code), retriable, fatal: false }

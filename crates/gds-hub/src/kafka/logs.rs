@@ -5,11 +5,13 @@ use std::ptr;
 
 use rdkafka_sys as sys;
 
-use super::native::{Event, owned_text};
-use super::shared::{LogLevel, Shared};
+use super::callbacks::LogLevel;
+use super::context::ClientContext;
+use super::native::Event;
+use super::text::owned_text;
 
 /// Passes on the line of a log event.
-pub(super) fn pass_on(event: &Event, shared: &Shared) {
+pub(super) fn pass_on(event: &Event, shared: &ClientContext) {
     if shared.callbacks.log.is_none() {
         return;
     }

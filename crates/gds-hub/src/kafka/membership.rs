@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use rdkafka_sys as sys;
 use sys::rd_kafka_OffsetSpec_t as Spec;
 
-use super::partitions::{PartitionList, Place};
-use super::rebalance::Asked;
-use super::shared::LogLevel;
+use super::callbacks::LogLevel;
+use super::membership_state::Asked;
+use super::partitions::PartitionList;
 use super::subscriber::KafkaSubscriber;
 use super::{admin, assign, rebalance};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Change, Start, TopicPartition};
 
 /// How long a partition is held back for its commit; the group waits meanwhile.
@@ -25,7 +25,7 @@ const BEGIN_PATIENCE: Duration = Duration::from_secs(2);
 /// Where partitions begin, and those that have nowhere to begin.
 struct Beginnings {
     list: PartitionList,
-    homeless: Vec<Place>,
+    homeless: Vec<TopicPartition>,
 }
 
 impl KafkaSubscriber {
@@ -35,7 +35,7 @@ impl KafkaSubscriber {
             let asked = {
                 let mut rebalance = self.client.shared().rebalance.lock();
                 let Some(asked) = rebalance.asked.front().cloned() else { return Ok(()) };
-                if !asked.assigned && !asked.told {
+                if !asked.assigned && !asked.announced {
                     rebalance.announce();
                     return Ok(());
                 }
@@ -58,7 +58,7 @@ impl KafkaSubscriber {
     }
 
     /// These are this reader's from now on.
-    fn has(&mut self, places: &[Place], homeless: Vec<Place>) -> Result<()> {
+    fn has(&mut self, places: &[TopicPartition], homeless: Vec<TopicPartition>) -> Result<()> {
         {
             let mut rebalance = self.client.shared().rebalance.lock();
             rebalance.owned.extend(places.iter().cloned());
@@ -84,7 +84,7 @@ impl KafkaSubscriber {
         Ok(())
     }
 
-    fn has_no_more(&mut self, places: &[Place], told: bool) {
+    fn has_no_more(&mut self, places: &[TopicPartition], told: bool) {
         self.homeless.retain(|place| !places.contains(place));
         let mut rebalance = self.client.shared().rebalance.lock();
         for place in places {
@@ -98,7 +98,7 @@ impl KafkaSubscriber {
 
     /// Has committed what is to be committed of partitions that go, so that their next reader goes on at the right
     /// place.
-    fn commit_before(&mut self, places: &[Place]) {
+    fn commit_before(&mut self, places: &[TopicPartition]) {
         let end = Instant::now() + COMMIT_PATIENCE;
         let waits = |reader: &Self| {
             let rebalance = reader.client.shared().rebalance.lock();
@@ -127,18 +127,18 @@ impl KafkaSubscriber {
     }
 
     /// Where these partitions begin: where they were sought, or the group has committed, or as the reader was told.
-    fn beginnings(&self, places: &[Place], start: Start, patience: Duration) -> Result<Beginnings> {
+    fn beginnings(&self, places: &[TopicPartition], start: Start, patience: Duration) -> Result<Beginnings> {
         let end = Instant::now() + patience;
         let left = || end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let handle = self.client.handle();
-        let mut found: BTreeMap<Place, i64> = {
+        let mut found: BTreeMap<TopicPartition, i64> = {
             let wishes = &self.client.shared().rebalance.lock().wishes;
             places.iter().filter_map(|place| Some((place.clone(), *wishes.get(place)?))).collect()
         };
-        let missing = |found: &BTreeMap<Place, i64>| -> Vec<Place> {
+        let missing = |found: &BTreeMap<TopicPartition, i64>| -> Vec<TopicPartition> {
             places.iter().filter(|place| !found.contains_key(*place)).cloned().collect()
         };
-        let ask = |found: &mut BTreeMap<Place, i64>| -> Result<()> {
+        let ask = |found: &mut BTreeMap<TopicPartition, i64>| -> Result<()> {
             if self.group {
                 found.extend(assign::committed(handle, &missing(found), left())?);
             }
@@ -180,8 +180,8 @@ impl KafkaSubscriber {
     }
 
     /// Reads more partitions than before, which no group gives.
-    pub(super) fn take_up(&mut self, places: BTreeSet<Place>, start: Start, patience: Duration) -> Result<()> {
-        let new: Vec<Place> = {
+    pub(super) fn take_up(&mut self, places: BTreeSet<TopicPartition>, start: Start, patience: Duration) -> Result<()> {
+        let new: Vec<TopicPartition> = {
             let owned = &self.client.shared().rebalance.lock().owned;
             places.into_iter().filter(|place| !owned.contains(place)).collect()
         };
@@ -195,8 +195,8 @@ impl KafkaSubscriber {
 
     /// Reads these partitions and no others.
     pub(super) fn take_by_hand(&mut self, places: &[TopicPartition]) -> Result<()> {
-        let wanted: BTreeSet<Place> = places.iter().cloned().collect();
-        let gone: Vec<Place> = {
+        let wanted: BTreeSet<TopicPartition> = places.iter().cloned().collect();
+        let gone: Vec<TopicPartition> = {
             let owned = &self.client.shared().rebalance.lock().owned;
             owned.iter().filter(|place| !wanted.contains(place)).cloned().collect()
         };
@@ -214,7 +214,7 @@ impl KafkaSubscriber {
         let of =
             if self.group { "the group has committed no offset for" } else { "without a group there is no offset for" };
         Err(Error::new(
-            Kind::Message,
+            ErrorKind::Message,
             format!(
                 "{of} partition {partition} of topic {topic:?}, and auto_offset_reset is \"none\": seek, or say \
                  \"earliest\" or \"latest\""

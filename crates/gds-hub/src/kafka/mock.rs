@@ -13,9 +13,10 @@ use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
 
 use super::errors;
-use super::native::{c_text, millis, owned_text};
+use super::native::millis;
 use super::partitions::checked;
-use crate::error::{Error, Kind, Result};
+use super::text::{c_text, owned_text};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Requests that can be made to fail, by Kafka's names and numbers.
 const APIS: &[(&str, i16)] = &[
@@ -56,7 +57,8 @@ impl MockCluster {
     /// Starts so many brokers.
     pub fn start(brokers: u32) -> Result<Self> {
         let count = c_int::try_from(brokers).ok().filter(|count| (1..=100).contains(count));
-        let count = count.ok_or_else(|| Error::new(Kind::Config, format!("{brokers} brokers: expected 1 to 100")))?;
+        let count =
+            count.ok_or_else(|| Error::new(ErrorKind::Config, format!("{brokers} brokers: expected 1 to 100")))?;
         let mut text = [0 as c_char; 512];
         // SAFETY: the configuration is librdkafka's once the call succeeds, and destroyed here if it does not; the log
         // callback lives for ever; at most the length of `text` is written, NUL included.
@@ -68,12 +70,12 @@ impl MockCluster {
             if rk.is_null() {
                 sys::rd_kafka_conf_destroy(conf);
                 let reason = owned_text(text.as_ptr());
-                return Err(Error::new(Kind::Storage, format!("the mock cluster does not start: {reason}")));
+                return Err(Error::new(ErrorKind::Storage, format!("the mock cluster does not start: {reason}")));
             }
             let cluster = sys::rd_kafka_mock_cluster_new(rk, count);
             if cluster.is_null() {
                 sys::rd_kafka_destroy(rk);
-                return Err(Error::new(Kind::Storage, "the mock cluster does not start: no port or no memory"));
+                return Err(Error::new(ErrorKind::Storage, "the mock cluster does not start: no port or no memory"));
             }
             // Groups form at once instead of after three seconds: tests are not to wait.
             sys::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0);
@@ -168,7 +170,7 @@ fn number_of(api: &str) -> Result<i16> {
     found.map(|(_, number)| *number).ok_or_else(|| {
         let names: Vec<_> = APIS.iter().map(|(name, _)| *name).collect();
         Error::new(
-            Kind::Config,
+            ErrorKind::Config,
             format!("{api:?} is no request of the mock cluster: expected one of {}", names.join(", ")),
         )
     })
@@ -176,7 +178,7 @@ fn number_of(api: &str) -> Result<i16> {
 
 fn number(code: i32) -> Result<Code> {
     Code::try_from(code)
-        .map_err(|_| Error::new(Kind::Config, format!("{code} is no error of Kafka: {}", errors::text(code))))
+        .map_err(|_| Error::new(ErrorKind::Config, format!("{code} is no error of Kafka: {}", errors::text(code))))
 }
 
 unsafe extern "C" fn no_log(_: *const sys::rd_kafka_t, _: c_int, _: *const c_char, _: *const c_char) {}

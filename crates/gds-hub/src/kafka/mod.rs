@@ -8,23 +8,27 @@
 
 mod admin;
 mod assign;
+mod callbacks;
 mod client;
 mod consume;
+mod context;
 mod discovery;
 mod errors;
 mod logs;
 mod membership;
+mod membership_state;
 pub mod mock;
 mod native;
 mod oauth;
 mod partitions;
 mod produce;
+mod publish_client;
 mod publisher;
 mod rebalance;
 mod reports;
-mod shared;
 mod statistics;
 mod subscriber;
+mod text;
 mod tls;
 mod window;
 
@@ -34,13 +38,12 @@ use std::time::{Duration, Instant};
 
 use gds_process::sync::Mutex;
 
-pub use oauth::{Token, TokenCallback};
-pub use shared::{Callbacks, LogCallback, LogLevel};
+pub use callbacks::{Callbacks, LogCallback, LogLevel, Token, TokenCallback};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Admin, Deliveries, Hub, Lag, NewTopic, Publisher, Subscriber, Subscription, Topic};
 use crate::settings::{Address, Settings};
-use client::{Client, Duty, NoDuty};
+use client::{Client, EventHandler, NoHandler};
 use native::Use;
 
 /// Asking for a topic must not make it.
@@ -69,22 +72,22 @@ impl Kafka {
     /// The cluster of `settings`. Nothing is connected yet: see [`check`](Hub::check).
     pub fn open(settings: &Settings, callbacks: Callbacks) -> Result<Arc<Self>> {
         let Address::Kafka(brokers) = &settings.address else {
-            return Err(Error::new(Kind::Config, "embedded:PATH is no Kafka cluster"));
+            return Err(Error::new(ErrorKind::Config, "embedded:PATH is no Kafka cluster"));
         };
         let (settings, brokers) = (settings.clone(), brokers.clone());
         Ok(Arc::new_cyclic(|this| Self { settings, brokers, callbacks, asking: Mutex::new(None), this: this.clone() }))
     }
 
-    fn client(&self, purpose: Use, more: &[(&str, &str)], duty: Box<dyn Duty>) -> Result<Client> {
-        self.client_telling(purpose, more, &self.callbacks, duty)
+    fn client(&self, purpose: Use, more: &[(&str, &str)], duty: Box<dyn EventHandler>) -> Result<Client> {
+        self.client_with_callbacks(purpose, more, &self.callbacks, duty)
     }
 
-    fn client_telling(
+    fn client_with_callbacks(
         &self,
         purpose: Use,
         more: &[(&str, &str)],
         callbacks: &Callbacks,
-        duty: Box<dyn Duty>,
+        duty: Box<dyn EventHandler>,
     ) -> Result<Client> {
         Client::start(purpose, &self.settings, &self.brokers, more, callbacks, duty)
     }
@@ -94,13 +97,13 @@ impl Kafka {
         if let Some(client) = &*asking {
             return Ok(client.clone());
         }
-        let client = Arc::new(self.client(Use::Admin, &[ONLY_ASKS], Box::new(NoDuty))?);
+        let client = Arc::new(self.client(Use::Admin, &[ONLY_ASKS], Box::new(NoHandler))?);
         *asking = Some(client.clone());
         Ok(client)
     }
 
     fn this(&self) -> Result<Arc<Self>> {
-        self.this.upgrade().ok_or_else(|| Error::new(Kind::Closed, "the hub is closed"))
+        self.this.upgrade().ok_or_else(|| Error::new(ErrorKind::Closed, "the hub is closed"))
     }
 }
 
@@ -154,7 +157,7 @@ impl Admin for Kafka {
     }
 
     fn lag(&self, group: &str, patience: Duration) -> Result<Vec<Lag>> {
-        let client = self.client(Use::AskGroup, &[ONLY_ASKS, ("group.id", group)], Box::new(NoDuty))?;
+        let client = self.client(Use::AskGroup, &[ONLY_ASKS, ("group.id", group)], Box::new(NoHandler))?;
         admin::lag(client.handle(), group, patience)
     }
 

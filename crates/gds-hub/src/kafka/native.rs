@@ -4,7 +4,7 @@
 //! The one exception is dropping, which does nothing there: what belongs to the parent is left as it is.
 #![allow(unsafe_code)] // each block says why it is sound
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::fmt;
 use std::ptr;
 use std::sync::Arc;
@@ -13,22 +13,32 @@ use std::time::Duration;
 use gds_process::gate;
 use rdkafka_sys as sys;
 
+use super::context::ClientContext;
 use super::errors;
 use super::partitions::{Line, lines};
-use super::shared::Shared;
+use super::text::owned_text;
 use super::tls;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::settings::{Settings, is_secret};
 
 /// librdkafka counts its clients under a lock of the whole process, and what it is linked with is set up for the first one:
 /// a fork waits for that, and no longer than this for a client that takes its time to end.
 const GLOBAL_PATIENCE: Duration = Duration::from_secs(1);
 
+/// What librdkafka calls when partitions come or go.
+pub(super) type RebalanceCallback = unsafe extern "C" fn(
+    *mut sys::rd_kafka_t,
+    sys::rd_kafka_resp_err_t,
+    *mut sys::rd_kafka_topic_partition_list_t,
+    *mut c_void,
+);
+
 /// What a handle is made for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Use {
     Publish,
-    Subscribe,
+    /// With what librdkafka calls when partitions come or go.
+    Subscribe(RebalanceCallback),
     /// Asking only.
     Admin,
     /// Asking about a group. librdkafka looks for the group's coordinator anew in its consumer, and dereferences null
@@ -41,29 +51,12 @@ pub(super) fn millis(patience: Duration) -> c_int {
     c_int::try_from(patience.as_millis()).unwrap_or(c_int::MAX)
 }
 
-/// Text for librdkafka; one with a NUL is the caller's mistake.
-pub(super) fn c_text(text: &str, what: &str) -> Result<CString> {
-    CString::new(text).map_err(|_| Error::new(Kind::Message, format!("{what} {text:?} holds a NUL character")))
-}
-
-/// A copy of librdkafka's text.
-///
-/// # Safety
-/// `text` is null, or ends in NUL and lives for the call.
-pub(super) unsafe fn owned_text(text: *const c_char) -> String {
-    if text.is_null() {
-        return String::new();
-    }
-    // SAFETY: not null; the rest is the caller's promise.
-    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
-}
-
 /// A client of librdkafka. Destroyed with its last owner, which waits for its threads.
 pub(super) struct Handle {
     rk: *mut sys::rd_kafka_t,
     owner: u32,
     /// librdkafka's callbacks have its address; so it is dropped after `rk`.
-    shared: Arc<Shared>,
+    shared: Arc<ClientContext>,
 }
 
 // SAFETY: librdkafka's functions may be called on one handle from all threads at once.
@@ -84,7 +77,7 @@ impl Handle {
         settings: &Settings,
         brokers: &str,
         more: &[(&str, &str)],
-        shared: &Arc<Shared>,
+        shared: &Arc<ClientContext>,
     ) -> Result<Arc<Self>> {
         let conf = Conf::new();
         let given = settings.client.iter().map(|(key, value)| (key.as_str(), value.as_str()));
@@ -111,12 +104,12 @@ impl Handle {
             if verify {
                 sys::rd_kafka_conf_set_ssl_cert_verify_cb(conf.0, Some(verify_certificate));
             }
-            if purpose == Use::Subscribe {
-                sys::rd_kafka_conf_set_rebalance_cb(conf.0, Some(super::rebalance::rebalanced));
+            if let Use::Subscribe(rebalance) = purpose {
+                sys::rd_kafka_conf_set_rebalance_cb(conf.0, Some(rebalance));
             }
         }
         let kind = match purpose {
-            Use::Subscribe | Use::AskGroup => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
+            Use::Subscribe(_) | Use::AskGroup => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
             Use::Publish | Use::Admin => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
         };
         let mut text = [0 as c_char; 512];
@@ -129,7 +122,7 @@ impl Handle {
             let text = shared.scrubbed(&unsafe { owned_text(text.as_ptr()) });
             let explained = tls::explained(&settings.client, &text);
             let message = explained.unwrap_or_else(|| format!("the settings do not make a Kafka client: {text}"));
-            return Err(Error::new(Kind::Config, message));
+            return Err(Error::new(ErrorKind::Config, message));
         }
         conf.given_away();
         // SAFETY: a fresh handle; no queue given means its main one.
@@ -142,7 +135,7 @@ impl Handle {
         self.rk
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<ClientContext> {
         &self.shared
     }
 
@@ -243,7 +236,7 @@ fn fits(purpose: Use, key: &str) -> bool {
     ];
     match purpose {
         Use::Publish => !READING.contains(&key),
-        Use::Subscribe => !SENDING.contains(&key),
+        Use::Subscribe(_) => !SENDING.contains(&key),
         Use::Admin | Use::AskGroup => !READING.contains(&key) && !SENDING.contains(&key),
     }
 }
@@ -259,7 +252,7 @@ impl Conf {
     fn set(&self, key: &str, value: &str) -> Result<()> {
         let refused = |why: &str| {
             let value = if is_secret(key) { "(secret)" } else { value };
-            Error::new(Kind::Config, format!("librdkafka does not take {key}={value}: {why}"))
+            Error::new(ErrorKind::Config, format!("librdkafka does not take {key}={value}: {why}"))
         };
         let (Ok(name), Ok(given)) = (CString::new(key), CString::new(value)) else {
             return Err(refused("it holds a NUL character"));
@@ -320,7 +313,7 @@ unsafe extern "C" fn resolve(
         return 0;
     }
     // SAFETY: librdkafka calls it as it would call the C library's.
-    unsafe { gds_process::names::getaddrinfo(node, service, hints, found) }
+    unsafe { gds_process::resolve::getaddrinfo(node, service, hints, found) }
 }
 
 /// What comes before there is a queue for log lines; nothing of ours goes to stderr.
@@ -345,8 +338,8 @@ unsafe extern "C" fn verify_certificate(
         return 1;
     }
     let reason = errors::certificate_error(code);
-    // SAFETY: the opaque is the `Shared` that the handle owns until it is destroyed.
-    unsafe { &*opaque.cast::<Shared>() }.certificate_refused(&reason);
+    // SAFETY: the opaque is the `ClientContext` that the handle owns until it is destroyed.
+    unsafe { &*opaque.cast::<ClientContext>() }.certificate_refused(&reason);
     if size > 0 {
         let length = reason.len().min(size - 1);
         // SAFETY: librdkafka's buffer has `size` bytes, and length + 1 is no more.
@@ -418,7 +411,7 @@ impl Event {
         self.event
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<ClientContext> {
         &self.handle.shared
     }
 

@@ -2,39 +2,14 @@
 #![allow(unsafe_code)] // each block says why it is sound
 
 use std::ffi::{CString, c_char};
-use std::fmt;
 use std::sync::Arc;
 
 use rdkafka_sys as sys;
 
-use super::native::{Handle, owned_text};
-use super::shared::LogLevel;
-
-/// A token and what goes with it.
-#[derive(Clone, Default)]
-pub struct Token {
-    /// The token itself, as the broker is to get it.
-    pub token: String,
-    /// Whose it is.
-    pub principal: String,
-    /// When it ends, in milliseconds since the epoch; the next one is asked for before.
-    pub expires_ms: i64,
-    /// SASL extensions (RFC 7628), name and value.
-    pub extensions: Vec<(String, String)>,
-}
-
-/// Does not show the token.
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token")
-            .field("principal", &self.principal)
-            .field("expires_ms", &self.expires_ms)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Gives a token, or says why there is none; librdkafka asks again after ten seconds.
-pub type TokenCallback = Arc<dyn Fn() -> Result<Token, String> + Send + Sync>;
+use super::callbacks::LogLevel;
+use super::callbacks::Token;
+use super::native::Handle;
+use super::text::owned_text;
 
 /// Gives librdkafka the token it asks for, or the reason why there is none.
 pub(super) fn refresh(handle: &Arc<Handle>) {

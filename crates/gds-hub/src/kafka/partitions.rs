@@ -7,11 +7,9 @@ use std::sync::Arc;
 use rdkafka_sys as sys;
 
 use super::errors;
-use super::native::{c_text, owned_text};
-use crate::error::{Error, Kind, Result};
-
-/// A topic's partition.
-pub(super) type Place = (Arc<str>, i32);
+use super::text::{c_text, owned_text};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hub::TopicPartition;
 
 /// One line of a list.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -53,7 +51,7 @@ impl PartitionList {
     }
 
     /// Of partitions, without offsets.
-    pub(super) fn of_places(places: &[Place]) -> Result<Self> {
+    pub(super) fn of_places(places: &[TopicPartition]) -> Result<Self> {
         const INVALID: i64 = sys::RD_KAFKA_OFFSET_INVALID as i64;
         Self::of(places.iter().map(|(topic, partition)| (&**topic, *partition, INVALID)))
     }
@@ -157,5 +155,5 @@ pub(super) unsafe fn checked_error(error: *mut sys::rd_kafka_error_t, what: &str
 
 /// That a partition is not this member's.
 pub(super) fn not_ours(topic: &str, partition: i32) -> Error {
-    Error::new(Kind::Message, format!("partition {partition} of topic {topic:?} is not assigned to this consumer"))
+    Error::new(ErrorKind::Message, format!("partition {partition} of topic {topic:?} is not assigned to this consumer"))
 }

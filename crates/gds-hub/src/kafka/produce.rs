@@ -14,10 +14,12 @@ use rdkafka_sys as sys;
 use sys::rd_kafka_vtype_t as Type;
 
 use super::errors;
-use super::native::{Event, Handle, c_text};
-use crate::error::{Error, Kind, Result};
+use super::native::{Event, Handle};
+use super::text::c_text;
+use crate::error::{Error, ErrorKind, Result};
+use crate::headers::{Headers, OwnedHeader};
 use crate::hub::Delivery;
-use crate::record::{Headers, OwnedHeader, Record};
+use crate::record::Record;
 
 // The id of a record is a pointer to librdkafka.
 const _: () = assert!(size_of::<usize>() == size_of::<u64>(), "ids need pointers of 64 bits");
@@ -53,7 +55,7 @@ impl Topics {
             return Ok(*topic);
         }
         if name.is_empty() {
-            return Err(Error::new(Kind::Message, "the topic's name is empty"));
+            return Err(Error::new(ErrorKind::Message, "the topic's name is empty"));
         }
         let text = c_text(name, "the topic's name")?;
         // SAFETY: the handle is alive; the name ends in NUL and is copied; no configuration means the default one.
@@ -85,7 +87,7 @@ impl Topics {
         match self.hand_over(topic, id, record) {
             Err(_) if !answered => {
                 let what = format!("{refused}; and whether that is still so, no broker says now");
-                Err(Error::new(Kind::Full, what).retriable())
+                Err(Error::new(ErrorKind::Full, what).retriable())
             }
             done => done,
         }
@@ -304,7 +306,7 @@ pub(super) unsafe fn headers_of(message: *const sys::rd_kafka_message_t) -> Vec<
             if more != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
                 return headers;
             }
-            headers.push((super::native::owned_text(name), bytes(value, length).map(<[u8]>::to_vec)));
+            headers.push((super::text::owned_text(name), bytes(value, length).map(<[u8]>::to_vec)));
         }
     }
 }

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gds_process::sync::Mutex;
 
 use super::Kafka;
-use super::client::Client;
+use super::callbacks::{Callbacks, LogCallback, LogLevel};
 use super::errors;
 use super::native::Use;
-use super::produce::{self, Topics};
-use super::reports::{Reports, Single};
-use super::shared::{Callbacks, LogCallback, LogLevel};
+use super::produce;
+use super::publish_client::{Counters, PublishClient, PublishContext, Single};
+use super::reports::Reports;
 use super::window::Window;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Deliveries, Publisher};
 use crate::record::Record;
 
@@ -34,49 +34,9 @@ const BATCH: usize = 1_000_000;
 /// ends before anything was delivered, or rights are what is missing, the error is fatal; and the next record is tried
 /// with a new client all the same.
 pub(super) struct KafkaPublisher {
-    current: Mutex<Option<Current>>,
+    current: Mutex<Option<PublishClient>>,
     window: Mutex<Window>,
-    common: Common,
-}
-
-/// What a publisher shares with the reports of its clients.
-#[derive(Clone)]
-pub(super) struct Common {
-    pub(super) kafka: Arc<Kafka>,
-    pub(super) counters: Arc<Counters>,
-    pub(super) deliveries: Arc<dyn Deliveries>,
-    pub(super) single: Single,
-}
-
-/// A client and the topics it publishes to. Dropped in this order: topics are given back before their client ends.
-pub(super) struct Current {
-    topics: Topics,
-    client: Client,
-}
-
-impl Current {
-    pub(super) fn new(client: Client) -> Self {
-        Self { topics: Topics::new(client.handle().clone()), client }
-    }
-
-    pub(super) fn produce(&mut self, id: u64, record: &Record<'_>) -> Result<()> {
-        self.topics.produce(id, record)
-    }
-
-    fn purge(&self) {
-        produce::purge(self.client.handle());
-    }
-}
-
-#[derive(Default)]
-pub(super) struct Counters {
-    pub(super) in_flight: AtomicUsize,
-    /// Bytes of keys and values of the same.
-    pub(super) in_flight_bytes: AtomicUsize,
-    /// Something was delivered since the client was made.
-    pub(super) delivered: AtomicBool,
-    /// The publisher is going: nothing is begun any more.
-    pub(super) ending: AtomicBool,
+    common: PublishContext,
 }
 
 impl fmt::Debug for KafkaPublisher {
@@ -88,7 +48,7 @@ impl fmt::Debug for KafkaPublisher {
 impl KafkaPublisher {
     pub(super) fn new(kafka: Arc<Kafka>, deliveries: Arc<dyn Deliveries>) -> Result<Self> {
         let counters = Arc::new(Counters { delivered: AtomicBool::new(true), ..Counters::default() });
-        let common = Common { kafka, counters, deliveries, single: Single::default() };
+        let common = PublishContext { kafka, counters, deliveries, single: Single::default() };
         let size = |key: &str, default| {
             common.kafka.settings.client.get(key).and_then(|value| value.parse().ok()).unwrap_or(default)
         };
@@ -99,18 +59,18 @@ impl KafkaPublisher {
         Ok(publisher)
     }
 
-    fn client(&self) -> Result<Current> {
+    fn client(&self) -> Result<PublishClient> {
         let reports = Reports::new(self.common.clone(), true);
         let kafka = &self.common.kafka;
         // What the first of a row of refused clients has said, the others need not.
         let again = !self.common.counters.delivered.load(Ordering::Acquire);
         let callbacks = if again { quiet(&kafka.callbacks) } else { kafka.callbacks.clone() };
-        Ok(Current::new(kafka.client_telling(Use::Publish, &[], &callbacks, Box::new(reports))?))
+        Ok(PublishClient::new(kafka.client_with_callbacks(Use::Publish, &[], &callbacks, Box::new(reports))?))
     }
 
     /// Lets go of a client that ended; the next record makes a new one. What is to be said of the record that came
     /// upon it: nothing of that was sent.
-    fn end(&self, old: Current) -> Error {
+    fn end(&self, old: PublishClient) -> Error {
         let handle = old.client.handle();
         let error = handle.fatal_error().unwrap_or_else(|| errors::fatal(errors::FATAL, "it does not say why"));
         let delivered = self.common.counters.delivered.swap(false, Ordering::AcqRel);
@@ -144,7 +104,7 @@ impl Publisher for KafkaPublisher {
         let counters = &self.common.counters;
         let size = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
         if !self.window.lock().has_room(counters.in_flight_bytes.load(Ordering::Acquire), size) {
-            return Err(Error::new(Kind::Full, "enough is under way").retriable());
+            return Err(Error::new(ErrorKind::Full, "enough is under way").retriable());
         }
         let mut current = self.current.lock();
         let now = match &mut *current {

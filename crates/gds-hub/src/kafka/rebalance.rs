@@ -5,75 +5,19 @@
 //! they are to begin.
 #![allow(unsafe_code)] // each block says why it is sound
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::c_void;
 use std::ptr;
 
 use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
 
-use super::native::{Handle, owned_text};
-use super::partitions::{PartitionList, Place, checked, checked_error, lines};
-use super::shared::{LogLevel, Shared};
-use crate::hub::Change;
-
-/// What changed in the partitions of a member, and what is to be committed for them.
-#[derive(Default)]
-pub(super) struct Rebalance {
-    /// What librdkafka waits for an answer to, in order.
-    pub(super) asked: VecDeque<Asked>,
-    /// What the reader was not told yet.
-    pub(super) changes: Vec<Change>,
-    /// The partitions of this member.
-    pub(super) owned: BTreeSet<Place>,
-    /// Whether it was given some, or none, before.
-    pub(super) joined: bool,
-    /// Where partitions are to begin that were sought before they came.
-    pub(super) wishes: BTreeMap<Place, i64>,
-    /// Offsets that the group does not have yet, as far as is known.
-    pub(super) pending: BTreeMap<Place, i64>,
-    /// The consumer is leaving.
-    pub(super) leaving: bool,
-    /// Since then, librdkafka was told once to give up everything.
-    given_up: bool,
-}
-
-/// Partitions to be taken or given up.
-#[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) assigned: bool,
-    pub(super) places: Vec<Place>,
-    /// They may have a new reader already, whose commits are not to be turned back.
-    pub(super) lost: bool,
-    /// Whether the reader knows.
-    pub(super) told: bool,
-}
-
-impl Rebalance {
-    /// Whether librdkafka needs no word about this change any more.
-    ///
-    /// While a consumer leaves, librdkafka takes whatever it is told about partitions as "give up all", and ends the
-    /// consumer soon after; to what it is told after that there is no answer, and the call would wait for ever.
-    fn settled(&mut self) -> bool {
-        self.leaving && std::mem::replace(&mut self.given_up, true)
-    }
-
-    /// Those places that the group has now.
-    pub(super) fn kept(&mut self, kept: &BTreeMap<Place, i64>) {
-        self.pending.retain(|place, offset| kept.get(place) != Some(offset));
-    }
-
-    /// Tells the reader of partitions that are to go; those that are lost are gone for it.
-    pub(super) fn announce(&mut self) {
-        if let Some(asked) = self.asked.front_mut()
-            && !asked.assigned
-            && !std::mem::replace(&mut asked.told, true)
-        {
-            let places = asked.places.clone();
-            self.changes.push(if asked.lost { Change::Revoked(places) } else { Change::Revoking(places) });
-        }
-    }
-}
+use super::callbacks::LogLevel;
+use super::context::ClientContext;
+use super::membership_state::Asked;
+use super::native::Handle;
+use super::partitions::{PartitionList, checked, checked_error, lines};
+use super::text::owned_text;
+use crate::hub::TopicPartition;
 
 /// librdkafka's callback.
 pub(super) unsafe extern "C" fn rebalanced(
@@ -82,8 +26,8 @@ pub(super) unsafe extern "C" fn rebalanced(
     partitions: *mut sys::rd_kafka_topic_partition_list_t,
     opaque: *mut c_void,
 ) {
-    // SAFETY: the opaque is the `Shared` that the handle owns until it is destroyed; handle and list are alive.
-    unsafe { changed(rk, code as i32, partitions, &*opaque.cast::<Shared>()) }
+    // SAFETY: the opaque is the `ClientContext` that the handle owns until it is destroyed; handle and list are alive.
+    unsafe { changed(rk, code as i32, partitions, &*opaque.cast::<ClientContext>()) }
 }
 
 /// Keeps what is asked, to be answered; a consumer that leaves answers at once.
@@ -94,17 +38,18 @@ pub(super) unsafe fn changed(
     rk: *mut sys::rd_kafka_t,
     code: i32,
     partitions: *mut sys::rd_kafka_topic_partition_list_t,
-    shared: &Shared,
+    shared: &ClientContext,
 ) {
     let assigned = code == Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS as i32;
     // SAFETY: handle and list are alive for the call.
     let (places, lost) = unsafe {
-        let places: Vec<Place> = lines(partitions).into_iter().map(|line| (line.topic, line.partition)).collect();
+        let places: Vec<TopicPartition> =
+            lines(partitions).into_iter().map(|line| (line.topic, line.partition)).collect();
         (places, !assigned && sys::rd_kafka_assignment_lost(rk) != 0)
     };
     let mut rebalance = shared.rebalance.lock();
     if !rebalance.leaving {
-        rebalance.asked.push_back(Asked { assigned, places, lost, told: false });
+        rebalance.asked.push_back(Asked { assigned, places, lost, announced: false });
         return;
     }
     drop(rebalance);
@@ -124,11 +69,11 @@ unsafe fn answered(
     rk: *mut sys::rd_kafka_t,
     assigned: bool,
     partitions: *mut sys::rd_kafka_topic_partition_list_t,
-    shared: &Shared,
+    shared: &ClientContext,
 ) {
     // SAFETY: handle and list are alive for the call; a protocol's name is a constant; the list is copied.
     let result = unsafe {
-        if sys::rd_kafka_consumer_closed(rk) != 0 || shared.rebalance.lock().settled() {
+        if sys::rd_kafka_consumer_closed(rk) != 0 || shared.rebalance.lock().is_answered() {
             return;
         }
         let cooperative = owned_text(sys::rd_kafka_rebalance_protocol(rk)) == "COOPERATIVE";

@@ -5,36 +5,28 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use gds_process::sync::Mutex;
-
-use super::client::Duty;
+use super::callbacks::LogLevel;
+use super::client::EventHandler;
+use super::context::ClientContext;
 use super::errors;
 use super::native::{Event, Handle, Use};
 use super::produce::{self, Outcome};
-use super::publisher::{Common, Current};
-use super::shared::{LogLevel, Shared};
-use crate::error::{Error, Kind, Result};
+use super::publish_client::{PublishClient, PublishContext};
+use crate::error::{Error, ErrorKind, Result};
 use crate::record::Record;
-
-/// Sends records one by one that were refused together; made when first needed.
-///
-/// A broker's limit is on batches, and librdkafka does not know a topic's limit (max.message.bytes): where that is
-/// less than batch.size, the broker refuses a batch of small records as too large. The Java client splits such a
-/// batch; so does this. Their order among later records is lost, but not the records.
-pub(super) type Single = Arc<Mutex<Option<Current>>>;
 
 /// Between looks for room among the records that are sent one by one.
 const PAUSE: Duration = Duration::from_millis(5);
 
 pub(super) struct Reports {
-    common: Common,
+    common: PublishContext,
     patience: String,
     /// What is refused as too large may be one of many.
     batches: bool,
 }
 
 impl Reports {
-    pub(super) fn new(common: Common, batches: bool) -> Self {
+    pub(super) fn new(common: PublishContext, batches: bool) -> Self {
         let timeout = common.kafka.settings.producer.delivery_timeout;
         let patience = timeout.map_or_else(|| "the time given".to_owned(), |time| format!("{time:?}"));
         Self { common, patience, batches }
@@ -67,10 +59,10 @@ impl Reports {
     }
 
     /// Sends a record that was refused as too large once more, alone. Its outcome is told by the other client.
-    fn alone(&self, id: u64, record: &Record<'_>, shared: &Shared) -> Result<()> {
+    fn alone(&self, id: u64, record: &Record<'_>, shared: &ClientContext) -> Result<()> {
         loop {
             if self.common.counters.ending.load(Ordering::Acquire) {
-                return Err(Error::new(Kind::Closed, "the publisher is closed").retriable());
+                return Err(Error::new(ErrorKind::Closed, "the publisher is closed").retriable());
             }
             let mut single = self.common.single.lock();
             if single.is_none() {
@@ -82,11 +74,11 @@ impl Reports {
                 shared.log(LogLevel::Warning, "TOOLARGE", &text);
                 let reports = Self::new(self.common.clone(), false);
                 let one = [("batch.num.messages", "1")];
-                *single = Some(Current::new(self.common.kafka.client(Use::Publish, &one, Box::new(reports))?));
+                *single = Some(PublishClient::new(self.common.kafka.client(Use::Publish, &one, Box::new(reports))?));
             }
             let Some(current) = single.as_mut() else { continue };
             match current.produce(id, record) {
-                Err(error) if error.kind == Kind::Full => {}
+                Err(error) if error.kind == ErrorKind::Full => {}
                 result => return result,
             }
             // Reports behind this one wait, and with them whoever publishes: that is what bounds the memory.
@@ -96,7 +88,7 @@ impl Reports {
     }
 }
 
-impl Duty for Reports {
+impl EventHandler for Reports {
     fn outcomes(&mut self, event: &Event) {
         let shared = event.shared();
         let deliveries = &self.common.deliveries;

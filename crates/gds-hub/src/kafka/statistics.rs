@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use rdkafka_sys as sys;
 use serde::Deserialize;
 
-use super::native::{Event, Handle, owned_text};
-use super::shared::LogLevel;
+use super::callbacks::LogLevel;
+use super::native::{Event, Handle};
+use super::text::owned_text;
 
 /// What is used of librdkafka's STATISTICS.md; times there are in microseconds.
 #[derive(Debug, Default, Deserialize)]

@@ -9,18 +9,18 @@ use rdkafka_sys as sys;
 
 use super::Kafka;
 use super::assign;
-use super::client::{Client, Duty, NoDuty};
+use super::callbacks::LogLevel;
+use super::client::{Client, EventHandler, NoHandler};
 use super::consume::{Notice, Taker};
 use super::discovery::{Discovery, Found, Wanted};
 use super::errors;
 use super::native::{Queue, Use};
-use super::partitions::{PartitionList, Place, not_ours};
+use super::partitions::{PartitionList, not_ours};
 use super::rebalance;
-use super::shared::LogLevel;
 use super::{admin, errors::error};
-use crate::error::{Error, Kind, Result};
+use crate::batch::Batch;
+use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Change, Lag, Position, Start, Subscriber, Subscription, TopicPartition};
-use crate::record::Batch;
 use sys::rd_kafka_OffsetSpec_t as Spec;
 
 /// How long a commit that is waited for may take.
@@ -46,7 +46,7 @@ pub(super) struct KafkaSubscriber {
     /// Its place among the members of the group, if it has one of its own.
     instance: Option<String>,
     /// What the commit under way carries; one at a time.
-    committing: Option<BTreeMap<Place, i64>>,
+    committing: Option<BTreeMap<TopicPartition, i64>>,
     next_try: Option<Instant>,
     /// An error that came after messages, for the next poll.
     trouble: Option<Error>,
@@ -60,9 +60,9 @@ pub(super) struct KafkaSubscriber {
     /// The topics of the group that were asked for.
     topics: BTreeSet<String>,
     /// Partitions that have nowhere to begin.
-    pub(super) homeless: BTreeSet<Place>,
+    pub(super) homeless: BTreeSet<TopicPartition>,
     /// Partitions of which an error came: librdkafka takes its offset for that of a message, until there is one.
-    doubtful: BTreeSet<Place>,
+    doubtful: BTreeSet<TopicPartition>,
     closed: bool,
 }
 
@@ -100,11 +100,11 @@ impl KafkaSubscriber {
         let looks = if group.is_some() { wanted.has_patterns() } else { !subscription.topics.is_empty() };
         let refresh = kafka.settings.client.get("topic.metadata.refresh.interval.ms").and_then(|ms| ms.parse().ok());
         let refresh = refresh.map_or(Duration::MAX, Duration::from_millis);
-        let duty: Box<dyn Duty> =
-            if looks { Box::new(Discovery::soon(wanted.clone(), found.clone(), refresh)) } else { Box::new(NoDuty) };
-        let client = kafka.client(Use::Subscribe, &more, duty)?;
+        let duty: Box<dyn EventHandler> =
+            if looks { Box::new(Discovery::soon(wanted.clone(), found.clone(), refresh)) } else { Box::new(NoHandler) };
+        let client = kafka.client(Use::Subscribe(rebalance::rebalanced), &more, duty)?;
         let handle = client.handle();
-        let messages = handle.messages().ok_or_else(|| Error::new(Kind::Config, "librdkafka gives no queue"))?;
+        let messages = handle.messages().ok_or_else(|| Error::new(ErrorKind::Config, "librdkafka gives no queue"))?;
         let answers = handle.queue();
         let mut subscriber = Self {
             messages,
@@ -140,7 +140,7 @@ impl KafkaSubscriber {
         if !self.group || self.wanted.has_patterns() {
             match self.wanted.find(self.client.handle(), patience) {
                 Ok((there, _)) => found = there,
-                Err(error) if error.kind == Kind::Connection => {}
+                Err(error) if error.kind == ErrorKind::Connection => {}
                 Err(error) => return Err(error),
             }
         }
@@ -148,7 +148,7 @@ impl KafkaSubscriber {
     }
 
     /// Asks the group for partitions of these topics, and of those that are named.
-    fn ask_for(&mut self, found: &BTreeSet<Place>) -> Result<()> {
+    fn ask_for(&mut self, found: &BTreeSet<TopicPartition>) -> Result<()> {
         let topics = self.wanted.topics(found);
         if topics != self.topics {
             assign::subscribe(self.client.handle(), &topics)?;
@@ -173,7 +173,7 @@ impl KafkaSubscriber {
     }
 
     fn open(&self) -> Result<()> {
-        if self.closed { Err(Error::new(Kind::Closed, "the consumer is closed")) } else { Ok(()) }
+        if self.closed { Err(Error::new(ErrorKind::Closed, "the consumer is closed")) } else { Ok(()) }
     }
 
     fn owned(&self, topic: &Arc<str>, partition: i32) -> Result<()> {
@@ -316,7 +316,7 @@ impl Subscriber for KafkaSubscriber {
             return Err(trouble);
         }
         if self.by_hand() && self.client.shared().rebalance.lock().owned.is_empty() {
-            return Err(Error::new(Kind::Config, "there is nothing to read: give topics, or assign partitions"));
+            return Err(Error::new(ErrorKind::Config, "there is nothing to read: give topics, or assign partitions"));
         }
         self.settle_later()?;
         self.look(patience)?;
@@ -367,13 +367,13 @@ impl Subscriber for KafkaSubscriber {
         self.open()?;
         if !self.by_hand() {
             let message = "this consumer has topics, whose partitions it is given; make it without any to assign some";
-            return Err(Error::new(Kind::Config, message));
+            return Err(Error::new(ErrorKind::Config, message));
         }
         self.take_by_hand(partitions)
     }
 
     fn passed(&self) -> Vec<Position> {
-        let owned: Vec<Place> = {
+        let owned: Vec<TopicPartition> = {
             let owned = &self.client.shared().rebalance.lock().owned;
             owned.iter().filter(|place| !self.doubtful.contains(*place)).cloned().collect()
         };
@@ -388,10 +388,10 @@ impl Subscriber for KafkaSubscriber {
     ) -> Result<Vec<(TopicPartition, Option<i64>)>> {
         self.open()?;
         let found = admin::offsets_at(self.client.handle(), times, patience)?;
-        let answer = |place: &Place| {
+        let answer = |place: &TopicPartition| {
             let offset = *found.get(place).ok_or_else(|| {
                 let message = format!("no offset is known of partition {} of topic {:?}", place.1, place.0);
-                Error::new(Kind::Message, message).retriable()
+                Error::new(ErrorKind::Message, message).retriable()
             })?;
             Ok((place.clone(), (offset >= 0).then_some(offset)))
         };
@@ -401,7 +401,7 @@ impl Subscriber for KafkaSubscriber {
     fn commit(&mut self, positions: &[Position], wait: bool) -> Result<()> {
         self.open()?;
         if !self.group {
-            return Err(Error::new(Kind::Config, "there is nothing to commit to without a group: give group_id"));
+            return Err(Error::new(ErrorKind::Config, "there is nothing to commit to without a group: give group_id"));
         }
         let mut foreign = None;
         {
@@ -444,19 +444,19 @@ impl Subscriber for KafkaSubscriber {
         Ok(())
     }
 
-    fn pause(&mut self, partitions: &[Place]) -> Result<()> {
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()> {
         self.open()?;
         partitions.iter().try_for_each(|(topic, partition)| self.owned(topic, *partition))?;
         assign::pause(self.client.handle(), &PartitionList::of_places(partitions)?, true)
     }
 
-    fn resume(&mut self, partitions: &[Place]) -> Result<()> {
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()> {
         self.open()?;
         partitions.iter().try_for_each(|(topic, partition)| self.owned(topic, *partition))?;
         assign::pause(self.client.handle(), &PartitionList::of_places(partitions)?, false)
     }
 
-    fn assignment(&self) -> Result<Vec<Place>> {
+    fn assignment(&self) -> Result<Vec<TopicPartition>> {
         self.open()?;
         assign::assignment(self.client.handle())
     }
@@ -468,13 +468,15 @@ impl Subscriber for KafkaSubscriber {
         let handle = self.client.handle();
         let mut positions = assign::positions(handle, &places)?;
         if self.group {
-            let unread: Vec<Place> = places.iter().filter(|place| !positions.contains_key(place)).cloned().collect();
+            let unread: Vec<TopicPartition> =
+                places.iter().filter(|place| !positions.contains_key(place)).cloned().collect();
             positions.extend(assign::committed(handle, &unread, left())?);
         }
         let ends = admin::offsets(handle, &places, Spec::RD_KAFKA_OFFSET_SPEC_LATEST, left())?;
-        let unread: Vec<Place> = places.iter().filter(|place| !positions.contains_key(place)).cloned().collect();
+        let unread: Vec<TopicPartition> =
+            places.iter().filter(|place| !positions.contains_key(place)).cloned().collect();
         let starts = admin::offsets(handle, &unread, Spec::RD_KAFKA_OFFSET_SPEC_EARLIEST, left())?;
-        let lag = |place: Place| {
+        let lag = |place: TopicPartition| {
             // A partition without a leader has no end to tell.
             let end = *ends.get(&place)?;
             let position = positions.get(&place).copied();

@@ -52,7 +52,7 @@ pub use frame::Entry;
 pub use open::Recovered;
 pub use reader::{Progress, Reader};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::private;
 use segment::{End, HEADER, Segment};
 
@@ -64,7 +64,7 @@ const KEEP_BYTES: usize = 1 << 20;
 pub struct LogOptions {
     /// A segment that has come to this many bytes is followed by a new one. What is trimmed is trimmed by segments.
     pub segment_bytes: u64,
-    /// The log takes no more than this on disk: beyond it, appending is an error of kind [`Kind::Full`]. Segments are
+    /// The log takes no more than this on disk: beyond it, appending is an error of kind [`ErrorKind::Full`]. Segments are
     /// an eighth of it at most, so that trimming makes room early.
     pub max_bytes: Option<u64>,
     /// Reads all of the log when it is opened and not only its last segment, so that [`Recovered`] is exact.
@@ -79,13 +79,13 @@ impl Default for LogOptions {
 
 /// What the writer and its readers share.
 #[derive(Debug)]
-struct Shared {
+struct SharedSegments {
     /// Oldest first. Files are removed with this locked.
     segments: Mutex<VecDeque<Arc<Segment>>>,
     next: AtomicU64,
 }
 
-impl Shared {
+impl SharedSegments {
     fn next(&self) -> u64 {
         self.next.load(Ordering::Acquire)
     }
@@ -96,7 +96,7 @@ impl Shared {
 pub struct Log {
     dir: PathBuf,
     options: LogOptions,
-    shared: Arc<Shared>,
+    shared: Arc<SharedSegments>,
     active: Option<Active>,
     bytes: u64,
     buffer: Vec<u8>,
@@ -124,8 +124,8 @@ struct Active {
 impl Log {
     /// Appends entries in one write, and returns their offsets. They are stamped with the time of now.
     ///
-    /// Either all are appended or, on an error, none. An error of kind [`Kind::Storage`] is retriable when there may
-    /// be room later, as is [`Kind::Full`] once something was [trimmed](Self::trim_to).
+    /// Either all are appended or, on an error, none. An error of kind [`ErrorKind::Storage`] is retriable when there may
+    /// be room later, as is [`ErrorKind::Full`] once something was [trimmed](Self::trim_to).
     pub fn append<'a>(&mut self, payloads: impl IntoIterator<Item = &'a [u8]>) -> Result<Range<u64>> {
         self.append_at(now_ms(), payloads)
     }
@@ -154,7 +154,7 @@ impl Log {
         for payload in payloads {
             if payload.len() > frame::MAX_PAYLOAD {
                 let (length, most) = (payload.len(), frame::MAX_PAYLOAD);
-                return Err(Error::new(Kind::Message, format!("a record of {length} bytes; {most} is the most")));
+                return Err(Error::new(ErrorKind::Message, format!("a record of {length} bytes; {most} is the most")));
             }
             if next == first || segment::is_mark(marked, self.buffer.len() as u64) {
                 marked = self.buffer.len() as u64;
@@ -204,7 +204,7 @@ impl Log {
         }
         let dir = self.dir.display();
         let message = format!("{dir} is full: {} of {most} bytes, and {length} more do not fit", self.bytes);
-        let error = Error::new(Kind::Full, message);
+        let error = Error::new(ErrorKind::Full, message);
         Err(if length + HEADER > most { error } else { error.retriable() })
     }
 
@@ -424,7 +424,7 @@ fn storage(what: &str, path: &Path, error: &io::Error) -> Error {
         PermissionDenied | ReadOnlyFilesystem => ("name a folder that this program may write to", false),
         _ => ("see that its folder is there and its disk is sound", false),
     };
-    let error = Error::new(Kind::Storage, format!("cannot {what} {}: {error}; {remedy}", path.display()));
+    let error = Error::new(ErrorKind::Storage, format!("cannot {what} {}: {error}; {remedy}", path.display()));
     Error { retriable, ..error }
 }
 

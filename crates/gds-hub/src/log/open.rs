@@ -10,8 +10,8 @@ use std::sync::atomic::AtomicU64;
 use gds_process::sync::Mutex;
 
 use super::segment::{self, End, Header, Segment};
-use super::{Active, Log, LogOptions, Shared, storage};
-use crate::error::{Error, Kind, Result};
+use super::{Active, Log, LogOptions, SharedSegments, storage};
+use crate::error::{Error, ErrorKind, Result};
 use crate::private;
 
 /// What was found when a log was opened.
@@ -51,7 +51,7 @@ impl Log {
         let log = Self {
             dir: dir.to_owned(),
             options,
-            shared: Arc::new(Shared { segments: Mutex::new(segments), next: AtomicU64::new(next) }),
+            shared: Arc::new(SharedSegments { segments: Mutex::new(segments), next: AtomicU64::new(next) }),
             active,
             bytes,
             buffer: Vec::new(),
@@ -95,7 +95,7 @@ fn find(
         Header::Unknown(version) => {
             let path = path.display();
             let message = format!("{path} was written by a later version, in format {version}; use that version");
-            return Err(Error::new(Kind::Storage, message));
+            return Err(Error::new(ErrorKind::Storage, message));
         }
     };
     let whole = End { offset: following.unwrap_or(base), position: length };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::frame::{Cursor, Entry};
 use super::segment::{End, Segment, is_mark};
-use super::{Shared, storage};
+use super::{SharedSegments, storage};
 use crate::error::Result;
 
 /// What a call of [`Reader::next_batch`] came by.
@@ -23,15 +23,15 @@ pub struct Progress {
 /// Reads entries in order, with descriptors of its own; needs nothing of the [`Log`](super::Log), which may even be gone.
 #[derive(Debug)]
 pub struct Reader {
-    shared: Arc<Shared>,
+    shared: Arc<SharedSegments>,
     next: u64,
-    at: Option<Place>,
+    at: Option<SegmentCursor>,
     /// The buffer of the place before.
     buffer: Vec<u8>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct SegmentCursor {
     segment: Arc<Segment>,
     cursor: Cursor,
     end: End,
@@ -39,7 +39,7 @@ struct Place {
 }
 
 impl Reader {
-    pub(super) fn new(shared: Arc<Shared>, from: u64) -> Self {
+    pub(super) fn new(shared: Arc<SharedSegments>, from: u64) -> Self {
         Self { shared, next: from, at: None, buffer: Vec::new() }
     }
 
@@ -113,7 +113,7 @@ impl Reader {
         }
     }
 
-    fn find(&mut self, progress: &mut Progress) -> Result<Option<Place>> {
+    fn find(&mut self, progress: &mut Progress) -> Result<Option<SegmentCursor>> {
         let (segment, following) = {
             let segments = self.shared.segments.lock();
             let after = segments.partition_point(|segment| segment.base <= self.next);
@@ -147,6 +147,6 @@ impl Reader {
         };
         let (offset, position) = segment.place_before(self.next);
         let cursor = Cursor::new(file, offset, position, std::mem::take(&mut self.buffer));
-        Ok(Some(Place { segment, cursor, end, marked: position }))
+        Ok(Some(SegmentCursor { segment, cursor, end, marked: position }))
     }
 }

@@ -1,6 +1,7 @@
 //! Records that a hub or a reader refuses, put where a person can look at them and send them again.
 
-use crate::record::{Headers, OwnedHeader, Record};
+use crate::headers::{Headers, OwnedHeader};
+use crate::record::Record;
 
 /// What follows the topic's name.
 pub const SUFFIX: &str = ".dlq";

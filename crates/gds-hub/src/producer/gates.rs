@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::sync::{AtomicUsize, Mutex, Ordering};
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
+use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 /// The longest pause between two tries, in first pauses.
 const LONGEST: u32 = 32;
@@ -27,7 +27,7 @@ pub(super) fn refused(error: &Error) -> Option<Scope> {
         // Group, cluster and transactional-id authorization, delegation tokens, and a session that SASL ended.
         Some(30 | 31 | 33 | 34 | 53 | 58 | 61 | 64 | 65 | 66) => Some(Scope::Client),
         // The end of the hub's client, or one that is not let in.
-        _ if error.fatal || (error.kind == Kind::Connection && !error.retriable) => Some(Scope::Client),
+        _ if error.fatal || (error.kind == ErrorKind::Connection && !error.retriable) => Some(Scope::Client),
         _ => None,
     }
 }
@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     fn error(code: i32) -> Error {
-        Error::new(Kind::Message, "no").with_code(code)
+        Error::new(ErrorKind::Message, "no").with_code(code)
     }
 
     #[test]
@@ -243,8 +243,8 @@ mod tests {
         {
             assert_eq!(refused(&error(code)), scope, "{code}");
         }
-        assert_eq!(refused(&Error::new(Kind::Connection, "").fatal()), Some(Scope::Client));
-        assert_eq!(refused(&Error::new(Kind::Connection, "").retriable()), None, "it is away");
+        assert_eq!(refused(&Error::new(ErrorKind::Connection, "").fatal()), Some(Scope::Client));
+        assert_eq!(refused(&Error::new(ErrorKind::Connection, "").retriable()), None, "it is away");
     }
 
     #[test]

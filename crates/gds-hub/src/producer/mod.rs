@@ -10,19 +10,18 @@
 //! counted once as delivered, failed or dropped. [`Producer::close`] leaves nothing uncounted; in a forked child a
 //! producer of the parent must be left alone: neither used nor dropped.
 
-mod bell;
 pub mod dead_letter;
 mod gates;
+mod id;
 #[cfg(all(test, feature = "shuttle"))]
 mod model;
 mod outcome;
 mod queue;
 mod ranges;
 mod sender;
-mod shared;
 mod spool;
+mod state;
 mod stats;
-mod sync;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,17 +32,16 @@ use std::time::{Duration, Instant};
 use gds_process::sync::Mutex;
 
 use crate::codec::{self, Draft};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Hub, Publisher};
 use crate::record::Record;
 
-pub use outcome::{Place, Reported, Reporter};
-pub use shared::Sent;
+pub use outcome::{DeliveryMetadata, Reported, Reporter};
+pub use state::Sent;
 pub use stats::Stats;
 
-use outcome::Sink;
-use shared::Shared;
 use spool::Spool;
+use state::{ProducerState, Sink};
 
 /// The header that tells readers a record they have seen before: records of a spool may arrive twice.
 pub const MESSAGE_ID: &str = "gds.message.id";
@@ -81,14 +79,14 @@ pub enum Durability {
     Disk,
 }
 
-/// How soon a record is to be sent.
+/// How long a record may wait for others to be sent with.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Pace {
+pub enum Linger {
     /// After [`ProducerOptions::linger`].
     #[default]
-    Soon,
-    /// After [`ProducerOptions::patience`], or with the next record that is to go sooner.
-    Patient,
+    Short,
+    /// After [`ProducerOptions::long_linger`], or with the next record that is to go sooner.
+    Long,
 }
 
 /// A write-ahead log on disk.
@@ -111,8 +109,8 @@ pub struct ProducerOptions {
     pub on_full: OnFull,
     /// How long records are collected before they are handed to the hub together.
     pub linger: Duration,
-    /// The same for records that are [`Pace::Patient`].
-    pub patience: Duration,
+    /// The same for records that are [`Linger::Long`].
+    pub long_linger: Duration,
     /// Records that waited longer in memory are dropped; none for never.
     pub delivery_timeout: Option<Duration>,
     /// The first pause before a record is tried again where the hub refuses the client, or its right to a topic; then
@@ -130,7 +128,7 @@ impl Default for ProducerOptions {
             buffer_bytes: 32 * 1024 * 1024,
             on_full: OnFull::default(),
             linger: Duration::from_millis(5),
-            patience: Duration::from_millis(100),
+            long_linger: Duration::from_millis(100),
             delivery_timeout: Some(Duration::from_secs(120)),
             refused_pause: None,
             dead_letter: false,
@@ -142,7 +140,7 @@ impl Default for ProducerOptions {
 /// A way into a hub that does not wait. `T` is what the caller wants back with the outcome of a record.
 #[derive(Debug)]
 pub struct Producer<T: Send + 'static> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<ProducerState<T>>,
     /// None once it is closed: a hub on this machine is free for others then.
     publisher: Mutex<Option<Arc<dyn Publisher>>>,
     sender: Mutex<Option<JoinHandle<()>>>,
@@ -150,7 +148,7 @@ pub struct Producer<T: Send + 'static> {
 
 /// What is left when a producer is closed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Left {
+pub struct CloseReport {
     /// Records that stay in the spool, for the next process.
     pub spooled: u64,
     /// Records that were dropped.
@@ -161,7 +159,7 @@ impl<T: Send + 'static> Producer<T> {
     /// Starts the sender thread, and takes over what dead processes left in the folder of the spool.
     pub fn new(hub: &dyn Hub, options: ProducerOptions, reporter: Arc<dyn Reporter<T>>) -> Result<Self> {
         let (spool, left_alone) = options.spool.as_ref().map(Spool::open).transpose()?.unzip();
-        let shared = Arc::new(Shared::new(options, spool, reporter));
+        let shared = Arc::new(ProducerState::new(options, spool, reporter));
         let publisher: Arc<dyn Publisher> = Arc::from(hub.publisher(Arc::new(Sink(Arc::clone(&shared))))?);
         let (for_thread, hub_side) = (Arc::clone(&shared), Arc::clone(&publisher));
         let sender = std::thread::Builder::new()
@@ -170,7 +168,7 @@ impl<T: Send + 'static> Producer<T> {
                 gds_process::leave_signals();
                 sender::run(&for_thread, &*hub_side);
             })
-            .map_err(|error| Error::new(Kind::Connection, format!("cannot start the sender thread: {error}")))?;
+            .map_err(|error| Error::new(ErrorKind::Connection, format!("cannot start the sender thread: {error}")))?;
         left_alone.into_iter().flatten().for_each(|text| shared.warn(&text));
         Ok(Self { shared, publisher: Mutex::new(Some(publisher)), sender: Mutex::new(Some(sender)) })
     }
@@ -192,14 +190,14 @@ impl<T: Send + 'static> Producer<T> {
 
     /// Takes a record that [`finish`](Self::finish) ended. Never waits for the hub; with a spool, it may for the disk.
     /// After an error it is not accepted: it is not sent, and nothing is told with its token.
-    pub fn send(&self, frame: &[u8], token: Option<T>, pace: Pace) -> Result<Sent<T>> {
-        self.shared.send(frame, token, pace)
+    pub fn send(&self, frame: &[u8], token: Option<T>, linger: Linger) -> Result<Sent<T>> {
+        self.shared.send(frame, token, linger)
     }
 
     /// As [`send`](Self::send), if that waits neither for the disk nor for another thread that may; else gives back the
     /// token, for a thread that may wait.
-    pub fn send_at_once(&self, frame: &[u8], token: Option<T>, pace: Pace) -> Result<Result<Sent<T>>, Option<T>> {
-        self.shared.send_at_once(frame, token, pace)
+    pub fn send_at_once(&self, frame: &[u8], token: Option<T>, linger: Linger) -> Result<Result<Sent<T>>, Option<T>> {
+        self.shared.send_at_once(frame, token, linger)
     }
 
     /// Waits until there may be room again; for callers to whom `send` said [`Sent::Full`].
@@ -221,7 +219,7 @@ impl<T: Send + 'static> Producer<T> {
         let deadline = Instant::now() + patience;
         let mut token = token;
         loop {
-            match self.send(&frame, token, Pace::Soon)? {
+            match self.send(&frame, token, Linger::Short)? {
                 Sent::Full(back) if Instant::now() < deadline => token = back,
                 done => return Ok(done),
             }
@@ -241,18 +239,18 @@ impl<T: Send + 'static> Producer<T> {
     }
 
     /// Waits until the outcome of everything accepted so far is known and told; whether it is.
-    pub fn wait_settled(&self, patience: Duration) -> bool {
-        self.shared.wait_settled(patience)
+    pub fn wait_flushed(&self, patience: Duration) -> bool {
+        self.shared.wait_flushed(patience)
     }
 
     /// Records accepted whose outcome is not known, or not told yet.
-    pub fn unsettled(&self) -> u64 {
-        self.shared.unsettled()
+    pub fn unflushed(&self) -> u64 {
+        self.shared.unflushed()
     }
 
     /// Whether this is called from within the [`Reporter`], where waiting for outcomes would be waiting for oneself.
-    pub fn is_telling_here(&self) -> bool {
-        self.shared.is_telling_here()
+    pub fn is_reporting_here(&self) -> bool {
+        self.shared.is_reporting_here()
     }
 
     /// What was counted so far.
@@ -268,8 +266,8 @@ impl<T: Send + 'static> Producer<T> {
 
     /// Accepts no more, waits for the outcomes of the rest for at most `patience`, then leaves the rest to the spool
     /// or drops it, counted. Does nothing the second time. Not to be called from within the [`Reporter`].
-    pub fn close(&self, patience: Duration) -> Left {
-        let Some(sender) = self.sender.lock().take() else { return Left::default() };
+    pub fn close(&self, patience: Duration) -> CloseReport {
+        let Some(sender) = self.sender.lock().take() else { return CloseReport::default() };
         end(&self.shared, sender, &self.publisher, patience)
     }
 }
@@ -278,7 +276,7 @@ impl<T: Send + 'static> Drop for Producer<T> {
     fn drop(&mut self) {
         let Some(sender) = self.sender.get_mut().take() else { return };
         let publisher = std::mem::take(&mut self.publisher);
-        if !self.shared.is_telling_here() {
+        if !self.shared.is_reporting_here() {
             end(&self.shared, sender, &publisher, Duration::ZERO);
             return;
         }
@@ -292,26 +290,26 @@ impl<T: Send + 'static> Drop for Producer<T> {
 }
 
 fn end<T: Send + 'static>(
-    shared: &Shared<T>,
+    shared: &ProducerState<T>,
     sender: JoinHandle<()>,
     publisher: &Mutex<Option<Arc<dyn Publisher>>>,
     patience: Duration,
-) -> Left {
+) -> CloseReport {
     shared.refuse_more();
     shared.hurry();
-    let settled = shared.wait_settled(patience);
+    let flushed = shared.wait_flushed(patience);
     shared.abandon.store(true, Ordering::SeqCst);
-    shared.work.ring();
-    shared.progress.ring();
+    shared.work.notify();
+    shared.progress.notify();
     let _ = sender.join(); // a panic there was told by the panic hook; the rest still has to be counted
     let publisher = publisher.lock().take();
     if let Some(publisher) = &publisher
-        && !settled
+        && !flushed
     {
         publisher.purge();
         let deadline = Instant::now() + LAST_OUTCOMES;
         while publisher.in_flight() > 0 && Instant::now() < deadline {
-            shared.settled.wait(Duration::from_millis(20));
+            shared.flushed.wait(Duration::from_millis(20));
         }
     }
     let left = shared.leave_the_rest();

@@ -11,12 +11,12 @@ use shuttle::thread;
 
 use super::outcome::{Reported, Reporter, Sink};
 use super::sender::Sender;
-use super::shared::{Sent, Shared};
 use super::spool::Spool;
-use super::sync::Mutex;
+use super::state::{ProducerState, Sent};
 use super::*;
+use crate::headers::Headers;
 use crate::hub::{Deliveries, Delivery};
-use crate::record::Headers;
+use crate::sync::Mutex;
 
 const SCHEDULES: usize = 1_000;
 const CALLERS: u8 = 2;
@@ -48,10 +48,10 @@ impl Publisher for Hub {
     fn publish(&self, id: u64, record: &Record<'_>) -> Result<()> {
         let mut held = self.held.lock();
         if std::mem::take(&mut *self.ended.lock()) {
-            return Err(Error::new(Kind::Timeout, "it has ended").retriable());
+            return Err(Error::new(ErrorKind::Timeout, "it has ended").retriable());
         }
         if held.len() >= 3 {
-            return Err(Error::new(Kind::Full, "full").retriable());
+            return Err(Error::new(ErrorKind::Full, "full").retriable());
         }
         held.push_back((id, record.value.unwrap_or_default().to_vec()));
         *self.published.lock() += 1;
@@ -84,7 +84,7 @@ impl Hub {
             for (id, value) in &all {
                 let record =
                     Record { topic: "t", value: Some(value), headers: Headers::default(), ..Record::default() };
-                deliveries.failed(*id, &record, &Error::new(Kind::Timeout, "later").retriable());
+                deliveries.failed(*id, &record, &Error::new(ErrorKind::Timeout, "later").retriable());
             }
             self.held.lock().drain(..all.len());
         } else {
@@ -112,12 +112,12 @@ fn run(durability: Durability, max_bytes: u64, ends_each: usize) {
         buffer_bytes: queue::Memory::cost(&frame) * 3,
         on_full: OnFull::Block,
         linger: Duration::ZERO,
-        patience: Duration::ZERO,
+        long_linger: Duration::ZERO,
         spool: Some(spool.clone()),
         ..ProducerOptions::default()
     };
     let (spool, _) = Spool::open(&spool).expect("a spool");
-    let shared = Arc::new(Shared::new(options, Some(spool), Arc::new(Nobody)));
+    let shared = Arc::new(ProducerState::new(options, Some(spool), Arc::new(Nobody)));
     let hub = Arc::new(Hub { ends_each, ..Hub::default() });
     *hub.deliveries.lock() = Some(Arc::new(Sink(shared.clone())));
 
@@ -131,7 +131,7 @@ fn run(durability: Durability, max_bytes: u64, ends_each: usize) {
                     codec::write(&mut frame, &record);
                     // There is room for one who waits at a time.
                     let mut token = (number % 2 == 0).then_some(0);
-                    while let Sent::Full(back) = shared.send(&frame, token, Pace::Soon).expect("taken") {
+                    while let Sent::Full(back) = shared.send(&frame, token, Linger::Short).expect("taken") {
                         token = back;
                         thread::yield_now();
                     }
@@ -162,7 +162,7 @@ fn run(durability: Durability, max_bytes: u64, ends_each: usize) {
         let numbers: Vec<u8> = arrived.iter().filter(|value| value[0] == caller).map(|value| value[1]).collect();
         assert_eq!(numbers, (0..EACH).collect::<Vec<_>>(), "all: {:?}", *arrived);
     }
-    assert_eq!(shared.unsettled(), 0);
+    assert_eq!(shared.unflushed(), 0);
     // The model's own order of things must not be asked for when it is over.
     *hub.deliveries.lock() = None;
 }

@@ -5,16 +5,13 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
 
-use super::shared::Shared;
-use super::spool::is_spooled;
-use super::sync::{AtomicUsize, Mutex, Ordering};
-use crate::error::{Error, Kind};
-use crate::hub::{Deliveries, Delivery};
-use crate::record::Record;
+use super::id::is_spooled;
+use crate::error::{Error, ErrorKind};
+use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 /// Where a record landed.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Place {
+pub struct DeliveryMetadata {
     /// The topic's name.
     pub topic: String,
     /// The partition it is in.
@@ -31,10 +28,10 @@ pub struct Reported<T> {
     /// What came with it.
     pub token: T,
     /// Where it is, or why it is not.
-    pub outcome: Result<Place, Error>,
+    pub outcome: Result<DeliveryMetadata, Error>,
 }
 
-/// Told the outcomes of records that came with tokens, many at a time: by threads of the producer and the hub, one at a
+/// ReportGuard the outcomes of records that came with tokens, many at a time: by threads of the producer and the hub, one at a
 /// time and in the order in which outcomes became known.
 pub trait Reporter<T>: Send + Sync + Debug {
     /// Called for each record once.
@@ -49,21 +46,21 @@ pub trait Reporter<T>: Send + Sync + Debug {
 /// Whoever comes while another thread is telling leaves its own to that one: nobody waits here, since the reporter may
 /// let go of what the others wait for.
 #[derive(Debug)]
-pub(super) struct Untold<T> {
+pub(super) struct PendingReports<T> {
     known: Mutex<Vec<Reported<T>>>,
     /// Of those known and those being told.
     count: AtomicUsize,
     /// Who is telling, if anybody is.
-    teller: Mutex<Option<ThreadId>>,
+    reporting: Mutex<Option<ThreadId>>,
     reporter: Arc<dyn Reporter<T>>,
 }
 
-impl<T> Untold<T> {
+impl<T> PendingReports<T> {
     pub(super) fn new(reporter: Arc<dyn Reporter<T>>) -> Self {
-        Self { known: Mutex::default(), count: AtomicUsize::new(0), teller: Mutex::default(), reporter }
+        Self { known: Mutex::default(), count: AtomicUsize::new(0), reporting: Mutex::default(), reporter }
     }
 
-    pub(super) fn push(&self, token: T, outcome: Result<Place, Error>) {
+    pub(super) fn push(&self, token: T, outcome: Result<DeliveryMetadata, Error>) {
         self.count.fetch_add(1, Ordering::SeqCst);
         self.known.lock().push(Reported { token, outcome });
     }
@@ -73,23 +70,23 @@ impl<T> Untold<T> {
     }
 
     /// Whether this is called from within the reporter.
-    pub(super) fn is_telling_here(&self) -> bool {
-        *self.teller.lock() == Some(thread::current().id())
+    pub(super) fn is_reporting_here(&self) -> bool {
+        *self.reporting.lock() == Some(thread::current().id())
     }
 
-    pub(super) fn tell(&self) {
+    pub(super) fn report(&self) {
         // Looked at again when nobody is telling any more: somebody may have left something in the last moment.
         while !self.known.lock().is_empty() {
             {
-                let mut teller = self.teller.lock();
-                if teller.is_some() {
+                let mut reporting = self.reporting.lock();
+                if reporting.is_some() {
                     return;
                 }
-                *teller = Some(thread::current().id());
+                *reporting = Some(thread::current().id());
             }
             let known = std::mem::take(&mut *self.known.lock());
-            // Told even if the reporter panics: nothing will tell them again.
-            let _told = Told { untold: self, records: known.len() };
+            // ReportGuard even if the reporter panics: nothing will tell them again.
+            let _guard = ReportGuard { pending_reports: self, records: known.len() };
             self.reporter.report(known);
         }
     }
@@ -99,15 +96,15 @@ impl<T> Untold<T> {
     }
 }
 
-struct Told<'a, T> {
-    untold: &'a Untold<T>,
+struct ReportGuard<'a, T> {
+    pending_reports: &'a PendingReports<T>,
     records: usize,
 }
 
-impl<T> Drop for Told<'_, T> {
+impl<T> Drop for ReportGuard<'_, T> {
     fn drop(&mut self) {
-        *self.untold.teller.lock() = None;
-        self.untold.count.fetch_sub(self.records, Ordering::SeqCst);
+        *self.pending_reports.reporting.lock() = None;
+        self.pending_reports.count.fetch_sub(self.records, Ordering::SeqCst);
     }
 }
 
@@ -162,24 +159,6 @@ impl<T> Tokens<T> {
     }
 }
 
-/// What the hub tells.
-#[derive(Debug)]
-pub(super) struct Sink<T: Send + 'static>(pub(super) Arc<Shared<T>>);
-
-impl<T: Send + 'static> Deliveries for Sink<T> {
-    fn delivered(&self, id: u64, place: &Delivery<'_>) {
-        self.0.delivered(id, place);
-    }
-
-    fn failed(&self, id: u64, record: &Record<'_>, error: &Error) {
-        self.0.failed(id, record, error);
-    }
-
-    fn collected(&self) {
-        self.0.collected();
-    }
-}
-
 /// The name under which a failure is counted.
 pub(super) fn reason(error: &Error) -> &'static str {
     match (error.code, error.kind) {
@@ -187,9 +166,9 @@ pub(super) fn reason(error: &Error) -> &'static str {
         (Some(29..=31 | 53 | 65), _) => "not_authorized",
         (Some(3 | -188 | -190), _) => "unknown_topic",
         (Some(17), _) => "invalid_topic",
-        (Some(-192), _) | (_, Kind::Timeout) => "timeout",
-        (_, Kind::Connection) => "connection",
-        (_, Kind::Storage) => "storage",
+        (Some(-192), _) | (_, ErrorKind::Timeout) => "timeout",
+        (_, ErrorKind::Connection) => "connection",
+        (_, ErrorKind::Storage) => "storage",
         _ => "refused",
     }
 }

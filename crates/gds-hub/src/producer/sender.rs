@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::gates::Admission;
 use super::queue::{self, Chunk};
-use super::shared::Shared;
 use super::spool::Passed;
-use crate::error::Kind;
+use super::state::ProducerState;
+use crate::error::ErrorKind;
 use crate::hub::Publisher;
 use crate::record::Record;
 
@@ -17,7 +17,7 @@ const FULL: Duration = Duration::from_millis(10);
 /// Before records that failed are handed over again, and how often it is looked whether those may go that are refused.
 const BEFORE_AGAIN: Duration = Duration::from_millis(100);
 
-pub(super) fn run<T: Send + 'static>(shared: &Shared<T>, publisher: &dyn Publisher) {
+pub(super) fn run<T: Send + 'static>(shared: &ProducerState<T>, publisher: &dyn Publisher) {
     let sender = Sender::new(shared, publisher);
     while !shared.stops() {
         shared.wait_for_work();
@@ -26,14 +26,14 @@ pub(super) fn run<T: Send + 'static>(shared: &Shared<T>, publisher: &dyn Publish
 }
 
 pub(super) struct Sender<'a, T: Send + 'static> {
-    shared: &'a Shared<T>,
+    shared: &'a ProducerState<T>,
     publisher: &'a dyn Publisher,
     /// Records found their outcome in here. Those of the hub are told by the hub's thread, and this one goes on sending.
     outcomes: Cell<bool>,
 }
 
 impl<'a, T: Send + 'static> Sender<'a, T> {
-    pub(super) fn new(shared: &'a Shared<T>, publisher: &'a dyn Publisher) -> Self {
+    pub(super) fn new(shared: &'a ProducerState<T>, publisher: &'a dyn Publisher) -> Self {
         Self { shared, publisher, outcomes: Cell::new(false) }
     }
 
@@ -46,7 +46,7 @@ impl<'a, T: Send + 'static> Sender<'a, T> {
         if !shared.has_work() {
             publisher.idle();
         }
-        if shared.expire() | shared.is_to_tell() | self.outcomes.take() {
+        if shared.expire() | shared.takes_reports_due() | self.outcomes.take() {
             shared.collected();
         } else {
             shared.note_progress();
@@ -147,7 +147,7 @@ impl<'a, T: Send + 'static> Sender<'a, T> {
         while !shared.stops() && !shared.waits_for_outcomes() {
             match publisher.publish(id, record) {
                 Ok(()) => return Passed::On,
-                Err(error) if error.kind == Kind::Full && error.retriable => {
+                Err(error) if error.kind == ErrorKind::Full && error.retriable => {
                     let waited = age.map(|age| u128::from(age) + u128::from(queue::clock().wrapping_sub(begun)));
                     if waited.is_some_and(|waited| waited > timeout) {
                         shared.timed_out(id);
@@ -155,7 +155,7 @@ impl<'a, T: Send + 'static> Sender<'a, T> {
                         return Passed::On;
                     }
                     publisher.handed_over();
-                    if shared.is_to_tell() {
+                    if shared.takes_reports_due() {
                         shared.collected();
                     }
                     shared.progress.wait(FULL);

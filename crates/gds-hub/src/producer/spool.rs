@@ -16,47 +16,22 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::path::PathBuf;
 
+use super::id::{OFFSET, folder_of, id_of, ids_of, is_spooled};
 use super::queue::Chunk;
 use super::ranges::Ranges;
-use super::shared::closed;
-use super::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use super::{Durability, SpoolOptions, Stats};
 use crate::codec;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::Reader;
 use crate::record::Record;
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use folder::{Folder, OWN};
-
-/// Marks the ids of records that are on disk; then comes the number of the folder, then the offset.
-const SPOOLED: u64 = 1 << 63;
-const OFFSET_BITS: u32 = 48;
-const OFFSET: u64 = (1 << OFFSET_BITS) - 1;
 
 /// Room made for a record beyond its own bytes, when old ones are dropped.
 const MARGIN: u64 = 4096;
 
 /// Read from disk at a time, at most.
 const READ_BYTES: usize = 256 * 1024;
-
-/// Whether a record's id is one of a spool.
-pub(super) fn is_spooled(id: u64) -> bool {
-    id & SPOOLED != 0
-}
-
-fn id_of(folder: u16, offset: u64) -> u64 {
-    SPOOLED | u64::from(folder) << OFFSET_BITS | offset
-}
-
-fn ids_of(folder: u16, offsets: Range<u64>) -> Range<u64> {
-    id_of(folder, offsets.start)..id_of(folder, offsets.end)
-}
-
-fn folder_of(id: u64) -> u16 {
-    // 15 bits are left.
-    #[allow(clippy::cast_possible_truncation)]
-    let number = ((id & !SPOOLED) >> OFFSET_BITS) as u16;
-    number
-}
 
 /// What became of a record that was to be appended.
 #[derive(Debug)]
@@ -206,7 +181,7 @@ impl Spool {
     pub(super) fn append(&self, frame: &[u8], drop_oldest: bool, before: impl FnOnce(u64)) -> Appended {
         let mut folders = self.folders.lock();
         if folders.closed {
-            return Appended::Refused(closed());
+            return Appended::Refused(Error::closed());
         }
         let on_disk = self.durability == Durability::Disk;
         if on_disk && let Some(error) = folders.own.log.sync_error() {
@@ -241,14 +216,14 @@ impl Spool {
     ) -> (Result<()>, Vec<Range<u64>>) {
         let mut dropped = Vec::new();
         let mut written = folders.own.log.append([frame]);
-        if drop_oldest && written.as_ref().is_err_and(|error| error.kind == Kind::Full && error.retriable) {
+        if drop_oldest && written.as_ref().is_err_and(|error| error.kind == ErrorKind::Full && error.retriable) {
             let room = self.max_bytes.saturating_sub(frame.len() as u64 + MARGIN);
             written = folders.own.drop_oldest(room).and_then(|first| {
                 dropped = folders.give_up_below(first);
                 folders.own.log.append([frame])
             });
         }
-        if written.as_ref().is_err_and(|error| error.kind != Kind::Full) {
+        if written.as_ref().is_err_and(|error| error.kind != ErrorKind::Full) {
             self.errors.fetch_add(1, Ordering::Relaxed);
         }
         (written.map(drop), dropped)
@@ -356,7 +331,7 @@ impl Spool {
         let kept = kept.end - kept.start;
         self.before.fetch_add(kept, Ordering::SeqCst);
         before.end();
-        usize::try_from(kept).map_err(|_| Error::new(Kind::Storage, "too many records"))
+        usize::try_from(kept).map_err(|_| Error::new(ErrorKind::Storage, "too many records"))
     }
 
     // ---- the sender thread

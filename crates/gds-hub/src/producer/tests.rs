@@ -6,8 +6,8 @@ use gds_process::sync::{Condvar, Mutex};
 use tempfile::TempDir;
 
 use super::*;
+use crate::headers::Headers;
 use crate::hub::{Admin, Deliveries, Delivery, Lag, NewTopic, Subscriber, Subscription, Topic};
-use crate::record::Headers;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -132,7 +132,7 @@ impl Publisher for Script {
             return Err(error.clone());
         }
         if state.window.is_some_and(|window| state.held.len() >= window) {
-            return Err(Error::new(Kind::Full, "full").retriable());
+            return Err(Error::new(ErrorKind::Full, "full").retriable());
         }
         let text = |value: Option<&[u8]>| String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
         let seen = Seen {
@@ -164,7 +164,7 @@ impl Publisher for Script {
 
     fn purge(&self) {
         let held = self.in_flight();
-        self.fail(held, &Error::new(Kind::Message, "purged").retriable());
+        self.fail(held, &Error::new(ErrorKind::Message, "purged").retriable());
     }
 
     fn statistics(&self) -> BTreeMap<String, f64> {
@@ -221,7 +221,7 @@ impl Reports {
         self.1.lock().clone()
     }
 
-    fn kinds(&self) -> Vec<(u32, Option<Kind>)> {
+    fn kinds(&self) -> Vec<(u32, Option<ErrorKind>)> {
         let mut told: Vec<_> =
             self.0.lock().iter().map(|it| (it.token, it.outcome.as_ref().err().map(|e| e.kind))).collect();
         told.sort_by_key(|(token, _)| *token);
@@ -288,12 +288,12 @@ fn records_arrive_in_order_and_each_has_one_outcome() {
     }
     script.wait_held(1000);
     script.deliver(1000);
-    assert!(producer.wait_settled(SOON));
+    assert!(producer.wait_flushed(SOON));
     assert_eq!(script.values(), (0..1000).map(|number| number.to_string()).collect::<Vec<_>>());
     assert_eq!(reports.kinds(), (0..1000).map(|number| (number, None)).collect::<Vec<_>>());
     let stats = producer.stats();
     assert_eq!((stats.accepted, stats.delivered, stats.pending), (1000, 1000, 0));
-    assert_eq!(producer.close(SOON), Left::default());
+    assert_eq!(producer.close(SOON), CloseReport::default());
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn each_policy_of_a_full_buffer_counts_what_it_drops() {
         let pending = usize::try_from(stats.pending).expect("few");
         script.wait_held(pending);
         script.deliver(pending);
-        assert!(producer.wait_settled(SOON));
+        assert!(producer.wait_flushed(SOON));
         let values = script.values();
         if on_full == OnFull::DropNewest {
             assert_eq!(values, kept.map(|number| format!("{number:010}")).collect::<Vec<_>>());
@@ -354,9 +354,9 @@ fn a_full_buffer_makes_callers_wait_or_raises() {
     );
     assert!(matches!(send(&producer, "t", "0123456789", None), Ok(Sent::Queued)));
     let error = send(&producer, "t", "0123456789", None).expect_err("full");
-    assert_eq!((error.kind, error.retriable), (Kind::Full, true));
+    assert_eq!((error.kind, error.retriable), (ErrorKind::Full, true));
     let error = send(&producer, "t", &"x".repeat(1000), None).expect_err("too large for any room");
-    assert_eq!((error.kind, error.retriable), (Kind::Message, false));
+    assert_eq!((error.kind, error.retriable), (ErrorKind::Message, false));
 }
 
 #[test]
@@ -365,28 +365,28 @@ fn what_waits_too_long_is_dropped_and_told() {
     let timeout = Some(Duration::from_millis(50));
     let (producer, reports) = made(&script, ProducerOptions { delivery_timeout: timeout, ..options() });
     assert!(send(&producer, "t", "late", Some(1)).is_ok());
-    assert!(producer.wait_settled(SOON));
+    assert!(producer.wait_flushed(SOON));
     assert_eq!(producer.stats().dropped, BTreeMap::from([("timeout", 1)]));
-    assert_eq!(reports.kinds(), [(1, Some(Kind::Timeout))]);
+    assert_eq!(reports.kinds(), [(1, Some(ErrorKind::Timeout))]);
 }
 
 #[test]
 fn what_is_refused_for_good_is_told_and_buried() {
     let script = Script::default();
-    script.refuse("t", Error::new(Kind::Message, "too large").with_code(10));
+    script.refuse("t", Error::new(ErrorKind::Message, "too large").with_code(10));
     let (producer, reports) = made(&script, ProducerOptions { dead_letter: true, ..options() });
     assert!(send(&producer, "t", "big", Some(1)).is_ok());
     let [letter] = &script.wait_held(1)[..] else { panic!("one letter") };
     assert_eq!((&*letter.topic, &*letter.value), ("t.dlq", &b"big"[..]));
     assert!(letter.headers.contains(&("dlq.error".to_owned(), "too large".to_owned())));
     // The letter fails, too: it has nowhere to go.
-    script.fail(1, &Error::new(Kind::Message, "no").with_code(17));
-    assert!(producer.wait_settled(SOON));
+    script.fail(1, &Error::new(ErrorKind::Message, "no").with_code(17));
+    assert!(producer.wait_flushed(SOON));
     let stats = producer.stats();
     assert_eq!(stats.failed, BTreeMap::from([("invalid_topic", 1), ("message_too_large", 1)]));
     assert_eq!(stats.dead_lettered, 1);
     balanced(&stats);
-    assert_eq!(reports.kinds(), [(1, Some(Kind::Message))]);
+    assert_eq!(reports.kinds(), [(1, Some(ErrorKind::Message))]);
 }
 
 #[test]
@@ -397,11 +397,11 @@ fn closing_counts_what_it_leaves_and_takes_no_more() {
         assert!(send(&producer, "t", "x", Some(number)).is_ok());
     }
     script.wait_held(3);
-    assert_eq!(producer.close(Duration::ZERO), Left { spooled: 0, dropped: 10 }, "three of them were purged");
+    assert_eq!(producer.close(Duration::ZERO), CloseReport { spooled: 0, dropped: 10 }, "three of them were purged");
     assert_eq!(reports.kinds().len(), 10);
     assert_eq!(producer.stats().pending, 0);
     balanced(&producer.stats());
-    assert_eq!(send(&producer, "t", "x", None).expect_err("closed").kind, Kind::Closed);
+    assert_eq!(send(&producer, "t", "x", None).expect_err("closed").kind, ErrorKind::Closed);
 }
 
 fn spooled(dir: &TempDir, durability: Durability, max_bytes: u64) -> ProducerOptions {
@@ -420,7 +420,7 @@ fn the_next_producer_delivers_what_a_dead_one_left() {
         }
         script.wait_held(3);
         script.deliver(2);
-        assert_eq!(producer.close(Duration::ZERO), Left { spooled: 8, dropped: 0 }, "{durability:?}");
+        assert_eq!(producer.close(Duration::ZERO), CloseReport { spooled: 8, dropped: 0 }, "{durability:?}");
         let first: Vec<Seen> = script.0.state.lock().seen.clone();
 
         let script = Script::default();
@@ -441,10 +441,10 @@ fn the_next_producer_delivers_what_a_dead_one_left() {
         assert_eq!(id(again), id(&first[2]), "readers can tell that it came twice");
         let rest = script.wait_held(1).len();
         script.deliver(rest);
-        assert!(producer.wait_settled(SOON));
+        assert!(producer.wait_flushed(SOON));
         let stats = producer.stats();
         assert_eq!((stats.accepted, stats.adopted, stats.delivered), (9, 8, 9));
-        assert_eq!(producer.close(SOON), Left::default());
+        assert_eq!(producer.close(SOON), CloseReport::default());
         assert_eq!(std::fs::read_dir(dir.path()).expect("the folder").count(), 0, "nothing is left behind");
     }
 }
@@ -458,13 +458,13 @@ fn a_record_that_failed_for_now_is_sent_again_from_the_spool() {
         assert!(send(&producer, "t", &number.to_string(), Some(number)).is_ok());
     }
     script.wait_held(3);
-    script.fail(2, &Error::new(Kind::Timeout, "later").retriable());
+    script.fail(2, &Error::new(ErrorKind::Timeout, "later").retriable());
     drop(send(&producer, "t", "3", Some(3)).expect("queued"));
     script.deliver(1); // nothing goes before its outcome is known
     let held = script.wait_held(3);
     assert_eq!(held.iter().map(|seen| seen.value.clone()).collect::<Vec<_>>(), [b"0", b"1", b"3"]);
     script.deliver(3);
-    assert!(producer.wait_settled(SOON));
+    assert!(producer.wait_flushed(SOON));
     assert_eq!(producer.stats().retried, 2);
     assert_eq!(reports.kinds(), [(0, None), (1, None), (2, None), (3, None)]);
 }
@@ -487,7 +487,7 @@ fn a_full_spool_follows_the_policy() {
     let pending = usize::try_from(stats.pending).expect("few");
     script.wait_held(pending);
     script.deliver(pending);
-    assert!(producer.wait_settled(SOON));
+    assert!(producer.wait_flushed(SOON));
     assert_eq!(producer.stats().delivered, stats.pending);
 
     let script = Script::with_window(0);
@@ -506,8 +506,8 @@ fn a_record_that_is_too_large_for_any_hub_is_refused_at_once() {
     for durability in [Durability::Memory, Durability::Process] {
         let options = ProducerOptions { buffer_bytes: 1 << 40, ..spooled(&dir, durability, 1 << 40) };
         let (producer, _) = made(&Script::with_window(0), options);
-        let error = producer.send(&frame, None, Pace::Soon).expect_err("too large");
-        assert_eq!((error.kind, error.code, error.retriable), (Kind::Message, Some(10), false));
+        let error = producer.send(&frame, None, Linger::Short).expect_err("too large");
+        assert_eq!((error.kind, error.code, error.retriable), (ErrorKind::Message, Some(10), false));
         assert!(error.message.contains("1073741825") && error.message.contains("1073741824"), "{error}");
         assert_eq!(producer.stats().accepted, 0);
     }
@@ -528,7 +528,7 @@ fn memory_overflows_into_the_spool_and_keeps_the_order() {
     let mut state = script.0.state.lock();
     (state.window, state.delivers) = (None, true);
     drop(state);
-    assert!(producer.wait_settled(SOON));
+    assert!(producer.wait_flushed(SOON));
     let values = script.values();
     assert_eq!(values, (0..500).map(long).collect::<Vec<_>>());
     assert_eq!(reports.kinds().len(), 500);
@@ -539,7 +539,7 @@ fn memory_overflows_into_the_spool_and_keeps_the_order() {
     }
     script.wait_held(5);
     script.deliver(5);
-    assert!(producer.wait_settled(SOON));
+    assert!(producer.wait_flushed(SOON));
     assert_eq!(producer.stats().spooled, 0);
 }
 
@@ -547,11 +547,11 @@ fn memory_overflows_into_the_spool_and_keeps_the_order() {
 fn patient_records_wait_for_one_that_is_not_and_go_before_it() {
     let script = Script::default();
     let for_ever = Duration::from_secs(3600);
-    let (producer, _) = made(&script, ProducerOptions { patience: for_ever, ..options() });
+    let (producer, _) = made(&script, ProducerOptions { long_linger: for_ever, ..options() });
     let mut frame = Vec::new();
     codec::write(&mut frame, &Record { topic: "t", value: Some(b"patient"), ..Record::default() });
     for _ in 0..3 {
-        assert!(matches!(producer.send(&frame, None, Pace::Patient), Ok(Sent::Queued)));
+        assert!(matches!(producer.send(&frame, None, Linger::Long), Ok(Sent::Queued)));
     }
     wait_lingering(&producer);
     assert!(script.values().is_empty());
@@ -560,15 +560,15 @@ fn patient_records_wait_for_one_that_is_not_and_go_before_it() {
     assert_eq!(script.values(), ["patient", "patient", "patient", "soon"]);
 
     // Nor does a flush wait for them, nor a queue that fills up.
-    drop(producer.send(&frame, None, Pace::Patient).expect("queued"));
+    drop(producer.send(&frame, None, Linger::Long).expect("queued"));
     producer.hurry();
     script.wait_held(5);
     frame.clear();
     codec::write(&mut frame, &Record { topic: "t", value: Some(&vec![0; queue::CHUNK]), ..Record::default() });
-    drop(producer.send(&frame, None, Pace::Patient).expect("queued"));
+    drop(producer.send(&frame, None, Linger::Long).expect("queued"));
     script.wait_held(6);
     script.deliver(6);
-    assert!(producer.wait_settled(SOON));
+    assert!(producer.wait_flushed(SOON));
 }
 
 #[test]
@@ -593,11 +593,11 @@ fn in_a_hurry_when_idle_records_wait_for_those_under_way_and_no_longer() {
         }
         let held = script.wait_held(if spooled { 2 } else { 1 }).len();
         script.deliver(held);
-        assert!(producer.wait_settled(SOON));
+        assert!(producer.wait_flushed(SOON));
     }
 }
 
-/// Told one batch at a time, each time a test lets it go on.
+/// ReportGuard one batch at a time, each time a test lets it go on.
 /// Says when it is let go of: whoever has it is gone.
 #[derive(Debug)]
 struct Farewell(std::sync::mpsc::Sender<()>);
@@ -684,22 +684,22 @@ fn outcomes_are_told_in_order_by_one_thread_at_a_time_and_nothing_is_settled_bef
         script.deliver(1);
         script.deliver(1);
         assert_eq!(producer.stats().pending, 0);
-        assert_eq!(producer.unsettled(), 3);
-        assert!(!producer.wait_settled(Duration::from_millis(100)));
+        assert_eq!(producer.unflushed(), 3);
+        assert!(!producer.wait_flushed(Duration::from_millis(100)));
         slow.open();
     });
-    assert!(producer.wait_settled(SOON));
+    assert!(producer.wait_flushed(SOON));
     let state = slow.state.lock();
     assert_eq!((&*state.told, state.most_inside), (&[0, 1, 2][..], 1));
 }
 
 #[test]
 fn a_reporter_that_lets_go_of_its_producer_does_not_wait_for_itself() {
-    // Told by a thread of the hub, then by the sender itself.
+    // ReportGuard by a thread of the hub, then by the sender itself.
     for refused in [false, true] {
         let script = Script::default();
         if refused {
-            script.refuse("t", Error::new(Kind::Message, "no"));
+            script.refuse("t", Error::new(ErrorKind::Message, "no"));
         }
         let slow = Arc::new(Slow::default());
         let (farewell, gone) = std::sync::mpsc::channel();

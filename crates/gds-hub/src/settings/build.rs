@@ -111,7 +111,7 @@ impl Given {
             max_block: self.millis("max_block_ms").unwrap_or(Duration::from_secs(60)),
             buffer_memory: self.number("buffer_memory").unwrap_or(32 << 20),
             linger: linger.unwrap_or(Duration::from_millis(5)),
-            patience: linger.unwrap_or(Duration::from_millis(100)),
+            long_linger: linger.unwrap_or(Duration::from_millis(100)),
             delivery_timeout: match self.own.get("delivery_timeout_ms") {
                 Some(Value::Int(MAX_MS)) => None,
                 Some(Value::Int(ms)) => Some(Duration::from_millis(ms.unsigned_abs())),

@@ -54,7 +54,7 @@ fn addresses_are_read_in_every_spelling() {
     ] {
         let given: Vec<_> = given.iter().map(|&text| text.to_owned()).collect();
         let error = Address::parse(&given).unwrap_err();
-        assert!(error.kind == Kind::Config && error.message.contains("bootstrap_servers"), "{given:?}: {error}");
+        assert!(error.kind == ErrorKind::Config && error.message.contains("bootstrap_servers"), "{given:?}: {error}");
     }
     let error = Address::parse(&["kafka://me:hunter2@h:1".to_owned()]).unwrap_err();
     assert!(!error.message.contains("hunter2"), "{error}");
@@ -190,7 +190,7 @@ fn mistakes_name_the_key_and_what_was_expected() {
         (Consumer, &[("partition_assignment_strategy", text("sticky"))], &["\"sticky\"", "cooperative-sticky"]),
     ] {
         let error = parse(role, given, &[]).unwrap_err();
-        assert_eq!(error.kind, Kind::Config, "{error}");
+        assert_eq!(error.kind, ErrorKind::Config, "{error}");
         for part in parts {
             assert!(error.message.contains(part), "{part:?} is not in: {error}");
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gds_hub::embedded::{Embedded, EmbeddedOptions};
-use gds_hub::{Admin, Batch, Headers, Kind, Record, Start, Subscriber, partition_for};
+use gds_hub::{Admin, Batch, ErrorKind, Headers, Record, Start, Subscriber, partition_for};
 
 use crate::support::*;
 
@@ -64,7 +64,10 @@ fn what_is_refused_is_told_and_leaves_nothing_behind() {
     for topic in ["", ".", "..", "a/b", "../up", "a b", "\0", "topic\n", "ä", &long] {
         publisher.publish(1, &record(topic, b"v")).expect("told otherwise");
         let error = told.0.lock().pop().expect("told").1.expect_err("no such topic");
-        assert!(error.kind == Kind::Message && !error.retriable && error.message.contains("valid name"), "{error}");
+        assert!(
+            error.kind == ErrorKind::Message && !error.retriable && error.message.contains("valid name"),
+            "{error}"
+        );
     }
     for partition in [2, -1, i32::MAX] {
         publisher.publish(1, &Record { partition: Some(partition), ..record("orders", b"v") }).expect("told otherwise");
@@ -172,12 +175,12 @@ fn a_reader_seeks_pauses_and_knows_how_far_it_is_behind() {
     assert_eq!(values(&drain(&mut *reader)), ["9"]);
     for (partition, offset) in [(0, 6), (0, -1), (5, 0)] {
         let error = reader.seek(&position("orders", partition, offset)).expect_err("nowhere");
-        assert_eq!(error.kind, Kind::Message, "{error}");
+        assert_eq!(error.kind, ErrorKind::Message, "{error}");
     }
     let error = reader.commit(&[position("orders", 0, 1)], true).expect_err("no group");
-    assert_eq!(error.kind, Kind::Config, "{error}");
+    assert_eq!(error.kind, ErrorKind::Config, "{error}");
     reader.close().expect("closed");
-    assert_eq!(reader.poll(&mut Batch::default(), 1, Duration::ZERO).expect_err("closed").kind, Kind::Closed);
+    assert_eq!(reader.poll(&mut Batch::default(), 1, Duration::ZERO).expect_err("closed").kind, ErrorKind::Closed);
 }
 
 #[test]
@@ -209,11 +212,11 @@ fn a_batch_is_no_longer_than_asked_and_every_partition_has_its_turn() {
 fn what_a_subscription_asks_for_is_checked() {
     let dir = folder();
     let hub = open(dir.path());
-    for (topics, kind) in [(&["a/b"][..], Kind::Message), (&["^("], Kind::Config)] {
+    for (topics, kind) in [(&["a/b"][..], ErrorKind::Message), (&["^("], ErrorKind::Config)] {
         let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
         let subscription = gds_hub::Subscription { topics, group: None, start: Start::Latest };
         assert_eq!(gds_hub::Hub::subscribe(&hub, &subscription).expect_err("refused").kind, kind);
     }
     let error = Embedded::open(dir.path(), EmbeddedOptions { partitions: 0, ..EmbeddedOptions::default() });
-    assert_eq!(error.expect_err("refused").kind, Kind::Config);
+    assert_eq!(error.expect_err("refused").kind, ErrorKind::Config);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use gds_hub::{Admin, Kind, Record, Start};
+use gds_hub::{Admin, ErrorKind, Record, Start};
 
 use crate::support::*;
 
@@ -29,7 +29,7 @@ fn a_group_goes_on_where_it_has_committed_and_no_further() {
     assert_eq!((lag.position, lag.end, lag.lag), (Some(2), 3, 1));
     assert_eq!(hub.lag("other", PATIENCE).expect("a group"), [], "it has committed nothing");
     let error = hub.lag("othr", PATIENCE).expect_err("no group");
-    assert!(error.kind == Kind::Message && error.message.contains("first: \"other\", \"g\""), "{error}");
+    assert!(error.kind == ErrorKind::Message && error.message.contains("first: \"other\", \"g\""), "{error}");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn who_has_lost_a_partition_cannot_commit_there() {
     let gone = revoked(&mut *one);
     assert_eq!(gone.len(), 1);
     let error = one.commit(&both.map(|position| gds_hub::Position { offset: 0, ..position }), true).expect_err("lost");
-    assert!(error.kind == Kind::Message && error.message.contains("another member"), "{error}");
+    assert!(error.kind == ErrorKind::Message && error.message.contains("another member"), "{error}");
     let lags = hub.lag("g", PATIENCE).expect("known");
     let expected: Vec<_> = (0..2).map(|number| Some(i64::from(number == gone[0].1))).collect();
     assert_eq!(lags.iter().map(|lag| lag.position).collect::<Vec<_>>(), expected, "its own was kept");

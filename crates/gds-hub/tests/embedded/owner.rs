@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use gds_hub::embedded::{Embedded, EmbeddedOptions};
-use gds_hub::{Kind, Start};
+use gds_hub::{ErrorKind, Start};
 use gds_process::fork::testing::Child;
 
 use crate::support::*;
@@ -75,13 +75,13 @@ fn a_forked_child_is_refused_and_does_not_keep_the_folder() {
     let (publisher, told) = publisher(&hub);
     publisher.publish(0, &record("orders", b"v")).expect("taken");
     let reader = subscribe(&hub, &["orders"], Some("g"), Start::Earliest);
-    let refused = |error: gds_hub::Error| error.kind == Kind::Closed && error.fatal;
+    let refused = |error: gds_hub::Error| error.kind == ErrorKind::Closed && error.fatal;
     // It allocates, which only a child of a process with one thread may do; glibc's malloc works in any child.
     let child = Child::fork_running(|_| {
         let published = publisher.publish(1, &record("orders", b"w")).is_err_and(refused);
         let assigned = reader.assignment().is_err_and(refused);
         let opened = Embedded::open(dir.path(), EmbeddedOptions::default())
-            .is_err_and(|error| error.kind == Kind::Storage && error.message.contains("belongs to process"));
+            .is_err_and(|error| error.kind == ErrorKind::Storage && error.message.contains("belongs to process"));
         published && assigned && opened
     });
     assert!(child.answer);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gds_hub::embedded::{Embedded, EmbeddedOptions, Retention};
-use gds_hub::{Admin, Kind, NewTopic, Start};
+use gds_hub::{Admin, ErrorKind, NewTopic, Start};
 
 use crate::support::*;
 
@@ -49,18 +49,18 @@ fn what_makes_no_sense_is_refused_by_name() {
     hub.create_topic(&new_topic("a", 1, &[("retention.ms", "-1")]), PATIENCE).expect("created");
     let replicated = NewTopic { replication: 3, ..new_topic("b", 1, &[]) };
     for (topic, kind, says) in [
-        (new_topic("a", 1, &[]), Kind::Message, "\"a\" exists"),
-        (new_topic("a/b", 1, &[]), Kind::Message, "\"a/b\""),
-        (new_topic("b", 0, &[]), Kind::Config, "0 partitions"),
-        (new_topic("b", 1, &[("cleanup.policy", "compact")]), Kind::Config, "\"cleanup.policy\""),
-        (new_topic("b", 1, &[("retention.ms", "soon")]), Kind::Config, "\"soon\""),
-        (replicated, Kind::Config, "replication 3"),
+        (new_topic("a", 1, &[]), ErrorKind::Message, "\"a\" exists"),
+        (new_topic("a/b", 1, &[]), ErrorKind::Message, "\"a/b\""),
+        (new_topic("b", 0, &[]), ErrorKind::Config, "0 partitions"),
+        (new_topic("b", 1, &[("cleanup.policy", "compact")]), ErrorKind::Config, "\"cleanup.policy\""),
+        (new_topic("b", 1, &[("retention.ms", "soon")]), ErrorKind::Config, "\"soon\""),
+        (replicated, ErrorKind::Config, "replication 3"),
     ] {
         let error = hub.create_topic(&topic, PATIENCE).expect_err("refused");
         assert!(error.kind == kind && error.message.contains(says), "{error}");
     }
-    assert_eq!(Admin::topics(&hub, Some("b"), PATIENCE).expect_err("none").kind, Kind::Message);
-    assert_eq!(hub.delete_topic("b", PATIENCE).expect_err("none").kind, Kind::Message);
+    assert_eq!(Admin::topics(&hub, Some("b"), PATIENCE).expect_err("none").kind, ErrorKind::Message);
+    assert_eq!(hub.delete_topic("b", PATIENCE).expect_err("none").kind, ErrorKind::Message);
 }
 
 #[test]

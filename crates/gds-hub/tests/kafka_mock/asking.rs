@@ -5,7 +5,7 @@ use std::time::Duration;
 use gds_hub::kafka::mock::MockCluster;
 use gds_hub::kafka::{Callbacks, LogLevel, Token};
 use gds_hub::settings::{Role, Value};
-use gds_hub::{Admin, Hub, Kind, Start};
+use gds_hub::{Admin, ErrorKind, Hub, Start};
 use gds_process::fork::testing::Child;
 use gds_process::sync::Mutex;
 
@@ -20,7 +20,7 @@ fn a_hub_that_is_not_there_is_said_to_be_so() {
     let servers = format!("127.0.0.1:{port}");
     let hub = open_with(Role::Producer, &servers, &[], &[], Callbacks::default());
     let error = hub.check(Duration::from_secs(1)).unwrap_err();
-    assert_eq!((error.kind, error.retriable), (Kind::Connection, true));
+    assert_eq!((error.kind, error.retriable), (ErrorKind::Connection, true));
     let begin = format!("Failed to connect to {servers}: ");
     assert!(error.message.starts_with(&begin) && error.message.contains("refused"), "{error}");
 }
@@ -30,7 +30,7 @@ fn a_file_that_is_not_there_is_named() {
     let keywords = [("security_protocol", text("SSL")), ("ssl_cafile", text("/no/such/file.pem"))];
     let hub = open_with(Role::Producer, "127.0.0.1:1", &keywords, &[], Callbacks::default());
     let error = hub.check(Duration::from_secs(1)).unwrap_err();
-    assert!(error.kind == Kind::Config && error.message.contains("ssl_cafile=\"/no/such/file.pem\""), "{error}");
+    assert!(error.kind == ErrorKind::Config && error.message.contains("ssl_cafile=\"/no/such/file.pem\""), "{error}");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn librdkafkas_log_reaches_the_program_without_secrets() {
     let lines = lines.lock();
     assert!(lines.iter().any(|(level, text)| *level == LogLevel::Debug && text.contains("***")), "{}", lines.len());
     assert!(lines.iter().all(|(_, text)| !text.contains("127.0.0.1")), "{lines:?}");
-    assert_eq!(error.kind, Kind::Connection);
+    assert_eq!(error.kind, ErrorKind::Connection);
 }
 
 #[test]

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gds_hub::settings::Role;
-use gds_hub::{Admin, Batch, Change, Hub, Kind, Position, Start, Subscriber};
+use gds_hub::{Admin, Batch, Change, ErrorKind, Hub, Position, Start, Subscriber};
 
 use crate::support::{PATIENCE, cluster, fill, numbers, open, quick_group, read, reading, subscription, values};
 
@@ -29,7 +29,7 @@ fn a_group_goes_on_where_it_committed() {
     reader.commit(&[at(0, 7)], false).unwrap();
     reader.close().unwrap();
     let error = reader.poll(&mut Batch::default(), 1, Duration::ZERO).unwrap_err();
-    assert_eq!(error.kind, Kind::Closed);
+    assert_eq!(error.kind, ErrorKind::Closed);
 
     let mut reader = hub.subscribe(&wanted).unwrap();
     assert_eq!(read(reader.as_mut(), 3), numbers(10)[7..]);
@@ -59,7 +59,7 @@ fn a_commit_that_fails_is_an_error_if_waited_for_and_tried_again_if_not() {
     assert_eq!(read(reader.as_mut(), 5), numbers(5));
     cluster.push_request_errors("OffsetCommit", &[30, 30]).unwrap(); // group not authorised
     let error = reader.commit(&[at(0, 2)], true).unwrap_err();
-    assert_eq!((error.kind, error.code), (Kind::Message, Some(30)));
+    assert_eq!((error.kind, error.code), (ErrorKind::Message, Some(30)));
     reader.commit(&[at(0, 3)], false).unwrap();
     // The first try of this one fails as well, and nobody is told but the log; the mock cluster cannot be asked for
     // what it has, but it says when it has nothing left to refuse.
@@ -179,11 +179,11 @@ fn without_a_group_every_partition_is_read_from_where_it_was_asked() {
     assert_eq!(sorted(read(latest.as_mut(), 2)), ["a.1 new", "b new"]);
     assert_eq!(all.assignment().unwrap().len(), 4);
     let error = latest.commit(&[], false).unwrap_err();
-    assert!(error.kind == Kind::Config && error.message.contains("group_id"), "{error}");
+    assert!(error.kind == ErrorKind::Config && error.message.contains("group_id"), "{error}");
     let error = hub.subscribe(&subscription(&["^("], None, Start::Latest)).unwrap_err();
-    assert!(error.kind == Kind::Config && error.message.contains("^("), "{error}");
+    assert!(error.kind == ErrorKind::Config && error.message.contains("^("), "{error}");
     let mut nothing = hub.subscribe(&subscription(&[], None, Start::Latest)).unwrap();
-    assert_eq!(nothing.poll(&mut Batch::default(), 1, Duration::ZERO).unwrap_err().kind, Kind::Config);
+    assert_eq!(nothing.poll(&mut Batch::default(), 1, Duration::ZERO).unwrap_err().kind, ErrorKind::Config);
 }
 
 #[test]

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use gds_hub::settings::{Role, Value};
-use gds_hub::{Headers, Hub, Kind, OwnedHeader, Publisher, Record, Start};
+use gds_hub::{ErrorKind, Headers, Hub, OwnedHeader, Publisher, Record, Start};
 
 use crate::support::{Outcome, PATIENCE, cluster, open, publisher, read_batch, reading, record, sending, subscription};
 
@@ -88,10 +88,10 @@ fn a_record_that_is_too_large_is_refused_at_once_and_the_next_goes() {
     let hub = open(Role::Producer, &cluster, &[("max_request_size", Value::Int(10_000))], &[]);
     let (publisher, outcomes, _) = publisher(&hub);
     let error = publisher.publish(1, &record("t", &vec![b'x'; 20_000])).unwrap_err();
-    assert_eq!((error.kind, error.code, error.retriable), (Kind::Message, Some(10), false));
+    assert_eq!((error.kind, error.code, error.retriable), (ErrorKind::Message, Some(10), false));
     assert!(error.message.contains("20000") && error.message.contains("max_request_size"), "{error}");
-    assert_eq!(publisher.publish(1, &record("", b"x")).unwrap_err().kind, Kind::Message);
-    assert_eq!(publisher.publish(1, &record("a\0b", b"x")).unwrap_err().kind, Kind::Message);
+    assert_eq!(publisher.publish(1, &record("", b"x")).unwrap_err().kind, ErrorKind::Message);
+    assert_eq!(publisher.publish(1, &record("a\0b", b"x")).unwrap_err().kind, ErrorKind::Message);
     publisher.publish(2, &record("t", b"small")).unwrap();
     let (id, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
     assert!(id == 2 && matches!(outcome, Outcome::Delivered { .. }), "{outcome:?}");
@@ -119,7 +119,7 @@ fn what_the_broker_refuses_comes_back_whole_and_is_not_retriable() {
         };
         assert_eq!((id, key.as_deref(), value.as_deref()), (7, Some(&b"k"[..]), Some(&b"value"[..])));
         assert_eq!((back.as_slice(), topic.as_str(), timestamp), (&headers[..], "t", 1_500_000_000_123));
-        assert_eq!((error.kind, error.code), (Kind::Message, Some(code)));
+        assert_eq!((error.kind, error.code), (ErrorKind::Message, Some(code)));
         assert_eq!((error.retriable, error.fatal), (false, false));
     }
     // librdkafka remembers the last one; the broker, asked again, knows no such thing any more.
@@ -180,7 +180,7 @@ fn with_the_broker_away_the_queue_fills_and_purging_tells_of_every_record() {
             Err(error) => break error,
         }
     };
-    assert_eq!((error.kind, error.retriable, taken), (Kind::Full, true, 50));
+    assert_eq!((error.kind, error.retriable, taken), (ErrorKind::Full, true, 50));
     assert_eq!(publisher.in_flight(), 50);
     publisher.purge();
     let mut told = BTreeSet::new();
@@ -195,7 +195,7 @@ fn with_the_broker_away_the_queue_fills_and_purging_tells_of_every_record() {
     let end = Instant::now() + PATIENCE;
     // librdkafka counts records until what told of them is let go of, which is a moment after it was told.
     while let Err(error) = publisher.publish(99, &record("t", b"x")) {
-        assert!(error.kind == Kind::Full && Instant::now() < end, "{error}");
+        assert!(error.kind == ErrorKind::Full && Instant::now() < end, "{error}");
         std::thread::yield_now();
     }
     let (id, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
@@ -224,7 +224,7 @@ fn what_is_not_delivered_in_time_says_why() {
     publisher.publish(1, &record("t", b"x")).unwrap();
     let (_, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
     let Outcome::Failed { error, .. } = outcome else { panic!("{outcome:?}") };
-    assert_eq!((error.kind, error.retriable), (Kind::Timeout, true));
+    assert_eq!((error.kind, error.retriable), (ErrorKind::Timeout, true));
     assert!(error.message.contains("1s") && error.message.contains("refused"), "{error}");
 }
 

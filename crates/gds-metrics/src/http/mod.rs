@@ -1,16 +1,10 @@
-//! The metrics page over HTTP: what is answered ([`mod@respond`]), who may ask ([`auth`]), and the built-in server
-//! ([`server`]) with its certificates ([`tls`]).
+//! The metrics page over HTTP: what is answered ([`mod@respond`]); the server and who may ask are `gds_net`'s.
 
-pub mod auth;
-mod connection;
 pub mod respond;
-pub mod server;
-mod stamp;
-pub mod tls;
+#[cfg(test)]
+mod tests;
 
-pub use auth::Auth;
-pub use respond::{RequestHead, Response, respond};
-pub use server::{Limits, Server, ServerOptions, ServerStats};
+pub use respond::{PageHandler, respond};
 
 use crate::format::Format;
 

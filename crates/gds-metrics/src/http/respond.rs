@@ -1,96 +1,41 @@
 //! What a request for the page is answered, free of sockets: the built-in server and the ASGI and WSGI mounts all
 //! answer with [`respond`].
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use percent_encoding::percent_decode_str;
 
-use super::{Auth, Page};
+use gds_net::{Auth, Handler, PLAIN_TEXT, RequestHead, Response};
+
+use super::Page;
 use crate::format::{Format, quality};
 
 /// Below about one network packet, gzip saves no packet and costs two allocations.
 const GZIP_FROM_BYTES: usize = 1024;
 
-const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
-
-/// The part of a request that the answer depends on.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RequestHead<'a> {
-    /// The method, upper case as HTTP has it.
-    pub method: &'a str,
-    /// The path, as sent or percent-decoded; below the mount point when mounted.
-    pub path: &'a str,
-    /// What follows the `?`, still percent-encoded; empty without one.
-    pub query: &'a str,
-    /// The `Accept` header; several joined with commas.
-    pub accept: Option<&'a str>,
-    /// The `Accept-Encoding` header; several joined with commas.
-    pub accept_encoding: Option<&'a str>,
-    /// The `Authorization` header.
-    pub authorization: Option<&'a str>,
-    /// Whether the page sits in another application, which chose its path: every path is the page then,
-    /// except those that end in `/healthz`.
-    pub mounted: bool,
-}
-
-/// An answer, ready to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Response {
-    /// The HTTP status.
-    pub status: u16,
-    /// Names in lower case, and values; `content-length` is always among them.
-    pub headers: Vec<(&'static str, Cow<'static, str>)>,
-    /// The body; empty for `HEAD`, while `content-length` says how long it would have been.
-    pub body: Vec<u8>,
-}
-
-impl Response {
-    /// An answer in a few words of plain text.
-    pub fn text(status: u16, body: &'static str) -> Self {
-        Self::new(status, PLAIN_TEXT, body.into())
-    }
-
-    /// The value of a header; `name` in lower case.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(other, _)| *other == name).map(|(_, value)| &**value)
-    }
-
-    fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
-        let headers = vec![
-            ("content-type", content_type.into()),
-            ("content-length", body.len().to_string().into()),
-            // A page is out of date as soon as it is read, and so is word of a failure.
-            ("cache-control", "no-store".into()),
-        ];
-        Self { status, headers, body }
-    }
-
-    fn with(mut self, name: &'static str, value: &'static str) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-}
-
 /// The answer to `request`: the page, `ok` at `/healthz` (which asks for no secret), or a status with a text that
 /// says what to do.
 ///
+/// `mounted`: the page sits in another application, which chose its path: every path is the page then, except those that
+/// end in `/healthz`.
+///
 /// Renders the page and may read the file of secrets, so call it where blocking is allowed. Never panics: a page
 /// that does becomes a 500.
-pub fn respond(page: &dyn Page, auth: &Auth, request: &RequestHead<'_>) -> Response {
-    let mut response = answer(page, auth, request);
+pub fn respond(page: &dyn Page, auth: &Auth, request: &RequestHead<'_>, mounted: bool) -> Response {
+    let mut response = answer(page, auth, request, mounted);
     if request.method == "HEAD" {
         response.body = Vec::new();
     }
     response
 }
 
-fn answer(page: &dyn Page, auth: &Auth, request: &RequestHead<'_>) -> Response {
-    let health = if request.mounted { request.path.ends_with("/healthz") } else { request.path == "/healthz" };
-    if !health && !request.mounted && !matches!(request.path, "/metrics" | "/") {
+fn answer(page: &dyn Page, auth: &Auth, request: &RequestHead<'_>, mounted: bool) -> Response {
+    let health = if mounted { request.path.ends_with("/healthz") } else { request.path == "/healthz" };
+    if !health && !mounted && !matches!(request.path, "/metrics" | "/") {
         return Response::text(404, "not found: the metrics are at /metrics\n");
     }
     if !matches!(request.method, "GET" | "HEAD") {
@@ -122,6 +67,20 @@ fn answer(page: &dyn Page, auth: &Auth, request: &RequestHead<'_>) -> Response {
         _ => Response::new(200, format.content_type(), body),
     }
     .with("vary", "accept, accept-encoding")
+}
+
+/// A page for those who may see it.
+pub struct PageHandler {
+    /// What is shown.
+    pub page: Arc<dyn Page>,
+    /// To whom.
+    pub auth: Auth,
+}
+
+impl Handler for PageHandler {
+    fn respond(&self, request: &RequestHead<'_>) -> Response {
+        respond(&*self.page, &self.auth, request, false)
+    }
 }
 
 /// The values of every `name[]` in a query; blank ones count as absent, as in the official clients.
@@ -197,20 +156,19 @@ mod tests {
         accept: None,
         accept_encoding: None,
         authorization: None,
-        mounted: false,
     };
 
     #[test]
     fn the_page_is_at_metrics_and_at_the_root_in_the_format_asked_for() {
         for path in ["/metrics", "/"] {
-            let response = respond(&Echo, &Auth::None, &RequestHead { path, ..GET });
+            let response = respond(&Echo, &Auth::None, &RequestHead { path, ..GET }, false);
             assert_eq!((response.status, &*response.body), (200, &b"Text []"[..]));
             assert_eq!(response.header("content-type"), Some(Format::Text.content_type()));
             assert_eq!(response.header("vary"), Some("accept, accept-encoding"));
             assert_eq!(response.header("cache-control"), Some("no-store"));
         }
         let request = RequestHead { accept: Some("application/openmetrics-text"), ..GET };
-        let response = respond(&Echo, &Auth::None, &request);
+        let response = respond(&Echo, &Auth::None, &request, false);
         assert_eq!(&*response.body, b"OpenMetrics []");
         assert_eq!(response.header("content-type"), Some(Format::OpenMetrics.content_type()));
     }
@@ -225,7 +183,7 @@ mod tests {
             ("name[]=%C3%A9+%", vec!["é %"]),
             ("name[]=%FF", vec!["\u{FFFD}"]),
         ] {
-            let response = respond(&Echo, &Auth::None, &RequestHead { query, ..GET });
+            let response = respond(&Echo, &Auth::None, &RequestHead { query, ..GET }, false);
             assert_eq!(String::from_utf8(response.body).unwrap(), format!("Text {expected:?}"), "{query}");
         }
     }
@@ -233,8 +191,8 @@ mod tests {
     #[test]
     fn head_has_the_headers_of_get_and_no_body() {
         for path in ["/metrics", "/healthz", "/nowhere"] {
-            let get = respond(&Large, &Auth::None, &RequestHead { path, ..GET });
-            let head = respond(&Large, &Auth::None, &RequestHead { method: "HEAD", path, ..GET });
+            let get = respond(&Large, &Auth::None, &RequestHead { path, ..GET }, false);
+            let head = respond(&Large, &Auth::None, &RequestHead { method: "HEAD", path, ..GET }, false);
             assert_eq!((get.status, get.headers), (head.status, head.headers));
             assert!(!get.body.is_empty() && head.body.is_empty());
         }
@@ -242,20 +200,20 @@ mod tests {
 
     #[test]
     fn other_paths_and_methods_are_told_what_to_use() {
-        let response = respond(&Echo, &Auth::None, &RequestHead { path: "/favicon.ico", ..GET });
+        let response = respond(&Echo, &Auth::None, &RequestHead { path: "/favicon.ico", ..GET }, false);
         assert_eq!(response.status, 404);
         assert!(String::from_utf8(response.body).unwrap().contains("/metrics"));
-        let response = respond(&Echo, &Auth::None, &RequestHead { method: "POST", ..GET });
+        let response = respond(&Echo, &Auth::None, &RequestHead { method: "POST", ..GET }, false);
         assert_eq!((response.status, response.header("allow")), (405, Some("GET, HEAD")));
     }
 
     #[test]
     fn mounted_every_path_is_the_page_but_healthz() {
         for path in ["", "/", "/metrics", "/anything/else", "/metrics/healthzz"] {
-            let response = respond(&Echo, &Auth::None, &RequestHead { path, mounted: true, ..GET });
+            let response = respond(&Echo, &Auth::None, &RequestHead { path, ..GET }, true);
             assert_eq!(&*response.body, b"Text []", "{path}");
         }
-        let response = respond(&Echo, &Auth::None, &RequestHead { path: "/metrics/healthz", mounted: true, ..GET });
+        let response = respond(&Echo, &Auth::None, &RequestHead { path: "/metrics/healthz", ..GET }, true);
         assert_eq!(&*response.body, b"ok\n");
     }
 
@@ -265,12 +223,12 @@ mod tests {
         std::fs::write(file.path(), "token").unwrap();
         let auth = Auth::bearer_file(file.path()).unwrap();
         for authorization in [None, Some("Bearer wrong")] {
-            let response = respond(&Echo, &auth, &RequestHead { authorization, ..GET });
+            let response = respond(&Echo, &auth, &RequestHead { authorization, ..GET }, false);
             assert_eq!((response.status, response.header("www-authenticate")), (401, Some("Bearer realm=\"metrics\"")));
         }
         let right = RequestHead { authorization: Some("Bearer token"), ..GET };
-        assert_eq!(respond(&Echo, &auth, &right).status, 200);
-        assert_eq!(respond(&Echo, &auth, &RequestHead { path: "/healthz", ..GET }).status, 200);
+        assert_eq!(respond(&Echo, &auth, &right, false).status, 200);
+        assert_eq!(respond(&Echo, &auth, &RequestHead { path: "/healthz", ..GET }, false).status, 200);
     }
 
     #[test]
@@ -285,7 +243,7 @@ mod tests {
             (Some("deflate, br"), false),
             (None, false),
         ] {
-            let response = respond(&Large, &Auth::None, &RequestHead { accept_encoding, ..GET });
+            let response = respond(&Large, &Auth::None, &RequestHead { accept_encoding, ..GET }, false);
             assert_eq!(response.header("content-encoding").is_some(), zipped, "{accept_encoding:?}");
             assert_eq!(response.header("content-length"), Some(&*response.body.len().to_string()));
             let mut page = Vec::new();
@@ -296,13 +254,13 @@ mod tests {
             }
             assert_eq!(page, Large.render(Format::Text, &[]).unwrap());
         }
-        let small = respond(&Echo, &Auth::None, &RequestHead { accept_encoding: Some("gzip"), ..GET });
+        let small = respond(&Echo, &Auth::None, &RequestHead { accept_encoding: Some("gzip"), ..GET }, false);
         assert_eq!(small.header("content-encoding"), None);
     }
 
     #[test]
     fn a_page_that_panics_is_a_500() {
-        let response = respond(&Broken, &Auth::None, &GET);
+        let response = respond(&Broken, &Auth::None, &GET, false);
         assert_eq!(response.status, 500);
     }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, header};
 use super::endpoint::{self, Endpoint};
 use super::env::{self, Env, FOREVER, Names};
 use super::tls::{Named, Tls};
-use crate::outage::Tell;
+use crate::outage::LogFn;
 use crate::{Error, Result, headers};
 
 /// `service.name` when nobody gives one.
@@ -151,7 +151,7 @@ pub struct OtlpConfig {
     /// What of the environment was not used, and why; for the log.
     pub warnings: Vec<String>,
     /// Who is told when the receiver goes away, and when it is back.
-    pub tell: Tell,
+    pub tell: LogFn,
 }
 
 impl OtlpConfig {
@@ -242,7 +242,7 @@ pub fn resolve(options: &OtlpOptions, env: impl Fn(&str) -> Option<String>) -> R
         resource,
         backoff: Backoff::default(),
         warnings: env.warnings,
-        tell: Tell::default(),
+        tell: LogFn::default(),
     })
 }
 

@@ -12,7 +12,7 @@ use prost::Message as _;
 
 use super::config::Temporality;
 use super::delta::{Change, Deltas, Receipt};
-use crate::key::Kind;
+use crate::key::MetricKind;
 use crate::snapshot::{Exemplar, Family, Series, Value};
 
 /// Name of the instrumentation scope of every metric.
@@ -142,7 +142,7 @@ impl Converter {
     }
 
     fn point(&self, family: &Family, series: &Series, now_nanos: u64) -> Option<(Point, Option<Receipt>)> {
-        let accumulates = family.kind != Kind::Gauge;
+        let accumulates = family.kind != MetricKind::Gauge;
         let change = match &self.deltas {
             Some(deltas) if accumulates => deltas.change(series)?,
             _ => Change { start_nanos: series.created_nanos, value: series.value.clone(), seen: false },
@@ -245,11 +245,11 @@ enum Points {
 }
 
 impl Points {
-    const fn of(kind: Kind) -> Self {
+    const fn of(kind: MetricKind) -> Self {
         match kind {
-            Kind::Counter => Self::Counter(Vec::new()),
-            Kind::Gauge => Self::Gauge(Vec::new()),
-            Kind::Histogram | Kind::Timing => Self::Distribution(Vec::new()),
+            MetricKind::Counter => Self::Counter(Vec::new()),
+            MetricKind::Gauge => Self::Gauge(Vec::new()),
+            MetricKind::Histogram | MetricKind::Timing => Self::Distribution(Vec::new()),
         }
     }
 
@@ -286,7 +286,7 @@ impl Points {
 /// The unit's code: the metrics API asks for UCUM, "Instrument unit".
 fn unit(family: &Family) -> &str {
     match (family.kind, &*family.unit) {
-        (Kind::Timing, _) | (_, "seconds") => "s",
+        (MetricKind::Timing, _) | (_, "seconds") => "s",
         (_, "bytes") => "By",
         (_, other) => other,
     }

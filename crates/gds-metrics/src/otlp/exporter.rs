@@ -52,7 +52,7 @@ pub struct Stats {
 /// their time-out whatever the receiver, the runtime or a fork of the process did.
 pub struct Exporter {
     url: String,
-    shared: Arc<Shared>,
+    shared: Arc<ExportStatus>,
     state: Mutex<State>,
 }
 
@@ -75,7 +75,7 @@ struct Command {
 }
 
 #[derive(Default)]
-struct Shared {
+struct ExportStatus {
     exports: AtomicU64,
     failed_attempts: AtomicU64,
     rejected_points: AtomicU64,
@@ -100,7 +100,7 @@ impl Exporter {
         runtime: &Handle,
     ) -> Self {
         let url = config.endpoint.shown().to_owned();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(ExportStatus::default());
         if config.disabled {
             return Self { url, shared, state: Mutex::new(State::Disabled) };
         }
@@ -243,7 +243,7 @@ struct Job<T> {
     complained: bool,
     /// What was told last.
     telling: Option<JoinHandle<()>>,
-    shared: Arc<Shared>,
+    shared: Arc<ExportStatus>,
 }
 
 impl<T: Deliver> Job<T> {

@@ -38,13 +38,13 @@ use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use super::config::Protocol;
 use super::exporter::{Exporter, Source};
 use crate::Result;
-use crate::key::Kind;
+use crate::key::MetricKind;
 use crate::snapshot::{Family, Series, Value};
 
 /// Long enough for a busy machine; reached only by a test that fails.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 
-pub(super) fn family(name: &str, kind: Kind, series: Vec<Series>) -> Family {
+pub(super) fn family(name: &str, kind: MetricKind, series: Vec<Series>) -> Family {
     let bounds: Arc<[f64]> = if kind.is_distribution() { Arc::new([0.1, 1.0]) } else { Arc::new([]) };
     Family { name: name.into(), kind, help: "".into(), unit: "".into(), bounds, series }
 }
@@ -71,7 +71,7 @@ impl Fixed {
     }
 
     pub(super) fn set_counter(&self, value: f64) {
-        *self.0.lock() = vec![family("requests", Kind::Counter, vec![number(1, &[], value)])];
+        *self.0.lock() = vec![family("requests", MetricKind::Counter, vec![number(1, &[], value)])];
     }
 }
 

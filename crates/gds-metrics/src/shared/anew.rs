@@ -14,11 +14,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::format::HEADER_LEN;
 use super::mapped::Segment;
+use super::placed::{self, Placed};
 use super::reader::{Item, Reader, Torn, read_exemplars};
-use super::writer::{self, Placed};
 use crate::cells::{self, add_f64};
 use crate::exemplar;
-use crate::key::Kind;
+use crate::key::MetricKind;
 
 /// The cells of one record.
 struct Row<'a> {
@@ -30,7 +30,7 @@ struct Row<'a> {
 
 enum What {
     /// Of a counter or a distribution.
-    Sums(Kind),
+    Sums(MetricKind),
     /// Of a gauge, with the bits that the new file starts with.
     Level(u64),
     Exemplars,
@@ -45,7 +45,7 @@ pub(super) fn make(path: &Path, old: &File, segments: &[(usize, Arc<Segment>)]) 
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let temporary = path.with_extension(writer::TEMPORARY);
+    let temporary = path.with_extension(placed::TEMPORARY);
     let placed = Placed::create(&temporary)?;
     let made = fill(&placed, old, reader.used(), &rows, segments).and_then(|()| {
         hand_over(&rows, segments);
@@ -64,7 +64,7 @@ fn rows(reader: &Reader) -> Result<Vec<Row<'_>>, Torn> {
             Item::Series { family, cells, .. } => {
                 let kind = usize::try_from(family).ok().and_then(|number| kinds.get(number)).ok_or(Torn)?;
                 let what = match kind {
-                    Kind::Gauge => What::Level(cells.get(cells::VALUE).ok_or(Torn)?.load(Ordering::Relaxed)),
+                    MetricKind::Gauge => What::Level(cells.get(cells::VALUE).ok_or(Torn)?.load(Ordering::Relaxed)),
                     kind => What::Sums(*kind),
                 };
                 rows.push(Row { at: reader.offset_of(cells), old: cells, what });
@@ -88,7 +88,7 @@ fn fill(
     segments: &[(usize, Arc<Segment>)],
 ) -> io::Result<()> {
     let len = segments.last().map_or(HEADER_LEN, |(start, segment)| start + segment.len());
-    writer::reserve(&placed.file, 0, len)?;
+    placed::reserve(&placed.file, 0, len)?;
     let mut bytes = vec![0; used];
     old.read_exact_at(&mut bytes, 0)?;
     for row in rows {
@@ -117,8 +117,10 @@ fn hand_over(rows: &[Row<'_>], segments: &[(usize, Arc<Segment>)]) {
                 let _ =
                     new[cells::VALUE].compare_exchange(before, old(cells::VALUE), Ordering::Relaxed, Ordering::Relaxed);
             }
-            What::Sums(Kind::Counter | Kind::Gauge) => add_f64(&new[cells::VALUE], f64::from_bits(old(cells::VALUE))),
-            What::Sums(Kind::Histogram | Kind::Timing) => {
+            What::Sums(MetricKind::Counter | MetricKind::Gauge) => {
+                add_f64(&new[cells::VALUE], f64::from_bits(old(cells::VALUE)));
+            }
+            What::Sums(MetricKind::Histogram | MetricKind::Timing) => {
                 add_f64(&new[cells::SUM], f64::from_bits(old(cells::SUM)));
                 for (cell, count) in
                     new.iter().enumerate().filter(|(cell, _)| ![cells::UPDATED, cells::SUM].contains(cell))

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use super::format::{self, FamilyText, HEADER_LEN, RECORD_LEN};
 use super::merge::{Merged, Taking};
+use super::placed::{EXTENSION, TEMPORARY};
 use super::reader::{Item, Reader};
-use super::writer::{EXTENSION, TEMPORARY};
 use crate::cells;
 use crate::error::{Error, Result};
 use crate::exemplar;
-use crate::key::Kind;
+use crate::key::MetricKind;
 use gds_process::lock::{self, Lock};
 
 /// The file of everything the dead counted.
@@ -259,7 +259,7 @@ fn archive_bytes(merged: &Merged, folded: &[String]) -> Vec<u8> {
                 push_record(&mut out, format::CARRY, record, series.low.to_bits(), &[], &[]);
             }
             if !series.exemplars.is_empty() {
-                let slots = if family.kind == Kind::Counter { 1 } else { family.bounds.len() + 1 };
+                let slots = if family.kind == MetricKind::Counter { 1 } else { family.bounds.len() + 1 };
                 let cells = cells::Cells::private(exemplar::cells_len(slots));
                 series.exemplars.iter().for_each(|one| exemplar::store(cells.get(), one));
                 let row: Vec<u64> =

@@ -9,7 +9,7 @@ use super::format::FamilyText;
 use super::reader::{Item, Reader, Torn, read_exemplars, read_value};
 use crate::cells::REMOVED;
 use crate::family::{Aggregation, hash};
-use crate::key::Kind;
+use crate::key::MetricKind;
 use crate::naming::{Naming, TakenNames, push_label};
 use crate::snapshot::Exemplar;
 
@@ -25,7 +25,7 @@ pub(super) enum Taking {
 /// The families of several processes.
 #[derive(Debug, Default)]
 pub struct Merged {
-    by_name: HashMap<(Box<str>, Kind), usize>,
+    by_name: HashMap<(Box<str>, MetricKind), usize>,
     /// In the order they were met.
     pub families: Vec<MergedFamily>,
     /// Families of one process left out because another has the name with other buckets.
@@ -38,7 +38,7 @@ pub struct MergedFamily {
     /// Its name; see [`Merged::settle_names`].
     pub name: Arc<str>,
     /// Its kind.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// How its gauges were added up.
     pub aggregation: Aggregation,
     /// What it means.
@@ -81,7 +81,7 @@ impl Merged {
                 Item::Family { number, kind, aggregation, text } => {
                     let wanted = match taking {
                         Taking::Live => true,
-                        Taking::Dead => kind != Kind::Gauge || aggregation == Aggregation::Last,
+                        Taking::Dead => kind != MetricKind::Gauge || aggregation == Aggregation::Last,
                     };
                     families.insert(number, wanted.then(|| self.family(kind, aggregation, &text)).flatten());
                 }
@@ -93,7 +93,7 @@ impl Merged {
                     let family = &mut self.families[place];
                     read_value(family.kind, family.bounds.len(), cells, &mut raw)?;
                     let member = family.add(text, updated, &raw, file.pid);
-                    if family.kind != Kind::Gauge {
+                    if family.kind != MetricKind::Gauge {
                         series.insert(record, (place, member));
                     }
                 }
@@ -115,7 +115,7 @@ impl Merged {
     }
 
     /// The place of a family; none if another process has it with other buckets, which cannot be added up.
-    fn family(&mut self, kind: Kind, aggregation: Aggregation, text: &FamilyText<'_>) -> Option<usize> {
+    fn family(&mut self, kind: MetricKind, aggregation: Aggregation, text: &FamilyText<'_>) -> Option<usize> {
         let key = (Box::from(text.name), kind);
         if let Some(place) = self.by_name.get(&key) {
             let same = *self.families[*place].bounds == *text.bounds;
@@ -167,7 +167,7 @@ impl MergedFamily {
 
     fn add(&mut self, text: &str, updated: u64, raw: &[u64], pid: u64) -> usize {
         let labelled;
-        let text = if self.kind == Kind::Gauge && self.aggregation == Aggregation::Pid {
+        let text = if self.kind == MetricKind::Gauge && self.aggregation == Aggregation::Pid {
             let mut with_pid = text.to_owned();
             if !with_pid.is_empty() {
                 with_pid.push(',');
@@ -197,7 +197,7 @@ impl MergedFamily {
 
 /// Reads a whole file without taking anything, so that a file is taken whole or not at all.
 fn validate(file: &Reader) -> Result<(), Torn> {
-    let mut shapes: HashMap<u64, (Kind, usize)> = HashMap::new();
+    let mut shapes: HashMap<u64, (MetricKind, usize)> = HashMap::new();
     let mut raw = Vec::new();
     file.for_each(|item| {
         match item {
@@ -232,12 +232,12 @@ fn two_sum(a: f64, b: f64) -> (f64, f64) {
     (sum, (a - (sum - b_in_sum)) + (b - b_in_sum))
 }
 
-fn combine(kind: Kind, aggregation: Aggregation, series: &mut MergedSeries, updated: u64, raw: &[u64]) {
+fn combine(kind: MetricKind, aggregation: Aggregation, series: &mut MergedSeries, updated: u64, raw: &[u64]) {
     let (old, new) = (f64::from_bits(series.raw[0]), f64::from_bits(raw[0]));
     match (kind, aggregation) {
-        (Kind::Gauge, Aggregation::Min) => series.raw[0] = old.min(new).to_bits(),
-        (Kind::Gauge, Aggregation::Max) => series.raw[0] = old.max(new).to_bits(),
-        (Kind::Gauge, Aggregation::Last | Aggregation::Pid) => {
+        (MetricKind::Gauge, Aggregation::Min) => series.raw[0] = old.min(new).to_bits(),
+        (MetricKind::Gauge, Aggregation::Max) => series.raw[0] = old.max(new).to_bits(),
+        (MetricKind::Gauge, Aggregation::Last | Aggregation::Pid) => {
             if updated >= series.updated {
                 series.raw[0] = raw[0];
             }

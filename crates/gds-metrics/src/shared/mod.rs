@@ -14,6 +14,7 @@ mod archive;
 mod format;
 mod mapped;
 mod merge;
+mod placed;
 mod port;
 mod reader;
 mod writer;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::archive::Folder;
 use crate::error::Result;
-use crate::http::server;
+use gds_net::probe;
 use gds_process::lock::Lock;
 
 /// The right to listen on a port with the other processes of the folder, for as long as it is kept.
@@ -38,7 +38,7 @@ impl Folder {
     pub fn claim_port(&self, addr: &str, port: u16) -> Result<PortClaim> {
         match self.port_file(port).and_then(|file| Lock::within(file, Duration::ZERO)) {
             Ok(first) => {
-                server::probe(addr, port)?;
+                probe(addr, port)?;
                 first.shared().map(|lock| self.claim(port, lock)).map_err(|source| self.unusable(source))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.join_port(port),

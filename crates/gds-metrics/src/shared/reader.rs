@@ -8,7 +8,7 @@ use super::mapped::ReadMap;
 use crate::cells;
 use crate::exemplar;
 use crate::family::Aggregation;
-use crate::key::Kind;
+use crate::key::MetricKind;
 use crate::snapshot::Exemplar;
 
 /// A file that makes no sense.
@@ -17,7 +17,7 @@ pub(super) struct Torn;
 
 /// What a file says, in the order it was written.
 pub(super) enum Item<'a> {
-    Family { number: u64, kind: Kind, aggregation: Aggregation, text: FamilyText<'a> },
+    Family { number: u64, kind: MetricKind, aggregation: Aggregation, text: FamilyText<'a> },
     Series { family: u64, record: u64, text: &'a str, updated: u64, cells: &'a [AtomicU64] },
     Exemplars { series: u64, cells: &'a [AtomicU64] },
     Folded(&'a str),
@@ -98,7 +98,7 @@ impl Reader {
                 let [kind, aggregation, ..] = b.to_le_bytes();
                 Ok(Item::Family {
                     number: a,
-                    kind: Kind::from_u8(kind).ok_or(Torn)?,
+                    kind: MetricKind::from_u8(kind).ok_or(Torn)?,
                     aggregation: *Aggregation::ALL.get(usize::from(aggregation)).ok_or(Torn)?,
                     text: FamilyText::decode(text).ok_or(Torn)?,
                 })
@@ -128,7 +128,12 @@ impl Reader {
 }
 
 /// Copies a series' value as [`crate::series::Series::read`] does, if it has the cells its family calls for.
-pub(super) fn read_value(kind: Kind, bounds: usize, cells: &[AtomicU64], into: &mut Vec<u64>) -> Result<(), Torn> {
+pub(super) fn read_value(
+    kind: MetricKind,
+    bounds: usize,
+    cells: &[AtomicU64],
+    into: &mut Vec<u64>,
+) -> Result<(), Torn> {
     if kind.is_distribution() {
         if cells.len() != cells::distribution_len(bounds) {
             return Err(Torn);

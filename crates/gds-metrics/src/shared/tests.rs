@@ -13,7 +13,9 @@ use super::merge::{Merged, Taking};
 use super::reader::Reader;
 use super::{Folder, Writer};
 use crate::page::RegistryPage;
-use crate::registry::{Registry, RegistryOptions, View, ViewOptions};
+use crate::registry::{Registry, RegistryOptions};
+use crate::settings::ViewOptions;
+use crate::view::View;
 
 struct Process {
     page: RegistryPage,

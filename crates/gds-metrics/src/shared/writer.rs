@@ -1,7 +1,7 @@
 //! This process's file: series are appended once, their cells are then updated in place.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,14 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gds_process::sync::Mutex;
-use rustix::fs::{FallocateFlags, fallocate};
 
 use super::anew;
 use super::format::{self, FamilyText, HEADER_LEN, RECORD_LEN};
 use super::mapped::{MappedCells, Segment};
+use super::placed::{EXTENSION, Placed, TEMPORARY, reserve};
 use crate::cells::Cells;
 use crate::family::Family;
-use gds_process::lock::Lock;
 
 /// The first mapping; each further one doubles the file up to a step of [`MAX_STEP`].
 const FIRST_STEP: usize = 64 * 1024;
@@ -56,35 +55,8 @@ struct State {
     news: Option<String>,
 }
 
-/// A file in the folder, and what keeps others from it.
-#[derive(Debug)]
-pub(super) struct Placed {
-    pub(super) file: File,
-    /// Held open only for its lock: the lock ends when the last descriptor of *this* opening goes, and a mapping would
-    /// count as one, so it must not be the opening that is mapped.
-    lock: Lock,
-    /// systemd-tmpfiles leaves a folder and all below it alone while somebody has a lock on it.
-    _folder: Option<Lock>,
-}
-
-impl Placed {
-    /// Makes an empty file with a lock, where none is.
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        let lock = File::open(path).and_then(Lock::wait).inspect_err(|_| drop(std::fs::remove_file(path)))?;
-        let folder =
-            path.parent().and_then(|folder| File::open(folder).ok()).and_then(|folder| Lock::try_share(folder).ok());
-        Ok(Self { file, lock, _folder: folder })
-    }
-}
-
 /// Distinguishes several writers of one process in one nanosecond.
 static SEQUENCE: AtomicU64 = AtomicU64::new(0);
-
-/// Ending of the files of processes.
-pub(super) const EXTENSION: &str = "gds";
-/// Ending of files that are not complete yet.
-pub(super) const TEMPORARY: &str = "tmp";
 
 impl Writer {
     /// Makes this process's file in `folder`.
@@ -275,17 +247,5 @@ impl State {
     fn last(&self) -> (usize, &Arc<Segment>) {
         let (start, segment) = self.segments.last().expect("the first is never taken out");
         (*start, segment)
-    }
-}
-
-/// Gives the file real blocks, so that a full disk is an error here and not a signal at some later increment.
-pub(super) fn reserve(file: &File, start: usize, len: usize) -> io::Result<()> {
-    match fallocate(file, FallocateFlags::empty(), start as u64, len as u64) {
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-            use std::os::unix::fs::FileExt;
-            file.write_all_at(&vec![0; len], start as u64)
-        }
-        Err(error) => Err(error.into()),
     }
 }

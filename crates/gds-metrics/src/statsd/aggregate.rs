@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gds_process::sync::Mutex;
 
 use crate::index::Index;
-use crate::key::{Key, Kind, Scope};
-use crate::registry::Change;
+use crate::key::Change;
+use crate::key::{Key, MetricKind, Scope};
 
 use super::options::Settings;
 use super::series::{Buffer, Series};
@@ -23,7 +23,7 @@ pub(super) struct Aggregate {
     pub(super) settings: Settings,
     index: Index<Series>,
     /// One table for each kind; locked only by the first report of a spelling.
-    families: Mutex<[HashMap<Arc<str>, Family>; Kind::ALL.len()]>,
+    families: Mutex<[HashMap<Arc<str>, Family>; MetricKind::ALL.len()]>,
     /// Series that the flush has not met yet.
     pub(super) arrived: Mutex<Vec<Arc<Series>>>,
     pub(super) buffer: Buffer,
@@ -52,11 +52,11 @@ impl Aggregate {
     }
 
     /// Takes one report. The kind is the called method's, whatever the key says, and a client has one view.
-    pub(super) fn report(&self, kind: Kind, change: Change, key: &Key<'_>, value: f64) -> Outcome {
+    pub(super) fn report(&self, kind: MetricKind, change: Change, key: &Key<'_>, value: f64) -> Outcome {
         if !value.is_finite() {
             return self.refuse(Reason::NotFinite);
         }
-        if kind == Kind::Counter && value < 0.0 {
+        if kind == MetricKind::Counter && value < 0.0 {
             return self.refuse(Reason::NegativeIncrement);
         }
         let key = Key { scope: Scope { view: 0, kind }, ..*key };
@@ -112,7 +112,7 @@ impl Aggregate {
         Ok(series)
     }
 
-    fn series_of(&self, family: &mut Family, kind: Kind, name: &Arc<str>, tags: String) -> Arc<Series> {
+    fn series_of(&self, family: &mut Family, kind: MetricKind, name: &Arc<str>, tags: String) -> Arc<Series> {
         if let Some(series) = family.get(&*tags) {
             return Arc::clone(series);
         }

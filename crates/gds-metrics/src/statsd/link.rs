@@ -123,7 +123,7 @@ pub(super) struct Link {
 impl Link {
     /// A link that looks names up with the system's resolver.
     pub(super) fn new(target: Target, clock: Clock) -> Self {
-        Self::with_lookup(target, clock, Arc::new(gds_process::names::resolve))
+        Self::with_lookup(target, clock, Arc::new(gds_process::resolve::resolve))
     }
 
     pub(super) fn with_lookup(target: Target, clock: Clock, lookup: Lookup) -> Self {

@@ -35,13 +35,13 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use gds_metrics::key::{Key, Kind, Scope};
+//! use gds_metrics::key::{Key, MetricKind, Scope};
 //! use gds_metrics::statsd::{Outcome, Statsd, StatsdOptions};
 //!
 //! let agent = std::net::UdpSocket::bind("127.0.0.1:0")?;
 //! let port = agent.local_addr()?.port().into();
 //! let statsd = Statsd::new(StatsdOptions { port, prefix: "app".into(), ..StatsdOptions::default() })?;
-//! let key = Key { scope: Scope { view: 0, kind: Kind::Counter }, name: "requests", labels: &[("code", "200")] };
+//! let key = Key { scope: Scope { view: 0, kind: MetricKind::Counter }, name: "requests", labels: &[("code", "200")] };
 //! assert_eq!(statsd.increment(&key, 2.0), Outcome::Counted);
 //! statsd.increment(&key, 1.0);
 //! statsd.close(Duration::from_secs(1))?;
@@ -70,9 +70,9 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::error::{Error, Result};
-use crate::key::{Key, Kind};
-use crate::outage::{Outage, Tell};
-use crate::registry::Change;
+use crate::key::Change;
+use crate::key::{Key, MetricKind};
+use crate::outage::{LogFn, Outage};
 
 pub use options::StatsdOptions;
 
@@ -180,7 +180,7 @@ struct Inner {
     sent: Sent,
     closed: AtomicBool,
     url: String,
-    tell: Tell,
+    tell: LogFn,
     /// Taken by one flush at a time, and by nobody who reports.
     output: TimedMutex<(Sender, Link, Outage)>,
 }
@@ -211,31 +211,31 @@ impl Statsd {
 
     /// Adds `value` to a counter. Drops values below zero and those that are not finite.
     pub fn increment(&self, key: &Key<'_>, value: f64) -> Outcome {
-        self.report(Kind::Counter, Change::Report, key, value)
+        self.report(MetricKind::Counter, Change::Report, key, value)
     }
 
     /// Sets a gauge. Drops values that are not finite: servers throw such a line away.
     pub fn gauge(&self, key: &Key<'_>, value: f64) -> Outcome {
-        self.report(Kind::Gauge, Change::Report, key, value)
+        self.report(MetricKind::Gauge, Change::Report, key, value)
     }
 
     /// Raises or lowers a gauge, from zero where it was never set. What is sent is its level: servers do not agree on what
     /// a signed value means.
     pub fn gauge_add(&self, key: &Key<'_>, delta: f64) -> Outcome {
-        self.report(Kind::Gauge, Change::Add, key, delta)
+        self.report(MetricKind::Gauge, Change::Add, key, delta)
     }
 
     /// Reports one value of a distribution. Drops values that are not finite.
     pub fn histogram(&self, key: &Key<'_>, value: f64) -> Outcome {
-        self.report(Kind::Histogram, Change::Report, key, value)
+        self.report(MetricKind::Histogram, Change::Report, key, value)
     }
 
     /// Reports one duration in milliseconds, the protocol's unit. Drops values that are not finite.
     pub fn timing_ms(&self, key: &Key<'_>, value_ms: f64) -> Outcome {
-        self.report(Kind::Timing, Change::Report, key, value_ms)
+        self.report(MetricKind::Timing, Change::Report, key, value_ms)
     }
 
-    fn report(&self, kind: Kind, change: Change, key: &Key<'_>, value: f64) -> Outcome {
+    fn report(&self, kind: MetricKind, change: Change, key: &Key<'_>, value: f64) -> Outcome {
         if self.inner.closed.load(Ordering::Relaxed) {
             return self.inner.aggregate.refuse(Reason::Closed);
         }

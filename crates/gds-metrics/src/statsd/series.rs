@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use gds_process::sync::Mutex;
 use rand::Rng;
 
-use crate::key::Kind;
-use crate::registry::Change;
+use crate::key::Change;
+use crate::key::MetricKind;
 
 use super::{Outcome, Reason};
 use crate::cells;
@@ -43,12 +43,12 @@ pub(super) enum State {
 }
 
 impl Series {
-    pub(super) fn new(kind: Kind, name: Arc<str>, tags: Arc<str>) -> Self {
+    pub(super) fn new(kind: MetricKind, name: Arc<str>, tags: Arc<str>) -> Self {
         let state = match kind {
-            Kind::Counter => State::Counter(Sum::default()),
-            Kind::Gauge => State::Gauge(Last::default()),
-            Kind::Histogram => State::Samples { code: "|h", waiting: Mutex::default() },
-            Kind::Timing => State::Samples { code: "|ms", waiting: Mutex::default() },
+            MetricKind::Counter => State::Counter(Sum::default()),
+            MetricKind::Gauge => State::Gauge(Last::default()),
+            MetricKind::Histogram => State::Samples { code: "|h", waiting: Mutex::default() },
+            MetricKind::Timing => State::Samples { code: "|ms", waiting: Mutex::default() },
         };
         Self { name, tags, aliases: AtomicUsize::new(0), state }
     }

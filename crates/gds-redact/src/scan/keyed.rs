@@ -19,14 +19,14 @@ const DIRECTIVES: &[&str] = &["bindpw", "masterauth", "requirepass", "rootpw"];
 /// A name and what it names: the name's place, what keeps both apart, and where the value begins.
 pub(super) struct Named {
     pub(super) name: Range<usize>,
-    pub(super) kind: Kind,
+    pub(super) kind: Separator,
     pub(super) value: usize,
     pub(super) quoted_name: bool,
 }
 
 /// How a name and its value are kept apart.
 #[derive(Clone, Copy, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum Separator {
     /// `a=b`
     Equals,
     /// `a == b`, `a !== b`: of code or a statement, where what has no quotes is a name
@@ -79,7 +79,7 @@ impl Scan<'_> {
         }
         let found = self.value(&named);
         // `SET PASSWORD FROM 'x' TO 'y'`
-        if named.kind == Kind::Literal
+        if named.kind == Separator::Literal
             && let Some(old) = &found
             && let to = self.skip_spaces(old.resume + 1)
             && self.says(to, "to ")
@@ -93,7 +93,7 @@ impl Scan<'_> {
         {
             self.take(old.secret);
         }
-        if found.is_none() && named.kind == Kind::Colon && name.eq_ignore_ascii_case("secret") {
+        if found.is_none() && named.kind == Separator::Colon && name.eq_ignore_ascii_case("secret") {
             self.aws_secret(right);
         }
         found
@@ -104,7 +104,7 @@ impl Scan<'_> {
         let Range { start: left, end: right } = named.name;
         let name = &self.bytes[left..right];
         if is_listed(name, &["hexkey", "hexrekey", "key", "rekey", "textkey", "textrekey"])
-            && (named.kind == Kind::Literal && self.is_attached(left)
+            && (named.kind == Separator::Literal && self.is_attached(left)
                 || self.word_before(left).eq_ignore_ascii_case(b"pragma"))
         {
             return true;
@@ -155,7 +155,7 @@ impl Scan<'_> {
             Some(Named { name: left..right, kind, value: self.skip_spaces(value), quoted_name })
         };
         if let Some(value) = self.tested(left, right) {
-            return named(Kind::Compared, value, true);
+            return named(Separator::Compared, value, true);
         }
         // `"spring.datasource.password"`, `"/prod/db/password"`
         let whole = self.look_back(left, LOOK, |byte| is_identifier(byte) || matches!(byte, b'.' | b'/'));
@@ -171,29 +171,29 @@ impl Scan<'_> {
         let spaced = signs > at;
         let compared = self.comparison(signs);
         if compared > 0 {
-            return named(Kind::Compared, signs + compared, quoted);
+            return named(Separator::Compared, signs + compared, quoted);
         }
         match (self.byte(signs)?, self.byte(signs + 1)) {
-            (b':' | b'?', Some(b'=')) | (b'=', Some(b'>')) => named(Kind::Equals, signs + 2, quoted),
-            (b'=', _) => named(Kind::Equals, signs + 1, quoted),
+            (b':' | b'?', Some(b'=')) | (b'=', Some(b'>')) => named(Separator::Equals, signs + 2, quoted),
+            (b'=', _) => named(Separator::Equals, signs + 1, quoted),
             (b':', Some(b':')) => None,
-            (b':', _) if quoted => named(Kind::TightColon, signs + 1, quoted),
-            (b':', Some(b' ' | b'\t')) => named(Kind::Colon, signs + 1, quoted),
-            (b':', _) if !spaced => named(Kind::TightColon, signs + 1, quoted),
+            (b':', _) if quoted => named(Separator::TightColon, signs + 1, quoted),
+            (b':', Some(b' ' | b'\t')) => named(Separator::Colon, signs + 1, quoted),
+            (b':', _) if !spaced => named(Separator::TightColon, signs + 1, quoted),
             (b'%', Some(b'3' | b'2')) => {
                 let len = ["%3D", "%3A", "%253D", "%253A"].iter().find(|sign| self.says(signs, sign))?.len();
                 let blank =
                     if self.says(signs + len, "%20") { 3 } else { usize::from(self.byte(signs + len) == Some(b'+')) };
-                named(Kind::Encoded, signs + len + blank, quoted)
+                named(Separator::Encoded, signs + len + blank, quoted)
             }
-            (b'\\', Some(b'u')) if self.says(signs, "\\u003d") => named(Kind::Equals, signs + 6, quoted),
-            (b'&', Some(b'#')) if self.says(signs, "&#61;") => named(Kind::Equals, signs + 5, quoted),
-            (b'&', Some(b'g')) if self.starts_with(signs, b"&gt;") => named(Kind::Tag, signs + 4, quoted),
-            (b'>', _) if !spaced && matches!(before, Some(b'<' | b':')) => named(Kind::Tag, signs + 1, quoted),
+            (b'\\', Some(b'u')) if self.says(signs, "\\u003d") => named(Separator::Equals, signs + 6, quoted),
+            (b'&', Some(b'#')) if self.says(signs, "&#61;") => named(Separator::Equals, signs + 5, quoted),
+            (b'&', Some(b'g')) if self.starts_with(signs, b"&gt;") => named(Separator::Tag, signs + 4, quoted),
+            (b'>', _) if !spaced && matches!(before, Some(b'<' | b':')) => named(Separator::Tag, signs + 1, quoted),
             (b',', _) if quoted && !spaced => {
-                self.is_pair(whole, right, signs).then_some(()).and_then(|()| named(Kind::Pair, signs + 1, quoted))
+                self.is_pair(whole, right, signs).then_some(()).and_then(|()| named(Separator::Pair, signs + 1, quoted))
             }
-            (b'|', _) if spaced && self.is_cell(left) => named(Kind::Pair, signs + 1, quoted),
+            (b'|', _) if spaced && self.is_cell(left) => named(Separator::Pair, signs + 1, quoted),
             _ if spaced => self.spaced(left, right, signs, quoted),
             _ => None,
         }
@@ -234,7 +234,7 @@ impl Scan<'_> {
         // `--password x`, `-storepass x`
         let whole = self.look_back(left, LOOK, |byte| is_identifier(byte) || byte == b'.');
         if self.byte(whole) == Some(b'-') {
-            return named(Kind::Space, value);
+            return named(Separator::Space, value);
         }
         // `<password type="text">x`
         if matches!(left.checked_sub(1).map(|at| self.bytes[at]), Some(b'<' | b':')) {
@@ -242,7 +242,7 @@ impl Scan<'_> {
             let close = value + attributes.len();
             let is_tag =
                 self.byte(close) == Some(b'>') && attributes.contains(&b'=') && attributes.last() != Some(&b'/');
-            return if is_tag { named(Kind::Tag, close + 1) } else { None };
+            return if is_tag { named(Separator::Tag, close + 1) } else { None };
         }
         let name = &self.bytes[left..right];
         // `SET PASSWORD FOR u = x`
@@ -254,11 +254,11 @@ impl Scan<'_> {
             let old = to.filter(|to| self.says(*to, "random ")).and_then(|to| self.replaced(to + 6, false));
             let old = old.filter(|old| !old.secret.is_empty());
             return if let Some(old) = old {
-                named(Kind::Literal, old.secret.start - 1)
+                named(Separator::Literal, old.secret.start - 1)
             } else if let Some(to) = to.filter(|to| self.quoted(*to).is_some()) {
-                named(Kind::Literal, to)
+                named(Separator::Literal, to)
             } else if self.byte(equals) == Some(b'=') {
-                named(Kind::Equals, self.skip_spaces(equals + 1))
+                named(Separator::Equals, self.skip_spaces(equals + 1))
             } else {
                 None
             };
@@ -268,7 +268,7 @@ impl Scan<'_> {
             || name.windows(2).any(|two| two[0].is_ascii_lowercase() && two[1].is_ascii_uppercase());
         let is_set = is_listed(setter, SETTERS) && (is_compound || setter.eq_ignore_ascii_case(b"setenv"));
         if is_set || is_listed(name, DIRECTIVES) {
-            return named(Kind::Space, value);
+            return named(Separator::Space, value);
         }
         // `PASSWORD 'x'`, `PASSWORD = N'x'`, `PASSWORD FROM 'x'`
         let mut literal = value;
@@ -278,7 +278,7 @@ impl Scan<'_> {
         let is_literal = self.quoted(literal).is_some() && !matches!(self.byte(literal), Some(b'`' | b'\\'));
         let is_name =
             || is_compound || self.is_option(left) || values::is_password_name(name) || self.is_attached(left);
-        if is_literal && is_name() { named(Kind::Literal, literal) } else { None }
+        if is_literal && is_name() { named(Separator::Literal, literal) } else { None }
     }
 
     /// The word before, in the same line.
@@ -322,7 +322,7 @@ impl Scan<'_> {
             return self.arguments(named.value, 2..=2, false);
         }
         let quoted = self.quoted(named.value);
-        if quoted.is_none() && named.kind != Kind::Equals {
+        if quoted.is_none() && named.kind != Separator::Equals {
             return None;
         }
         let value = quoted.clone().unwrap_or_else(|| named.value..self.unquoted_end(named.value, named));

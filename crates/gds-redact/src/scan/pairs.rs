@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::keyed::{Kind, Named};
+use super::keyed::{Named, Separator};
 use super::{Found, LOOK, LOOK_BRACKETS, LOOK_STATEMENT, Scan};
 use crate::keys::is_secret_key;
 use crate::text::{is_identifier, is_listed};
@@ -123,7 +123,7 @@ impl Scan<'_> {
 
     fn value_of(&self, named: &Named) -> Option<Range<usize>> {
         let as_secret =
-            Named { name: named.name.clone(), kind: Kind::TightColon, value: named.value, quoted_name: true };
+            Named { name: named.name.clone(), kind: Separator::TightColon, value: named.value, quoted_name: true };
         self.value(&as_secret).map(|found| found.secret).filter(|secret| !secret.is_empty())
     }
 

@@ -5,7 +5,7 @@
 
 use super::{Found, LOOK, Scan};
 use crate::prose;
-use crate::text::{Made, decoded, is_base64, is_base64url, is_identifier, run};
+use crate::text::{CharacterClasses, decoded, is_base64, is_base64url, is_identifier, run};
 
 /// How the tokens of a service look.
 pub(super) struct Format {
@@ -336,7 +336,7 @@ impl Scan<'_> {
             return None;
         }
         let body = self.look_ahead(from, LOOK.max(format.least), format.alphabet);
-        let made = Made::of(body);
+        let made = CharacterClasses::of(body);
         if body.len() < format.least || made.digits == 0 && !made.is_shuffled() {
             return None;
         }
@@ -374,7 +374,7 @@ impl Scan<'_> {
     }
 
     pub(super) fn vault(&self, start: usize, end: usize) -> Option<Found> {
-        let made = Made::of(self.glance(end, is_base64url));
+        let made = CharacterClasses::of(self.glance(end, is_base64url));
         let is_one = self.bytes[start..end].starts_with(b"hv")
             && self.begins(start)
             && made.letters() + made.digits + made.other >= 12
@@ -394,7 +394,7 @@ impl Scan<'_> {
             return None;
         }
         let body = self.glance(end, is_base64url);
-        let made = Made::of(body);
+        let made = CharacterClasses::of(body);
         // Batch tokens are long and of the alphabet for URLs; the others have 24 letters and digits.
         let is_one = if self.bytes[start] == b'b' { body.len() == LOOK } else { body.len() == 24 && made.other == 0 };
         if !is_one || made.upper == 0 || made.lower == 0 {
@@ -457,7 +457,7 @@ impl Scan<'_> {
         while at < end {
             let word = run(&self.bytes[..end], at, is_base64);
             if word - at == 40 {
-                let made = Made::of(&self.bytes[at..word]);
+                let made = CharacterClasses::of(&self.bytes[at..word]);
                 if made.digits > 0 && made.upper > 0 && made.lower > 0 {
                     self.secrets.push(at..word);
                     return;

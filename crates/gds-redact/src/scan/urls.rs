@@ -1,7 +1,7 @@
 //! Users and passwords in URLs, in DSNs that have no scheme, and in lines of `.pgpass`.
 
 use super::{Found, LOOK, Scan};
-use crate::text::{Made, is_identifier, is_listed};
+use crate::text::{CharacterClasses, is_identifier, is_listed};
 use crate::{prose, values};
 
 /// Words before `user/password@db`.
@@ -47,7 +47,7 @@ impl Scan<'_> {
             return self.unless_done(start + encoded + 3..at);
         }
         // A token in the place of a user; `git@` and `deploy-user2@` are none.
-        let made = Made::of(&user[..user.len().min(LOOK)]);
+        let made = CharacterClasses::of(&user[..user.len().min(LOOK)]);
         let is_token = user.len() >= 20 && made.digits > 1 && made.letters() > 0;
         if is_token { self.unless_done(start..at) } else { None }
     }
@@ -87,7 +87,7 @@ impl Scan<'_> {
         let is_driver = matches!((host, behind), (b"tcp" | b"tcp4" | b"tcp6" | b"unix" | b"udp" | b"", Some(b'(')))
             || host.is_empty() && behind == Some(b'/');
         // `10:30@room:2`, `image:1.27@sha256:...`, `mailto:bob@db:1`.
-        let made = Made::of(password);
+        let made = CharacterClasses::of(password);
         let is_place = matches!(behind, Some(b':' | b'/')) && host != b"sha256" && !host.is_empty();
         let is_password = made.letters() > 0 && password.len() >= 4 && (prose::is_password(password) || made.turns > 0);
         if is_driver || is_place && is_password && !self.bytes[begin].is_ascii_digit() {

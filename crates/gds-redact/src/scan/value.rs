@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::keyed::{Kind, Named};
+use super::keyed::{Named, Separator};
 use super::{Found, LOOK, LOOK_BRACKETS, LOOK_STATEMENT, Scan};
-use crate::text::{Made, is_identifier, is_listed};
+use crate::text::{CharacterClasses, is_identifier, is_listed};
 use crate::{MARK, prose, values};
 
 /// Schemes of an `Authorization` header that have a list of parameters; all others have one credential after them.
@@ -22,9 +22,9 @@ impl Scan<'_> {
             let is_sign =
                 inside.len() <= 3 && (!inside.iter().any(u8::is_ascii_alphanumeric) || inside.starts_with(b"\\"));
             let is_scheme = is_header(name) && prose::is_scheme(inside.trim_ascii());
-            let is_prose = named.kind == Kind::Literal && prose::is_sentence(inside);
+            let is_prose = named.kind == Separator::Literal && prose::is_sentence(inside);
             // `typeof password === "string"`, `token == "then"` of a parser
-            let is_kind = named.kind == Kind::Compared
+            let is_kind = named.kind == Separator::Compared
                 && (values::is_type(inside) || name.eq_ignore_ascii_case(b"token") && prose::is_keyword(inside));
             if inside.is_empty()
                 || is_sign
@@ -47,13 +47,13 @@ impl Scan<'_> {
             return found.or(Found::nothing(quoted.end));
         }
         match self.byte(from)? {
-            _ if named.kind == Kind::Tag => self.tagged(named),
+            _ if named.kind == Separator::Tag => self.tagged(named),
             b'\n' | b'\r' => self.next_line(named, from),
-            b'!' | b'&' | b'#' if named.kind == Kind::Colon && self.starts_with(named.name.end, b": ") => {
+            b'!' | b'&' | b'#' if named.kind == Separator::Colon && self.starts_with(named.name.end, b": ") => {
                 self.marked(named)
             }
             // What has no quotes and is compared is a name, or code.
-            _ if named.kind == Kind::Compared => {
+            _ if named.kind == Separator::Compared => {
                 let word = self.look_ahead(from, LOOK_BRACKETS, |byte| byte.is_ascii_alphanumeric());
                 let end = from + word.len();
                 if self.is_over(end) && prose::is_literal(word) {
@@ -68,8 +68,8 @@ impl Scan<'_> {
                 let end = self.run(from + 9, |byte| byte != b']');
                 self.unless_done(from + 9..end)
             }
-            b'|' | b'>' if named.kind == Kind::Colon => self.block(named),
-            _ if named.kind == Kind::Pair && self.byte(named.name.end) != Some(b' ') => None,
+            b'|' | b'>' if named.kind == Separator::Colon => self.block(named),
+            _ if named.kind == Separator::Pair && self.byte(named.name.end) != Some(b' ') => None,
             _ => self.unquoted(named),
         }
     }
@@ -105,8 +105,8 @@ impl Scan<'_> {
         let value = value + indent;
         let is_quoted = matches!(self.byte(value)?, b'"' | b'\'' | b'`');
         let kind = match named.kind {
-            Kind::Colon | Kind::TightColon => Kind::Colon,
-            Kind::Equals if is_quoted => Kind::Equals,
+            Separator::Colon | Separator::TightColon => Separator::Colon,
+            Separator::Equals if is_quoted => Separator::Equals,
             _ => return None,
         };
         let whole = self.look_back(named.name.start, LOOK, |byte| is_identifier(byte) || byte == b'.');
@@ -115,12 +115,12 @@ impl Scan<'_> {
         let own = before.iter().take_while(|byte| matches!(byte, b' ' | b'-')).count();
         // Nothing else is in its line, but for what logs write before a text: `ValueError: - password:`.
         let other = before.iter().rposition(|byte| !matches!(byte, b' ' | b'-' | b'"' | b'\''));
-        let is_yaml = kind == Kind::Colon && other.is_none_or(|at| before[at] == b':');
+        let is_yaml = kind == Separator::Colon && other.is_none_or(|at| before[at] == b':');
         let word = self.look_ahead(value, LOOK_BRACKETS, |byte| !byte.is_ascii_whitespace());
         let is_word = self.byte(self.skip_spaces(value + word.len())).is_none_or(|byte| matches!(byte, b'\n' | b'\r'))
             && !word.ends_with(b":")
             && word.first().is_some_and(|first| !b"-#{[&*!|>@%".contains(first));
-        let is_value = if is_quoted && (kind == Kind::Equals || named.quoted_name) {
+        let is_value = if is_quoted && (kind == Separator::Equals || named.quoted_name) {
             indent > 0
         } else {
             is_yaml && indent > own && (is_quoted || is_word)
@@ -147,7 +147,7 @@ impl Scan<'_> {
         }
         let before = named.name.start.checked_sub(1).map(|at| self.bytes[at]);
         let inside = &self.bytes[start..at];
-        let is_odbc = named.kind == Kind::Equals
+        let is_odbc = named.kind == Separator::Equals
             && (before == Some(b';')
                 || self.byte(at + 1) == Some(b';')
                 || inside.windows(2).any(|two| two == b"}}") && !self.starts_with(named.value, b"{{"));
@@ -200,7 +200,7 @@ impl Scan<'_> {
         let whole = &self.bytes[from..(close + 1).min(self.bytes.len())];
         let is_name = whole.len() < LOOK && (values::is_placeholder(whole) || values::is_absent(content));
         // `[0; 32]`
-        let is_numbers = named.kind == Kind::Equals
+        let is_numbers = named.kind == Separator::Equals
             && content.len() < LOOK
             && content
                 .split(|byte| b",; ".contains(byte))
@@ -280,7 +280,7 @@ impl Scan<'_> {
         let is_cookie = name.len() >= 6 && name[name.len() - 6..].eq_ignore_ascii_case(b"cookie");
         if !has_list && !is_cookie {
             // All words of a phrase.
-            while named.kind == Kind::Colon
+            while named.kind == Separator::Colon
                 && values::last_word(std::str::from_utf8(name).unwrap_or("")) == "passphrase"
                 && let word = self.glance(end + 1, |byte| byte.is_ascii_alphanumeric() || byte == b'-')
                 && self.byte(end) == Some(b' ')
@@ -312,24 +312,24 @@ impl Scan<'_> {
         let value = &self.bytes[start..end];
         let name = &self.bytes[named.name.clone()];
         let after_scheme = start > named.value;
-        let spoken = matches!(named.kind, Kind::Colon | Kind::Space) && !after_scheme;
+        let spoken = matches!(named.kind, Separator::Colon | Separator::Space) && !after_scheme;
         let is_sign = value.len() <= 3 && !value.iter().any(u8::is_ascii_alphanumeric);
         values::is_placeholder(value)
             || values::is_absent(value)
-            || values::is_type(value) && named.kind != Kind::Space
+            || values::is_type(value) && named.kind != Separator::Space
             || spoken && (is_sign || prose::is_said(value) || self.is_topic(named) && !prose::is_token(value))
-            || named.kind == Kind::Colon && after_scheme && prose::is_said(value)
-            || named.kind == Kind::Colon && (value.starts_with(b"//") || self.is_prose(named, end))
-            || named.kind == Kind::Space && value.starts_with(b"-")
-            || named.kind == Kind::Pair && values::is_name(value)
+            || named.kind == Separator::Colon && after_scheme && prose::is_said(value)
+            || named.kind == Separator::Colon && (value.starts_with(b"//") || self.is_prose(named, end))
+            || named.kind == Separator::Space && value.starts_with(b"-")
+            || named.kind == Separator::Pair && values::is_name(value)
             || value.starts_with(b"<") && self.is_object(named.value)
             || !after_scheme && self.is_code(named, value, end)
-            || named.kind == Kind::Colon && self.is_declared(value, end)
-            || named.kind == Kind::Colon && (value.starts_with(b"http://") || value.starts_with(b"https://"))
-            || named.kind == Kind::Equals && (self.is_next_name(named, value) || self.starts_with(end, b" = "))
-            || named.kind == Kind::Pair && self.is_heading(end)
+            || named.kind == Separator::Colon && self.is_declared(value, end)
+            || named.kind == Separator::Colon && (value.starts_with(b"http://") || value.starts_with(b"https://"))
+            || named.kind == Separator::Equals && (self.is_next_name(named, value) || self.starts_with(end, b" = "))
+            || named.kind == Separator::Pair && self.is_heading(end)
             || value.len() <= 3 && value.iter().all(u8::is_ascii_digit)
-            || named.kind == Kind::Space && Self::is_help(named, value)
+            || named.kind == Separator::Space && Self::is_help(named, value)
             || is_number_of(name, value)
             || self.is_folder(named, value)
             || values::is_file_of_key(name, value)
@@ -341,16 +341,16 @@ impl Scan<'_> {
         let is_attribute = named.name.start > 0 && self.bytes[named.name.start - 1] == b'.';
         let goes_on = [&b","[..], b")", b" or ", b" and ", b" if ", b" else "];
         // `previous_token = token`
-        let is_last = named.kind == Kind::Equals
+        let is_last = named.kind == Separator::Equals
             && named.value > named.name.end + 2
             && name.strip_suffix(value).is_some_and(|before| before.ends_with(b"_"));
         let may_be_same = is_attribute || named.quoted_name || goes_on.iter().any(|next| self.starts_with(end, next));
         // ` = `, as only code is written
-        let is_spaced = named.kind == Kind::Equals && named.value > named.name.end + 2;
+        let is_spaced = named.kind == Separator::Equals && named.value > named.name.end + 2;
         is_last
             || is_spaced && values::is_call(value)
             || values::is_code(name, value, may_be_same)
-            || named.kind == Kind::Colon && values::is_class(name, value)
+            || named.kind == Separator::Colon && values::is_class(name, value)
     }
 
     /// `const API_KEY: ApiKey = ...`, `password: HiddenText | None`, `auth: gcm::Context`: a type, and what is more.
@@ -390,7 +390,7 @@ impl Scan<'_> {
         let name = &self.bytes[named.name.clone()];
         // `token: EOF`
         let is_kind = self.glance(named.value, |byte| byte.is_ascii_uppercase() || byte == b'_').len();
-        matches!(named.kind, Kind::Colon | Kind::Literal | Kind::TightColon)
+        matches!(named.kind, Separator::Colon | Separator::Literal | Separator::TightColon)
             && name.eq_ignore_ascii_case(b"token")
             && (prose::is_of_parser(self.word_before(named.name.start))
                 || is_kind > 1 && is_kind < 12 && self.is_over(named.value + is_kind))
@@ -445,7 +445,7 @@ impl Scan<'_> {
         let begins = head.first().is_some_and(|&byte| byte.is_ascii_alphabetic() || byte == b'.')
             || head.starts_with(MARK.as_bytes());
         let end = head.iter().position(|&byte| byte == b'>');
-        begins && end.is_some_and(|end| !Made::of(&head[..end]).is_mixed() || head[..end].contains(&b' '))
+        begins && end.is_some_and(|end| !CharacterClasses::of(&head[..end]).is_mixed() || head[..end].contains(&b' '))
     }
 
     /// Passwords have any signs in them, so a sign ends one only where the text around goes on behind it.
@@ -474,11 +474,11 @@ impl Scan<'_> {
                     let quote = at + self.glance(at, |byte| byte == b'\\').len();
                     matches!(self.byte(quote), Some(b'"' | b'\'')) && self.is_over(quote + 1)
                 }
-                b'<' => named.kind == Kind::Tag || self.byte(at + 1) == Some(b'/'),
-                b'%' if named.kind == Kind::Encoded => {
+                b'<' => named.kind == Separator::Tag || self.byte(at + 1) == Some(b'/'),
+                b'%' if named.kind == Separator::Encoded => {
                     ["%26", "%22", "%20", "%2C", "%7D", "%3B", "%0A"].iter().any(|end| self.says(at, end))
                 }
-                b'|' => named.kind == Kind::Pair,
+                b'|' => named.kind == Separator::Pair,
                 _ => false,
             };
             if ends {

@@ -202,13 +202,13 @@ fn a_full_log_says_so_and_takes_more_once_trimmed() {
             break error;
         }
     };
-    assert_eq!((full.kind, full.retriable), (Kind::Full, true));
+    assert_eq!((full.kind, full.retriable), (ErrorKind::Full, true));
     assert!(full.message.contains("of 4000 bytes"), "{full}");
     assert!((3_800..=4_000).contains(&log.bytes()), "{}", log.bytes());
     log.trim_to(log.next_offset() / 2).expect("trimmed");
     append(&mut log, &[&[0; 100]]);
     let never = log.append([&[0; 4_000][..]]).expect_err("more than there will ever be room for");
-    assert_eq!((never.kind, never.retriable), (Kind::Full, false));
+    assert_eq!((never.kind, never.retriable), (ErrorKind::Full, false));
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn a_later_version_is_refused_and_left_alone() {
     bytes[24..28].copy_from_slice(&sum);
     std::fs::write(&paths[0], &bytes).expect("written");
     let error = Log::open(dir.path(), SMALL).expect_err("another format");
-    assert!(error.kind == Kind::Storage && error.message.contains("in format 2"), "{error}");
+    assert!(error.kind == ErrorKind::Storage && error.message.contains("in format 2"), "{error}");
     assert_eq!(std::fs::read(&paths[0]).expect("read"), bytes);
 }
 
@@ -323,7 +323,7 @@ fn a_write_that_fails_leaves_nothing_and_the_next_one_works() {
         faults::leave_room(room);
         let error = log.append([&[1; 8][..], &[2; 100]]).expect_err("no room");
         faults::leave_room(usize::MAX);
-        assert_eq!((error.kind, error.retriable), (Kind::Storage, true));
+        assert_eq!((error.kind, error.retriable), (ErrorKind::Storage, true));
         assert!(error.message.contains("free space") && error.message.contains(".log"), "{error}");
         assert_eq!((length(), log.bytes(), log.next_offset()), before);
     }

@@ -14,7 +14,7 @@ fn many_that_begin_and_end_at_once_in_one_folder_do_not_get_in_each_others_way()
                         let (producer, reports) =
                             made(&Script::delivering(), spooled(&dir, Durability::Process, 1 << 20));
                         drop(send(&producer, "t", "x", None).expect("queued"));
-                        assert!(producer.wait_settled(SOON));
+                        assert!(producer.wait_flushed(SOON));
                         delivered += producer.stats().delivered;
                         assert_eq!(reports.warnings(), [""; 0]);
                     }
@@ -51,7 +51,7 @@ fn a_folder_that_cannot_be_taken_over_stays_and_stops_nobody() {
 
     let (producer, reports) = made(&Script::delivering(), spooled(&dir, Durability::Process, 1 << 20));
     drop(send(&producer, "t", "x", None).expect("queued"));
-    assert!(producer.wait_settled(SOON));
+    assert!(producer.wait_flushed(SOON));
     assert_eq!((producer.stats().adopted, producer.stats().delivered), (0, 1));
     let warnings = reports.warnings();
     assert_eq!(warnings.len(), 2, "{warnings:?}");

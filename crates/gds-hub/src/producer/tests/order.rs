@@ -30,7 +30,7 @@ fn the_order_stays_when_memory_and_spool_are_full_and_get_room_again() {
         drop(state);
         let held = script.0.state.lock().held.len();
         script.deliver(held);
-        assert!(producer.wait_settled(SOON), "{:?}", producer.stats());
+        assert!(producer.wait_flushed(SOON), "{:?}", producer.stats());
         assert!(sorted(&script.values()), "{on_full:?}: {:?}", script.values());
         let stats = producer.stats();
         balanced(&stats);
@@ -52,12 +52,12 @@ fn the_order_stays_over_the_end_of_a_process_with_records_everywhere() {
             script.wait_held(3); // in the hub's hands; then some in the sender's, on disk, and in memory
         }
     }
-    assert_eq!(producer.close(Duration::ZERO), Left { spooled: 100, dropped: 0 });
+    assert_eq!(producer.close(Duration::ZERO), CloseReport { spooled: 100, dropped: 0 });
     let next = Script::delivering();
     let (producer, _) = made(&next, options);
-    assert!(producer.wait_settled(SOON));
+    assert!(producer.wait_flushed(SOON));
     assert_eq!(next.values(), (0..100).map(|number| format!("{number:010}")).collect::<Vec<_>>());
-    assert_eq!(producer.close(SOON), Left::default());
+    assert_eq!(producer.close(SOON), CloseReport::default());
     assert_eq!(std::fs::read_dir(dir.path()).expect("the folder").count(), 0);
 }
 
@@ -79,13 +79,13 @@ fn what_must_make_room_while_it_waits_to_be_sent_again_has_its_outcome_once() {
     script.wait_held(40);
     script.0.state.lock().window = Some(0);
     // Of those that wait to be sent again some must go; then some must that are with the hub, and fail afterwards.
-    script.fail(20, &Error::new(Kind::Timeout, "later").retriable());
+    script.fail(20, &Error::new(ErrorKind::Timeout, "later").retriable());
     more(200);
-    script.fail(20, &Error::new(Kind::Timeout, "later").retriable());
+    script.fail(20, &Error::new(ErrorKind::Timeout, "later").retriable());
     more(200);
     script.0.state.lock().delivers = true;
     script.open();
-    assert!(producer.wait_settled(SOON), "{:?}", producer.stats());
+    assert!(producer.wait_flushed(SOON), "{:?}", producer.stats());
     assert_eq!(reports.kinds().len(), 440, "told when nothing is pending");
     let stats = producer.stats();
     balanced(&stats);
@@ -119,7 +119,7 @@ fn those_who_wait_for_what_is_on_disk_are_bounded_as_memory_is() {
                 let mut state = script.0.state.lock();
                 (state.window, state.delivers) = (None, true);
                 drop(state);
-                assert!(producer.wait_settled(SOON), "{what}");
+                assert!(producer.wait_flushed(SOON), "{what}");
                 let values = script.values();
                 assert!(sorted(&values), "{what}: {values:?}");
                 let newest_stays = on_full == OnFull::DropOldest;
@@ -159,7 +159,7 @@ fn who_waits_for_room_for_another_callback_gets_it_when_an_outcome_is_known() {
                 assert!(matches!(thread.join().expect("no panic"), Ok(Sent::Queued)), "{durability:?}");
             }
         });
-        assert!(producer.wait_settled(SOON));
+        assert!(producer.wait_flushed(SOON));
         assert!(reports.kinds().iter().map(|(token, _)| *token).eq(0..queued + 4), "{durability:?}: each once");
     }
 }
@@ -180,15 +180,15 @@ fn what_the_disk_does_not_keep_is_an_error_at_once_and_nothing_else() {
         crate::private::synced::call_first(broken);
         for token in 2..5 {
             let error = send(&producer, "t", &token.to_string(), Some(token)).expect_err("not safe");
-            assert_eq!((error.kind, error.fatal), (Kind::Storage, true), "{error}");
+            assert_eq!((error.kind, error.fatal), (ErrorKind::Storage, true), "{error}");
             crate::private::synced::call_first(|| Ok(())); // it has forgotten what it could not write
         }
-        assert!(producer.wait_settled(SOON));
+        assert!(producer.wait_flushed(SOON));
         wait_asleep(&producer);
         let stats = producer.stats();
         balanced(&stats);
         assert_eq!((stats.accepted, stats.delivered, stats.spool_errors), (1, 1, 1), "{stats:?}");
-        assert_eq!(producer.close(SOON), Left::default());
+        assert_eq!(producer.close(SOON), CloseReport::default());
         assert_eq!((script.values(), reports.kinds()), (vec!["1".to_owned()], vec![(1, None)]));
         assert_eq!(std::fs::read_dir(dir.path()).expect("the folder").count(), 0);
     }
@@ -211,11 +211,11 @@ fn what_made_room_for_what_the_disk_does_not_keep_is_told_so() {
     assert!(!oldest.exists());
     producer.hurry();
     wait_until("nobody is told", || !reports.kinds().is_empty());
-    assert!(reports.kinds().iter().all(|(_, kind)| *kind == Some(Kind::Full)));
+    assert!(reports.kinds().iter().all(|(_, kind)| *kind == Some(ErrorKind::Full)));
     let mut state = script.0.state.lock();
     (state.window, state.delivers) = (None, true);
     drop(state);
-    assert!(producer.wait_settled(SOON), "{:?}", producer.stats());
+    assert!(producer.wait_flushed(SOON), "{:?}", producer.stats());
     balanced(&producer.stats());
     assert!(reports.kinds().into_iter().map(|(token, _)| token as usize).eq(0..sent), "each once");
 }
@@ -227,18 +227,18 @@ fn who_may_not_wait_is_told_so_where_the_disk_or_another_thread_would_be_waited_
     let dir = tempfile::tempdir().expect("a folder");
     for durability in [Durability::Process, Durability::Disk] {
         let (producer, _) = made(&Script::default(), spooled(&dir, durability, 1 << 20));
-        assert_eq!(producer.send_at_once(&frame, Some(7), Pace::Soon).expect_err("it is written"), Some(7));
+        assert_eq!(producer.send_at_once(&frame, Some(7), Linger::Short).expect_err("it is written"), Some(7));
         assert_eq!(producer.stats().accepted, 0);
     }
     let options = ProducerOptions { buffer_bytes: room_for(2), ..spooled(&dir, Durability::Memory, 1 << 20) };
     let (producer, _) = made(&Script::with_window(0), options);
     for _ in 0..2 {
-        assert!(matches!(producer.send_at_once(&frame, None, Pace::Soon), Ok(Ok(Sent::Queued))));
+        assert!(matches!(producer.send_at_once(&frame, None, Linger::Short), Ok(Ok(Sent::Queued))));
     }
-    assert_eq!(producer.send_at_once(&frame, Some(7), Pace::Soon).expect_err("memory goes to disk"), Some(7));
-    assert!(matches!(producer.send(&frame, Some(7), Pace::Soon), Ok(Sent::Queued)));
+    assert_eq!(producer.send_at_once(&frame, Some(7), Linger::Short).expect_err("memory goes to disk"), Some(7));
+    assert!(matches!(producer.send(&frame, Some(7), Linger::Short), Ok(Sent::Queued)));
     let (producer, _) = made(&Script::default(), spooled(&dir, Durability::Memory, 1 << 20));
     producer.shared.while_locked(|| {
-        assert_eq!(producer.send_at_once(&frame, Some(7), Pace::Soon).expect_err("another thread has it"), Some(7));
+        assert_eq!(producer.send_at_once(&frame, Some(7), Linger::Short).expect_err("another thread has it"), Some(7));
     });
 }

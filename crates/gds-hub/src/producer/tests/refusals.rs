@@ -1,10 +1,10 @@
 //! Who is refused, and what waits for it.
 
 use super::*;
-use crate::producer::shared::LOOK;
+use crate::producer::state::LOOK;
 
 fn no(code: i32) -> Error {
-    Error::new(Kind::Message, "no").with_code(code)
+    Error::new(ErrorKind::Message, "no").with_code(code)
 }
 
 fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
@@ -13,7 +13,7 @@ fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
 
 #[test]
 fn what_is_spooled_waits_until_the_client_may_send_and_the_next_process_finds_it() {
-    let ends = Error::new(Kind::Connection, "the client cannot go on").with_code(31).fatal();
+    let ends = Error::new(ErrorKind::Connection, "the client cannot go on").with_code(31).fatal();
     for error in [no(29), no(30), no(31), no(53), no(58), ends] {
         for durability in [Durability::Memory, Durability::Process] {
             let dir = tempfile::tempdir().expect("a folder");
@@ -30,7 +30,7 @@ fn what_is_spooled_waits_until_the_client_may_send_and_the_next_process_finds_it
             assert_eq!((stats.pending, stats.failures(), stats.drops()), (200, 0, 0), "{error:?} {durability:?}");
             let [said] = &reports.warnings()[..] else { panic!("said once: {:?}", reports.warnings()) };
             assert!(said.contains("refuses") && said.contains(&error.message), "{said}");
-            assert_eq!(producer.close(Duration::ZERO), Left { spooled: 200, dropped: 0 });
+            assert_eq!(producer.close(Duration::ZERO), CloseReport { spooled: 200, dropped: 0 });
             assert_eq!(reports.kinds().len(), 200, "each is told that it was left");
 
             let (producer, reports) = made(&script, spooled(&dir, durability, 1 << 20));
@@ -38,7 +38,7 @@ fn what_is_spooled_waits_until_the_client_may_send_and_the_next_process_finds_it
             drop(send(&producer, "t", "200", None).expect("queued"));
             wait_until("it does not try again", || producer.stats().retried > 2);
             script.take_back("t");
-            assert!(producer.wait_settled(SOON), "{error:?} {durability:?}: {:?}", producer.stats());
+            assert!(producer.wait_flushed(SOON), "{error:?} {durability:?}: {:?}", producer.stats());
             assert_eq!(script.values(), numbers(0..201));
             wait_until("it is not said when it is over", || reports.warnings().len() > 1);
             assert_eq!(reports.warnings().len(), 2, "and once when it is over");
@@ -63,7 +63,7 @@ fn a_topic_that_is_refused_keeps_no_other_waiting() {
         assert_eq!(script.values(), numbers(0..100), "spools: {spools}");
         assert_eq!(producer.stats().pending, 100);
         script.take_back("closed");
-        assert!(producer.wait_settled(SOON));
+        assert!(producer.wait_flushed(SOON));
         assert_eq!(script.values()[100..], numbers(0..100));
     }
 }
@@ -83,7 +83,7 @@ fn what_waits_goes_in_its_order_whichever_try_is_the_first_to_succeed() {
                 for number in 0..100 {
                     drop(send(&producer, "t", &number.to_string(), None).expect("queued"));
                 }
-                assert!(producer.wait_settled(SOON), "{:?}", producer.stats());
+                assert!(producer.wait_flushed(SOON), "{:?}", producer.stats());
                 assert_eq!(script.values(), numbers(0..100), "{code} {spool:?} {times}");
             }
         }
@@ -101,7 +101,7 @@ fn who_is_refused_and_has_nothing_to_try_does_not_run_in_circles() {
             ProducerOptions { delivery_timeout: timeout, refused_pause: Some(Duration::ZERO), ..options() },
         );
         drop(send(&producer, "t", "x", None).expect("queued"));
-        assert!(producer.wait_settled(SOON));
+        assert!(producer.wait_flushed(SOON));
         let (begun, before) = (Instant::now(), script.0.state.lock().idle);
         wait_until("it never looks", || script.0.state.lock().idle > before + 2);
         // Two rounds lie between three.
@@ -119,7 +119,7 @@ fn without_a_spool_what_is_refused_waits_for_the_delivery_timeout() {
     }
     wait_until("it does not try again", || producer.stats().retried > 2);
     script.take_back("t");
-    assert!(producer.wait_settled(SOON));
+    assert!(producer.wait_flushed(SOON));
     assert_eq!(script.values(), numbers(0..100));
 
     for code in [29, 31] {
@@ -130,7 +130,7 @@ fn without_a_spool_what_is_refused_waits_for_the_delivery_timeout() {
         for number in 0..100 {
             drop(send(&producer, "t", "x", Some(number)).expect("queued"));
         }
-        assert!(producer.wait_settled(SOON));
+        assert!(producer.wait_flushed(SOON));
         let stats = producer.stats();
         balanced(&stats);
         assert_eq!(stats.failed, BTreeMap::from([("not_authorized", 100)]));
@@ -207,12 +207,12 @@ fn a_dead_letter_finds_room_in_a_spool_that_is_full() {
                 Some(_) => script.deliver(1),
                 None => {}
             }
-            producer.unsettled() == 0
+            producer.unflushed() == 0
         });
         let (stats, sent) = (producer.stats(), sent as u64);
         balanced(&stats);
         assert_eq!((stats.dead_lettered, stats.delivered, stats.failures()), (sent, sent, sent), "{stats:?}");
-        assert_eq!(producer.close(SOON), Left::default());
+        assert_eq!(producer.close(SOON), CloseReport::default());
     }
 }
 
@@ -241,7 +241,7 @@ fn a_dead_letter_is_synced_before_its_record_is_done_where_records_are() {
         go_on.send(()).expect("somebody waits");
     });
     wait_until("the record is not done", || producer.stats().spooled == 1);
-    assert_eq!(reports.kinds(), [(1, Some(Kind::Message))]);
+    assert_eq!(reports.kinds(), [(1, Some(ErrorKind::Message))]);
     assert_eq!(found_after_the_end(&dir, 1)[0].topic, "t.dlq");
 }
 
@@ -261,11 +261,11 @@ fn a_dead_letter_that_the_disk_does_not_keep_goes_once_all_the_same() {
     });
     assert_eq!(script.wait_held(1)[0].topic, "t.dlq");
     script.deliver(1);
-    assert!(producer.wait_settled(SOON));
+    assert!(producer.wait_flushed(SOON));
     let stats = producer.stats();
     balanced(&stats);
     assert_eq!((stats.accepted, stats.dead_lettered, stats.delivered, stats.spool_errors), (2, 1, 1, 1), "{stats:?}");
-    assert_eq!(producer.close(SOON), Left::default());
+    assert_eq!(producer.close(SOON), CloseReport::default());
     assert_eq!(script.values(), ["big", "big"], "the record and its letter");
 }
 

@@ -4,7 +4,7 @@ use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, exemplar, 
 use proptest::prelude::*;
 use prost::Message as _;
 
-use crate::key::Kind;
+use crate::key::MetricKind;
 use crate::otlp::Temporality;
 use crate::otlp::convert::{Batch, Converter, Limits, Position};
 use crate::otlp::testing::{distribution, family, float, metrics, number, numbers, texts};
@@ -31,15 +31,15 @@ fn acknowledged(converter: &mut Converter, families: &[Family], now: u64) -> Opt
 
 #[test]
 fn a_request_says_who_what_and_in_which_unit() {
-    let mut timing = family("vault.secret.fetch", Kind::Timing, vec![distribution(3, 2.5, &[1, 0, 2])]);
+    let mut timing = family("vault.secret.fetch", MetricKind::Timing, vec![distribution(3, 2.5, &[1, 0, 2])]);
     timing.unit = "seconds".into();
     timing.help = "time to fetch".into();
-    let mut sizes = family("sizes", Kind::Histogram, vec![distribution(4, 9.0, &[0, 1, 0])]);
+    let mut sizes = family("sizes", MetricKind::Histogram, vec![distribution(4, 9.0, &[0, 1, 0])]);
     sizes.unit = "bytes".into();
-    let mut gauge = family("level", Kind::Gauge, vec![number(2, &[], -3.5)]);
+    let mut gauge = family("level", MetricKind::Gauge, vec![number(2, &[], -3.5)]);
     gauge.unit = "percent".into();
     let families =
-        [family("requests", Kind::Counter, vec![number(1, &["a", "x", "b", "y"], 7.0)]), gauge, timing, sizes];
+        [family("requests", MetricKind::Counter, vec![number(1, &["a", "x", "b", "y"], 7.0)]), gauge, timing, sizes];
     let all = batches(&mut converter(Temporality::Cumulative), &families, 9);
     assert_eq!(all.len(), 1);
     assert_eq!(all[0].points, 4);
@@ -79,7 +79,7 @@ fn exemplars_carry_their_trace_and_deltas_only_the_new_ones() {
     let trace = TraceContext { trace_id: [1; 16], span_id: [2; 8] };
     let mut series = number(1, &[], 1.0);
     series.exemplars = vec![Exemplar { trace, value: 1.0, nanos: 7, bucket: 0 }];
-    let families = |series: &Series| [family("x", Kind::Counter, vec![series.clone()])];
+    let families = |series: &Series| [family("x", MetricKind::Counter, vec![series.clone()])];
     let exemplars = |data: Option<metric::Data>| match data {
         Some(metric::Data::Sum(mut sum)) => sum.data_points.remove(0).exemplars,
         other => panic!("{other:?}"),
@@ -100,7 +100,7 @@ fn exemplars_carry_their_trace_and_deltas_only_the_new_ones() {
 #[test]
 fn a_delta_begins_where_the_last_acknowledged_one_ended() {
     let mut converter = converter(Temporality::Delta);
-    let families = |value| [family("x", Kind::Counter, vec![number(1, &[], value)])];
+    let families = |value| [family("x", MetricKind::Counter, vec![number(1, &[], value)])];
     let point = |data: Option<metric::Data>| match data {
         Some(metric::Data::Sum(sum)) => {
             assert_eq!(sum.aggregation_temporality(), AggregationTemporality::Delta);
@@ -124,7 +124,7 @@ fn a_delta_begins_where_the_last_acknowledged_one_ended() {
 #[test]
 fn deltas_of_distributions_are_deltas_of_every_part() {
     let mut converter = converter(Temporality::LowMemory);
-    let families = |sum, buckets: &[u64]| [family("x", Kind::Histogram, vec![distribution(1, sum, buckets)])];
+    let families = |sum, buckets: &[u64]| [family("x", MetricKind::Histogram, vec![distribution(1, sum, buckets)])];
     let point = |data: Option<metric::Data>| match data {
         Some(metric::Data::Histogram(mut histogram)) => histogram.data_points.remove(0),
         other => panic!("{other:?}"),
@@ -145,9 +145,9 @@ fn values_that_are_not_finite_do_no_harm() {
         for value in [f64::INFINITY, f64::NAN, f64::NEG_INFINITY, f64::INFINITY] {
             for now in [10, 20] {
                 let families = [
-                    family("c", Kind::Counter, vec![number(1, &[], value)]),
-                    family("g", Kind::Gauge, vec![number(2, &[], value)]),
-                    family("h", Kind::Histogram, vec![distribution(3, value, &[1, 1, now])]),
+                    family("c", MetricKind::Counter, vec![number(1, &[], value)]),
+                    family("g", MetricKind::Gauge, vec![number(2, &[], value)]),
+                    family("h", MetricKind::Histogram, vec![distribution(3, value, &[1, 1, now])]),
                 ];
                 for batch in batches(&mut converter, &families, now) {
                     let (request, receipt) = batch.into_parts();
@@ -166,7 +166,7 @@ fn values_that_are_not_finite_do_no_harm() {
 fn gauges_have_no_temporality() {
     let mut converter = converter(Temporality::Delta);
     for now in [10, 20] {
-        let families = [family("g", Kind::Gauge, vec![number(1, &[], 4.0)])];
+        let families = [family("g", MetricKind::Gauge, vec![number(1, &[], 4.0)])];
         match acknowledged(&mut converter, &families, now) {
             Some(metric::Data::Gauge(gauge)) => assert_eq!(float(&gauge.data_points[0]).to_bits(), 4f64.to_bits()),
             other => panic!("{other:?}"),
@@ -180,7 +180,7 @@ fn memory_is_bounded_by_the_series_that_live() {
     let mut converter = converter(Temporality::Delta);
     for round in 0..10 {
         let series = (0..100).map(|id| number(round * 100 + id, &[], 1.0)).collect();
-        assert!(acknowledged(&mut converter, &[family("x", Kind::Counter, series)], 10).is_some());
+        assert!(acknowledged(&mut converter, &[family("x", MetricKind::Counter, series)], 10).is_some());
         assert_eq!(converter.remembered(), 100);
     }
     assert!(acknowledged(&mut converter, &[], 20).is_none());
@@ -190,8 +190,8 @@ fn memory_is_bounded_by_the_series_that_live() {
 #[test]
 fn a_series_that_does_not_fit_its_family_is_left_out() {
     let families = [
-        family("c", Kind::Counter, vec![distribution(1, 1.0, &[1, 1, 1]), number(2, &[], 1.0)]),
-        family("h", Kind::Histogram, vec![number(3, &[], 1.0), distribution(4, 1.0, &[1])]),
+        family("c", MetricKind::Counter, vec![distribution(1, 1.0, &[1, 1, 1]), number(2, &[], 1.0)]),
+        family("h", MetricKind::Histogram, vec![number(3, &[], 1.0), distribution(4, 1.0, &[1])]),
     ];
     let all = batches(&mut converter(Temporality::Cumulative), &families, 9);
     assert_eq!(all.len(), 1);
@@ -200,7 +200,7 @@ fn a_series_that_does_not_fit_its_family_is_left_out() {
 
 #[test]
 fn nothing_to_send_is_no_request() {
-    for families in [vec![], vec![family("x", Kind::Counter, vec![])]] {
+    for families in [vec![], vec![family("x", MetricKind::Counter, vec![])]] {
         assert!(batches(&mut converter(Temporality::Cumulative), &families, 9).is_empty());
     }
 }
@@ -210,7 +210,7 @@ fn large_snapshots_become_several_requests_that_servers_accept() {
     let long = "v".repeat(2_000);
     let few = (0..4_000).map(|id| number(id, &["label", &long], 1.0)).collect();
     let many = (4_000..16_001).map(|id| number(id, &[], 1.0)).collect();
-    let families = [family("few", Kind::Counter, few), family("many", Kind::Gauge, many)];
+    let families = [family("few", MetricKind::Counter, few), family("many", MetricKind::Gauge, many)];
     let all = batches(&mut converter(Temporality::Cumulative), &families, 9);
     assert_eq!(all.iter().map(|batch| batch.points).sum::<usize>(), 16_001);
     for batch in &all {
@@ -224,7 +224,7 @@ fn large_snapshots_become_several_requests_that_servers_accept() {
 fn a_point_larger_than_a_request_goes_alone() {
     let limits = Limits { points: 0, bytes: 0 };
     let converter = Converter::new(&[], Temporality::Cumulative, limits);
-    let families = [family("x", Kind::Counter, (0..3).map(|id| number(id, &[], 1.0)).collect())];
+    let families = [family("x", MetricKind::Counter, (0..3).map(|id| number(id, &[], 1.0)).collect())];
     let mut position = Position::default();
     for _ in 0..3 {
         assert_eq!(converter.next_batch(&families, 9, &mut position).unwrap().points, 1);
@@ -276,8 +276,8 @@ impl Model {
             series
         };
         [
-            family("c", Kind::Counter, numbers.map(tagged).collect()),
-            family("h", Kind::Timing, distributions.map(tagged).collect()),
+            family("c", MetricKind::Counter, numbers.map(tagged).collect()),
+            family("h", MetricKind::Timing, distributions.map(tagged).collect()),
         ]
     }
 }

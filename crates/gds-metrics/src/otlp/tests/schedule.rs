@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::key::Kind;
+use crate::key::MetricKind;
 use crate::otlp::exporter::{Exporter, Source};
 use crate::otlp::testing::{DEADLINE, Fixed, close, family, flush, number, only};
 use crate::otlp::transport::{Accepted, Deliver, Failure};
@@ -64,7 +64,7 @@ struct Counting(AtomicU32);
 impl Source for Counting {
     fn snapshot(&self) -> Vec<Family> {
         let count = f64::from(self.0.fetch_add(1, Ordering::SeqCst) + 1);
-        vec![family("snapshots", Kind::Counter, vec![number(1, &[], count)])]
+        vec![family("snapshots", MetricKind::Counter, vec![number(1, &[], count)])]
     }
 }
 

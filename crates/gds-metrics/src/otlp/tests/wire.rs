@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tonic::{Code, Status};
 
 use crate::Error;
-use crate::key::Kind;
+use crate::key::MetricKind;
 use crate::otlp::exporter::Exporter;
 use crate::otlp::status::{Any, RetryInfo, RpcDuration, RpcStatus};
 use crate::otlp::testing::{
@@ -63,8 +63,8 @@ async fn what_was_measured_arrives_over_both_protocols() {
             timed.exemplars = vec![Exemplar { trace, value: 2.0, nanos: 7, bucket: 2 }];
             let source = Arc::new(Fixed::default());
             *source.0.lock() = vec![
-                family("requests", Kind::Counter, vec![number(1, &["path", "/ö"], 7.0)]),
-                family("latency", Kind::Timing, vec![timed]),
+                family("requests", MetricKind::Counter, vec![number(1, &["path", "/ö"], 7.0)]),
+                family("latency", MetricKind::Timing, vec![timed]),
             ];
             let options = OtlpOptions {
                 headers: Some(vec![("Api-Key".to_owned(), "k e y".to_owned())]),

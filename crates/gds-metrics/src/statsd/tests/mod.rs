@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::key::{Key, Kind, Scope};
+use crate::key::{Key, MetricKind, Scope};
 
 use super::aggregate::Aggregate;
 use super::link::Wire;
@@ -23,7 +23,7 @@ use super::round::{Sender, Sent};
 const LONG: Duration = Duration::from_secs(20);
 
 fn key<'a>(name: &'a str, labels: &'a [(&'a str, &'a str)]) -> Key<'a> {
-    Key { scope: Scope { view: 0, kind: Kind::Counter }, name, labels }
+    Key { scope: Scope { view: 0, kind: MetricKind::Counter }, name, labels }
 }
 
 /// What a server knows; series are named `name|#tags`.

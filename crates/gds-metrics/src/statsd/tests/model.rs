@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::key::Kind;
-use crate::registry::Change;
+use crate::key::Change;
+use crate::key::MetricKind;
 
 use super::super::Outcome;
 use super::super::options::StatsdOptions;
@@ -24,8 +24,8 @@ fn text() -> impl Strategy<Value = String> {
     vec(piece, 0..4).prop_map(|pieces| pieces.concat())
 }
 
-fn kind() -> impl Strategy<Value = Kind> {
-    prop::sample::select(Kind::ALL.to_vec())
+fn kind() -> impl Strategy<Value = MetricKind> {
+    prop::sample::select(MetricKind::ALL.to_vec())
 }
 
 fn fate() -> impl Strategy<Value = Fate> {
@@ -39,7 +39,7 @@ fn fate() -> impl Strategy<Value = Fate> {
 #[derive(Clone, Debug)]
 enum Step {
     Report {
-        kind: Kind,
+        kind: MetricKind,
         series: usize,
         value: i32,
     },
@@ -76,14 +76,14 @@ proptest! {
         for (kind, name, labels, float, whole) in &reports {
             let labels: Vec<_> = labels.iter().map(|(name, value)| (&**name, &**value)).collect();
             // Sums of floats depend on their order, so counters take whole numbers.
-            let value = if *kind == Kind::Counter { f64::from(*whole) } else { *float };
+            let value = if *kind == MetricKind::Counter { f64::from(*whole) } else { *float };
             let outcome = bench.aggregate.report(*kind, Change::Report, &key(name, &labels), value);
             prop_assert_eq!(outcome == Outcome::Counted, value.is_finite() && !name.is_empty());
             match (outcome, kind) {
                 (Outcome::Dropped(_), _) => {}
-                (_, Kind::Counter) => sum += value,
-                (_, Kind::Gauge) => gauges += 1,
-                (_, Kind::Histogram | Kind::Timing) => samples.push(value + 0.0),
+                (_, MetricKind::Counter) => sum += value,
+                (_, MetricKind::Gauge) => gauges += 1,
+                (_, MetricKind::Histogram | MetricKind::Timing) => samples.push(value + 0.0),
             }
         }
         bench.flush().unwrap();
@@ -118,10 +118,10 @@ proptest! {
                     let outcome = bench.aggregate.report(kind, Change::Report, &key(&name, &[("a", "b")]), value);
                     let series = format!("{name}|#a:b");
                     match kind {
-                        Kind::Counter if value > 0.0 => *counters.entry(series).or_default() += value,
-                        Kind::Counter => prop_assert_eq!(outcome == Outcome::Counted, value == 0.0),
-                        Kind::Gauge => drop(gauges.insert(series, value)),
-                        Kind::Histogram | Kind::Timing => samples += 1,
+                        MetricKind::Counter if value > 0.0 => *counters.entry(series).or_default() += value,
+                        MetricKind::Counter => prop_assert_eq!(outcome == Outcome::Counted, value == 0.0),
+                        MetricKind::Gauge => drop(gauges.insert(series, value)),
+                        MetricKind::Histogram | MetricKind::Timing => samples += 1,
                     }
                 }
                 Step::Flush(fates) => {

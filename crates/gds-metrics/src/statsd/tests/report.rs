@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::key::{Key, Kind, Scope};
-use crate::registry::Change;
+use crate::key::Change;
+use crate::key::{Key, MetricKind, Scope};
 
 use super::super::options::StatsdOptions;
 use super::super::{Outcome, Reason};
@@ -26,10 +26,10 @@ fn arrived(bench: &mut Bench) -> String {
 fn each_kind_has_its_type() {
     let mut bench = bench(&StatsdOptions { prefix: "app".into(), ..StatsdOptions::default() });
     for (kind, expected) in [
-        (Kind::Counter, "app.x:1.5|c|#a:b"),
-        (Kind::Gauge, "app.x:1.5|g|#a:b"),
-        (Kind::Histogram, "app.x:1.5|h|#a:b"),
-        (Kind::Timing, "app.x:1.5|ms|#a:b"),
+        (MetricKind::Counter, "app.x:1.5|c|#a:b"),
+        (MetricKind::Gauge, "app.x:1.5|g|#a:b"),
+        (MetricKind::Histogram, "app.x:1.5|h|#a:b"),
+        (MetricKind::Timing, "app.x:1.5|ms|#a:b"),
     ] {
         assert_eq!(bench.aggregate.report(kind, Change::Report, &key("x", &[("a", "b")]), 1.5), Outcome::Counted);
         assert_eq!(arrived(&mut bench), expected);
@@ -40,8 +40,8 @@ fn each_kind_has_its_type() {
 fn the_method_decides_the_kind_and_the_view_does_not_matter() {
     let mut bench = bench(&StatsdOptions::default());
     for view in 0..3 {
-        let key = Key { scope: Scope { view, kind: Kind::Gauge }, name: "x", labels: &[] };
-        let _ = bench.aggregate.report(Kind::Counter, Change::Report, &key, 1.0);
+        let key = Key { scope: Scope { view, kind: MetricKind::Gauge }, name: "x", labels: &[] };
+        let _ = bench.aggregate.report(MetricKind::Counter, Change::Report, &key, 1.0);
     }
     assert_eq!(arrived(&mut bench), "x:3|c");
 }
@@ -49,11 +49,11 @@ fn the_method_decides_the_kind_and_the_view_does_not_matter() {
 #[test]
 fn a_counter_without_a_change_sends_nothing() {
     let mut bench = bench(&StatsdOptions::default());
-    let _ = bench.aggregate.report(Kind::Counter, Change::Report, &key("x", &[]), 2.0);
+    let _ = bench.aggregate.report(MetricKind::Counter, Change::Report, &key("x", &[]), 2.0);
     assert_eq!(arrived(&mut bench), "x:2|c");
-    let _ = bench.aggregate.report(Kind::Counter, Change::Report, &key("x", &[]), 0.0);
+    let _ = bench.aggregate.report(MetricKind::Counter, Change::Report, &key("x", &[]), 0.0);
     assert_eq!(arrived(&mut bench), "");
-    let _ = bench.aggregate.report(Kind::Counter, Change::Report, &key("x", &[]), 1.0);
+    let _ = bench.aggregate.report(MetricKind::Counter, Change::Report, &key("x", &[]), 1.0);
     assert_eq!(arrived(&mut bench), "x:1|c");
 }
 
@@ -67,12 +67,12 @@ fn a_gauge_is_sent_when_set_and_again_when_asked_for() {
         ..StatsdOptions::default()
     });
     for bench in [&mut changes, &mut resent] {
-        let _ = bench.aggregate.report(Kind::Gauge, Change::Report, &key("x", &[]), 1.0);
-        let _ = bench.aggregate.report(Kind::Gauge, Change::Report, &key("x", &[]), 2.0);
+        let _ = bench.aggregate.report(MetricKind::Gauge, Change::Report, &key("x", &[]), 1.0);
+        let _ = bench.aggregate.report(MetricKind::Gauge, Change::Report, &key("x", &[]), 2.0);
         assert_eq!(arrived(bench), "x:2|g");
         assert_eq!(arrived(bench), "");
     }
-    let _ = changes.aggregate.report(Kind::Gauge, Change::Report, &key("x", &[]), 2.0);
+    let _ = changes.aggregate.report(MetricKind::Gauge, Change::Report, &key("x", &[]), 2.0);
     assert_eq!(arrived(&mut changes), "x:2|g", "set again to the same value");
     clock.advance(Duration::from_secs(10));
     assert_eq!(arrived(&mut resent), "x:2|g");
@@ -83,7 +83,7 @@ fn a_gauge_is_sent_when_set_and_again_when_asked_for() {
 fn a_gauge_below_zero_is_the_same_to_every_server() {
     let mut bench = bench(&StatsdOptions::default());
     for value in [7.0, -5.0, -2.5, 3.0, -1.0] {
-        let _ = bench.aggregate.report(Kind::Gauge, Change::Report, &key("x", &[("a", "b")]), value);
+        let _ = bench.aggregate.report(MetricKind::Gauge, Change::Report, &key("x", &[("a", "b")]), value);
         bench.flush().unwrap();
         let server = bench.server();
         assert_eq!((server.plain_gauges["x|#a:b"], server.datadog_gauges["x|#a:b"]), (value, value));
@@ -95,7 +95,7 @@ fn a_gauge_below_zero_is_the_same_to_every_server() {
 fn the_lines_of_a_gauge_below_zero_stay_together() {
     let mut bench = bench(&StatsdOptions { max_packet_bytes: Some(64), ..StatsdOptions::default() });
     for n in 0..20 {
-        let _ = bench.aggregate.report(Kind::Gauge, Change::Report, &key(&format!("gauge{n}"), &[]), -1.0);
+        let _ = bench.aggregate.report(MetricKind::Gauge, Change::Report, &key(&format!("gauge{n}"), &[]), -1.0);
     }
     bench.flush().unwrap();
     for packet in &bench.server().packets {
@@ -113,13 +113,13 @@ fn what_the_protocol_cannot_say_is_dropped_with_its_reason() {
     let mut bench = bench(&StatsdOptions::default());
     let long = "x".repeat(1500);
     for (kind, name, value, reason) in [
-        (Kind::Counter, "x", -1.0, Reason::NegativeIncrement),
-        (Kind::Counter, "x", f64::NAN, Reason::NotFinite),
-        (Kind::Counter, "x", f64::INFINITY, Reason::NotFinite),
-        (Kind::Gauge, "x", f64::NEG_INFINITY, Reason::NotFinite),
-        (Kind::Histogram, "x", f64::NAN, Reason::NotFinite),
-        (Kind::Timing, "", 1.0, Reason::InvalidName),
-        (Kind::Counter, &*long, 1.0, Reason::TooLong),
+        (MetricKind::Counter, "x", -1.0, Reason::NegativeIncrement),
+        (MetricKind::Counter, "x", f64::NAN, Reason::NotFinite),
+        (MetricKind::Counter, "x", f64::INFINITY, Reason::NotFinite),
+        (MetricKind::Gauge, "x", f64::NEG_INFINITY, Reason::NotFinite),
+        (MetricKind::Histogram, "x", f64::NAN, Reason::NotFinite),
+        (MetricKind::Timing, "", 1.0, Reason::InvalidName),
+        (MetricKind::Counter, &*long, 1.0, Reason::TooLong),
     ] {
         assert_eq!(
             bench.aggregate.report(kind, Change::Report, &key(name, &[]), value),
@@ -127,8 +127,8 @@ fn what_the_protocol_cannot_say_is_dropped_with_its_reason() {
             "{kind:?} {value}"
         );
     }
-    assert_eq!(bench.aggregate.report(Kind::Counter, Change::Report, &key("x", &[]), f64::MAX), Outcome::Counted);
-    let overflow = bench.aggregate.report(Kind::Counter, Change::Report, &key("x", &[]), f64::MAX);
+    assert_eq!(bench.aggregate.report(MetricKind::Counter, Change::Report, &key("x", &[]), f64::MAX), Outcome::Counted);
+    let overflow = bench.aggregate.report(MetricKind::Counter, Change::Report, &key("x", &[]), f64::MAX);
     assert_eq!(overflow, Outcome::Dropped(Reason::SumNotFinite));
     assert_eq!(bench.aggregate.refused.load(Ordering::Relaxed), 8);
     assert_eq!(bench.aggregate.lines_too_long.load(Ordering::Relaxed), 1);
@@ -146,7 +146,7 @@ fn reasons_have_distinct_label_values() {
 #[test]
 fn a_line_that_only_its_value_makes_too_long_is_counted_and_frees_its_place() {
     let mut bench = bench(&StatsdOptions { max_packet_bytes: Some(64), ..StatsdOptions::default() });
-    for kind in Kind::ALL {
+    for kind in MetricKind::ALL {
         assert_eq!(bench.aggregate.report(kind, Change::Report, &key("x", &[]), f64::MAX), Outcome::Counted);
         assert_eq!(bench.aggregate.report(kind, Change::Report, &key("y", &[]), 1.0), Outcome::Counted);
     }
@@ -167,7 +167,7 @@ fn labels_in_any_order_share_a_series_and_few_of_them_an_entry() {
     for n in 0..24 {
         order.swap(n % 3, 3);
         order.rotate_left(n % 2 + 1);
-        let _ = bench.aggregate.report(Kind::Counter, Change::Report, &key("x", &order), 1.0);
+        let _ = bench.aggregate.report(MetricKind::Counter, Change::Report, &key("x", &order), 1.0);
     }
     assert_eq!(arrived(&mut bench), "x:24|c|#a:1,b:2,c:3,d:4");
     assert_eq!(bench.aggregate.series.load(Ordering::Relaxed), 1);
@@ -178,7 +178,7 @@ fn labels_in_any_order_share_a_series_and_few_of_them_an_entry() {
 fn names_that_are_the_same_on_the_wire_share_a_series() {
     let mut bench = bench(&StatsdOptions::default());
     for name in ["a b", "a:b", "a_b"] {
-        let _ = bench.aggregate.report(Kind::Gauge, Change::Report, &key(name, &[("t", "x|y")]), 1.0);
+        let _ = bench.aggregate.report(MetricKind::Gauge, Change::Report, &key(name, &[("t", "x|y")]), 1.0);
     }
     assert_eq!(arrived(&mut bench), "a_b:1|g|#t:x_y");
 }
@@ -191,12 +191,12 @@ fn beyond_max_series_one_series_takes_the_rest() {
         for n in 0..10 {
             let n = n.to_string();
             assert_eq!(
-                bench.aggregate.report(Kind::Counter, Change::Report, &key("x", &[("n", &n)]), 1.0),
+                bench.aggregate.report(MetricKind::Counter, Change::Report, &key("x", &[("n", &n)]), 1.0),
                 Outcome::Counted
             );
         }
     }
-    let _ = bench.aggregate.report(Kind::Counter, Change::Report, &key("other", &[]), 1.0);
+    let _ = bench.aggregate.report(MetricKind::Counter, Change::Report, &key("other", &[]), 1.0);
     bench.flush().unwrap();
     let server = bench.server();
     assert_eq!(server.series().len(), 5);
@@ -214,7 +214,7 @@ fn packets_are_filled_and_never_beyond_the_limit() {
         let mut bench = bench(&StatsdOptions { max_packet_bytes: Some(limit), ..StatsdOptions::default() });
         for n in 0..500 {
             let _ = bench.aggregate.report(
-                Kind::Counter,
+                MetricKind::Counter,
                 Change::Report,
                 &key(&format!("name{n}"), &[("a", "b")]),
                 f64::from(n) + 1.0,
@@ -235,9 +235,9 @@ fn packets_are_filled_and_never_beyond_the_limit() {
 fn packed_values_are_one_line_within_the_limit() {
     let options = StatsdOptions { pack_values: true, max_packet_bytes: Some(64), ..StatsdOptions::default() };
     let mut bench = bench(&options);
-    let _ = bench.aggregate.report(Kind::Counter, Change::Report, &key("c", &[]), 1.0);
+    let _ = bench.aggregate.report(MetricKind::Counter, Change::Report, &key("c", &[]), 1.0);
     for n in 0..100 {
-        let _ = bench.aggregate.report(Kind::Histogram, Change::Report, &key("x", &[("a", "b")]), f64::from(n));
+        let _ = bench.aggregate.report(MetricKind::Histogram, Change::Report, &key("x", &[("a", "b")]), f64::from(n));
     }
     bench.flush().unwrap();
     let server = bench.server();
@@ -254,15 +254,18 @@ fn values_beyond_the_buffer_are_thinned_and_the_totals_stay_right() {
         let mut bench = bench(&options);
         for n in 0..1234 {
             assert_eq!(
-                bench.aggregate.report(Kind::Timing, Change::Report, &key("hot", &[]), f64::from(n)),
+                bench.aggregate.report(MetricKind::Timing, Change::Report, &key("hot", &[]), f64::from(n)),
                 Outcome::Counted
             );
         }
         for n in 0..50 {
             let name = format!("cold{n}");
-            assert_eq!(bench.aggregate.report(Kind::Timing, Change::Report, &key(&name, &[]), 1.0), Outcome::Counted);
+            assert_eq!(
+                bench.aggregate.report(MetricKind::Timing, Change::Report, &key(&name, &[]), 1.0),
+                Outcome::Counted
+            );
         }
-        let full = bench.aggregate.report(Kind::Timing, Change::Report, &key("late", &[]), 1.0);
+        let full = bench.aggregate.report(MetricKind::Timing, Change::Report, &key("late", &[]), 1.0);
         assert_eq!(full, Outcome::Dropped(Reason::BufferFull));
         assert_eq!(bench.aggregate.buffer.taken(), 100);
         bench.flush().unwrap();
@@ -271,7 +274,10 @@ fn values_beyond_the_buffer_are_thinned_and_the_totals_stay_right() {
         assert_eq!(bench.aggregate.buffer.dropped.load(Ordering::Relaxed), 1);
         assert_eq!(bench.aggregate.buffer.thinned.load(Ordering::Relaxed), 1184);
         assert_eq!(bench.aggregate.buffer.taken(), 0);
-        assert_eq!(bench.aggregate.report(Kind::Timing, Change::Report, &key("late", &[]), 1.0), Outcome::Counted);
+        assert_eq!(
+            bench.aggregate.report(MetricKind::Timing, Change::Report, &key("late", &[]), 1.0),
+            Outcome::Counted
+        );
     }
 }
 
@@ -280,8 +286,8 @@ fn a_socket_that_takes_less_than_the_setting_gets_less() {
     let mut bench = bench(&StatsdOptions { max_packet_bytes: Some(8192), ..StatsdOptions::default() });
     bench.wire.fates = vec![Fate::Limited(2048)];
     for n in 0..1000 {
-        let _ = bench.aggregate.report(Kind::Counter, Change::Report, &key(&format!("name{n}"), &[]), 1.0);
-        let _ = bench.aggregate.report(Kind::Histogram, Change::Report, &key("h", &[]), 1.0);
+        let _ = bench.aggregate.report(MetricKind::Counter, Change::Report, &key(&format!("name{n}"), &[]), 1.0);
+        let _ = bench.aggregate.report(MetricKind::Histogram, Change::Report, &key("h", &[]), 1.0);
     }
     bench.flush().unwrap();
     let server = bench.server();

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Instant;
 
-use crate::key::Kind;
-use crate::registry::Change;
+use crate::key::Change;
+use crate::key::MetricKind;
 
 use super::super::options::StatsdOptions;
 use super::{Bench, Fate, key};
@@ -15,7 +15,7 @@ use super::{Bench, Fate, key};
 fn report_all(bench: &Bench) {
     for n in 0..10 {
         let name = format!("name{n}");
-        for kind in Kind::ALL {
+        for kind in MetricKind::ALL {
             let _ = bench.aggregate.report(kind, Change::Report, &key(&name, &[]), f64::from(n) + 1.0);
         }
     }
@@ -96,7 +96,7 @@ fn a_flush_without_a_refusal_confirms_the_one_before() {
     bench.flush().unwrap();
     bench.flush().unwrap();
     // The server stops now: only what it refused is sent again.
-    let _ = bench.aggregate.report(Kind::Counter, Change::Report, &key("name0", &[]), 1.0);
+    let _ = bench.aggregate.report(MetricKind::Counter, Change::Report, &key("name0", &[]), 1.0);
     bench.wire.fates = vec![Fate::Refused];
     bench.flush().unwrap();
     bench.wire.fates = vec![Fate::Arrives];
@@ -112,7 +112,8 @@ fn values_that_arrive_during_flushes_are_sent_once() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for n in 0..20_000 {
-                    let _ = aggregate.report(Kind::Histogram, Change::Report, &key(["a", "b", "c"][n % 3], &[]), 1.0);
+                    let _ =
+                        aggregate.report(MetricKind::Histogram, Change::Report, &key(["a", "b", "c"][n % 3], &[]), 1.0);
                 }
             });
         }

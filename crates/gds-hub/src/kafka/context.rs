@@ -1,65 +1,19 @@
 //! What the threads and callbacks of one client share: where to log, what went wrong last, the latest figures.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gds_process::sync::Mutex;
 
+use super::callbacks::{Callbacks, LogLevel};
 use super::errors;
-use super::oauth::TokenCallback;
-use super::rebalance::Rebalance;
+use super::membership_state::Rebalance;
 use crate::error::Error;
 use crate::settings::{Settings, is_secret};
 
-/// How loud a log line of librdkafka is; syslog's levels, the rare ones put together.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum LogLevel {
-    /// syslog 7.
-    Debug,
-    /// syslog 5 and 6.
-    Info,
-    /// syslog 4.
-    Warning,
-    /// syslog 3.
-    Error,
-    /// syslog 0 to 2.
-    Critical,
-}
-
-impl LogLevel {
-    pub(super) fn of_syslog(level: i32) -> Self {
-        match level {
-            ..=2 => Self::Critical,
-            3 => Self::Error,
-            4 => Self::Warning,
-            5 | 6 => Self::Info,
-            _ => Self::Debug,
-        }
-    }
-}
-
-/// Told of each log line: its level, librdkafka's name of the facility, the text. Called by a thread of the client.
-pub type LogCallback = Arc<dyn Fn(LogLevel, &str, &str) + Send + Sync>;
-
-/// What a client asks of the program. None of these may wait long: other events wait behind them.
-#[derive(Clone, Default)]
-pub struct Callbacks {
-    /// Where librdkafka's log lines go; without one they are dropped. No secret of the settings is in them.
-    pub log: Option<LogCallback>,
-    /// Asked for a token when one is needed, with SASL OAUTHBEARER.
-    pub token: Option<TokenCallback>,
-}
-
-impl fmt::Debug for Callbacks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Callbacks").field("log", &self.log.is_some()).field("token", &self.token.is_some()).finish()
-    }
-}
-
 /// Shared by the handle, its callbacks and the thread of its events.
-pub(super) struct Shared {
+pub(super) struct ClientContext {
     pub(super) callbacks: Callbacks,
     pub(super) brokers: String,
     secrets: Vec<String>,
@@ -84,7 +38,7 @@ struct Trouble {
     certificate: Option<String>,
 }
 
-impl Shared {
+impl ClientContext {
     pub(super) fn new(settings: &Settings, brokers: &str, callbacks: &Callbacks) -> Arc<Self> {
         // Shorter ones would tear common words apart, and are no secrets.
         let secrets = settings.client.iter().filter(|(key, value)| is_secret(key) && value.len() >= 4);
@@ -115,7 +69,7 @@ impl Shared {
     }
 
     /// Tells the program's log what there is; nothing may be locked.
-    pub(super) fn tell_log(&self) {
+    pub(super) fn flush_log(&self) {
         let Some(log) = &self.callbacks.log else { return };
         let lines = std::mem::take(&mut *self.lines.lock());
         for Line { level, facility, text } in lines {

@@ -1,13 +1,13 @@
-//! The locks and atomics of the producer: those of every day, or with the feature `shuttle` those of a model checker
+//! Locks and atomics of what is tried under a model checker: those of every day, or with the feature `shuttle` those of a model checker
 //! that tries the orders in which threads may come.
 
-pub(super) use imp::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, fence};
+pub(crate) use imp::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, fence};
 
 #[cfg(not(feature = "shuttle"))]
 mod imp {
-    pub(in crate::producer) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
-    pub(in crate::producer) use gds_process::sync::{Condvar, Mutex, MutexGuard};
+    pub(crate) use gds_process::sync::{Condvar, Mutex, MutexGuard};
 }
 
 #[cfg(feature = "shuttle")]
@@ -15,27 +15,27 @@ mod imp {
     use std::ops::{Deref, DerefMut};
     use std::time::{Duration, Instant};
 
-    pub(in crate::producer) use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
     /// As that of every day.
     #[derive(Debug, Default)]
-    pub(in crate::producer) struct Mutex<T>(shuttle::sync::Mutex<T>);
+    pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
 
-    pub(in crate::producer) struct MutexGuard<'a, T> {
+    pub(crate) struct MutexGuard<'a, T> {
         mutex: &'a Mutex<T>,
         guard: Option<shuttle::sync::MutexGuard<'a, T>>,
     }
 
     impl<T> Mutex<T> {
-        pub(in crate::producer) fn new(value: T) -> Self {
+        pub(crate) fn new(value: T) -> Self {
             Self(shuttle::sync::Mutex::new(value))
         }
 
-        pub(in crate::producer) fn lock(&self) -> MutexGuard<'_, T> {
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             MutexGuard { mutex: self, guard: Some(self.0.lock().expect("no panic")) }
         }
 
-        pub(in crate::producer) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
             self.0.try_lock().ok().map(|guard| MutexGuard { mutex: self, guard: Some(guard) })
         }
     }
@@ -56,28 +56,20 @@ mod imp {
 
     /// The model has no time: a wait with a bound is over when others have had their turn, rung or not.
     #[derive(Debug, Default)]
-    pub(in crate::producer) struct Condvar;
+    pub(crate) struct Condvar;
 
     #[allow(clippy::unused_self)] // as that of every day
     impl Condvar {
-        pub(in crate::producer) fn notify_all(&self) {}
+        pub(crate) fn notify_all(&self) {}
 
-        pub(in crate::producer) fn wait_for<'a, T>(
-            &self,
-            mut guard: MutexGuard<'a, T>,
-            _: Duration,
-        ) -> (MutexGuard<'a, T>, bool) {
+        pub(crate) fn wait_for<'a, T>(&self, mut guard: MutexGuard<'a, T>, _: Duration) -> (MutexGuard<'a, T>, bool) {
             drop(guard.guard.take());
             shuttle::thread::yield_now();
             guard.guard = Some(guard.mutex.0.lock().expect("no panic"));
             (guard, true)
         }
 
-        pub(in crate::producer) fn wait_until<'a, T>(
-            &self,
-            guard: MutexGuard<'a, T>,
-            _: Instant,
-        ) -> (MutexGuard<'a, T>, bool) {
+        pub(crate) fn wait_until<'a, T>(&self, guard: MutexGuard<'a, T>, _: Instant) -> (MutexGuard<'a, T>, bool) {
             self.wait_for(guard, Duration::ZERO)
         }
     }

@@ -27,15 +27,15 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep, timeout};
 
-use super::respond::{RequestHead, Response, respond};
-use super::server::{Limits, Shared};
+use crate::message::{RequestHead, Response};
+use crate::state::{Limits, ServerState};
 use gds_process::fork;
 
 /// Hyper refuses to work with less.
 const SMALLEST_BUFFER: usize = 8192;
 
 /// Serves `stream` until the client or a limit ends it, or until the server is stopped and what is in flight is done.
-pub(super) async fn serve(stream: TcpStream, shared: &Arc<Shared>) {
+pub(super) async fn serve(stream: TcpStream, shared: &Arc<ServerState>) {
     let mut stop = shared.stop.subscribe();
     // A response is written in one go; waiting for more to send would only delay its last packet.
     let _ = stream.set_nodelay(true);
@@ -66,7 +66,7 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     busy: Arc<AtomicBool>,
-    shared: &Arc<Shared>,
+    shared: &Arc<ServerState>,
     mut stop: watch::Receiver<bool>,
 ) {
     let limits = &shared.limits;
@@ -96,7 +96,7 @@ async fn exchange(
     let _ = timeout(limits.drain_timeout, connection).await;
 }
 
-async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> hyper::Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, shared: Arc<ServerState>) -> hyper::Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
     if !body.is_end_stream() {
         // Unread, hyper takes what came along with the head and closes.
@@ -104,12 +104,14 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> hyper::Respo
         response.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
         return response;
     }
-    // A large page takes milliseconds to write and to compress, which must not hold up other connections.
+    // An answer may take milliseconds to write and to compress, which must not hold up other connections.
     let answered = tokio::task::spawn_blocking(move || respond_to(&parts, &shared)).await;
-    into_hyper(answered.unwrap_or_else(|_| Response::text(500, "the page could not be written: see standard error\n")))
+    into_hyper(
+        answered.unwrap_or_else(|_| Response::text(500, "the answer could not be written: see standard error\n")),
+    )
 }
 
-fn respond_to(parts: &Parts, shared: &Shared) -> Response {
+fn respond_to(parts: &Parts, shared: &ServerState) -> Response {
     let (accept, accept_encoding) = (joined(&parts.headers, &ACCEPT), joined(&parts.headers, &ACCEPT_ENCODING));
     let head = RequestHead {
         method: parts.method.as_str(),
@@ -118,9 +120,8 @@ fn respond_to(parts: &Parts, shared: &Shared) -> Response {
         accept: accept.as_deref(),
         accept_encoding: accept_encoding.as_deref(),
         authorization: parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()),
-        mounted: false,
     };
-    respond(&*shared.page, &shared.auth, &head)
+    shared.handler.respond(&head)
 }
 
 /// A header that is a list, which may come in several lines (RFC 9110 section 5.3).

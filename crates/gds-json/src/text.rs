@@ -30,7 +30,7 @@ fn any_special_of_16(block: &[u8; 16]) -> bool {
 
 /// How many bytes at the start can be copied as they are.
 #[inline]
-pub(super) fn plain_length(text: &[u8]) -> usize {
+pub fn plain_length(text: &[u8]) -> usize {
     let mut at = 0;
     // The usual string of a message is short: eight bytes at a time find its end soonest.
     let (words, rest) = text.as_chunks::<8>();
@@ -46,7 +46,7 @@ pub(super) fn plain_length(text: &[u8]) -> usize {
 
 /// Appends `text` in quotes, and what is to stand behind.
 #[inline]
-pub(super) fn write<const BEHIND: u8>(out: &mut Vec<u8>, text: &str) {
+pub fn write<const BEHIND: u8>(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     let length = bytes.len();
     out.reserve(length + 3);
@@ -67,7 +67,7 @@ pub(super) fn write<const BEHIND: u8>(out: &mut Vec<u8>, text: &str) {
 
 /// Appends what needs no quotes, and a comma.
 #[inline]
-pub(super) fn write_plain(out: &mut Vec<u8>, text: &[u8]) {
+pub fn write_plain(out: &mut Vec<u8>, text: &[u8]) {
     let length = text.len();
     out.reserve(length + 1);
     let before = out.len();
@@ -124,7 +124,7 @@ unsafe fn copy<const CHECK: bool>(from: &[u8], to: *mut u8) -> bool {
 
 /// Appends `text` in quotes.
 #[cold]
-pub(super) fn write_escaped(out: &mut Vec<u8>, mut bytes: &[u8]) {
+pub fn write_escaped(out: &mut Vec<u8>, mut bytes: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     loop {

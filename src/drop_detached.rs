@@ -5,15 +5,15 @@ use std::ops::Deref;
 use pyo3::prelude::*;
 
 /// A value that is dropped with the interpreter released: its threads may be waiting for it, to log or to tell outcomes.
-pub(crate) struct Released<T: Send>(Option<T>);
+pub(crate) struct DropDetached<T: Send>(Option<T>);
 
-impl<T: Send> Released<T> {
+impl<T: Send> DropDetached<T> {
     pub(crate) fn new(value: T) -> Self {
         Self(Some(value))
     }
 }
 
-impl<T: Send> Deref for Released<T> {
+impl<T: Send> Deref for DropDetached<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -21,7 +21,7 @@ impl<T: Send> Deref for Released<T> {
     }
 }
 
-impl<T: Send> Drop for Released<T> {
+impl<T: Send> Drop for DropDetached<T> {
     fn drop(&mut self) {
         let Some(value) = self.0.take() else { return };
         let mut value = Some(value);

@@ -1,21 +1,23 @@
 //! The server as clients meet it: over sockets, on free ports, each wait with a deadline.
 
-use std::io::{BufRead, BufReader, ErrorKind};
-#[cfg(unix)]
-use std::os::fd::AsRawFd;
-use std::sync::OnceLock;
-use std::sync::mpsc;
-use std::time::Instant;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::TcpStream as BlockingStream;
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::{Duration, Instant};
 
+use gds_net::testing::Pki;
+#[cfg(unix)]
+use gds_net::testing::listening_on;
+use gds_net::tls::{client_config, server_config};
+use gds_net::{Auth, Error, Limits, Server, ServerOptions};
+use gds_process::sync::Mutex;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, Runtime};
 use tokio_rustls::TlsConnector;
 
-use super::*;
+use super::{Page, PageHandler};
 use crate::format::Format;
-use crate::http::tls::tests::Pki;
-use crate::http::tls::{client_config, server_config};
 #[cfg(unix)]
 use gds_process::fork::testing::{Child, FORKS};
 
@@ -71,7 +73,11 @@ fn start(options: ServerOptions) -> Server {
 }
 
 fn start_with(options: ServerOptions, page: Arc<dyn Page>) -> Server {
-    Server::start(options, page, runtime().handle()).unwrap()
+    start_for(options, page, Auth::None)
+}
+
+fn start_for(options: ServerOptions, page: Arc<dyn Page>, auth: Auth) -> Server {
+    Server::start(options, Arc::new(PageHandler { page, auth }), runtime().handle()).unwrap()
 }
 
 fn connect(server: &Server) -> BlockingStream {
@@ -167,7 +173,8 @@ fn a_large_page_is_zipped_on_the_wire() {
 fn a_rotated_token_counts_from_the_next_request() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "old").unwrap();
-    let server = start(ServerOptions { auth: Auth::bearer_file(file.path()).unwrap(), ..options() });
+    let page = Arc::new(Fixed(b"up 1\n".to_vec()));
+    let server = start_for(options(), page, Auth::bearer_file(file.path()).unwrap());
     let status = |token: &str| {
         get(&server, "/metrics", &format!("authorization: Bearer {token}\r\n")).split(' ').nth(1).unwrap().to_owned()
     };
@@ -343,7 +350,8 @@ fn an_address_that_cannot_be_used_is_told_at_start() {
     let port = server.local_addr().port();
     let failed = |addr: &str, port| {
         let page = Arc::new(Fixed(Vec::new()));
-        Server::start(ServerOptions::new(addr, port), page, runtime().handle()).unwrap_err()
+        let handler = Arc::new(PageHandler { page, auth: Auth::None });
+        Server::start(ServerOptions::new(addr, port), handler, runtime().handle()).unwrap_err()
     };
     let error = failed("127.0.0.1", port);
     assert!(matches!(error, Error::Listen { .. }));
@@ -400,14 +408,14 @@ fn a_forked_child_keeps_neither_the_port_nor_a_connection() {
 fn a_server_dropped_in_a_forked_child_leaves_the_number_of_its_socket_alone() {
     let _alone = FORKS.write();
     let server = start(options());
-    let fd = server.shared.listening.lock().as_ref().unwrap().listener.as_raw_fd();
+    let fd = listening_on(&server).unwrap();
     assert!(Child::keeps_open(fd, &server));
     assert!(get(&server, "/", "").ends_with("up 1\n"), "the parent goes on");
 }
 
 /// The answer to a request over TLS, or None when the server did not want to talk.
 async fn ask_tls(server: &Server, client: rustls::ClientConfig) -> Option<String> {
-    let stream = TcpStream::connect(server.local_addr()).await.unwrap();
+    let stream = tokio::net::TcpStream::connect(server.local_addr()).await.unwrap();
     let connector = TlsConnector::from(Arc::new(client));
     let mut stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.ok()?;
     let mut answer = String::new();

@@ -1,6 +1,6 @@
 //! Structs whose fields are the items of a dict on the Python side.
 //!
-//! pyo3 derives the same, with a `PyOnceLock` for every name (see `made.rs`).
+//! pyo3 derives the same, with a `PyOnceLock` for every name (see `once.rs`).
 
 use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::PyTypeError;
@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 /// The struct, and how it is taken from a dict that has an item for every field.
-macro_rules! from_items {
+macro_rules! from_dict {
     ($(#[$about:meta])* struct $struct:ident { $($field:ident: $type:ty),+ $(,)? }) => {
         $(#[$about])*
         struct $struct {
@@ -20,15 +20,15 @@ macro_rules! from_items {
 
             fn extract(items: ::pyo3::Borrowed<'_, 'py, ::pyo3::PyAny>) -> ::pyo3::PyResult<Self> {
                 let py = items.py();
-                Ok(Self { $($field: $crate::items::item(&items, $crate::made::interned!(py, stringify!($field)))?),+ })
+                Ok(Self { $($field: $crate::dicts::item(&items, $crate::once::interned!(py, stringify!($field)))?),+ })
             }
         }
     };
 }
-pub(crate) use from_items;
+pub(crate) use from_dict;
 
 /// The struct, and how it becomes a dict.
-macro_rules! into_items {
+macro_rules! into_dict {
     ($(#[$about:meta])* $seen:vis struct $struct:ident { $($field:ident: $type:ty),+ $(,)? }) => {
         $(#[$about])*
         $seen struct $struct {
@@ -42,13 +42,13 @@ macro_rules! into_items {
 
             fn into_pyobject(self, py: ::pyo3::Python<'py>) -> ::pyo3::PyResult<Self::Output> {
                 let items = ::pyo3::types::PyDict::new(py);
-                $(items.set_item($crate::made::interned!(py, stringify!($field)), self.$field)?;)+
+                $(items.set_item($crate::once::interned!(py, stringify!($field)), self.$field)?;)+
                 Ok(items)
             }
         }
     };
 }
-pub(crate) use into_items;
+pub(crate) use into_dict;
 
 /// The item of this name. One of another type is a `TypeError` that names it.
 pub(crate) fn item<'py, T: FromPyObjectOwned<'py>>(

@@ -11,9 +11,9 @@ use pyo3::types::{PyMapping, PyString};
 /// Unlike with `PyOnceLock` nobody waits for anybody: where several threads find none, each makes one, and the first is
 /// kept. Whoever makes it may let go of the interpreter meanwhile, as imports do, and be left behind by a fork: a child
 /// that waited for that thread would wait for ever.
-pub(crate) struct Made<T>(OnceBox<T>);
+pub(crate) struct RaceOnce<T>(OnceBox<T>);
 
-impl<T> Made<T> {
+impl<T> RaceOnce<T> {
     pub(crate) const fn new() -> Self {
         Self(OnceBox::new())
     }
@@ -35,11 +35,11 @@ impl<T> Made<T> {
 }
 
 /// A `str` literal as a Python string, made once.
-pub(crate) struct Interned(&'static str, Made<Py<PyString>>);
+pub(crate) struct Interned(&'static str, RaceOnce<Py<PyString>>);
 
 impl Interned {
     pub(crate) const fn new(text: &'static str) -> Self {
-        Self(text, Made::new())
+        Self(text, RaceOnce::new())
     }
 
     #[inline]
@@ -53,7 +53,7 @@ impl Interned {
 /// As pyo3's `intern!`, which holds a `PyOnceLock`.
 macro_rules! interned {
     ($py:expr, $text:expr) => {{
-        static TEXT: $crate::made::Interned = $crate::made::Interned::new($text);
+        static TEXT: $crate::once::Interned = $crate::once::Interned::new($text);
         TEXT.get($py)
     }};
 }

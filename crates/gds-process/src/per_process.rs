@@ -1,4 +1,4 @@
-//! The list behind [`Generations`], written so that the tests can have all orders of its steps tried.
+//! The list behind [`PerProcess`], written so that the tests can have all orders of its steps tried.
 
 // The nodes of the list; each use with its proof.
 #![allow(unsafe_code)]
@@ -16,7 +16,7 @@ use crate::fork::{generation, watch};
 /// The parent's value stays in the child's memory, untouched and unused, and is not dropped there with the rest: a lock
 /// in it may have been held by a thread that the child does not have, a descriptor may be another file's by now.
 #[derive(Debug)]
-pub struct Generations<T> {
+pub struct PerProcess<T> {
     // Not a `OnceLock`: one that another thread was just filling at the time of a fork stays so in the child for good.
     pub(super) first: AtomicPtr<Generation<T>>,
     /// May be shared and sent as a `OnceLock` may, for the same reasons.
@@ -30,7 +30,7 @@ pub(super) struct Generation<T> {
     next: AtomicPtr<Generation<T>>,
 }
 
-impl<T> Generations<T> {
+impl<T> PerProcess<T> {
     /// This process's value, if it has one.
     #[inline]
     pub fn get(&self) -> Option<&T> {
@@ -72,7 +72,7 @@ impl<T> Generations<T> {
     }
 }
 
-impl<T> Drop for Generations<T> {
+impl<T> Drop for PerProcess<T> {
     fn drop(&mut self) {
         let number = generation();
         let mut next = self.first.load(Ordering::Relaxed);

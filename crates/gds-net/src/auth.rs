@@ -1,4 +1,4 @@
-//! Who may see the page: a bearer token or users with passwords, each kept in a file.
+//! Who may ask: a bearer token or users with passwords, each kept in a file.
 //!
 //! The file is read at construction, where its faults are told, and again whenever it changes, so that a rotated
 //! secret counts from the next request on. A file that cannot be read or understood any more admits nobody until it
@@ -13,8 +13,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use gds_process::sync::Mutex;
 use subtle::{Choice, ConstantTimeEq};
 
-use super::stamp::{self, Stamp};
 use crate::error::{Error, Result};
+use crate::stamp::{self, Stamp};
 
 /// Longest secret in bytes, for `user:password` together. Every secret is padded to this, so that a comparison takes
 /// the same time whatever its length.
@@ -26,7 +26,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What a request must bring to see the page.
+/// What a request must bring to be answered.
 #[derive(Default)]
 pub enum Auth {
     /// Nothing.
@@ -54,7 +54,7 @@ impl Auth {
         SecretFile::open(path.into(), Scheme::Basic).map(Self::BasicFile)
     }
 
-    /// Whether a request with this `Authorization` header may see the page.
+    /// Whether a request with this `Authorization` header may be answered.
     ///
     /// Looks at the file, so call it where blocking is allowed. A file that went bad means no.
     pub fn allows(&self, authorization: Option<&str>) -> bool {

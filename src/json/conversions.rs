@@ -14,11 +14,11 @@ use pyo3::types::{
     PyByteArray, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PyMemoryView, PySet, PyString, PyTuple, PyType,
 };
 
-use crate::made::interned;
+use crate::once::interned;
 
 /// How objects of a type are written.
 #[derive(Clone)]
-pub(super) enum Kind {
+pub(super) enum Conversion {
     /// A subclass of a type of JSON's own.
     Text,
     Int,
@@ -59,13 +59,13 @@ pub(super) enum Kind {
 const MOST: usize = 512;
 
 /// By the address of the type, which is kept alive so that it stays the address of that type.
-type Known = HashMap<usize, (Py<PyType>, Kind)>;
+type Known = HashMap<usize, (Py<PyType>, Conversion)>;
 
 /// Locked for a look-up or an insertion only, during which no Python code runs: nobody waits for it.
 static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
 
 /// How objects of this type are written.
-pub(super) fn of(object: &Bound<'_, PyAny>) -> PyResult<Kind> {
+pub(super) fn of(object: &Bound<'_, PyAny>) -> PyResult<Conversion> {
     let kind = object.get_type();
     if let Some((_, known)) = KNOWN.lock().get(&(kind.as_ptr() as usize)) {
         return Ok(known.clone());
@@ -82,7 +82,7 @@ pub(super) fn of(object: &Bound<'_, PyAny>) -> PyResult<Kind> {
 }
 
 #[cold]
-fn look_at(kind: &Bound<'_, PyType>) -> PyResult<Kind> {
+fn look_at(kind: &Bound<'_, PyType>) -> PyResult<Conversion> {
     let py = kind.py();
     let modules = py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?;
     let is = |base: &Bound<'_, PyType>| {
@@ -97,77 +97,77 @@ fn look_at(kind: &Bound<'_, PyType>) -> PyResult<Kind> {
     // An Enum first: the text of `class Colour(str, Enum)` is its value too, but not that of `class C(int, Enum)`
     // whose `value` a program has changed.
     Ok(if is_named("enum", "Enum") {
-        Kind::Enum
+        Conversion::Enum
     } else if is_named("numpy", "datetime64") {
-        Kind::NumpyDatetime
+        Conversion::NumpyDatetime
     } else if is_named("numpy", "timedelta64") {
-        Kind::NumpyTimedelta
+        Conversion::NumpyTimedelta
     } else if is(&py.get_type::<PyString>()) {
-        Kind::Text
+        Conversion::Text
     } else if is(&py.get_type::<PyInt>()) {
-        Kind::Int
+        Conversion::Int
     } else if is(&py.get_type::<PyFloat>()) {
-        Kind::Float
+        Conversion::Float
     } else if is(&py.get_type::<PyBytes>()) || is(&py.get_type::<PyByteArray>()) || is(&py.get_type::<PyMemoryView>()) {
-        Kind::Bytes
+        Conversion::Bytes
     } else if is_named("datetime", "date") || is_named("datetime", "time") {
-        Kind::Iso
+        Conversion::Iso
     } else if is_named("datetime", "timedelta") {
-        Kind::Timedelta
+        Conversion::Timedelta
     } else if is_named("uuid", "UUID") || is_named("decimal", "Decimal") || is_named("pathlib", "PurePath") {
-        Kind::Str
+        Conversion::Str
     } else if is_named("pydantic.v1", "BaseModel") {
-        Kind::OldModel
+        Conversion::OldModel
     } else if is_named("pydantic", "BaseModel") {
-        if kind.hasattr("model_dump")? { Kind::Model } else { Kind::OldModel }
+        if kind.hasattr("model_dump")? { Conversion::Model } else { Conversion::OldModel }
     } else if kind.hasattr("__dataclass_fields__")? {
         named(&py.import("dataclasses")?.getattr("fields")?.call1((kind,))?)?
     } else if kind.hasattr("__attrs_attrs__")? {
         named(&kind.getattr("__attrs_attrs__")?)?
     } else if is_named("msgspec", "Struct") {
         let names = kind.getattr("__struct_fields__")?.extract::<Vec<Py<PyString>>>()?;
-        Kind::Fields(names.into())
+        Conversion::Fields(names.into())
     } else if is_named("pandas._libs.missing", "NAType") {
-        Kind::Null
+        Conversion::Null
     } else if is(&py.get_type::<PyDict>()) {
-        Kind::Dict
+        Conversion::Dict
     } else if is(&py.get_type::<PyList>()) {
-        Kind::List
+        Conversion::List
     } else if is(&py.get_type::<PyTuple>()) {
-        Kind::Tuple
+        Conversion::Tuple
     } else if is(&py.get_type::<PySet>()) || is(&py.get_type::<PyFrozenSet>()) {
-        Kind::Set
+        Conversion::Set
     } else if is_named("numpy", "generic") {
-        Kind::NumpyScalar
+        Conversion::NumpyScalar
     } else if is_named("numpy", "ndarray") {
-        Kind::NumpyArray
+        Conversion::NumpyArray
     } else {
-        Kind::Unknown
+        Conversion::Unknown
     })
 }
 
 /// The names of fields that each have one.
-fn named(fields: &Bound<'_, PyAny>) -> PyResult<Kind> {
+fn named(fields: &Bound<'_, PyAny>) -> PyResult<Conversion> {
     let names = fields.try_iter()?.map(|field| Ok(field?.getattr("name")?.cast_into::<PyString>()?.unbind()));
-    Ok(Kind::Fields(names.collect::<PyResult<_>>()?))
+    Ok(Conversion::Fields(names.collect::<PyResult<_>>()?))
 }
 
 /// What is written in the place of an object; none for a kind that is written as it is, and for one that is unknown.
-pub(super) fn instead<'py>(kind: &Kind, object: &Bound<'py, PyAny>) -> Option<PyResult<Bound<'py, PyAny>>> {
+pub(super) fn instead<'py>(kind: &Conversion, object: &Bound<'py, PyAny>) -> Option<PyResult<Bound<'py, PyAny>>> {
     let py = object.py();
     Some(match kind {
-        Kind::Set => set_items(object),
-        Kind::Iso => iso_text(object),
-        Kind::Timedelta => object.call_method0(interned!(py, "total_seconds")),
-        Kind::Str => object.str().map(Bound::into_any),
-        Kind::Enum => object.getattr(interned!(py, "value")),
-        Kind::Model => model_items(object),
-        Kind::OldModel => old_model_items(object),
-        Kind::Null => Ok(py.None().into_bound(py)),
-        Kind::NumpyScalar => object.call_method0(interned!(py, "item")),
-        Kind::NumpyArray => numpy_items(object),
-        Kind::NumpyDatetime => numpy_text(object),
-        Kind::NumpyTimedelta => numpy_seconds(object),
+        Conversion::Set => set_items(object),
+        Conversion::Iso => iso_text(object),
+        Conversion::Timedelta => object.call_method0(interned!(py, "total_seconds")),
+        Conversion::Str => object.str().map(Bound::into_any),
+        Conversion::Enum => object.getattr(interned!(py, "value")),
+        Conversion::Model => model_items(object),
+        Conversion::OldModel => old_model_items(object),
+        Conversion::Null => Ok(py.None().into_bound(py)),
+        Conversion::NumpyScalar => object.call_method0(interned!(py, "item")),
+        Conversion::NumpyArray => numpy_items(object),
+        Conversion::NumpyDatetime => numpy_text(object),
+        Conversion::NumpyTimedelta => numpy_seconds(object),
         _ => return None,
     })
 }

@@ -17,8 +17,8 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::stamp::{self, Stamp};
 use crate::error::{Error, Result};
+use crate::stamp::{self, Stamp};
 
 /// How often the server's pair is looked at while handshakes come in.
 const RECHECK: Duration = Duration::from_secs(1);
@@ -95,7 +95,7 @@ pub fn client_config(cafile: Option<&Path>, certfile: Option<&Path>, keyfile: Op
 }
 
 /// The settings of a client that will not speak TLS, for libraries that want some: it trusts nobody.
-pub(crate) fn trusting_nobody() -> Result<ClientConfig> {
+pub fn trusting_nobody() -> Result<ClientConfig> {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::setting("cafile", "", format!("working cryptography: {error}")))
@@ -186,10 +186,10 @@ struct Reloading {
     files: Files,
     recheck: Duration,
     provider: CryptoProvider,
-    shown: Mutex<Shown>,
+    shown: Mutex<LoadedPair>,
 }
 
-struct Shown {
+struct LoadedPair {
     pair: Arc<CertifiedKey>,
     stamps: Vec<Stamp>,
     checked: Instant,
@@ -199,7 +199,7 @@ impl Reloading {
     fn open(files: Files, recheck: Duration) -> Result<Self> {
         let provider = ring::default_provider();
         let (pair, stamps) = files.load(&provider)?;
-        let shown = Mutex::new(Shown { pair: Arc::new(pair), stamps, checked: Instant::now() });
+        let shown = Mutex::new(LoadedPair { pair: Arc::new(pair), stamps, checked: Instant::now() });
         Ok(Self { files, recheck, provider, shown })
     }
 
@@ -263,42 +263,9 @@ fn invalid(setting: &'static str, path: &Path, expected: impl Into<String>) -> E
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-
+mod tests {
     use super::*;
-
-    /// An issuer and what it issued, as files in a folder.
-    pub(crate) struct Pki {
-        issuer: CertifiedIssuer<'static, KeyPair>,
-        pub(crate) folder: tempfile::TempDir,
-    }
-
-    impl Pki {
-        pub(crate) fn new() -> Self {
-            let mut params = CertificateParams::default();
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-            let folder = tempfile::tempdir().unwrap();
-            std::fs::write(folder.path().join("ca.pem"), issuer.pem()).unwrap();
-            Self { issuer, folder }
-        }
-
-        pub(crate) fn path(&self, name: &str) -> PathBuf {
-            self.folder.path().join(name)
-        }
-
-        /// Writes `{name}.pem` and `{name}.key`, a certificate for localhost.
-        pub(crate) fn issue(&self, name: &str) -> (PathBuf, PathBuf) {
-            let key = KeyPair::generate().unwrap();
-            let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-            let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
-            let (certfile, keyfile) = (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
-            std::fs::write(&certfile, certificate.pem()).unwrap();
-            std::fs::write(&keyfile, key.serialize_pem()).unwrap();
-            (certfile, keyfile)
-        }
-    }
+    use crate::testing::Pki;
 
     fn rejects(result: Result<impl fmt::Debug>, setting: &str, expected: &str) {
         let error = result.unwrap_err().to_string();

@@ -4,18 +4,19 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bell::Bell;
 use super::dead_letter::{self, Death};
 use super::gates::{self, Admission, Gates, Scope};
-use super::outcome::{Place, Reporter, Tokens, Untold, reason};
+use super::id::is_spooled;
+use super::outcome::{DeliveryMetadata, PendingReports, Reporter, Tokens, reason};
 use super::queue::{self, CHUNK, Chunk, Memory, Returned};
-use super::spool::{self, Appended, Missing, Spool};
-use super::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
-use super::{Durability, LAST_OUTCOMES, Left, OnFull, Pace, ProducerOptions, REFUSED_PAUSE, Stats};
+use super::spool::{Appended, Missing, Spool};
+use super::{CloseReport, Durability, LAST_OUTCOMES, Linger, OnFull, ProducerOptions, REFUSED_PAUSE, Stats};
 use crate::codec;
-use crate::error::{Error, Kind, Result};
-use crate::hub::Delivery;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Event;
+use crate::hub::{Deliveries, Delivery};
 use crate::record::Record;
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 
 /// How often the sender looks up when nothing wakes it.
 const IDLE: Duration = Duration::from_secs(1);
@@ -42,12 +43,12 @@ pub enum Sent<T> {
 }
 
 #[derive(Debug)]
-pub(super) struct Shared<T: Send + 'static> {
+pub(super) struct ProducerState<T: Send + 'static> {
     pub(super) options: ProducerOptions,
     pub(super) spool: Option<Spool>,
     queue: Mutex<Queue>,
     tokens: Tokens<T>,
-    untold: Untold<T>,
+    pending_reports: PendingReports<T>,
     counts: Counts,
     gates: Gates,
     /// Records came back that are older than what is handed over now. Nothing more is, until the outcome of all that
@@ -57,24 +58,24 @@ pub(super) struct Shared<T: Send + 'static> {
     returned: AtomicBool,
     returned_news: AtomicBool,
     /// There are outcomes that no thread of the hub will tell: the sender does, since callers are not to wait for it.
-    to_tell: AtomicBool,
+    reports_due: AtomicBool,
     /// What is to be said to people, when nothing is locked.
     notices: Mutex<Vec<String>>,
-    /// Rung when there is something to send and the sender sleeps.
-    pub(super) work: Bell,
-    /// Rung when the sender is not to linger.
-    pub(super) hurry: Bell,
+    /// Notified when there is something to send and the sender sleeps.
+    pub(super) work: Event,
+    /// Notified when the sender is not to linger.
+    pub(super) hurry: Event,
     hurried: AtomicBool,
     /// The sender is not to linger once nothing is under way.
     hurries_when_idle: AtomicBool,
     /// Something came since the sender last looked that is not patient.
     urgent: AtomicBool,
-    /// Rung when there may be room again.
-    pub(super) room: Bell,
-    /// Rung when the hub told outcomes.
-    pub(super) progress: Bell,
-    /// Rung when nothing is pending and all is told.
-    pub(super) settled: Bell,
+    /// Notified when there may be room again.
+    pub(super) room: Event,
+    /// Notified when the hub told outcomes.
+    pub(super) progress: Event,
+    /// Notified when nothing is pending and all is told.
+    pub(super) flushed: Event,
     /// The sender is to stop where it is.
     pub(super) abandon: AtomicBool,
 }
@@ -108,7 +109,7 @@ struct Counts {
     dropped: Mutex<std::collections::BTreeMap<&'static str, u64>>,
 }
 
-impl<T: Send + 'static> Shared<T> {
+impl<T: Send + 'static> ProducerState<T> {
     pub(super) fn new(options: ProducerOptions, spool: Option<Spool>, reporter: Arc<dyn Reporter<T>>) -> Self {
         let counts = Counts::default();
         counts.accepted.store(spool.as_ref().map_or(0, Spool::adopted), Ordering::Relaxed);
@@ -118,28 +119,28 @@ impl<T: Send + 'static> Shared<T> {
             spool,
             queue: Mutex::default(),
             tokens: Tokens::new(),
-            untold: Untold::new(reporter),
+            pending_reports: PendingReports::new(reporter),
             counts,
             came_back: AtomicBool::new(false),
             returned: AtomicBool::new(false),
             returned_news: AtomicBool::new(false),
-            to_tell: AtomicBool::new(false),
+            reports_due: AtomicBool::new(false),
             notices: Mutex::default(),
-            work: Bell::default(),
-            hurry: Bell::default(),
+            work: Event::default(),
+            hurry: Event::default(),
             hurried: AtomicBool::new(false),
             hurries_when_idle: AtomicBool::new(false),
             urgent: AtomicBool::new(false),
-            room: Bell::default(),
-            progress: Bell::default(),
-            settled: Bell::default(),
+            room: Event::default(),
+            progress: Event::default(),
+            flushed: Event::default(),
             abandon: AtomicBool::new(false),
         }
     }
 
     // ---- callers
 
-    pub(super) fn send(&self, frame: &[u8], token: Option<T>, pace: Pace) -> Result<Sent<T>> {
+    pub(super) fn send(&self, frame: &[u8], token: Option<T>, linger: Linger) -> Result<Sent<T>> {
         fits_any(frame)?;
         let sent = match &self.spool {
             Some(spool) if token.is_some() && !self.may_wait(spool) => {
@@ -150,7 +151,7 @@ impl<T: Send + 'static> Shared<T> {
             Some(spool) if self.writes_ahead() => self.append(spool, frame, token),
             _ => self.send_in_memory(self.queue.lock(), frame, token),
         };
-        self.urge(pace);
+        self.urge(linger);
         sent
     }
 
@@ -159,10 +160,10 @@ impl<T: Send + 'static> Shared<T> {
         &self,
         frame: &[u8],
         token: Option<T>,
-        pace: Pace,
+        linger: Linger,
     ) -> Result<Result<Sent<T>>, Option<T>> {
         if self.spool.is_none() || fits_any(frame).is_err() {
-            return Ok(self.send(frame, token, pace));
+            return Ok(self.send(frame, token, linger));
         }
         if self.writes_ahead() {
             return Err(token);
@@ -173,7 +174,7 @@ impl<T: Send + 'static> Shared<T> {
             return Err(token);
         }
         let sent = self.send_in_memory(queue, frame, token);
-        self.urge(pace);
+        self.urge(linger);
         Ok(sent)
     }
 
@@ -183,10 +184,10 @@ impl<T: Send + 'static> Shared<T> {
         call();
     }
 
-    fn urge(&self, pace: Pace) {
+    fn urge(&self, linger: Linger) {
         // After it is queued: the sender forgets about it before it takes what is there.
-        if pace == Pace::Soon && !self.urgent.load(Ordering::SeqCst) && !self.urgent.swap(true, Ordering::SeqCst) {
-            self.hurry.ring();
+        if linger == Linger::Short && !self.urgent.load(Ordering::SeqCst) && !self.urgent.swap(true, Ordering::SeqCst) {
+            self.hurry.notify();
         }
     }
 
@@ -216,7 +217,7 @@ impl<T: Send + 'static> Shared<T> {
         let cost = Memory::cost(frame);
         let limit = self.options.buffer_bytes;
         if queue.closed {
-            return Err(closed());
+            return Err(Error::closed());
         }
         if cost > limit {
             return Err(too_large(cost, limit));
@@ -254,9 +255,9 @@ impl<T: Send + 'static> Shared<T> {
         queue.memory.push(id, frame);
         let much = before / CHUNK != queue.memory.bytes() / CHUNK;
         drop(queue);
-        self.work.ring();
+        self.work.notify();
         if much {
-            self.hurry.ring();
+            self.hurry.notify();
         }
         Ok(Sent::Queued)
     }
@@ -273,7 +274,7 @@ impl<T: Send + 'static> Shared<T> {
         match appended {
             Appended::Kept { dropped } => {
                 self.note_dropped_spooled(dropped);
-                self.work.ring();
+                self.work.notify();
                 Ok(Sent::Queued)
             }
             Appended::Failed { id, error, dropped } => {
@@ -290,7 +291,7 @@ impl<T: Send + 'static> Shared<T> {
 
     fn no_room(&self, token: Option<T>, why: &str) -> Result<Sent<T>> {
         let error =
-            |advice: &str| Error::new(Kind::Full, format!("no room for the record: {why}; {advice}")).retriable();
+            |advice: &str| Error::new(ErrorKind::Full, format!("no room for the record: {why}; {advice}")).retriable();
         match self.options.on_full {
             OnFull::Block => Ok(Sent::Full(token)),
             OnFull::Raise => Err(error("send it again later, or choose another on_full")),
@@ -347,8 +348,8 @@ impl<T: Send + 'static> Shared<T> {
 
     pub(super) fn hurry(&self) {
         self.hurried.store(true, Ordering::SeqCst);
-        self.hurry.ring();
-        self.work.ring();
+        self.hurry.notify();
+        self.work.notify();
     }
 
     pub(super) fn hurry_when_idle(&self) {
@@ -382,18 +383,18 @@ impl<T: Send + 'static> Shared<T> {
     }
 
     /// Records whose outcome is not known, or not told yet.
-    pub(super) fn unsettled(&self) -> u64 {
-        // In this order: an outcome that is to be told is among the untold before its record is finished.
+    pub(super) fn unflushed(&self) -> u64 {
+        // In this order: an outcome that is to be told is among the pending_reports before its record is finished.
         let pending = self.pending();
-        pending + self.untold.count() as u64
+        pending + self.pending_reports.count() as u64
     }
 
-    pub(super) fn is_telling_here(&self) -> bool {
-        self.untold.is_telling_here()
+    pub(super) fn is_reporting_here(&self) -> bool {
+        self.pending_reports.is_reporting_here()
     }
 
-    pub(super) fn wait_settled(&self, patience: Duration) -> bool {
-        self.wait_for(patience, || self.unsettled() == 0)
+    pub(super) fn wait_flushed(&self, patience: Duration) -> bool {
+        self.wait_for(patience, || self.unflushed() == 0)
     }
 
     fn wait_for(&self, patience: Duration, there: impl Fn() -> bool) -> bool {
@@ -403,7 +404,7 @@ impl<T: Send + 'static> Shared<T> {
             if left.is_zero() {
                 return false;
             }
-            self.settled.wait_until(left.min(Duration::from_millis(50)), &there);
+            self.flushed.wait_until(left.min(Duration::from_millis(50)), &there);
         }
         true
     }
@@ -436,17 +437,17 @@ impl<T: Send + 'static> Shared<T> {
     pub(super) fn wait_for_work(&self) {
         if !self.has_work() && !self.stops() {
             let patience = self.gates.until_next().map_or(IDLE, |next| next.clamp(LOOK, IDLE));
-            let to_tell = || self.to_tell.load(Ordering::SeqCst);
-            self.work.wait_until(patience, || self.has_work() || to_tell() || self.stops());
+            let reports_due = || self.reports_due.load(Ordering::SeqCst);
+            self.work.wait_until(patience, || self.has_work() || reports_due() || self.stops());
         }
         let now = || {
             let told = self.hurried.load(Ordering::SeqCst) || self.stops();
             told || self.queue.lock().memory.bytes() >= CHUNK
         };
         let urgent = || self.urgent.load(Ordering::SeqCst);
-        let ProducerOptions { linger, patience, .. } = self.options;
-        if self.has_work() && !patience.is_zero() && !urgent() {
-            self.hurry.wait_until(patience, || urgent() || now());
+        let ProducerOptions { linger, long_linger, .. } = self.options;
+        if self.has_work() && !long_linger.is_zero() && !urgent() {
+            self.hurry.wait_until(long_linger, || urgent() || now());
         }
         if self.has_work() && !linger.is_zero() && urgent() {
             self.hurry.wait_until(linger, now);
@@ -503,7 +504,7 @@ impl<T: Send + 'static> Shared<T> {
         }
         queue.memory.put_back(chunk);
         drop(queue);
-        self.room.ring();
+        self.room.notify();
     }
 
     /// The next returned record after `last` that may go; it is the hub's from now on.
@@ -532,12 +533,12 @@ impl<T: Send + 'static> Shared<T> {
     /// Whether a record may be handed over, one that came back or another. A spooled one that may not is parked.
     pub(super) fn admit(&self, id: u64, topic: &str, came_back: bool) -> Admission {
         let is_first = || match &self.spool {
-            Some(spool) if spool::is_spooled(id) => spool.is_first(topic, id),
+            Some(spool) if is_spooled(id) => spool.is_first(topic, id),
             // In memory it is behind those that came back, or will be one of them.
             _ => came_back,
         };
         let park = || {
-            if let Some(spool) = self.spool.as_ref().filter(|_| spool::is_spooled(id)) {
+            if let Some(spool) = self.spool.as_ref().filter(|_| is_spooled(id)) {
                 spool.park(topic, id);
                 spool.has_outcome(id);
             }
@@ -597,10 +598,10 @@ impl<T: Send + 'static> Shared<T> {
     /// Records were to be handed over that the spool does not have any more.
     pub(super) fn are_missing(&self, missing: &Missing) -> bool {
         self.note_dropped(&missing.dropped);
-        let error = Error::new(Kind::Storage, "the record is damaged in the spool and cannot be sent");
+        let error = Error::new(ErrorKind::Storage, "the record is damaged in the spool and cannot be sent");
         for id in &missing.damaged {
             if let Some(token) = self.tokens.remove(*id) {
-                self.untold.push(token, Err(error.clone()));
+                self.pending_reports.push(token, Err(error.clone()));
             }
         }
         self.count_dropped("damaged", missing.damaged.len() as u64);
@@ -626,13 +627,13 @@ impl<T: Send + 'static> Shared<T> {
             self.notices.lock().extend(said);
         }
         if let Some(token) = self.tokens.remove(id) {
-            let place = Place {
+            let place = DeliveryMetadata {
                 topic: place.topic.to_owned(),
                 partition: place.partition,
                 offset: place.offset,
                 timestamp: place.timestamp,
             };
-            self.untold.push(token, Ok(place));
+            self.pending_reports.push(token, Ok(place));
         }
         self.finished(id);
     }
@@ -654,7 +655,7 @@ impl<T: Send + 'static> Shared<T> {
             self.counts.retried.fetch_add(1, Ordering::Relaxed);
             if let Some(scope) = refused {
                 let park = || match &self.spool {
-                    Some(spool) if scope == Scope::Topic && spool::is_spooled(id) => {
+                    Some(spool) if scope == Scope::Topic && is_spooled(id) => {
                         is_there = Some(spool.come_back(id, Some(record.topic)));
                     }
                     _ => {}
@@ -667,7 +668,7 @@ impl<T: Send + 'static> Shared<T> {
             }
         }
         match &self.spool {
-            Some(spool) if spool::is_spooled(id) => {
+            Some(spool) if is_spooled(id) => {
                 if !is_there.unwrap_or_else(|| spool.come_back(id, None)) {
                     self.note_dropped(&[id]);
                     spool.done(id);
@@ -679,7 +680,7 @@ impl<T: Send + 'static> Shared<T> {
                 self.returned_news.store(true, Ordering::SeqCst);
             }
         }
-        self.work.ring();
+        self.work.notify();
     }
 
     fn waited_too_long(&self, id: u64) -> bool {
@@ -693,10 +694,10 @@ impl<T: Send + 'static> Shared<T> {
         let closed = self.stops() && error.retriable;
         // Before it is done itself: at no time nothing is pending while the dead letter is, nor on disk.
         if !closed && self.options.dead_letter && !error.retriable {
-            self.bury(record, error);
+            self.send_dead_letter(record, error);
         }
         if let Some(token) = self.tokens.remove(id) {
-            self.untold.push(token, Err(error.clone()));
+            self.pending_reports.push(token, Err(error.clone()));
         }
         let counts = if closed { &self.counts.dropped } else { &self.counts.failed };
         *counts.lock().entry(if closed { "closed" } else { reason(error) }).or_default() += 1;
@@ -705,7 +706,7 @@ impl<T: Send + 'static> Shared<T> {
 
     /// After its outcome is among those to be told.
     fn finished(&self, id: u64) {
-        if self.returned.load(Ordering::SeqCst) && !spool::is_spooled(id) {
+        if self.returned.load(Ordering::SeqCst) && !is_spooled(id) {
             let mut queue = self.queue.lock();
             queue.returned.done(id);
             self.returned.store(!queue.returned.is_empty(), Ordering::SeqCst);
@@ -719,7 +720,7 @@ impl<T: Send + 'static> Shared<T> {
 
     /// Writes the dead letter of a record, beyond all bounds, since it takes the record's place: into the spool, where the
     /// record may be; into memory where there is none, or its disk is broken.
-    fn bury(&self, record: &Record<'_>, error: &Error) {
+    fn send_dead_letter(&self, record: &Record<'_>, error: &Error) {
         let Some(topic) = dead_letter::topic(record.topic) else { return };
         let death = Death { error: &error.message, partition: record.partition, offset: None };
         let headers = dead_letter::headers(record, &death);
@@ -732,14 +733,14 @@ impl<T: Send + 'static> Shared<T> {
             queue.next_id += 1;
             queue.memory.push(id, &frame);
         }
-        self.work.ring();
+        self.work.notify();
     }
 
     pub(super) fn collected(&self) {
         self.note_progress();
         self.hurry_if_idle();
-        self.untold.tell();
-        self.ring_if_settled();
+        self.pending_reports.report();
+        self.notify_if_flushed();
     }
 
     /// As [`collected`](Self::collected), with no outcome to tell.
@@ -747,9 +748,9 @@ impl<T: Send + 'static> Shared<T> {
         if let Some(spool) = &self.spool {
             spool.collected();
         }
-        self.progress.ring();
-        self.room.ring();
-        self.ring_if_settled();
+        self.progress.notify();
+        self.room.notify();
+        self.notify_if_flushed();
         for text in std::mem::take(&mut *self.notices.lock()) {
             self.warn(&text);
         }
@@ -757,12 +758,12 @@ impl<T: Send + 'static> Shared<T> {
 
     /// Says something to people. Nothing may be locked: the program's own code runs.
     pub(super) fn warn(&self, text: &str) {
-        self.untold.reporter().warn(text);
+        self.pending_reports.reporter().warn(text);
     }
 
-    fn ring_if_settled(&self) {
-        if self.unsettled() == 0 {
-            self.settled.ring();
+    fn notify_if_flushed(&self) {
+        if self.unflushed() == 0 {
+            self.flushed.notify();
         }
     }
 
@@ -771,7 +772,7 @@ impl<T: Send + 'static> Shared<T> {
         if let Some(token) = self.tokens.remove(id) {
             let waited = self.options.delivery_timeout.unwrap_or_default();
             let message = format!("the record was not sent within delivery_timeout_ms={}", waited.as_millis());
-            self.untold.push(token, Err(Error::new(Kind::Timeout, message).retriable()));
+            self.pending_reports.push(token, Err(Error::new(ErrorKind::Timeout, message).retriable()));
         }
         *self.counts.dropped.lock().entry("timeout").or_default() += 1;
         self.finished(id);
@@ -782,22 +783,22 @@ impl<T: Send + 'static> Shared<T> {
         if ids.is_empty() {
             return;
         }
-        let error =
-            Error::new(Kind::Full, "no room: the record was the oldest and was dropped, as on_full says").retriable();
+        let error = Error::new(ErrorKind::Full, "no room: the record was the oldest and was dropped, as on_full says")
+            .retriable();
         for id in ids {
             if let Some(token) = self.tokens.remove(*id) {
-                self.untold.push(token, Err(error.clone()));
+                self.pending_reports.push(token, Err(error.clone()));
             }
         }
         self.count_dropped("buffer_full", ids.len() as u64);
-        self.to_tell.store(true, Ordering::SeqCst);
-        self.work.ring();
-        self.progress.ring();
+        self.reports_due.store(true, Ordering::SeqCst);
+        self.work.notify();
+        self.progress.notify();
     }
 
     /// Whether there is something to tell that nobody else will.
-    pub(super) fn is_to_tell(&self) -> bool {
-        self.to_tell.swap(false, Ordering::SeqCst)
+    pub(super) fn takes_reports_due(&self) -> bool {
+        self.reports_due.swap(false, Ordering::SeqCst)
     }
 
     fn note_dropped_spooled(&self, ids: Vec<Range<u64>>) {
@@ -814,7 +815,7 @@ impl<T: Send + 'static> Shared<T> {
     }
 
     /// What is in memory now goes to the spool or is dropped; the sender and the hub have stopped.
-    pub(super) fn leave_the_rest(&self) -> Left {
+    pub(super) fn leave_the_rest(&self) -> CloseReport {
         let (returned, mut dropped) = (self.queue.lock().returned.take_all(), 0);
         if let Some(spool) = &self.spool {
             // First those that came before all that is there.
@@ -832,22 +833,22 @@ impl<T: Send + 'static> Shared<T> {
         }
         drop(queue);
         self.count_dropped("closed", dropped as u64);
-        let error = Error::new(Kind::Closed, "the client was closed before the record was delivered");
+        let error = Error::new(ErrorKind::Closed, "the client was closed before the record was delivered");
         for token in self.tokens.take_all() {
-            self.untold.push(token, Err(error.clone()));
+            self.pending_reports.push(token, Err(error.clone()));
         }
-        self.untold.tell();
+        self.pending_reports.report();
         // Another thread may be telling them.
-        self.wait_for(LAST_OUTCOMES, || self.untold.count() == 0);
+        self.wait_for(LAST_OUTCOMES, || self.pending_reports.count() == 0);
         let spooled = self.spool.as_ref().map_or(0, Spool::close);
         // Whatever the hub did not tell about in time.
         let silent = self.pending().saturating_sub(spooled);
         self.count_dropped("closed", silent);
-        self.settled.ring();
-        self.room.ring();
+        self.flushed.notify();
+        self.room.notify();
         // Those that the hub gave up on are among them.
         let dropped = self.counts.dropped.lock().get("closed").copied().unwrap_or_default();
-        Left { spooled, dropped }
+        CloseReport { spooled, dropped }
     }
 }
 
@@ -857,8 +858,22 @@ fn framed(record: &Record<'_>) -> Vec<u8> {
     frame
 }
 
-pub(super) fn closed() -> Error {
-    Error::new(Kind::Closed, "the client is closed; make another one")
+/// What the hub tells.
+#[derive(Debug)]
+pub(super) struct Sink<T: Send + 'static>(pub(super) Arc<ProducerState<T>>);
+
+impl<T: Send + 'static> Deliveries for Sink<T> {
+    fn delivered(&self, id: u64, place: &Delivery<'_>) {
+        self.0.delivered(id, place);
+    }
+
+    fn failed(&self, id: u64, record: &Record<'_>, error: &Error) {
+        self.0.failed(id, record, error);
+    }
+
+    fn collected(&self) {
+        self.0.collected();
+    }
 }
 
 /// Whether a record is not larger than any hub and any file of ours takes.
@@ -867,10 +882,11 @@ fn fits_any(frame: &[u8]) -> Result<()> {
     if length <= most {
         return Ok(());
     }
-    Err(Error::new(Kind::Message, format!("the record takes {length} bytes: expected at most {most}")).with_code(10))
+    Err(Error::new(ErrorKind::Message, format!("the record takes {length} bytes: expected at most {most}"))
+        .with_code(10))
 }
 
 fn too_large(cost: usize, limit: usize) -> Error {
-    Error::new(Kind::Message, format!("the record takes {cost} bytes, more than buffer_memory={limit} holds"))
+    Error::new(ErrorKind::Message, format!("the record takes {cost} bytes, more than buffer_memory={limit} holds"))
         .with_code(10)
 }

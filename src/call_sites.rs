@@ -9,7 +9,7 @@
 use std::cell::{Cell, UnsafeCell};
 use std::sync::Arc;
 
-use gds_metrics::key::Kind;
+use gds_metrics::key::MetricKind;
 use gds_metrics::series::Series;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -22,13 +22,13 @@ const MAX_LABELS: usize = 4;
 const MAX_PARTS: usize = 1 + 2 * MAX_LABELS;
 
 /// The objects of one call: name, then label names and values in turn.
-pub(crate) struct Parts {
+pub(crate) struct CallObjects {
     objects: [*mut ffi::PyObject; MAX_PARTS],
     len: usize,
     hash: usize,
 }
 
-impl Parts {
+impl CallObjects {
     /// To be filled in place: this is the hot path, and a copy of it costs as much as filling it.
     #[inline]
     pub(crate) const fn empty() -> Self {
@@ -38,7 +38,12 @@ impl Parts {
     /// Takes the objects of a call; false if it has too many labels or labels that are no `dict`. Costs no reference
     /// counting.
     #[inline]
-    pub(crate) fn fill(&mut self, kind: Kind, name: &Bound<'_, PyAny>, labels: Option<&Bound<'_, PyAny>>) -> bool {
+    pub(crate) fn fill(
+        &mut self,
+        kind: MetricKind,
+        name: &Bound<'_, PyAny>,
+        labels: Option<&Bound<'_, PyAny>>,
+    ) -> bool {
         self.objects[0] = name.as_ptr();
         self.len = 1;
         if let Some(labels) = labels {
@@ -80,7 +85,7 @@ impl Parts {
 }
 
 struct Site {
-    kind: Kind,
+    kind: MetricKind,
     len: usize,
     /// The addresses of `kept`, here so that comparing them needs no other memory.
     objects: [*mut ffi::PyObject; MAX_PARTS],
@@ -105,27 +110,27 @@ struct Slot {
 }
 
 /// Call sites of one collector in one process.
-pub(crate) struct Sites {
+pub(crate) struct CallSiteCache {
     slots: UnsafeCell<Vec<Slot>>,
 }
 
 // SAFETY: every access to `slots` takes a `Python` token, so it happens with the interpreter's lock held, and none of
 // them runs Python code (freeing an exact `str` runs none) or lets the lock go: there is one access at a time. A wheel
 // for the stable ABI of 3.10 cannot be loaded by an interpreter without that lock.
-unsafe impl Sync for Sites {}
+unsafe impl Sync for CallSiteCache {}
 // SAFETY: holds nothing that belongs to a thread.
-unsafe impl Send for Sites {}
+unsafe impl Send for CallSiteCache {}
 
-impl Default for Sites {
+impl Default for CallSiteCache {
     fn default() -> Self {
         Self { slots: UnsafeCell::new(Vec::new()) }
     }
 }
 
-impl Sites {
+impl CallSiteCache {
     /// Calls `found` with the series of a call that was made with the very same objects before.
     #[inline]
-    pub(crate) fn find(&self, _attached: Python<'_>, kind: Kind, parts: &Parts) -> Option<&Series> {
+    pub(crate) fn find(&self, _attached: Python<'_>, kind: MetricKind, parts: &CallObjects) -> Option<&Series> {
         // SAFETY: see `Sync`. The series is kept alive by the slot, which changes only in `remember`: the caller is done
         // with it before that, and lets no other thread or Python code in between (it updates atomics).
         let slots = unsafe { &*self.slots.get() };
@@ -143,8 +148,8 @@ impl Sites {
     pub(crate) fn remember(
         &self,
         py: Python<'_>,
-        kind: Kind,
-        parts: &Parts,
+        kind: MetricKind,
+        parts: &CallObjects,
         series: impl FnOnce() -> Option<Arc<Series>>,
     ) {
         // SAFETY: see `Sync`; `series` is called while no reference into the table exists.

@@ -1,7 +1,7 @@
-//! The built-in server: HTTP/1.1 for scrapers, within limits that hold whoever connects.
+//! The server: HTTP/1.1 within limits that hold whoever connects.
 //!
 //! It listens when [`Server::start`] returns and does not when [`Server::stop`] returns. It runs on a runtime that
-//! the caller keeps; pages are rendered on that runtime's threads for blocking work. In a forked child the server is
+//! the caller keeps; the handler is called on that runtime's threads for blocking work. In a forked child the server is
 //! not there: its sockets were closed ([`gds_process::fork`]), stopping or dropping it does nothing.
 
 use std::fmt;
@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream as BlockingStream, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -21,10 +21,11 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::{serve, stopped};
-use super::{Auth, Page};
+use crate::connection::{serve, stopped};
 use crate::error::{Error, Result};
-use gds_process::fork::{self, ChildClose};
+use crate::message::Handler;
+use crate::state::{Counters, Limits, Listening, ServerState};
+use gds_process::fork;
 
 /// Connections that the kernel may hold for us between two rounds of the accepting task.
 const BACKLOG: i32 = 1024;
@@ -35,49 +36,6 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
     content-type: text/plain; charset=utf-8\r\ncontent-length: 44\r\n\r\ntoo many connections: close some, try again\n";
 
-/// What no client can exceed.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Connections at a time; further ones are answered 503 (with TLS: nothing) and closed.
-    pub connections: usize,
-    /// Bytes of a request's first line and headers; more are answered 431.
-    pub header_bytes: usize,
-    /// Headers of a request; more are answered 431.
-    pub headers: usize,
-    /// Time for a TLS handshake.
-    pub handshake_timeout: Duration,
-    /// Time from the first byte of a request head (from the connection, for the first one) to its last.
-    pub header_timeout: Duration,
-    /// Time without a request on an open connection.
-    pub idle_timeout: Duration,
-    /// Time for a response to be taken, counted from when the client first takes no more.
-    pub write_timeout: Duration,
-    /// Time that open connections get when the server is stopped.
-    pub drain_timeout: Duration,
-}
-
-impl Limits {
-    /// The limits that servers have unless told otherwise: generous to a dozen scrapers, small to an attacker.
-    pub const DEFAULT: Self = Self {
-        connections: 64,
-        header_bytes: 16 * 1024,
-        headers: 64,
-        handshake_timeout: Duration::from_secs(5),
-        header_timeout: Duration::from_secs(5),
-        // Longer than the usual scrape interval of 15 to 60 seconds, so that scrapers keep their connection.
-        idle_timeout: Duration::from_secs(75),
-        // Three times the usual scrape time-out.
-        write_timeout: Duration::from_secs(30),
-        drain_timeout: Duration::from_secs(5),
-    };
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
 /// How and where to serve.
 #[derive(Debug)]
 pub struct ServerOptions {
@@ -85,10 +43,8 @@ pub struct ServerOptions {
     pub addr: String,
     /// The port; 0 takes a free one, which [`Server::local_addr`] tells.
     pub port: u16,
-    /// TLS settings, from [`super::tls::server_config`]; plain HTTP without.
+    /// TLS settings, from [`crate::tls::server_config`]; plain HTTP without.
     pub tls: Option<Arc<ServerConfig>>,
-    /// Who may see the page.
-    pub auth: Auth,
     /// Whether other processes of this user may listen on the same port, each getting a share of the connections.
     pub reuse_port: bool,
     /// What no client can exceed.
@@ -96,10 +52,10 @@ pub struct ServerOptions {
 }
 
 impl ServerOptions {
-    /// Plain HTTP for everybody on `addr` and `port`.
+    /// Plain HTTP on `addr` and `port`.
     pub fn new(addr: impl Into<String>, port: u16) -> Self {
         let addr = addr.into();
-        Self { addr, port, tls: None, auth: Auth::None, reuse_port: false, limits: Limits::DEFAULT }
+        Self { addr, port, tls: None, reuse_port: false, limits: Limits::DEFAULT }
     }
 }
 
@@ -116,43 +72,15 @@ pub struct ServerStats {
     pub handshake_failures: u64,
 }
 
-#[derive(Default)]
-pub(super) struct Counters {
-    open: AtomicUsize,
-    accepted: AtomicU64,
-    refused: AtomicU64,
-    pub(super) handshake_failures: AtomicU64,
-}
-
-/// What the tasks of a server have in common.
-pub(super) struct Shared {
-    pub(super) page: Arc<dyn Page>,
-    pub(super) auth: Auth,
-    pub(super) tls: Option<TlsAcceptor>,
-    pub(super) limits: Limits,
-    pub(super) stats: Counters,
-    /// True once stopped.
-    pub(super) stop: watch::Sender<bool>,
-    /// None once stopped. Not owned by the accepting task, so that stopping needs no answer from the runtime,
-    /// which may be busy, or be the thread that stops.
-    listening: Mutex<Option<Listening>>,
-}
-
-struct Listening {
-    /// Before the listener in order of dropping, as its contract wants.
-    _close: ChildClose,
-    listener: TcpListener,
-}
-
 /// A server that listens until it is stopped or dropped.
 pub struct Server {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<ServerState>,
     local_addr: SocketAddr,
     generation: u32,
 }
 
 impl Server {
-    /// Listens at once, and serves `page` on `runtime`.
+    /// Listens at once, and answers with `handler` on `runtime`.
     ///
     /// Fails with setting `addr` when that is no address of any machine, with [`Error::Listen`] when it cannot be
     /// listened on.
@@ -160,9 +88,9 @@ impl Server {
     /// # Panics
     ///
     /// When `runtime` was built without its drivers for input, output and time.
-    pub fn start(options: ServerOptions, page: Arc<dyn Page>, runtime: &Handle) -> Result<Self> {
+    pub fn start(options: ServerOptions, handler: Arc<dyn Handler>, runtime: &Handle) -> Result<Self> {
         fork::watch();
-        let ServerOptions { addr, port, tls, auth, reuse_port, limits } = options;
+        let ServerOptions { addr, port, tls, reuse_port, limits } = options;
         let failed = |source| listen_error(&addr, port, source);
         let socket = listen(&addr, port, reuse_port)?;
         let local_addr = socket.local_addr().and_then(|addr| addr.as_socket().ok_or(io::ErrorKind::Unsupported.into()));
@@ -172,9 +100,8 @@ impl Server {
             TcpListener::from_std(socket.into()).map_err(failed)?
         };
         let listening = Listening { _close: fork::close_in_child(&listener), listener };
-        let shared = Arc::new(Shared {
-            page,
-            auth,
+        let shared = Arc::new(ServerState {
+            handler,
             tls: tls.map(TlsAcceptor::from),
             limits,
             stats: Counters::default(),
@@ -233,7 +160,7 @@ impl fmt::Debug for Server {
     }
 }
 
-async fn accept(shared: Arc<Shared>) {
+async fn accept(shared: Arc<ServerState>) {
     let mut stop = shared.stop.subscribe();
     loop {
         let accepted = tokio::select! {
@@ -249,7 +176,7 @@ async fn accept(shared: Arc<Shared>) {
     }
 }
 
-async fn next_connection(shared: &Shared) -> io::Result<TcpStream> {
+async fn next_connection(shared: &ServerState) -> io::Result<TcpStream> {
     poll_fn(|cx| match &*shared.listening.lock() {
         Some(listening) => listening.listener.poll_accept(cx).map_ok(|(stream, _)| stream),
         // Stopped: the word is on its way to `accept`.
@@ -258,7 +185,7 @@ async fn next_connection(shared: &Shared) -> io::Result<TcpStream> {
     .await
 }
 
-fn admit(stream: TcpStream, shared: &Arc<Shared>) {
+fn admit(stream: TcpStream, shared: &Arc<ServerState>) {
     let stats = &shared.stats;
     stats.accepted.fetch_add(1, Ordering::Relaxed);
     // Nothing else adds to it, so it cannot grow between the look and the step.
@@ -285,10 +212,10 @@ fn refuse(mut stream: BlockingStream) -> io::Result<()> {
 }
 
 /// Counts a connection as open while it lives.
-struct Open(Arc<Shared>);
+struct Open(Arc<ServerState>);
 
 impl Open {
-    fn new(shared: Arc<Shared>) -> Self {
+    fn new(shared: Arc<ServerState>) -> Self {
         shared.stats.open.fetch_add(1, Ordering::Relaxed);
         Self(shared)
     }
@@ -301,7 +228,7 @@ impl Drop for Open {
 }
 
 /// Whether the port could be listened on by this process alone; what it opens it closes again.
-pub(crate) fn probe(addr: &str, port: u16) -> Result<()> {
+pub fn probe(addr: &str, port: u16) -> Result<()> {
     listen(addr, port, false).map(drop)
 }
 
@@ -362,6 +289,3 @@ fn listen_error(addr: &str, port: u16, source: io::Error) -> Error {
     };
     Error::Listen { addr: addr.to_owned(), port, remedy, source }
 }
-
-#[cfg(test)]
-mod tests;

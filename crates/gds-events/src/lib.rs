@@ -1,0 +1,3 @@
+//! The messages on the hub, as bytes that other programs read; `schemas/` describes them.
+
+pub mod metric;
