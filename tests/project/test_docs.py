@@ -59,6 +59,18 @@ def test_every_path_that_a_contributor_is_sent_to_is_there() -> None:
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
 
 
+def test_each_stop_of_the_architecture_is_in_the_code() -> None:
+    text = (DOCS / "architecture.md").read_text("utf-8")
+    stops = re.findall(r"`([\w./-]+/[\w.-]+\.(?:rs|py))`\s+`(\w+)`", text)
+    assert len(stops) > 35
+    missing = [
+        (path, name)
+        for path, name in stops
+        if not re.search(rf"\b(?:fn|def|class) {name}\b", (ROOT / path).read_text("utf-8"))
+    ]
+    assert missing == []
+
+
 # ------------------------------------------------------------------ every setting
 def public() -> dict[str, object]:
     package = importlib.import_module("gds_metrics")
