@@ -16,7 +16,7 @@ pub(super) const LETTER_PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Letters {
     /// None once it is closed.
     hub: Option<Arc<dyn Hub>>,
-    /// RaceOnce when first needed.
+    /// Made when first needed.
     producer: Option<Producer<Token>>,
     /// The letter under way, which is not written again when it is asked for again.
     written: Option<Letter>,

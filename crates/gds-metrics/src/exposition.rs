@@ -23,7 +23,7 @@ pub struct Encoder {
 pub struct Header<'a> {
     /// Name without the suffix of its kind.
     pub name: &'a str,
-    /// MetricKind.
+    /// Counter, gauge, histogram or timing.
     pub kind: MetricKind,
     /// What it means.
     pub help: &'a str,

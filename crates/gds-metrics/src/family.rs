@@ -93,7 +93,7 @@ pub struct Meta {
 pub struct Family {
     /// The name on the page, without the suffix of its kind.
     pub name: Arc<str>,
-    /// MetricKind and buckets.
+    /// Its kind and buckets.
     pub shape: Arc<Shape>,
     /// How gauges of several processes become one.
     pub aggregation: Aggregation,

@@ -66,7 +66,7 @@ pub struct Error {
     pub reason: String,
 }
 
-/// Finds secrets and takes them out. CharacterClasses once, used from any thread.
+/// Finds secrets and takes them out. Made once, used from any thread.
 pub struct Redactor {
     patterns: Vec<Regex>,
 }

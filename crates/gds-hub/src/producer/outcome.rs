@@ -31,8 +31,8 @@ pub struct Reported<T> {
     pub outcome: Result<DeliveryMetadata, Error>,
 }
 
-/// ReportGuard the outcomes of records that came with tokens, many at a time: by threads of the producer and the hub, one at a
-/// time and in the order in which outcomes became known.
+/// Takes the outcomes of records that came with tokens, many at a time: from threads of the producer and the hub, one
+/// at a time, in the order in which outcomes became known.
 pub trait Reporter<T>: Send + Sync + Debug {
     /// Called for each record once.
     fn report(&self, outcomes: Vec<Reported<T>>);
@@ -85,7 +85,7 @@ impl<T> PendingReports<T> {
                 *reporting = Some(thread::current().id());
             }
             let known = std::mem::take(&mut *self.known.lock());
-            // ReportGuard even if the reporter panics: nothing will tell them again.
+            // Counted as told even if the reporter panics: nothing tells them again.
             let _guard = ReportGuard { pending_reports: self, records: known.len() };
             self.reporter.report(known);
         }

@@ -597,7 +597,7 @@ fn in_a_hurry_when_idle_records_wait_for_those_under_way_and_no_longer() {
     }
 }
 
-/// ReportGuard one batch at a time, each time a test lets it go on.
+/// Takes one batch at a time, each time a test lets it go on.
 /// Says when it is let go of: whoever has it is gone.
 #[derive(Debug)]
 struct Farewell(std::sync::mpsc::Sender<()>);
@@ -695,7 +695,7 @@ fn outcomes_are_told_in_order_by_one_thread_at_a_time_and_nothing_is_settled_bef
 
 #[test]
 fn a_reporter_that_lets_go_of_its_producer_does_not_wait_for_itself() {
-    // ReportGuard by a thread of the hub, then by the sender itself.
+    // Reported by a thread of the hub, then by the sender itself.
     for refused in [false, true] {
         let script = Script::default();
         if refused {
