@@ -1,17 +1,19 @@
-//! `KafkaConsumerClient`: messages become dicts, and places are committed once the program has finished with them.
+//! `KafkaConsumerClient`: the hub's [`Consumer`] with messages as dicts.
 //!
-//! Messages are fetched in batches with the interpreter released, and made into objects one at a time. A place is
-//! *given* when its message was handed out, and *finished* when the program asked for what comes after it; finished
-//! places are passed to the hub's side before a fetch, which commits them.
+//! Messages are fetched in batches with the interpreter released, and made into objects one at a time. What waits does
+//! so in slices, between which Ctrl-C is heard and other threads have their turn.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use gds_hub::producer::dead_letter;
+use gds_hub::consumer::{
+    Consumer, ConsumerCounts, ConsumerOptions, DEAD_LETTER_TIMEOUT, DeadLetterOutcome, DeadLetterStatus, Next, Offsets,
+    OnError,
+};
 use gds_hub::settings::{Role, Settings};
-use gds_hub::{Change, Error, ErrorKind, Lag, Reading, Subscription, TopicPartition};
+use gds_hub::{Change, Error, ErrorKind, Lag, Subscription, TopicPartition};
 use gds_process::fork;
 use gds_process::sync::{Mutex, TimedMutex};
 use pyo3::exceptions::PyTypeError;
@@ -20,64 +22,39 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
 use super::admin::Lag as LagDict;
 use super::errors::to_python;
-use super::letters::{Burial, LETTER_PATIENCE, Letters};
 use super::loops::ConsumerLoop;
-use super::messages::{Unparsed, dict, unparsed};
-use super::outcomes::Many;
+use super::messages::{dict, unparsed};
 use super::{hub, settings};
 use crate::drop_detached::DropDetached;
 use crate::json::read::Session;
+use crate::observe::warn_in;
 use crate::{exit, runtime};
 
 /// How long a wait may keep Ctrl-C from being seen, and another thread from its turn.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// Finished places are passed on no more often than this, and no less often than `auto_commit_interval_ms`.
-const PASS_ON: Duration = Duration::from_millis(250);
-
 /// How long questions wait for an answer.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
-
-type Offsets = HashMap<TopicPartition, i64>;
-
-/// What becomes of values that cannot be parsed.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum OnError {
-    Raise,
-    Skip,
-    DeadLetter,
-}
 
 struct Opened {
     settings: Settings,
     value_deserializer: Option<Py<PyAny>>,
     key_deserializer: Option<Py<PyAny>>,
-    on_error: OnError,
     report: Option<Py<PyAny>>,
     /// Told of partitions that come and go.
     listener: Option<Py<PyAny>>,
     generation: u32,
     process: u32,
     state: DropDetached<Arc<TimedMutex<State>>>,
-    counts: Arc<Counts>,
+    counts: Arc<ConsumerCounts>,
 }
 
 struct State {
-    reading: Reading,
-    letters: Letters,
+    consumer: Consumer,
     /// The topic of the last message, as a Python object.
     topic: Option<(Arc<str>, Py<PyString>)>,
     /// Since when `_poll` finds nothing.
     idle_since: Option<Instant>,
-}
-
-#[derive(Default)]
-struct Counts {
-    given: AtomicU64,
-    unparsed: AtomicU64,
-    skipped: AtomicU64,
-    dead_lettered: AtomicU64,
-    revoked: AtomicU64,
 }
 
 /// What is handled, told without waiting for a fetch under way.
@@ -105,14 +82,12 @@ pub(crate) struct ConsumerCore {
 }
 
 /// What came of trying to give out the next message.
-enum Next<'py> {
+enum Tried<'py> {
     Message(Bound<'py, PyDict>),
-    /// A value that cannot be parsed. It is still the next one: whoever goes on behind it seeks.
-    Poison(PyErr),
-    /// One whose dead letter was not taken. It is still the next one, so that asking again tries again.
-    Unburied(PyErr),
-    /// One whose dead letter is under way.
-    Burying(Arc<Many>),
+    /// It cannot be read, or its dead letter is not taken. It is still the next one.
+    Refused(PyErr),
+    /// Its dead letter is under way.
+    Pending(Arc<DeadLetterOutcome>),
     /// The batch is used up.
     Empty,
 }
@@ -120,7 +95,7 @@ enum Next<'py> {
 /// What came of trying to make a list.
 enum Listed {
     Idle(Option<Instant>),
-    Burying(Arc<Many>),
+    Pending(Arc<DeadLetterOutcome>),
 }
 
 impl ConsumerCore {
@@ -234,13 +209,12 @@ impl ConsumerCore {
             }
             let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()));
             let fetched = self.with_state(py, |state| {
-                if state.reading.is_closed() {
+                if state.consumer.is_closed() {
                     return Ok(None);
                 }
                 self.handle(state);
-                let fetched = state.reading.fetch(max, left.min(SLICE));
-                opened.counts.revoked.store(state.reading.revoked(), Ordering::Relaxed);
-                Ok(Some((!state.reading.is_used_up(), state.reading.take_changes(), fetched.err())))
+                let fetched = state.consumer.fetch(max, left.min(SLICE));
+                Ok(Some((!state.consumer.is_used_up(), state.consumer.take_changes(), fetched.err())))
             });
             let found = match fetched {
                 Err(_) if self.closed.load(Ordering::Relaxed) => return Ok(false),
@@ -272,10 +246,10 @@ impl ConsumerCore {
                 listener.call1(py, (what, pairs(places)))?;
             }
             let told = self.with_state(py, |state| {
-                if !state.reading.is_closed() {
-                    state.reading.changes_reported()?;
+                if !state.consumer.is_closed() {
+                    state.consumer.changes_reported()?;
                 }
-                Ok(state.reading.take_changes())
+                Ok(state.consumer.take_changes())
             });
             news = match told {
                 Err(_) if self.closed.load(Ordering::Relaxed) => return Ok(()),
@@ -285,9 +259,10 @@ impl ConsumerCore {
         Ok(())
     }
 
-    /// Waits until a dead letter is settled, with nothing held and Ctrl-C heard; false when it takes too long.
-    fn buried(&self, py: Python<'_>, outcome: &Many) -> PyResult<bool> {
-        let deadline = Instant::now() + LETTER_PATIENCE;
+    /// Waits until it is known what became of a dead letter, with nothing held and Ctrl-C heard; false when it takes too
+    /// long.
+    fn wait_for_dead_letter(&self, py: Python<'_>, outcome: &DeadLetterOutcome) -> PyResult<bool> {
+        let deadline = Instant::now() + DEAD_LETTER_TIMEOUT;
         loop {
             if py.detach(|| outcome.wait(SLICE)) || self.closed.load(Ordering::Relaxed) {
                 return Ok(true);
@@ -310,21 +285,21 @@ impl ConsumerCore {
             let next = self.with_python(py, |opened, state| {
                 if !std::mem::replace(&mut asked, true) {
                     self.handle(state);
-                    state.reading.ask(by, begins).map_err(|error| to_python(py, &error))?;
+                    state.consumer.ask(by, begins).map_err(|error| to_python(py, &error))?;
                 }
                 next_message(py, opened, state, &mut Session::new(), by)
             })?;
             match next {
                 None => return Ok(None),
-                Some(Next::Message(message)) => return Ok(Some(message)),
-                Some(Next::Poison(error) | Next::Unburied(error)) => return Err(error),
-                Some(Next::Burying(outcome)) => {
-                    if !self.buried(py, &outcome)? {
-                        return Err(self.too_late(py)?);
+                Some(Tried::Message(message)) => return Ok(Some(message)),
+                Some(Tried::Refused(error)) => return Err(error),
+                Some(Tried::Pending(outcome)) => {
+                    if !self.wait_for_dead_letter(py, &outcome)? {
+                        return Err(self.dead_letter_timed_out(py)?);
                     }
                     continue;
                 }
-                Some(Next::Empty) => {}
+                Some(Tried::Empty) => {}
             }
             let max = opened.settings.consumer.max_poll_records;
             // Slices of the whole wait, so that a message at hand is finished with before each.
@@ -332,14 +307,14 @@ impl ConsumerCore {
                 return Ok(None);
             }
             let over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if over && self.with_python(py, |_, state| Ok(state.reading.is_used_up()))?.unwrap_or(true) {
+            if over && self.with_python(py, |_, state| Ok(state.consumer.is_used_up()))?.unwrap_or(true) {
                 return Ok(None);
             }
         }
     }
 
-    fn too_late(&self, py: Python<'_>) -> PyResult<PyErr> {
-        let error = self.with_python(py, |_, state| Ok(state.letters.late()))?;
+    fn dead_letter_timed_out(&self, py: Python<'_>) -> PyResult<PyErr> {
+        let error = self.with_python(py, |_, state| Ok(state.consumer.dead_letter_timed_out()))?;
         Ok(to_python(py, &error.unwrap_or_else(Error::closed)))
     }
 
@@ -368,51 +343,32 @@ fn next_message<'py>(
     state: &mut State,
     session: &mut Session,
     by: u64,
-) -> PyResult<Next<'py>> {
-    let State { reading, letters, topic: known, .. } = state;
+) -> PyResult<Tried<'py>> {
+    let State { consumer, topic: known, .. } = state;
+    let (key, value) = (opened.key_deserializer.as_ref(), opened.value_deserializer.as_ref());
     loop {
-        let Some(message) = reading.peek() else { return Ok(Next::Empty) };
-        let topic = match known {
-            Some((name, topic)) if Arc::ptr_eq(name, message.topic) => topic.bind(py).clone(),
-            _ => {
-                let topic = PyString::new(py, message.topic);
-                *known = Some((Arc::clone(message.topic), topic.clone().unbind()));
-                topic
-            }
-        };
-        let (key, value) = (opened.key_deserializer.as_ref(), opened.value_deserializer.as_ref());
-        let (error, cause) = match dict(py, key, value, session, &message, &topic) {
-            Ok(made) => {
-                opened.counts.given.fetch_add(1, Ordering::Relaxed);
-                reading.give(by);
-                return Ok(Next::Message(made));
-            }
-            Err(Unparsed::Raised(error)) => return Err(error),
-            Err(Unparsed::Value(error, cause)) => (error, cause),
-        };
-        let letter = match opened.on_error {
-            OnError::DeadLetter => dead_letter::topic(message.topic),
-            _ => None,
-        };
-        match (opened.on_error, letter) {
-            (OnError::Skip, _) => {
-                opened.counts.skipped.fetch_add(1, Ordering::Relaxed);
-            }
-            (_, Some(topic)) => match py.detach(|| letters.send_dead_letter(&message, &topic, &error)) {
-                Burial::Done => {
-                    opened.counts.dead_lettered.fetch_add(1, Ordering::Relaxed);
+        let next = consumer.next(by, |message| {
+            let topic = match known {
+                Some((name, topic)) if Arc::ptr_eq(name, message.topic) => topic.bind(py).clone(),
+                _ => {
+                    let topic = PyString::new(py, message.topic);
+                    *known = Some((Arc::clone(message.topic), topic.clone().unbind()));
+                    topic
                 }
-                Burial::Waits(outcome) => return Ok(Next::Burying(outcome)),
-                Burial::Refused(refused) => return Ok(Next::Unburied(to_python(py, &refused))),
-            },
-            // The dead of a dead letter topic have nowhere to go.
-            (OnError::Raise | OnError::DeadLetter, None) => {
-                let raised = unparsed(py, &error, &message, cause)?;
-                return Ok(Next::Poison(raised));
-            }
+            };
+            dict(py, key, value, session, message, &topic)
+        });
+        let error = match next.map_err(|interrupted| interrupted.unwrap_or_else(|| to_python(py, &Error::closed())))? {
+            Next::Message(message) => return Ok(Tried::Message(message)),
+            Next::Unreadable { error, cause, at } => return Ok(Tried::Refused(unparsed(py, &error, &at, cause)?)),
+            Next::DeadLetter(error) => error,
+            Next::Empty => return Ok(Tried::Empty),
+        };
+        match py.detach(|| consumer.send_dead_letter(&error)) {
+            DeadLetterStatus::Delivered => {}
+            DeadLetterStatus::Pending(outcome) => return Ok(Tried::Pending(outcome)),
+            DeadLetterStatus::Refused(refused) => return Ok(Tried::Refused(to_python(py, &refused))),
         }
-        opened.counts.unparsed.fetch_add(1, Ordering::Relaxed);
-        reading.leave_out();
     }
 }
 
@@ -426,19 +382,10 @@ impl Drop for OneReader<'_> {
 
 fn take_in(state: &mut State, handled: Handled) {
     let Handled { places, list_of } = handled;
-    state.reading.handled(places);
+    state.consumer.handled(places);
     if let Some(by) = list_of {
-        state.reading.handled_list(by);
+        state.consumer.handled_list(by);
     }
-}
-
-/// Commits what is finished with, leaves the group and lets go of the hub.
-fn leave_group(state: &mut State, handled: Handled, counts: &Counts) -> Result<(), Error> {
-    take_in(state, handled);
-    let left = state.reading.close();
-    counts.revoked.store(state.reading.revoked(), Ordering::Relaxed);
-    state.letters.close();
-    left
 }
 
 fn pairs(places: Vec<TopicPartition>) -> Vec<(String, i32)> {
@@ -456,20 +403,14 @@ fn partitions_of(given: Vec<(String, i32)>) -> Vec<TopicPartition> {
     given.into_iter().map(|(topic, partition)| (Arc::from(topic), partition)).collect()
 }
 
-fn stats_of<'py>(py: Python<'py>, counts: &Counts, state: Option<&mut State>) -> PyResult<Bound<'py, PyDict>> {
+fn stats_of<'py>(py: Python<'py>, counts: &ConsumerCounts, state: Option<&mut State>) -> PyResult<Bound<'py, PyDict>> {
     let stats = PyDict::new(py);
-    for (name, count) in [
-        ("consumed_total", &counts.given),
-        ("unparsed_total", &counts.unparsed),
-        ("skipped_total", &counts.skipped),
-        ("dead_lettered_total", &counts.dead_lettered),
-        ("revoked_partitions_total", &counts.revoked),
-    ] {
-        stats.set_item(name, count.load(Ordering::Relaxed))?;
+    for (name, count) in counts.totals() {
+        stats.set_item(name, count)?;
     }
     if let Some(state) = state {
-        stats.set_item("prefetched", state.reading.prefetched())?;
-        for (name, value) in state.reading.subscriber().map(|subscriber| subscriber.statistics()).unwrap_or_default() {
+        stats.set_item("prefetched", state.consumer.prefetched())?;
+        for (name, value) in state.consumer.subscriber().map(|subscriber| subscriber.statistics()).unwrap_or_default() {
             stats.set_item(name, value)?;
         }
     }
@@ -477,7 +418,12 @@ fn stats_of<'py>(py: Python<'py>, counts: &Counts, state: Option<&mut State>) ->
 }
 
 /// Tells the figures once an interval, until the consumer is gone.
-async fn report_regularly(state: Weak<TimedMutex<State>>, counts: Arc<Counts>, report: Py<PyAny>, interval: Duration) {
+async fn report_regularly(
+    state: Weak<TimedMutex<State>>,
+    counts: Arc<ConsumerCounts>,
+    report: Py<PyAny>,
+    interval: Duration,
+) {
     let report = Arc::new(report);
     loop {
         tokio::time::sleep(interval).await;
@@ -559,15 +505,16 @@ impl ConsumerCore {
         let joining = Arc::clone(&opened);
         let subscriber = runtime::wait_blocking(py, move || joining.subscribe(&subscription))?
             .map_err(|error| to_python(py, &error))?;
-        let every =
-            (grouped && settings.consumer.auto_commit).then(|| settings.consumer.auto_commit_interval.min(PASS_ON));
-        let state = DropDetached::new(Arc::new(TimedMutex::new(State {
-            reading: Reading::new(subscriber, every, listener.is_some()),
-            letters: Letters::new(Arc::clone(&opened)),
-            topic: None,
-            idle_since: None,
-        })));
-        let counts = Arc::new(Counts::default());
+        let options = ConsumerOptions {
+            auto_commit_interval: (grouped && settings.consumer.auto_commit)
+                .then_some(settings.consumer.auto_commit_interval),
+            listens: listener.is_some(),
+            on_error,
+        };
+        let warn = Arc::new(|text: &str| warn_in("gds_kafka", text));
+        let consumer = Consumer::new(subscriber, Arc::clone(&opened), options, warn);
+        let counts = Arc::clone(consumer.counts());
+        let state = DropDetached::new(Arc::new(TimedMutex::new(State { consumer, topic: None, idle_since: None })));
         if let Some(report) = &report {
             let interval = settings.statistics_interval();
             let report = report.clone_ref(py);
@@ -578,7 +525,6 @@ impl ConsumerCore {
             settings,
             value_deserializer,
             key_deserializer,
-            on_error,
             report,
             listener,
             generation,
@@ -631,38 +577,38 @@ impl ConsumerCore {
                 if list.is_empty() {
                     self.handle(state);
                     if !std::mem::replace(&mut asked, true) {
-                        state.reading.ask(by, begins).map_err(|error| to_python(py, &error))?;
+                        state.consumer.ask(by, begins).map_err(|error| to_python(py, &error))?;
                     }
-                    state.reading.open_list(by);
+                    state.consumer.open_list(by);
                 }
                 let mut session = Session::new();
                 while list.len() < max_messages {
                     match next_message(py, opened, state, &mut session, by) {
-                        Ok(Next::Message(message)) => list.append(message)?,
-                        Ok(Next::Empty) => break,
-                        Ok(Next::Burying(outcome)) if !late => return Ok(Listed::Burying(outcome)),
+                        Ok(Tried::Message(message)) => list.append(message)?,
+                        Ok(Tried::Empty) => break,
+                        Ok(Tried::Pending(outcome)) if !late => return Ok(Listed::Pending(outcome)),
                         // First what could be read; the next call raises.
                         Ok(_) if !list.is_empty() => break,
-                        Ok(Next::Burying(_)) => {
-                            state.reading.empty_list();
-                            return Err(to_python(py, &state.letters.late()));
+                        Ok(Tried::Pending(_)) => {
+                            state.consumer.empty_list();
+                            return Err(to_python(py, &state.consumer.dead_letter_timed_out()));
                         }
-                        Ok(Next::Poison(error) | Next::Unburied(error)) => {
-                            state.reading.empty_list();
+                        Ok(Tried::Refused(error)) => {
+                            state.consumer.empty_list();
                             return Err(error);
                         }
                         Err(error) => {
                             if list.is_empty() {
-                                state.reading.empty_list();
+                                state.consumer.empty_list();
                             } else {
-                                state.reading.take_list_back();
+                                state.consumer.take_list_back();
                             }
                             return Err(error);
                         }
                     }
                 }
                 if list.is_empty() {
-                    state.reading.empty_list();
+                    state.consumer.empty_list();
                 } else {
                     state.idle_since = None;
                 }
@@ -671,12 +617,12 @@ impl ConsumerCore {
             let idle_since = match listed {
                 None => return Ok(None),
                 Some(Listed::Idle(since)) => since,
-                Some(Listed::Burying(outcome)) => {
-                    match self.buried(py, &outcome) {
+                Some(Listed::Pending(outcome)) => {
+                    match self.wait_for_dead_letter(py, &outcome) {
                         Ok(settled) => late = !settled,
                         Err(interrupted) => {
                             self.with_state(py, |state| {
-                                state.reading.take_list_back();
+                                state.consumer.take_list_back();
                                 Ok(())
                             })?;
                             return Err(interrupted);
@@ -714,18 +660,18 @@ impl ConsumerCore {
     #[pyo3(signature = (offsets = None))]
     fn commit(&self, py: Python<'_>, offsets: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let given = offsets.map(places_of).transpose()?;
-        self.with_hub(py, move |state| state.reading.commit(given))
+        self.with_hub(py, move |state| state.consumer.commit(given))
     }
 
     /// Go on at another place; see `gds_kafka.KafkaConsumerClient`.
     fn seek(&self, py: Python<'_>, topic: String, partition: i32, offset: i64) -> PyResult<()> {
-        self.with_hub(py, move |state| state.reading.seek((Arc::from(topic), partition), offset))
+        self.with_hub(py, move |state| state.consumer.seek((Arc::from(topic), partition), offset))
     }
 
     /// Read these partitions and no others; see `gds_kafka.KafkaConsumerClient`.
     fn assign(&self, py: Python<'_>, partitions: Vec<(String, i32)>) -> PyResult<()> {
         let places = partitions_of(partitions);
-        self.with_hub(py, move |state| state.reading.assign(&places))
+        self.with_hub(py, move |state| state.consumer.assign(&places))
     }
 
     /// The first offset of a time or later; see `gds_kafka.KafkaConsumerClient`.
@@ -738,30 +684,30 @@ impl ConsumerCore {
         let times: Vec<_> =
             times.into_iter().map(|((topic, partition), time)| ((Arc::from(topic), partition), time)).collect();
         let found =
-            self.with_hub(py, move |state| state.reading.subscriber()?.offsets_for_times(&times, ANSWER_PATIENCE))?;
+            self.with_hub(py, move |state| state.consumer.subscriber()?.offsets_for_times(&times, ANSWER_PATIENCE))?;
         Ok(found.into_iter().map(|((topic, partition), at)| ((topic.to_string(), partition), at)).collect())
     }
 
     /// Leave partitions out; see `gds_kafka.KafkaConsumerClient`.
     fn pause(&self, py: Python<'_>, partitions: Vec<(String, i32)>) -> PyResult<()> {
         let places = partitions_of(partitions);
-        self.with_hub(py, move |state| state.reading.pause(&places))
+        self.with_hub(py, move |state| state.consumer.pause(&places))
     }
 
     /// Take partitions in again; see `gds_kafka.KafkaConsumerClient`.
     fn resume(&self, py: Python<'_>, partitions: Vec<(String, i32)>) -> PyResult<()> {
         let places = partitions_of(partitions);
-        self.with_state(py, |state| state.reading.subscriber()?.resume(&places))
+        self.with_state(py, |state| state.consumer.subscriber()?.resume(&places))
     }
 
     /// The partitions of this member.
     fn assignment(&self, py: Python<'_>) -> PyResult<Vec<(String, i32)>> {
-        Ok(pairs(self.with_state(py, |state| state.reading.subscriber()?.assignment())?))
+        Ok(pairs(self.with_state(py, |state| state.consumer.subscriber()?.assignment())?))
     }
 
     /// How far this member is behind; what was fetched and not given out counts as not read.
     fn lag(&self, py: Python<'_>) -> PyResult<Vec<LagDict>> {
-        let lags = self.with_hub(py, |state| state.reading.lag(ANSWER_PATIENCE))?;
+        let lags = self.with_hub(py, |state| state.consumer.lag(ANSWER_PATIENCE))?;
         Ok(lags.into_iter().map(|lag: Lag| LagDict::from(lag)).collect())
     }
 
@@ -785,13 +731,17 @@ impl ConsumerCore {
             return Ok(()); // the parent's, who closes it
         }
         let handled = std::mem::take(&mut *self.handled.lock());
-        let (state, counts) = (Arc::clone(&opened.state), Arc::clone(&opened.counts));
+        let state = Arc::clone(&opened.state);
         let patience = timeout.map_or(opened.settings.close_timeout, |seconds| {
             Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::from_secs(1 << 32))
         });
         let leave = tokio::task::spawn_blocking;
         let ended = runtime::wait(py, async move {
-            let left = leave(move || leave_group(&mut state.lock(), handled, &counts));
+            let left = leave(move || {
+                let mut state = state.lock();
+                take_in(&mut state, handled);
+                state.consumer.close()
+            });
             tokio::time::timeout(patience, left).await
         })?;
         let ended = match ended {

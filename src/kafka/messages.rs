@@ -1,6 +1,6 @@
 //! Messages as the dicts that a program gets.
 
-use gds_hub::{Error, ErrorKind, Message};
+use gds_hub::{Error, ErrorKind, Message, Position, consumer};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
@@ -8,18 +8,12 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use crate::json::read::Session;
 use crate::once::interned;
 
-/// Why a message could not be made into a dict.
-pub(super) enum Unparsed {
-    /// Its key or value is not what the deserializer takes.
-    Value(Error, Option<PyErr>),
-    /// Something that is the program's: Ctrl-C, no memory.
-    Raised(PyErr),
-}
+/// Why a message could not be made into a dict: with the deserializer's exception where it is not what that takes, or
+/// with what is the program's: Ctrl-C, no memory.
+type ParseError = consumer::ParseError<Option<PyErr>>;
 
-impl From<PyErr> for Unparsed {
-    fn from(error: PyErr) -> Self {
-        Self::Raised(error)
-    }
+fn interrupted(error: PyErr) -> ParseError {
+    ParseError::Interrupted(Some(error))
 }
 
 /// The dict of a message.
@@ -30,7 +24,7 @@ pub(super) fn dict<'py>(
     session: &mut Session,
     message: &Message<'_>,
     topic: &Bound<'py, PyString>,
-) -> Result<Bound<'py, PyDict>, Unparsed> {
+) -> Result<Bound<'py, PyDict>, ParseError> {
     let key = match (message.key, key_deserializer) {
         (None, _) => py.None().into_bound(py),
         (Some(key), Some(deserializer)) => deserialized(py, deserializer, key, message, "key_deserializer")?,
@@ -49,12 +43,22 @@ pub(super) fn dict<'py>(
                 if let Some(cause) = &cause
                     && !cause.is_instance_of::<PyException>(py)
                 {
-                    return Err(Unparsed::Raised(cause.clone_ref(py)));
+                    return Err(interrupted(cause.clone_ref(py)));
                 }
-                return Err(Unparsed::Value(not_read(message, &error.to_string()), cause));
+                return Err(ParseError::Unreadable(not_read(message, &error.to_string()), cause));
             }
         },
     };
+    fields(py, key, value, message, topic).map_err(interrupted)
+}
+
+fn fields<'py>(
+    py: Python<'py>,
+    key: Bound<'py, PyAny>,
+    value: Bound<'py, PyAny>,
+    message: &Message<'_>,
+    topic: &Bound<'py, PyString>,
+) -> PyResult<Bound<'py, PyDict>> {
     let headers = PyList::empty(py);
     for (name, value) in &message.headers {
         headers.append((name, value.map(|value| PyBytes::new(py, value))))?;
@@ -84,7 +88,7 @@ fn deserialized<'py>(
     bytes: &[u8],
     message: &Message<'_>,
     who: &str,
-) -> Result<Bound<'py, PyAny>, Unparsed> {
+) -> Result<Bound<'py, PyAny>, ParseError> {
     let bytes = PyBytes::new(py, bytes);
     if deserializer.is(py.get_type::<PyBytes>()) {
         return Ok(bytes.into_any());
@@ -94,18 +98,18 @@ fn deserialized<'py>(
         Err(error) if error.is_instance_of::<PyException>(py) => {
             // Not its text, which may quote the value.
             let kind = error.get_type(py).name().map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
-            Err(Unparsed::Value(not_read(message, &format!("{who} raised {kind}")), Some(error)))
+            Err(ParseError::Unreadable(not_read(message, &format!("{who} raised {kind}")), Some(error)))
         }
-        Err(error) => Err(Unparsed::Raised(error)),
+        Err(error) => Err(interrupted(error)),
     }
 }
 
 /// The exception for a value that cannot be parsed: it says from where the value is.
-pub(super) fn unparsed(py: Python<'_>, error: &Error, message: &Message<'_>, cause: Option<PyErr>) -> PyResult<PyErr> {
+pub(super) fn unparsed(py: Python<'_>, error: &Error, at: &Position, cause: Option<PyErr>) -> PyResult<PyErr> {
     let exception = super::errors::instance(py, error)?;
-    exception.setattr("topic", &**message.topic)?;
-    exception.setattr("partition", message.partition)?;
-    exception.setattr("offset", message.offset)?;
+    exception.setattr("topic", &*at.topic)?;
+    exception.setattr("partition", at.partition)?;
+    exception.setattr("offset", at.offset)?;
     let raised = PyErr::from_value(exception);
     raised.set_cause(py, cause);
     Ok(raised)

@@ -4,7 +4,6 @@ pub(crate) mod admin;
 pub(crate) mod consumer;
 pub(crate) mod errors;
 pub(crate) mod hub;
-mod letters;
 mod loops;
 mod messages;
 pub(crate) mod mock;

@@ -2,10 +2,12 @@
 //!
 //! One contract, [`Hub`], and two hubs that keep it: Kafka and a durable log on one machine. In front of either stands
 //! the [`producer`]: it takes records without waiting, holds them in memory or in a spool on disk until the hub has
-//! them, and tells what became of each. Nothing here knows Python or metrics.
+//! them, and tells what became of each. Behind either stands the [`consumer`]: it gives messages to a program, and commits
+//! what that has finished with. Nothing here knows Python or metrics.
 
 mod batch;
 pub mod codec;
+pub mod consumer;
 pub mod embedded;
 mod error;
 mod event;
@@ -17,7 +19,6 @@ mod opening;
 mod partition;
 mod private;
 pub mod producer;
-mod reading;
 mod record;
 pub mod settings;
 mod sync;
@@ -31,5 +32,4 @@ pub use hub::{
 };
 pub use opening::open;
 pub use partition::{murmur2, partition_for};
-pub use reading::Reading;
 pub use record::Record;

@@ -384,7 +384,7 @@ impl<T: Send + 'static> ProducerState<T> {
 
     /// Records whose outcome is not known, or not told yet.
     pub(super) fn unflushed(&self) -> u64 {
-        // In this order: an outcome that is to be told is among the pending_reports before its record is finished.
+        // In this order: an outcome that is to be told is among the pending reports before its record is finished.
         let pending = self.pending();
         pending + self.pending_reports.count() as u64
     }
