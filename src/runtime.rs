@@ -48,6 +48,12 @@ pub(crate) fn wait<T: Send + 'static>(py: Python<'_>, future: impl Future<Output
     }
 }
 
+/// For waits without the interpreter: what a signal that came meanwhile raises. An interpreter that ends has no signals.
+#[allow(clippy::redundant_closure_for_method_calls)] // the method by itself is of one lifetime only
+pub(crate) fn check_signals() -> PyResult<()> {
+    Python::try_attach(|py| py.check_signals()).unwrap_or(Ok(()))
+}
+
 /// As [`wait`], for a call that blocks.
 pub(crate) fn wait_blocking<T: Send + 'static>(
     py: Python<'_>,

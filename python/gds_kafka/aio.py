@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gds_kafka.consumer import KafkaConsumerClient, listener, places
-from gds_kafka.errors import GdsKafkaError, KafkaConnectionError, KafkaTimeoutError
+from gds_kafka.errors import GdsKafkaError, KafkaConnectionError
 from gds_kafka.producer import KafkaProducerClient
 from gds_metrics._collector import Pinned
 from gds_metrics._settings import seconds, whole
@@ -148,8 +148,7 @@ class AsyncKafkaProducerClient(_Client):
         self, producer: KafkaProducerClient, attempt: Callable[[], asyncio.Future[DeliveredMessage] | None]
     ) -> asyncio.Future[DeliveredMessage]:
         loop = asyncio.get_running_loop()
-        patience = _block_seconds(self._config.get("max_block_ms"))
-        deadline = loop.time() + patience
+        deadline = loop.time() + producer._max_block_seconds
         while loop.time() < deadline:
             # One thread waits for all tasks.
             room = self._room
@@ -160,13 +159,7 @@ class AsyncKafkaProducerClient(_Client):
                 return outcome
             # There may be room, and too little for this message.
             await asyncio.sleep(PAUSE_SECONDS)
-        producer._give_up()
-        error = KafkaTimeoutError(
-            f"no room for the message within max_block_ms={patience * 1000:.0f}: the hub is slow or away; raise "
-            "buffer_memory, or choose another on_full or a spool_dir"
-        )
-        error.retriable = True
-        raise error
+        raise producer._no_room()
 
     async def flush(self, timeout: float | None = None) -> int:
         """Wait until everything is delivered; the number of messages that are not, after ``timeout`` seconds."""
@@ -467,10 +460,3 @@ def _commit(consumer: KafkaConsumerClient, offsets: Mapping[tuple[str, int], int
 
 def _aside(call: Callable[[], T]) -> asyncio.Future[T]:
     return asyncio.get_running_loop().run_in_executor(None, call)
-
-
-def _block_seconds(milliseconds: Any) -> float:
-    # As in kafka-python; what is no number is refused with the other settings.
-    if isinstance(milliseconds, (int, float)) and milliseconds >= 0:
-        return milliseconds / 1000
-    return 60.0

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gds_events::metric;
 use gds_hub::kafka::Callbacks;
-use gds_hub::producer::{CloseReport, Linger, Producer, Sent, Stats};
+use gds_hub::producer::{BlockingError, CloseReport, Linger, Producer, Sent, Stats};
 use gds_hub::settings::{Role, Settings};
 use gds_hub::{Error, ErrorKind, Headers, Hub, OwnedHeader, Record, codec};
 use gds_process::sync::Mutex;
@@ -17,7 +17,7 @@ use pyo3::exceptions::{PyException, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
 
-use super::errors::to_python;
+use super::errors::{instance, to_python};
 use super::outcomes::{Many, PythonReporter, Token, outcome_object};
 use super::{hub, settings};
 use crate::drop_detached::DropDetached;
@@ -210,51 +210,6 @@ impl ProducerCore {
         Ok(())
     }
 
-    /// Queues a written record, as `on_full` says where there is no room; `until` ends the wait for some earlier.
-    fn queue(
-        &self,
-        py: Python<'_>,
-        live: &ProducerInstance,
-        frame: &[u8],
-        token: Option<Token>,
-        until: Option<Instant>,
-    ) -> PyResult<()> {
-        let mut token = token;
-        let mut deadline = None;
-        loop {
-            let producer = &live.producer;
-            let sent = send_now(py, producer, frame, Linger::Short, token);
-            match sent.map_err(|error| to_python(py, &error))? {
-                Sent::Queued => return Ok(()),
-                Sent::Dropped(token, error) => {
-                    tell_now(token, error);
-                    return Ok(());
-                }
-                Sent::Full(back) => token = back,
-            }
-            let max_block = self.opened(py)?.settings.producer.max_block;
-            let deadline = *deadline.get_or_insert_with(|| {
-                let patience = Instant::now() + max_block;
-                until.map_or(patience, |until| until.min(patience))
-            });
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                producer.give_up();
-                let bound = match until {
-                    Some(until) if until <= Instant::now() => "the timeout given".to_owned(),
-                    _ => format!("max_block_ms={}", max_block.as_millis()),
-                };
-                let message = format!(
-                    "no room for the message within {bound}: the hub is slow or away; raise buffer_memory, or choose \
-                     another on_full or a spool_dir"
-                );
-                return Err(to_python(py, &Error::new(ErrorKind::Timeout, message).retriable()));
-            }
-            py.detach(|| producer.wait_for_room(left.min(SIGNAL_CHECK)));
-            py.check_signals()?;
-        }
-    }
-
     fn send_with(
         &self,
         topic: &Bound<'_, PyAny>,
@@ -267,9 +222,34 @@ impl ProducerCore {
         let live = self.live(py)?;
         with_scratch(|frame| {
             self.write(live, frame, topic_name(topic)?, value, parts)?;
-            self.queue(py, live, frame, token, until)
+            queue(py, &live.producer, frame, token, until)
         })
     }
+}
+
+/// Queues a written record, as `on_full` says where there is no room; `until` ends the wait for some earlier. The
+/// interpreter is released where that may wait.
+fn queue(
+    py: Python<'_>,
+    producer: &Producer<Token>,
+    frame: &[u8],
+    token: Option<Token>,
+    until: Option<Instant>,
+) -> PyResult<()> {
+    let sent = match send_now(py, producer, frame, Linger::Short, token).map_err(|error| to_python(py, &error))? {
+        Sent::Full(token) => {
+            let sent = py.detach(|| producer.send_blocking(frame, token, Linger::Short, until, runtime::check_signals));
+            sent.map_err(|error| match error {
+                BlockingError::Refused(error) => to_python(py, &error),
+                BlockingError::Interrupted(signal) => signal,
+            })?
+        }
+        sent => sent,
+    };
+    if let Sent::Dropped(token, error) = sent {
+        tell_now(token, error);
+    }
+    Ok(())
 }
 
 /// Sends with the interpreter released where that may wait for the disk, or for another thread that does.
@@ -283,18 +263,6 @@ fn send_now(
     match producer.send_at_once(frame, token, linger) {
         Ok(sent) => sent,
         Err(token) => py.detach(|| producer.send(frame, token, linger)),
-    }
-}
-
-/// Sends, if there is room; what there is none for is counted as dropped.
-fn offer(py: Python<'_>, producer: &Producer<Token>, frame: &[u8]) -> gds_hub::Result<()> {
-    match send_now(py, producer, frame, Linger::Long, None) {
-        Ok(Sent::Queued | Sent::Dropped(..)) => Ok(()),
-        Err(error) if error.kind != ErrorKind::Full => Err(error),
-        Ok(Sent::Full(_)) | Err(_) => {
-            producer.give_up();
-            Ok(())
-        }
     }
 }
 
@@ -655,8 +623,9 @@ impl ProducerCore {
             let Some(draft) = draft else { return Ok(false) };
             let parts = Record { topic, timestamp: now_ms(), ..Record::default() };
             live.producer.finish(frame, draft, true, &parts);
-            if offer(py, &live.producer, frame).is_err() {
-                live.producer.give_up();
+            let producer = &live.producer;
+            if producer.drop_if_full(send_now(py, producer, frame, Linger::Long, None)).is_err() {
+                producer.no_room(None);
             }
             Ok(true)
         })
@@ -705,7 +674,8 @@ impl ProducerCore {
             if written != Some(true) {
                 return Ok(false);
             }
-            offer(py, &live.producer, frame).map(|()| true).map_err(|error| to_python(py, &error))
+            let sent = send_now(py, &live.producer, frame, Linger::Long, None);
+            live.producer.drop_if_full(sent).map(|()| true).map_err(|error| to_python(py, &error))
         })
     }
 
@@ -722,7 +692,8 @@ impl ProducerCore {
         let live = self.live(py)?;
         with_scratch(|frame| {
             self.write(live, frame, topic_name(topic)?, value, MessageFields { key, ..MessageFields::default() })?;
-            offer(py, &live.producer, frame).map_err(|error| to_python(py, &error))
+            let sent = send_now(py, &live.producer, frame, Linger::Long, None);
+            live.producer.drop_if_full(sent).map_err(|error| to_python(py, &error))
         })
     }
 
@@ -773,10 +744,16 @@ impl ProducerCore {
         }
     }
 
-    /// Counts a message as dropped for which there was no room for too long.
-    #[pyo3(name = "_give_up")]
-    fn give_up(&self, py: Python<'_>) -> PyResult<()> {
-        self.live(py).map(|live| live.producer.give_up())
+    /// How long a send may wait for room.
+    #[getter(_max_block_seconds)]
+    fn max_block_seconds(&self, py: Python<'_>) -> PyResult<f64> {
+        self.live(py).map(|live| live.producer.max_block().as_secs_f64())
+    }
+
+    /// Counts a message as dropped for which there was no room in that time; the error to raise.
+    #[pyo3(name = "_no_room")]
+    fn no_room<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        instance(py, &self.live(py)?.producer.no_room(None))
     }
 
     /// Waits for room after `send_future` found none.

@@ -488,6 +488,24 @@ except KeyboardInterrupt:
         running.end(expect=0)
 
 
+def test_ctrl_c_ends_a_wait_for_room_and_the_message_is_not_counted() -> None:
+    program = """
+from gds_kafka import KafkaProducerClient
+producer = KafkaProducerClient("127.0.0.1:9", lazy=True, buffer_memory=4096, close_timeout_seconds=0)
+producer.send("nowhere", bytes(1500))
+try:
+    print("waiting", flush=True)
+    producer.send("nowhere", bytes(1500))
+except KeyboardInterrupt:
+    print("interrupted", producer.stats()["accepted_total"], flush=True)
+"""
+    with Program(source=program) as running:
+        assert running.line() == "waiting"
+        running.process.send_signal(signal.SIGINT)
+        assert running.line() == "interrupted 1"
+        running.end(expect=0)
+
+
 @pytest.mark.parametrize("fault", ["stopped", "paused"])
 def test_send_many_gives_up_in_time_and_what_is_unknown_is_delivered_later(
     kafka_factory: KafkaFactory, fault: str

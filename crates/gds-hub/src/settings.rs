@@ -124,6 +124,7 @@ impl ProducerSettings {
             // The other half is what librdkafka may hold of it.
             buffer_bytes: usize::try_from(self.buffer_memory / 2).unwrap_or(usize::MAX),
             on_full: self.on_full,
+            max_block: self.max_block,
             linger: self.linger,
             long_linger: self.long_linger,
             delivery_timeout: if spool.is_some() { None } else { self.delivery_timeout },

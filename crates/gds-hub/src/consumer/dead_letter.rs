@@ -11,7 +11,7 @@ use crate::batch::Message;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Hub, TopicPartition};
 use crate::producer::dead_letter::{self, Death};
-use crate::producer::{DeliveryMetadata, Producer, ProducerOptions, Reported, Reporter, Sent};
+use crate::producer::{DeliveryMetadata, Linger, Producer, ProducerOptions, Reported, Reporter, Sent};
 use crate::record::Record;
 
 /// How long a dead letter may take: the message that it is of is not finished before.
@@ -134,7 +134,7 @@ impl DeadLetters {
         let outcome = Arc::new(DeadLetterOutcome::default());
         let letter = dead_letter::record(&record, topic, &headers);
         // There is room: letters are written one by one.
-        match producer.send_record(&letter, Some(Arc::clone(&outcome)), Duration::ZERO)? {
+        match producer.send(&producer.encode(&letter), Some(Arc::clone(&outcome)), Linger::Short)? {
             Sent::Queued => producer.hurry(),
             Sent::Full(_) => outcome.set(Err(Error::new(ErrorKind::Full, "there is no room for it"))),
             Sent::Dropped(_, why) => outcome.set(Err(why)),

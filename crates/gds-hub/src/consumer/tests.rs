@@ -128,13 +128,8 @@ fn consumer(polls: &[&[(i32, i64)]]) -> (Consumer, Scripted) {
     (consuming(hub.clone(), Duration::ZERO, OnError::Raise).0, hub)
 }
 
-/// What parses a message by saying where it is.
-fn at(message: &Message<'_>) -> Result<(i32, i64), ParseError<()>> {
-    Ok((message.partition, message.offset))
-}
-
 fn given(consumer: &mut Consumer, by: u64) -> Option<(i32, i64)> {
-    match consumer.next(by, at).unwrap() {
+    match consumer.next(by, |message| Ok::<_, ParseError<()>>((message.partition, message.offset))).unwrap() {
         Next::Message(at) => Some(at),
         Next::Empty => None,
         other => panic!("{other:?}"),

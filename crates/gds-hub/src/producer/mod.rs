@@ -53,6 +53,9 @@ const LAST_OUTCOMES: Duration = Duration::from_secs(2);
 /// How soon it is tried again to send what is refused for want of rights.
 pub const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a wait for room may keep an interruption from being seen.
+const INTERRUPT_CHECK: Duration = Duration::from_millis(50);
+
 /// What happens to a record for which there is no room.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum OnFull {
@@ -107,6 +110,8 @@ pub struct ProducerOptions {
     pub buffer_bytes: usize,
     /// What happens to a record for which there is no room.
     pub on_full: OnFull,
+    /// How long [`Producer::send_blocking`] waits for room, if its caller does not set a time.
+    pub max_block: Duration,
     /// How long records are collected before they are handed to the hub together.
     pub linger: Duration,
     /// The same for records that are [`Linger::Long`].
@@ -127,6 +132,7 @@ impl Default for ProducerOptions {
         Self {
             buffer_bytes: 32 * 1024 * 1024,
             on_full: OnFull::default(),
+            max_block: Duration::from_secs(60),
             linger: Duration::from_millis(5),
             long_linger: Duration::from_millis(100),
             delivery_timeout: Some(Duration::from_secs(120)),
@@ -144,6 +150,21 @@ pub struct Producer<T: Send + 'static> {
     /// None once it is closed: a hub on this machine is free for others then.
     publisher: Mutex<Option<Arc<dyn Publisher>>>,
     sender: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Why a record that could wait for room was not accepted.
+#[derive(Debug)]
+pub enum BlockingError<E> {
+    /// It was refused, or there was no room in time.
+    Refused(Error),
+    /// The caller's `interrupt` ended the wait. The record is not counted.
+    Interrupted(E),
+}
+
+impl<E> From<Error> for BlockingError<E> {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
 }
 
 /// What is left when a producer is closed.
@@ -200,31 +221,81 @@ impl<T: Send + 'static> Producer<T> {
         self.shared.send_at_once(frame, token, linger)
     }
 
-    /// Waits until there may be room again; for callers to whom `send` said [`Sent::Full`].
+    /// As [`send`](Self::send), but never [`Sent::Full`]: waits for room for [`ProducerOptions::max_block`], or until
+    /// `deadline` if that is sooner. `interrupt` is asked every 50 ms whether to go on waiting.
+    ///
+    /// # Errors
+    /// Those of `send`; one of kind [`Timeout`](ErrorKind::Timeout), with the record counted as dropped; or what
+    /// `interrupt` returned.
+    pub fn send_blocking<E>(
+        &self,
+        frame: &[u8],
+        token: Option<T>,
+        linger: Linger,
+        deadline: Option<Instant>,
+        mut interrupt: impl FnMut() -> Result<(), E>,
+    ) -> Result<Sent<T>, BlockingError<E>> {
+        let longest = Instant::now() + self.max_block();
+        let until = deadline.map_or(longest, |deadline| deadline.min(longest));
+        let mut token = token;
+        loop {
+            match self.send(frame, token, linger)? {
+                Sent::Full(back) => token = back,
+                done => return Ok(done),
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let bound = if until < longest { Some("the timeout given") } else { None };
+                return Err(self.no_room(bound).into());
+            }
+            self.wait_for_room(left.min(INTERRUPT_CHECK));
+            interrupt().map_err(BlockingError::Interrupted)?;
+        }
+    }
+
+    /// How long [`send_blocking`](Self::send_blocking) waits for room.
+    pub fn max_block(&self) -> Duration {
+        self.shared.options.max_block
+    }
+
+    /// Waits until there may be room again; for callers to whom `send` said [`Sent::Full`], and who wait in another way
+    /// than [`send_blocking`](Self::send_blocking) does.
     pub fn wait_for_room(&self, patience: Duration) {
         self.shared.room.wait(patience);
     }
 
-    /// Counts a record as dropped for which [`Sent::Full`] was answered for too long.
-    pub fn give_up(&self) {
+    /// Counts a record as dropped for which there was no room within `bound`, by default
+    /// [`max_block`](Self::max_block), and says so.
+    pub fn no_room(&self, bound: Option<&str>) -> Error {
         self.shared.gave_up_waiting();
+        let max_block = || format!("max_block_ms={}", self.max_block().as_millis());
+        let bound = bound.map_or_else(max_block, str::to_owned);
+        let message = format!(
+            "no room for the message within {bound}: the hub is slow or away; raise buffer_memory, or choose another \
+             on_full or a spool_dir"
+        );
+        Error::new(ErrorKind::Timeout, message).retriable()
     }
 
-    /// As [`send`](Self::send) for any record, waiting for room for at most `patience`.
-    pub fn send_record(&self, record: &Record<'_>, token: Option<T>, patience: Duration) -> Result<Sent<T>> {
+    /// What [`send`](Self::send) answered for a record that nobody waits with: without room it is counted as dropped.
+    pub fn drop_if_full(&self, sent: Result<Sent<T>>) -> Result<()> {
+        match sent {
+            Ok(Sent::Queued | Sent::Dropped(..)) => Ok(()),
+            Err(error) if error.kind != ErrorKind::Full => Err(error),
+            Ok(Sent::Full(_)) | Err(_) => {
+                self.shared.gave_up_waiting();
+                Ok(())
+            }
+        }
+    }
+
+    /// A record as [`send`](Self::send) takes it.
+    pub fn encode(&self, record: &Record<'_>) -> Vec<u8> {
         let mut frame = Vec::new();
         let draft = codec::begin(&mut frame, record.key);
         frame.extend_from_slice(record.value.unwrap_or_default());
         self.finish(&mut frame, draft, record.value.is_some(), record);
-        let deadline = Instant::now() + patience;
-        let mut token = token;
-        loop {
-            match self.send(&frame, token, Linger::Short)? {
-                Sent::Full(back) if Instant::now() < deadline => token = back,
-                done => return Ok(done),
-            }
-            self.wait_for_room(deadline.saturating_duration_since(Instant::now()));
-        }
+        frame
     }
 
     /// Has everything sent without further lingering.

@@ -236,7 +236,13 @@ fn made(script: &Script, options: ProducerOptions) -> (Producer<u32>, Arc<Report
 
 fn send(producer: &Producer<u32>, topic: &str, value: &str, token: Option<u32>) -> Result<Sent<u32>> {
     let record = Record { topic, value: Some(value.as_bytes()), headers: Headers::default(), ..Record::default() };
-    producer.send_record(&record, token, Duration::ZERO)
+    producer.send(&producer.encode(&record), token, Linger::Short)
+}
+
+/// For waits that nothing interrupts.
+#[allow(clippy::unnecessary_wraps)] // as `send_blocking` asks
+fn never() -> Result<(), std::convert::Infallible> {
+    Ok(())
 }
 
 fn options() -> ProducerOptions {
@@ -337,12 +343,13 @@ fn a_full_buffer_makes_callers_wait_or_raises() {
     }
     assert!(matches!(send(&producer, "t", "0123456789", Some(7)), Ok(Sent::Full(Some(7)))));
     assert_eq!(producer.stats().accepted, 2, "who waits is not counted yet");
-    producer.give_up();
+    let error = producer.no_room(None);
+    assert!(error.retriable && error.message.contains("within max_block_ms=60000"), "{error:?}");
     balanced(&producer.stats());
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| {
             let record = Record { topic: "t", value: Some(b"0123456789"), ..Record::default() };
-            producer.send_record(&record, None, SOON)
+            producer.send_blocking(&producer.encode(&record), None, Linger::Short, None, never)
         });
         script.open();
         script.wait_held(2);

@@ -149,7 +149,10 @@ fn who_waits_for_room_for_another_callback_gets_it_when_an_outcome_is_known() {
                 .map(|number| {
                     let record = Record { topic: "t", value: Some(b"x"), ..Record::default() };
                     let producer = &producer;
-                    scope.spawn(move || producer.send_record(&record, Some(queued + number), SOON))
+                    let token = Some(queued + number);
+                    scope.spawn(move || {
+                        producer.send_blocking(&producer.encode(&record), token, Linger::Short, None, never)
+                    })
                 })
                 .collect();
             wait_until("nobody waits", || producer.shared.room.is_waited_for());
