@@ -1,15 +1,20 @@
 //! Every Rust error that reaches Python becomes its exception here and nowhere else.
 //!
-//! Built-in exceptions, because that is what callers already catch: a setting is a `ValueError`, a file, a port or an
-//! answer that refuses is an `OSError` (with its number, so `FileNotFoundError` and `PermissionError` come by
-//! themselves), a server that is not there a `ConnectionError` or `TimeoutError`.
+//! Of the metrics they are built-in exceptions, because that is what callers already catch: a setting is a `ValueError`,
+//! a file, a port or an answer that refuses is an `OSError` (with its number, so `FileNotFoundError` and
+//! `PermissionError` come by themselves), a server that is not there a `ConnectionError` or `TimeoutError`. The hub has
+//! classes of its own, which say whether to try again.
 
+use gds_hub::ErrorKind;
 use gds_metrics::Error;
-use pyo3::PyErr;
-use pyo3::exceptions::{PyConnectionError, PyOSError, PyTimeoutError, PyValueError};
+use pyo3::exceptions::{PyConnectionError, PyException, PyOSError, PyTimeoutError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple, PyType};
 
-/// The exception for an error of the core.
-pub(crate) fn to_python(error: &Error) -> PyErr {
+use crate::once::RaceOnce;
+
+/// The exception for an error of the metrics.
+pub(crate) fn metrics_error(error: &Error) -> PyErr {
     let message = error.to_string();
     match error {
         Error::File { source, .. } | Error::Listen { source, .. } => match source.raw_os_error() {
@@ -21,4 +26,124 @@ pub(crate) fn to_python(error: &Error) -> PyErr {
         Error::Refused { .. } => PyOSError::new_err(message),
         _ => PyValueError::new_err(message),
     }
+}
+
+/// The classes of `gds_kafka`, made once; the hub has no other errors than these say.
+pub(crate) struct Exceptions {
+    base: Py<PyType>,
+    configuration: Py<PyType>,
+    connection: Py<PyType>,
+    message: Py<PyType>,
+    serialization: Py<PyType>,
+    timeout: Py<PyType>,
+}
+
+static EXCEPTIONS: RaceOnce<Exceptions> = RaceOnce::new();
+
+fn class<'py>(
+    py: Python<'py>,
+    name: &str,
+    doc: &str,
+    bases: &[Bound<'py, PyType>],
+    attributes: &[(&str, Option<bool>)],
+) -> PyResult<Bound<'py, PyType>> {
+    let body = PyDict::new(py);
+    body.set_item("__doc__", doc)?;
+    body.set_item("__module__", "gds_kafka.errors")?;
+    for (name, value) in attributes {
+        body.set_item(name, value)?;
+    }
+    let made = py.get_type::<PyType>().call1((name, PyTuple::new(py, bases)?, body))?;
+    Ok(made.cast_into::<PyType>()?)
+}
+
+impl Exceptions {
+    pub(crate) fn get<'py>(py: Python<'py>) -> PyResult<&'py Self> {
+        EXCEPTIONS.get_or_try_init(py, || {
+            let defaults = [("retriable", Some(false)), ("fatal", Some(false)), ("code", None)];
+            let doc = "Something went wrong between this program and the hub.\n\n\
+                       ``retriable``: trying again later may help. ``fatal``: this client is of no more use. ``code``: \
+                       librdkafka's number, or None.";
+            let base = class(py, "GdsKafkaError", doc, &[py.get_type::<PyException>()], &defaults)?;
+            let with = |other: Bound<'py, PyType>| [base.clone(), other];
+            let derive = |name: &str, doc: &str| class(py, name, doc, std::slice::from_ref(&base), &[]);
+            Ok(Self {
+                configuration: class(
+                    py,
+                    "KafkaConfigurationError",
+                    "A setting is unknown or makes no sense.",
+                    &with(py.get_type::<PyValueError>()),
+                    &[],
+                )?
+                .unbind(),
+                connection: derive("KafkaConnectionError", "The hub cannot be reached, or does not let us in.")?
+                    .unbind(),
+                message: derive("KafkaMessageError", "The hub refuses this message, topic or request.")?.unbind(),
+                serialization: derive(
+                    "KafkaSerializationError",
+                    "A value cannot be written or read. Where it was read, ``topic``, ``partition`` and ``offset`` say \
+                     from where.",
+                )?
+                .unbind(),
+                timeout: class(
+                    py,
+                    "KafkaTimeoutError",
+                    "No answer, or no room, in time; what was asked for may still happen.",
+                    &with(py.get_type::<PyTimeoutError>()),
+                    &[],
+                )?
+                .unbind(),
+                base: base.unbind(),
+            })
+        })
+    }
+
+    fn of(&self, kind: ErrorKind) -> &Py<PyType> {
+        match kind {
+            ErrorKind::Config => &self.configuration,
+            ErrorKind::Connection | ErrorKind::Closed => &self.connection,
+            ErrorKind::Message | ErrorKind::Storage => &self.message,
+            ErrorKind::Serialization => &self.serialization,
+            ErrorKind::Timeout | ErrorKind::Full => &self.timeout,
+        }
+    }
+}
+
+/// Puts the classes into the module.
+pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let all = Exceptions::get(py)?;
+    for class in [&all.base, &all.configuration, &all.connection, &all.message, &all.serialization, &all.timeout] {
+        let class = class.bind(py);
+        module.add(class.name()?, class)?;
+    }
+    Ok(())
+}
+
+/// The exception for an error of the hub.
+pub(crate) fn hub_error(py: Python<'_>, error: &gds_hub::Error) -> PyErr {
+    match hub_exception(py, error) {
+        Ok(exception) => PyErr::from_value(exception),
+        Err(failed) => failed,
+    }
+}
+
+/// The same, as an object that is not raised.
+pub(crate) fn hub_exception<'py>(py: Python<'py>, error: &gds_hub::Error) -> PyResult<Bound<'py, PyAny>> {
+    let exception = Exceptions::get(py)?.of(error.kind).bind(py).call1((error.message.as_str(),))?;
+    exception.setattr("retriable", error.retriable)?;
+    exception.setattr("fatal", error.fatal)?;
+    exception.setattr("code", error.code)?;
+    Ok(exception)
+}
+
+/// An exception as an error of the hub, to be told later.
+pub(crate) fn to_hub_error(py: Python<'_>, error: &PyErr) -> gds_hub::Error {
+    let kind = Exceptions::get(py).map_or(ErrorKind::Message, |all| {
+        let is = |class: &Py<PyType>| error.matches(py, class).unwrap_or(false);
+        let known = [ErrorKind::Connection, ErrorKind::Serialization, ErrorKind::Timeout, ErrorKind::Config];
+        known.into_iter().find(|kind| is(all.of(*kind))).unwrap_or(ErrorKind::Message)
+    });
+    let kind = if error.is_instance_of::<PyTypeError>(py) { ErrorKind::Serialization } else { kind };
+    gds_hub::Error::new(kind, error.value(py).to_string())
 }

@@ -29,7 +29,7 @@ fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<prometheus::PrometheusCore>()?;
     module.add_class::<otlp::OtlpCore>()?;
     module.add_class::<statsd::StatsdCore>()?;
-    kafka::errors::add(module)?;
+    errors::add(module)?;
     module.add_class::<kafka::admin::HubAdmin>()?;
     module.add_class::<kafka::consumer::ConsumerCore>()?;
     module.add_class::<kafka::mock::MockCluster>()?;

@@ -21,7 +21,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::dicts::from_dict;
-use crate::errors::to_python;
+use crate::errors::metrics_error;
 use crate::input::Given;
 use crate::observe::{
     Collector, Descriptions, RegistryHandle, Report, Warned, change, count_unanswered, log_warning, observe, remove,
@@ -227,7 +227,8 @@ impl OtlpCore {
             service_name: settings.service_name,
             service_version: settings.service_version,
         };
-        let mut config = otlp::resolve(&options, |name| std::env::var(name).ok()).map_err(|error| to_python(&error))?;
+        let mut config =
+            otlp::resolve(&options, |name| std::env::var(name).ok()).map_err(|error| metrics_error(&error))?;
         for warning in &config.warnings {
             log_warning(warning);
         }
@@ -334,7 +335,7 @@ impl OtlpCore {
     ) -> PyResult<()> {
         let description = Description { help, unit, buckets: buckets.map(Arc::from), aggregation: None, max_series };
         let live = self.opened()?;
-        self.described.add(&live.counted.view, name, description).map_err(|error| to_python(&error))
+        self.described.add(&live.counted.view, name, description).map_err(|error| metrics_error(&error))
     }
 
     /// Exports now; an exception tells why the receiver did not take it.
@@ -342,7 +343,7 @@ impl OtlpCore {
     fn flush(&self, py: Python<'_>, timeout_seconds: f64) -> PyResult<()> {
         let exporter = Arc::clone(&self.opened()?.exporter);
         let timeout = Duration::from_secs_f64(timeout_seconds);
-        runtime::wait_blocking(py, move || exporter.flush(timeout))?.map_err(|error| to_python(&error))
+        runtime::wait_blocking(py, move || exporter.flush(timeout))?.map_err(|error| metrics_error(&error))
     }
 
     /// Exports a last time and stops.
@@ -357,7 +358,7 @@ impl OtlpCore {
         });
         // Also where that ended otherwise, or there was no export to wait for.
         self.end.come.store(true, Ordering::Relaxed);
-        closed.transpose()?.unwrap_or(Ok(())).map_err(|error| to_python(&error))
+        closed.transpose()?.unwrap_or(Ok(())).map_err(|error| metrics_error(&error))
     }
 
     /// What the exporter has done, by name.

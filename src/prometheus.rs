@@ -23,7 +23,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use crate::dicts::from_dict;
-use crate::errors::to_python;
+use crate::errors::metrics_error;
 use crate::observe::{
     Collector, Descriptions, RegistryHandle, Report, Warned, change, count_unanswered, log_warning, observe, remove,
 };
@@ -393,7 +393,7 @@ impl PrometheusCore {
             let shown = PageServer::new(&settings)?;
             shown.serve(&mut ports, options, &runtime).map(|_| shown)
         });
-        let live = PrometheusInstance::new(made.map_err(|error| to_python(&error))?, &settings);
+        let live = PrometheusInstance::new(made.map_err(|error| metrics_error(&error))?, &settings);
         if self.settings.set(settings).is_err() {
             return Err(PyRuntimeError::new_err("PrometheusMetrics.__init__ was called twice; make a new collector"));
         }
@@ -503,7 +503,7 @@ impl PrometheusCore {
         let (_, live) = self.opened()?;
         let aggregation = aggregation.map(parse_aggregation).transpose()?;
         let description = Description { help, unit, buckets: buckets.map(Arc::from), aggregation, max_series };
-        self.described.add(&live.counted.view, name, description).map_err(|error| to_python(&error))
+        self.described.add(&live.counted.view, name, description).map_err(|error| metrics_error(&error))
     }
 
     /// The port of the server, if this process serves the page.
@@ -519,7 +519,7 @@ impl PrometheusCore {
         let (settings, live) = self.opened()?;
         let runtime = runtime::handle()?;
         let served = py.detach(|| live.shown.lock().serve(&mut served(), settings.server_options(port)?, &runtime));
-        served.map_err(|error| to_python(&error))
+        served.map_err(|error| metrics_error(&error))
     }
 
     /// The page: `format` is `text` or `openmetrics`.
@@ -527,7 +527,7 @@ impl PrometheusCore {
     fn page<'py>(&self, py: Python<'py>, openmetrics: bool, names: Vec<String>) -> PyResult<Bound<'py, PyBytes>> {
         let (_, live) = self.opened()?;
         let format = if openmetrics { Format::OpenMetrics } else { Format::Text };
-        let page = py.detach(|| live.page.write(format, &names)).map_err(|error| to_python(&error))?;
+        let page = py.detach(|| live.page.write(format, &names)).map_err(|error| metrics_error(&error))?;
         Ok(PyBytes::new(py, &page))
     }
 
@@ -544,7 +544,7 @@ impl PrometheusCore {
             |name: &str, labels: &[(&str, &str)]| py.detach(|| live.page.sample(&live.counted.view, name, labels));
         let value =
             input::with_owned_text(name, labels, read).map_err(|error| error.into_argument_error(name, labels))?;
-        value.map_err(|error| to_python(&error))
+        value.map_err(|error| metrics_error(&error))
     }
 
     /// Answers a request of an ASGI or WSGI server: status, headers, body.
@@ -571,17 +571,17 @@ impl PrometheusCore {
     #[pyo3(name = "_push")]
     fn push(&self, py: Python<'_>, gateway: Gateway, replace: bool) -> PyResult<()> {
         let (_, live) = self.opened()?;
-        let target = gateway.target().map_err(|error| to_python(&error))?.replace(replace);
-        let page = py.detach(|| live.page.write(Format::Text, &[])).map_err(|error| to_python(&error))?;
-        runtime::wait(py, async move { push::push(page, &target).await })?.map_err(|error| to_python(&error))
+        let target = gateway.target().map_err(|error| metrics_error(&error))?.replace(replace);
+        let page = py.detach(|| live.page.write(Format::Text, &[])).map_err(|error| metrics_error(&error))?;
+        runtime::wait(py, async move { push::push(page, &target).await })?.map_err(|error| metrics_error(&error))
     }
 
     /// Deletes from a Pushgateway what was pushed.
     #[staticmethod]
     #[pyo3(name = "_delete_from_gateway")]
     fn delete_from_gateway(py: Python<'_>, gateway: Gateway) -> PyResult<()> {
-        let target = gateway.target().map_err(|error| to_python(&error))?;
-        runtime::wait(py, async move { push::delete(&target).await })?.map_err(|error| to_python(&error))
+        let target = gateway.target().map_err(|error| metrics_error(&error))?;
+        runtime::wait(py, async move { push::delete(&target).await })?.map_err(|error| metrics_error(&error))
     }
 
     /// Writes the page to a file that a node exporter reads.
@@ -589,7 +589,7 @@ impl PrometheusCore {
     fn write_to_textfile(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         let (_, live) = self.opened()?;
         let write = || gds_metrics::textfile::write_to_textfile(&path, &live.page.write(Format::Text, &[])?);
-        py.detach(write).map_err(|error| to_python(&error))
+        py.detach(write).map_err(|error| metrics_error(&error))
     }
 
     /// Stops serving; what is reported later is still counted.
@@ -613,6 +613,6 @@ impl PrometheusCore {
 
 fn parse_aggregation(name: &str) -> PyResult<Aggregation> {
     let names = || Aggregation::ALL.map(|known| format!("{:?}", known.as_str())).join(", ");
-    let unknown = || to_python(&Error::setting("aggregation", name, format!("one of {}", names())));
+    let unknown = || metrics_error(&Error::setting("aggregation", name, format!("one of {}", names())));
     Aggregation::parse(name).ok_or_else(unknown)
 }

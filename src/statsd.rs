@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::dicts::from_dict;
-use crate::errors::to_python;
+use crate::errors::metrics_error;
 use crate::input::Given;
 use crate::observe::{Collector, Report, Warned, change, log_warning, observe};
 use crate::{exit, runtime};
@@ -47,7 +47,7 @@ pub(crate) struct StatsdCore {
 }
 
 fn start(options: StatsdOptions) -> PyResult<Arc<Statsd>> {
-    let statsd = Statsd::new(options).map_err(|error| to_python(&error))?;
+    let statsd = Statsd::new(options).map_err(|error| metrics_error(&error))?;
     statsd.start(&runtime::handle()?);
     Ok(Arc::new(statsd))
 }
@@ -217,7 +217,7 @@ impl StatsdCore {
     fn flush(&self, py: Python<'_>, timeout_seconds: f64) -> PyResult<()> {
         let statsd = Arc::clone(self.opened()?);
         let timeout = Duration::from_secs_f64(timeout_seconds);
-        runtime::wait_blocking(py, move || statsd.flush(timeout))?.map_err(|error| to_python(&error))
+        runtime::wait_blocking(py, move || statsd.flush(timeout))?.map_err(|error| metrics_error(&error))
     }
 
     /// Sends a last time and stops.
@@ -228,7 +228,7 @@ impl StatsdCore {
         let Some(live) = self.live.get() else { return Ok(()) };
         let statsd = Arc::clone(live);
         let timeout = Duration::from_secs_f64(timeout_seconds);
-        runtime::wait_blocking(py, move || statsd.close(timeout))?.map_err(|error| to_python(&error))
+        runtime::wait_blocking(py, move || statsd.close(timeout))?.map_err(|error| metrics_error(&error))
     }
 
     /// What the client has sent and dropped, by name.

@@ -9,9 +9,9 @@ use gds_hub::{Error, ErrorKind, Hub, NewTopic, Result};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::errors::to_python;
 use super::{hub, settings};
 use crate::dicts::into_dict;
+use crate::errors::hub_error;
 use crate::runtime;
 
 /// Looks after the topics and groups of a hub.
@@ -84,12 +84,12 @@ impl HubAdmin {
                 self.process_id,
                 std::process::id()
             );
-            return Err(to_python(py, &Error::new(ErrorKind::Closed, message)));
+            return Err(hub_error(py, &Error::new(ErrorKind::Closed, message)));
         };
         let patience = Duration::try_from_secs_f64(timeout).map_err(|_| {
-            to_python(py, &Error::new(ErrorKind::Config, format!("timeout={timeout}: expected seconds, 0 or more")))
+            hub_error(py, &Error::new(ErrorKind::Config, format!("timeout={timeout}: expected seconds, 0 or more")))
         })?;
-        runtime::wait_blocking(py, move || question(&*hub, patience))?.map_err(|error| to_python(py, &error))
+        runtime::wait_blocking(py, move || question(&*hub, patience))?.map_err(|error| hub_error(py, &error))
     }
 }
 
@@ -108,7 +108,7 @@ impl HubAdmin {
     ) -> PyResult<Self> {
         let settings = settings::parse(py, Role::Admin, &bootstrap_servers, config, librdkafka)?;
         let callbacks = hub::callbacks(log, token);
-        let opened = py.detach(|| gds_hub::open(&settings, callbacks)).map_err(|error| to_python(py, &error))?;
+        let opened = py.detach(|| gds_hub::open(&settings, callbacks)).map_err(|error| hub_error(py, &error))?;
         let made = Self { hub: Some(opened), process_id: std::process::id() };
         if !settings.lazy {
             made.ask(py, settings.connect_timeout.as_secs_f64(), |hub, patience| hub.check(patience))?;

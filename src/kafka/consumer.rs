@@ -21,11 +21,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
 use super::admin::Lag as LagDict;
-use super::errors::to_python;
 use super::loops::ConsumerLoop;
 use super::messages::{dict, unparsed};
 use super::{hub, settings};
 use crate::drop_detached::DropDetached;
+use crate::errors::hub_error;
 use crate::json::read::Session;
 use crate::observe::warn_in;
 use crate::{exit, runtime};
@@ -102,7 +102,7 @@ impl ConsumerCore {
     fn opened(&self, py: Python<'_>) -> PyResult<&Opened> {
         let Some(opened) = self.opened.get() else {
             let message = "the consumer is not open: its __init__ was not called; call super().__init__() first";
-            return Err(to_python(py, &Error::new(ErrorKind::Closed, message)));
+            return Err(hub_error(py, &Error::new(ErrorKind::Closed, message)));
         };
         if opened.generation != fork::generation() {
             let (made, here) = (opened.process, std::process::id());
@@ -110,7 +110,7 @@ impl ConsumerCore {
                 "this consumer was made in process {made} and cannot be used in process {here}, which is a fork of it: \
                  make a new KafkaConsumerClient in this process"
             );
-            return Err(to_python(py, &Error::new(ErrorKind::Closed, message)));
+            return Err(hub_error(py, &Error::new(ErrorKind::Closed, message)));
         }
         Ok(opened)
     }
@@ -131,8 +131,8 @@ impl ConsumerCore {
                 call.take().map(|call| call(&mut state))
             });
             match done {
-                Some(result) => return result.map_err(|error| to_python(py, &error)),
-                None if self.closed.load(Ordering::Relaxed) => return Err(to_python(py, &Error::closed())),
+                Some(result) => return result.map_err(|error| hub_error(py, &error)),
+                None if self.closed.load(Ordering::Relaxed) => return Err(hub_error(py, &Error::closed())),
                 None => py.check_signals()?,
             }
         }
@@ -159,7 +159,7 @@ impl ConsumerCore {
                 }
             }
         })?;
-        done.map_err(|error| to_python(py, &error))
+        done.map_err(|error| hub_error(py, &error))
     }
 
     /// Refuses calls from a deserializer, which would wait for themselves.
@@ -168,7 +168,7 @@ impl ConsumerCore {
             return Ok(());
         }
         let message = "a deserializer cannot use the consumer that calls it; do it in the loop body";
-        Err(to_python(py, &Error::new(ErrorKind::Message, message)))
+        Err(hub_error(py, &Error::new(ErrorKind::Message, message)))
     }
 
     /// Runs `call` on the state with the interpreter held; waits for others without it. None while a `close` that ran
@@ -224,7 +224,7 @@ impl ConsumerCore {
             self.tell(py, opened, news)?;
             if let Some(error) = error {
                 let closed = self.closed.load(Ordering::Relaxed);
-                return if closed { Ok(false) } else { Err(to_python(py, &error)) };
+                return if closed { Ok(false) } else { Err(hub_error(py, &error)) };
             }
             py.check_signals()?;
             if some || left.is_zero() {
@@ -285,7 +285,7 @@ impl ConsumerCore {
             let next = self.with_python(py, |opened, state| {
                 if !std::mem::replace(&mut asked, true) {
                     self.handle(state);
-                    state.consumer.ask(by, begins).map_err(|error| to_python(py, &error))?;
+                    state.consumer.ask(by, begins).map_err(|error| hub_error(py, &error))?;
                 }
                 next_message(py, opened, state, &mut Session::new(), by)
             })?;
@@ -315,14 +315,14 @@ impl ConsumerCore {
 
     fn dead_letter_timed_out(&self, py: Python<'_>) -> PyResult<PyErr> {
         let error = self.with_python(py, |_, state| Ok(state.consumer.dead_letter_timed_out()))?;
-        Ok(to_python(py, &error.unwrap_or_else(Error::closed)))
+        Ok(hub_error(py, &error.unwrap_or_else(Error::closed)))
     }
 
     fn one_reader(&self, py: Python<'_>) -> PyResult<OneReader<'_>> {
         self.not_within(py)?;
         if self.reading.swap(true, Ordering::Acquire) {
             let message = "another thread is reading from this consumer; give each thread a consumer of its own";
-            return Err(to_python(py, &Error::new(ErrorKind::Message, message)));
+            return Err(hub_error(py, &Error::new(ErrorKind::Message, message)));
         }
         Ok(OneReader(&self.reading))
     }
@@ -358,7 +358,7 @@ fn next_message<'py>(
             };
             dict(py, key, value, session, message, &topic)
         });
-        let error = match next.map_err(|interrupted| interrupted.unwrap_or_else(|| to_python(py, &Error::closed())))? {
+        let error = match next.map_err(|interrupted| interrupted.unwrap_or_else(|| hub_error(py, &Error::closed())))? {
             Next::Message(message) => return Ok(Tried::Message(message)),
             Next::Unreadable { error, cause, at } => return Ok(Tried::Refused(unparsed(py, &error, &at, cause)?)),
             Next::DeadLetter(error) => error,
@@ -367,7 +367,7 @@ fn next_message<'py>(
         match py.detach(|| consumer.send_dead_letter(&error)) {
             DeadLetterStatus::Delivered => {}
             DeadLetterStatus::Pending(outcome) => return Ok(Tried::Pending(outcome)),
-            DeadLetterStatus::Refused(refused) => return Ok(Tried::Refused(to_python(py, &refused))),
+            DeadLetterStatus::Refused(refused) => return Ok(Tried::Refused(hub_error(py, &refused))),
         }
     }
 }
@@ -489,13 +489,13 @@ impl ConsumerCore {
             "dead_letter" => OnError::DeadLetter,
             other => {
                 let message = format!("on_error={other:?}: expected \"raise\", \"skip\" or \"dead_letter\"");
-                return Err(to_python(py, &Error::new(ErrorKind::Config, message)));
+                return Err(hub_error(py, &Error::new(ErrorKind::Config, message)));
             }
         };
         let settings = settings::parse(py, Role::Consumer, &servers, config, librdkafka)?;
         let callbacks = hub::callbacks(log, token);
         let opening = settings.clone();
-        let opened = py.detach(|| gds_hub::open(&opening, callbacks)).map_err(|error| to_python(py, &error))?;
+        let opened = py.detach(|| gds_hub::open(&opening, callbacks)).map_err(|error| hub_error(py, &error))?;
         let opened = DropDetached::new(opened);
         if !settings.lazy {
             hub::reach(py, &opened, settings.connect_timeout)?;
@@ -504,7 +504,7 @@ impl ConsumerCore {
         let subscription = Subscription { topics, group: group_id, start: settings.consumer.start };
         let joining = Arc::clone(&opened);
         let subscriber = runtime::wait_blocking(py, move || joining.subscribe(&subscription))?
-            .map_err(|error| to_python(py, &error))?;
+            .map_err(|error| hub_error(py, &error))?;
         let options = ConsumerOptions {
             auto_commit_interval: (grouped && settings.consumer.auto_commit)
                 .then_some(settings.consumer.auto_commit_interval),
@@ -577,7 +577,7 @@ impl ConsumerCore {
                 if list.is_empty() {
                     self.handle(state);
                     if !std::mem::replace(&mut asked, true) {
-                        state.consumer.ask(by, begins).map_err(|error| to_python(py, &error))?;
+                        state.consumer.ask(by, begins).map_err(|error| hub_error(py, &error))?;
                     }
                     state.consumer.open_list(by);
                 }
@@ -591,7 +591,7 @@ impl ConsumerCore {
                         Ok(_) if !list.is_empty() => break,
                         Ok(Tried::Pending(_)) => {
                             state.consumer.empty_list();
-                            return Err(to_python(py, &state.consumer.dead_letter_timed_out()));
+                            return Err(hub_error(py, &state.consumer.dead_letter_timed_out()));
                         }
                         Ok(Tried::Refused(error)) => {
                             state.consumer.empty_list();
@@ -755,7 +755,7 @@ impl ConsumerCore {
                 Err(Error::new(ErrorKind::Timeout, message).retriable())
             }
         };
-        let ended = ended.map_err(|error| to_python(py, &error));
+        let ended = ended.map_err(|error| hub_error(py, &error));
         self.report_now(py)?;
         ended
     }

@@ -7,7 +7,7 @@ use gds_hub::Hub;
 use gds_hub::kafka::{Callbacks, LogLevel, Token};
 use pyo3::prelude::*;
 
-use super::errors::to_python;
+use crate::errors::hub_error;
 use crate::{exit, runtime};
 
 /// Python functions for the hub's threads: `log(level, facility, text)` with syslog's level, and `token()`.
@@ -58,5 +58,5 @@ fn ask(py: Python<'_>, provider: &Py<PyAny>) -> Result<Token, String> {
 /// Waits until the hub answers, or says why it does not.
 pub(crate) fn reach(py: Python<'_>, hub: &Arc<dyn Hub>, patience: Duration) -> PyResult<()> {
     let hub = Arc::clone(hub);
-    runtime::wait_blocking(py, move || hub.check(patience))?.map_err(|error| to_python(py, &error))
+    runtime::wait_blocking(py, move || hub.check(patience))?.map_err(|error| hub_error(py, &error))
 }

@@ -5,6 +5,7 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
+use crate::errors::hub_exception;
 use crate::json::read::Session;
 use crate::once::interned;
 
@@ -106,7 +107,7 @@ fn deserialized<'py>(
 
 /// The exception for a value that cannot be parsed: it says from where the value is.
 pub(super) fn unparsed(py: Python<'_>, error: &Error, at: &Position, cause: Option<PyErr>) -> PyResult<PyErr> {
-    let exception = super::errors::instance(py, error)?;
+    let exception = hub_exception(py, error)?;
     exception.setattr("topic", &*at.topic)?;
     exception.setattr("partition", at.partition)?;
     exception.setattr("offset", at.offset)?;

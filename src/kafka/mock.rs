@@ -8,7 +8,7 @@ use gds_hub::{Error, ErrorKind, Result};
 use gds_process::sync::Mutex;
 use pyo3::prelude::*;
 
-use super::errors::to_python;
+use crate::errors::hub_error;
 
 /// Native side of `gds_kafka.testing.MockKafkaCluster`.
 #[pyclass(frozen, module = "gds_native._lib")]
@@ -23,8 +23,8 @@ impl MockCluster {
     fn ask(&self, py: Python<'_>, question: impl FnOnce(&mock::MockCluster) -> Result<()> + Send) -> PyResult<()> {
         let cluster = self.cluster.lock().clone();
         let cluster =
-            cluster.ok_or_else(|| to_python(py, &Error::new(ErrorKind::Closed, "the mock cluster is closed")))?;
-        py.detach(|| question(&cluster)).map_err(|error| to_python(py, &error))
+            cluster.ok_or_else(|| hub_error(py, &Error::new(ErrorKind::Closed, "the mock cluster is closed")))?;
+        py.detach(|| question(&cluster)).map_err(|error| hub_error(py, &error))
     }
 }
 
@@ -32,7 +32,7 @@ impl MockCluster {
 impl MockCluster {
     #[new]
     fn new(py: Python<'_>, brokers: u32) -> PyResult<Self> {
-        let cluster = py.detach(|| mock::MockCluster::start(brokers)).map_err(|error| to_python(py, &error))?;
+        let cluster = py.detach(|| mock::MockCluster::start(brokers)).map_err(|error| hub_error(py, &error))?;
         let bootstrap_servers = cluster.bootstrap_servers();
         Ok(Self { cluster: Mutex::new(Some(Arc::new(cluster))), bootstrap_servers })
     }

@@ -2,7 +2,6 @@
 
 pub(crate) mod admin;
 pub(crate) mod consumer;
-pub(crate) mod errors;
 pub(crate) mod hub;
 mod loops;
 mod messages;

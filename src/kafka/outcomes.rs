@@ -9,7 +9,7 @@ use gds_hub::producer::{DeliveryMetadata, Reported, Reporter};
 use gds_process::sync::{Condvar, Mutex};
 use pyo3::prelude::*;
 
-use super::errors;
+use crate::errors::hub_exception;
 use crate::exit;
 use crate::observe::warn_in;
 use crate::once::interned;
@@ -134,7 +134,7 @@ fn pair(
 ) -> PyResult<(Option<Bound<'_, PyAny>>, Option<Bound<'_, DeliveredMessage>>)> {
     match outcome {
         Ok(place) => Ok((None, Some(Bound::new(py, DeliveredMessage::from(place))?))),
-        Err(error) => Ok((Some(errors::instance(py, &error)?), None)),
+        Err(error) => Ok((Some(hub_exception(py, &error)?), None)),
     }
 }
 
@@ -192,7 +192,7 @@ fn settle(future: &Bound<'_, PyAny>, outcome: Result<DeliveryMetadata, Error>) -
     }
     match outcome {
         Ok(place) => future.call_method1(interned!(py, "set_result"), (DeliveredMessage::from(place),)),
-        Err(error) => future.call_method1(interned!(py, "set_exception"), (errors::instance(py, &error)?,)),
+        Err(error) => future.call_method1(interned!(py, "set_exception"), (hub_exception(py, &error)?,)),
     }
     .map(drop)
 }

@@ -17,10 +17,10 @@ use pyo3::exceptions::{PyException, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
 
-use super::errors::{instance, to_python};
 use super::outcomes::{Many, PythonReporter, Token, outcome_object};
 use super::{hub, settings};
 use crate::drop_detached::DropDetached;
+use crate::errors::{hub_error, hub_exception, to_hub_error};
 use crate::json::bytes_like;
 use crate::json::write::{self as json, Flags, Options};
 use crate::logging::LogEncoder;
@@ -134,7 +134,7 @@ struct MessageFields<'a, 'py> {
 impl ProducerCore {
     fn opened(&self, py: Python<'_>) -> PyResult<&Opened> {
         let missing = || "the client is not open: its __init__ was not called; call super().__init__() first";
-        self.opened.get().ok_or_else(|| to_python(py, &Error::new(ErrorKind::Closed, missing())))
+        self.opened.get().ok_or_else(|| hub_error(py, &Error::new(ErrorKind::Closed, missing())))
     }
 
     #[inline]
@@ -147,12 +147,12 @@ impl ProducerCore {
     fn make_live(&self, py: Python<'_>) -> PyResult<&ProducerInstance> {
         let opened = self.opened(py)?;
         if self.closed.load(Ordering::Relaxed) {
-            return Err(to_python(py, &Error::closed()));
+            return Err(hub_error(py, &Error::closed()));
         }
         let (live, _) = start(py, opened)?;
         match self.live.get_or_init(|| Some(live)) {
             Some(live) => Ok(live),
-            None => Err(to_python(py, &Error::closed())),
+            None => Err(hub_error(py, &Error::closed())),
         }
     }
 
@@ -169,7 +169,7 @@ impl ProducerCore {
         let opened = self.opened(py)?;
         if bad_topic(topic) {
             let message = format!("topic {topic:?}: expected a name of 1 to 249 characters");
-            return Err(to_python(py, &Error::new(ErrorKind::Message, message)));
+            return Err(hub_error(py, &Error::new(ErrorKind::Message, message)));
         }
         let mut flags = Flags::default();
         let mut headers =
@@ -236,11 +236,11 @@ fn queue(
     token: Option<Token>,
     until: Option<Instant>,
 ) -> PyResult<()> {
-    let sent = match send_now(py, producer, frame, Linger::Short, token).map_err(|error| to_python(py, &error))? {
+    let sent = match send_now(py, producer, frame, Linger::Short, token).map_err(|error| hub_error(py, &error))? {
         Sent::Full(token) => {
             let sent = py.detach(|| producer.send_blocking(frame, token, Linger::Short, until, runtime::check_signals));
             sent.map_err(|error| match error {
-                BlockingError::Refused(error) => to_python(py, &error),
+                BlockingError::Refused(error) => hub_error(py, &error),
                 BlockingError::Interrupted(signal) => signal,
             })?
         }
@@ -285,7 +285,7 @@ fn topic_name<'a>(topic: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
     match topic.cast::<PyString>() {
         Ok(name) => name.to_str().map_err(|_| {
             let message = "topic: expected a name in UTF-8, got text with a lone surrogate";
-            to_python(topic.py(), &Error::new(ErrorKind::Message, message))
+            hub_error(topic.py(), &Error::new(ErrorKind::Message, message))
         }),
         Err(_) => Err(PyTypeError::new_err(format!("topic is of type {}: expected a str", topic.get_type().name()?))),
     }
@@ -299,7 +299,7 @@ fn start(py: Python<'_>, opened: &Opened) -> PyResult<(ProducerInstance, DropDet
         let producer = Producer::new(&*hub, settings.producer.options(), Arc::new(PythonReporter))?;
         Ok((ProducerInstance { producer: DropDetached::new(Arc::new(producer)) }, DropDetached::new(hub)))
     });
-    let (live, hub) = made.map_err(|error| to_python(py, &error))?;
+    let (live, hub) = made.map_err(|error| hub_error(py, &error))?;
     if let Some(report) = &opened.report {
         let report = report.clone_ref(py);
         runtime::handle()?.spawn(report_regularly(
@@ -492,7 +492,7 @@ fn append_value(frame: &mut Vec<u8>, value: &Bound<'_, PyAny>, flags: &mut Flags
             {
                 return Err(cause.clone_ref(py)); // Ctrl-C while user code ran
             }
-            let raised = to_python(py, &Error::new(ErrorKind::Serialization, error.to_string()));
+            let raised = hub_error(py, &Error::new(ErrorKind::Serialization, error.to_string()));
             raised.set_cause(py, cause);
             Err(raised)
         }
@@ -525,20 +525,20 @@ fn bytes_of(made: &Bound<'_, PyAny>, who: &str, flags: &mut Flags) -> PyResult<O
     }
     let kind = made.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
     let message = format!("{who} returned an object of type {kind}: expected bytes");
-    Err(to_python(made.py(), &Error::new(ErrorKind::Serialization, message)))
+    Err(hub_error(made.py(), &Error::new(ErrorKind::Serialization, message)))
 }
 
 fn serializer_failed(py: Python<'_>, who: &str, error: PyErr) -> PyErr {
     if !error.is_instance_of::<PyException>(py) {
         return error;
     }
-    let raised = to_python(py, &Error::new(ErrorKind::Serialization, format!("{who} raised {error}")));
+    let raised = hub_error(py, &Error::new(ErrorKind::Serialization, format!("{who} raised {error}")));
     raised.set_cause(py, Some(error));
     raised
 }
 
 fn ending(py: Python<'_>) -> PyErr {
-    to_python(py, &Error::new(ErrorKind::Closed, "the interpreter is ending"))
+    hub_error(py, &Error::new(ErrorKind::Closed, "the interpreter is ending"))
 }
 
 #[pymethods]
@@ -675,7 +675,7 @@ impl ProducerCore {
                 return Ok(false);
             }
             let sent = send_now(py, &live.producer, frame, Linger::Long, None);
-            live.producer.drop_if_full(sent).map(|()| true).map_err(|error| to_python(py, &error))
+            live.producer.drop_if_full(sent).map(|()| true).map_err(|error| hub_error(py, &error))
         })
     }
 
@@ -693,7 +693,7 @@ impl ProducerCore {
         with_scratch(|frame| {
             self.write(live, frame, topic_name(topic)?, value, MessageFields { key, ..MessageFields::default() })?;
             let sent = send_now(py, &live.producer, frame, Linger::Long, None);
-            live.producer.drop_if_full(sent).map_err(|error| to_python(py, &error))
+            live.producer.drop_if_full(sent).map_err(|error| hub_error(py, &error))
         })
     }
 
@@ -717,7 +717,7 @@ impl ProducerCore {
         let token = Token::Future { event_loop: event_loop.clone().unbind(), future: future.clone().unbind() };
         let sent = with_scratch(|frame| {
             this.write(live, frame, topic_name(topic)?, value, MessageFields { key, headers, partition, timestamp })?;
-            send_now(py, &live.producer, frame, Linger::Short, Some(token)).map_err(|error| to_python(py, &error))
+            send_now(py, &live.producer, frame, Linger::Short, Some(token)).map_err(|error| hub_error(py, &error))
         })?;
         match sent {
             Sent::Queued => {
@@ -753,7 +753,7 @@ impl ProducerCore {
     /// Counts a message as dropped for which there was no room in that time; the error to raise.
     #[pyo3(name = "_no_room")]
     fn no_room<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        instance(py, &self.live(py)?.producer.no_room(None))
+        hub_exception(py, &self.live(py)?.producer.no_room(None))
     }
 
     /// Waits for room after `send_future` found none.
@@ -800,7 +800,7 @@ impl ProducerCore {
                     return Err(error);
                 }
                 // One bad message does not stop the others; its outcome is what was raised.
-                many.put(index, Err(super::errors::from_python(py, &error)));
+                many.put(index, Err(to_hub_error(py, &error)));
             }
         }
         let live = self.live(py)?;

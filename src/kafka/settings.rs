@@ -5,7 +5,7 @@ use gds_hub::{Error, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
-use super::errors::to_python;
+use crate::errors::hub_error;
 
 /// Reads settings by both spellings.
 pub(crate) fn parse(
@@ -15,7 +15,7 @@ pub(crate) fn parse(
     config: &Bound<'_, PyDict>,
     librdkafka: &Bound<'_, PyDict>,
 ) -> PyResult<Settings> {
-    Settings::parse(role, servers, &values(config)?, &values(librdkafka)?).map_err(|error| to_python(py, &error))
+    Settings::parse(role, servers, &values(config)?, &values(librdkafka)?).map_err(|error| hub_error(py, &error))
 }
 
 fn values(config: &Bound<'_, PyDict>) -> PyResult<Vec<(String, Value)>> {
@@ -30,7 +30,7 @@ fn values(config: &Bound<'_, PyDict>) -> PyResult<Vec<(String, Value)>> {
             let kind = value.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
             let message =
                 format!("{name} is of type {kind}: expected a str, a number, a bool, a path or a list of str");
-            to_python(config.py(), &Error::new(ErrorKind::Config, message))
+            hub_error(config.py(), &Error::new(ErrorKind::Config, message))
         })?;
         values.push((name, read));
     }
