@@ -34,7 +34,7 @@ fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<kafka::consumer::ConsumerCore>()?;
     module.add_class::<kafka::mock::MockCluster>()?;
     module.add_class::<kafka::outcomes::DeliveredMessage>()?;
-    module.add_class::<kafka::producer::OutgoingMessage>()?;
+    module.add_class::<kafka::outgoing::OutgoingMessage>()?;
     module.add_class::<kafka::producer::ProducerCore>()?;
     module.add_class::<logging::LogEncoder>()?;
     module.add_function(wrap_pyfunction!(exit::interpreter_ends, module)?)?;

@@ -7,5 +7,6 @@ mod loops;
 mod messages;
 pub(crate) mod mock;
 pub(crate) mod outcomes;
+pub(crate) mod outgoing;
 pub(crate) mod producer;
 pub(crate) mod settings;

@@ -1,78 +1,35 @@
 //! `KafkaProducerClient`: a Python value becomes a record in the queue, and nothing else happens on the caller's path.
 
-use std::borrow::Cow;
-use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use gds_events::metric;
 use gds_hub::kafka::Callbacks;
 use gds_hub::producer::{BlockingError, CloseReport, Linger, Producer, Sent, Stats};
 use gds_hub::settings::{Role, Settings};
-use gds_hub::{Error, ErrorKind, Headers, Hub, OwnedHeader, Record, codec};
+use gds_hub::{Error, ErrorKind, Hub, Record, codec};
 use gds_process::sync::Mutex;
 use gds_process::{PerProcess, fork};
-use pyo3::exceptions::{PyException, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyException, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
 use super::outcomes::{Many, PythonReporter, Token, outcome_object};
+use super::outgoing::{
+    KeyBytes, MessageFields, OutgoingMessage, Serializers, bad_topic, milliseconds, now, now_ms, topic_name,
+    with_scratch,
+};
 use super::{hub, settings};
 use crate::drop_detached::DropDetached;
 use crate::errors::{hub_error, hub_exception, to_hub_error};
-use crate::json::bytes_like;
-use crate::json::write::{self as json, Flags, Options};
+use crate::json::write::Flags;
 use crate::logging::LogEncoder;
 use crate::once::interned;
 use crate::{exit, input, runtime};
 
 /// How long a wait may keep Ctrl-C from being seen.
 const SIGNAL_CHECK: Duration = Duration::from_millis(50);
-
-/// A scratch buffer that became larger than this is not kept.
-const KEEP_BYTES: usize = 1024 * 1024;
-
-/// The header that flags a message in which a number that is none was written as null.
-const NON_FINITE: &str = "gds.non_finite";
-
-/// The header that flags a message in which, anywhere, U+FFFD stands for what UTF-8 cannot carry.
-const LONE_SURROGATE: &str = "gds.lone_surrogate";
-
-/// How many headers a message may get beside its own: two flags, its id, and six as a dead letter.
-const ADDED: usize = 2 + 1 + 6;
-
-/// As much of the name of a header is shown.
-const SHOWN: usize = 40;
-
-thread_local! {
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// A message for `send_many` that is more than its value.
-#[pyclass(frozen, module = "gds_kafka", get_all)]
-pub(crate) struct OutgoingMessage {
-    value: Py<PyAny>,
-    key: Option<Py<PyAny>>,
-    headers: Option<Py<PyAny>>,
-    partition: Option<i32>,
-    timestamp: Option<Py<PyAny>>,
-}
-
-#[pymethods]
-impl OutgoingMessage {
-    #[new]
-    #[pyo3(signature = (value, key = None, *, headers = None, partition = None, timestamp = None))]
-    fn new(
-        value: Py<PyAny>,
-        key: Option<Py<PyAny>>,
-        headers: Option<Py<PyAny>>,
-        partition: Option<i32>,
-        timestamp: Option<Py<PyAny>>,
-    ) -> Self {
-        Self { value, key, headers, partition, timestamp }
-    }
-}
 
 /// What a process has of its own.
 struct ProducerInstance {
@@ -83,8 +40,7 @@ struct ProducerInstance {
 struct Opened {
     settings: Settings,
     callbacks: Callbacks,
-    value_serializer: Option<Py<PyAny>>,
-    key_serializer: Option<Py<PyAny>>,
+    serializers: Serializers,
     report: Option<Py<PyAny>>,
 }
 
@@ -122,15 +78,6 @@ impl Turn {
     }
 }
 
-/// The parts of a message besides its value.
-#[derive(Clone, Copy, Default)]
-struct MessageFields<'a, 'py> {
-    key: Option<&'a Bound<'py, PyAny>>,
-    headers: Option<&'a Bound<'py, PyAny>>,
-    partition: Option<i32>,
-    timestamp: Option<&'a Bound<'py, PyAny>>,
-}
-
 impl ProducerCore {
     fn opened(&self, py: Python<'_>) -> PyResult<&Opened> {
         let missing = || "the client is not open: its __init__ was not called; call super().__init__() first";
@@ -156,60 +103,6 @@ impl ProducerCore {
         }
     }
 
-    /// Writes one message as a record into `frame`.
-    fn write(
-        &self,
-        live: &ProducerInstance,
-        frame: &mut Vec<u8>,
-        topic: &str,
-        value: &Bound<'_, PyAny>,
-        parts: MessageFields<'_, '_>,
-    ) -> PyResult<()> {
-        let py = value.py();
-        let opened = self.opened(py)?;
-        if bad_topic(topic) {
-            let message = format!("topic {topic:?}: expected a name of 1 to 249 characters");
-            return Err(hub_error(py, &Error::new(ErrorKind::Message, message)));
-        }
-        let mut flags = Flags::default();
-        let mut headers =
-            parts.headers.map(|headers| read_headers(headers, &mut flags)).transpose()?.unwrap_or_default();
-        let timestamp = parts.timestamp.map_or_else(|| Ok(now_ms()), read_timestamp)?;
-        if let Some(partition) = parts.partition
-            && partition < 0
-        {
-            return Err(PyValueError::new_err(format!("partition={partition}: expected None or a number from 0 on")));
-        }
-        let key_bytes;
-        let key = match parts.key {
-            None => None,
-            Some(key) => {
-                key_bytes = KeyBytes::read(key, opened.key_serializer.as_ref(), &mut flags)?;
-                key_bytes.get()
-            }
-        };
-        let draft = codec::begin(frame, key);
-        let has_value = match &opened.value_serializer {
-            Some(serializer) => append_serialized(frame, value, serializer, &mut flags)?,
-            None => append_value(frame, value, &mut flags)?,
-        };
-        if flags.non_finite {
-            headers.push((NON_FINITE.to_owned(), Some(b"null".to_vec())));
-        }
-        if flags.lone_surrogate {
-            headers.push((LONE_SURROGATE.to_owned(), Some("\u{fffd}".into())));
-        }
-        let record = Record {
-            topic,
-            partition: parts.partition,
-            timestamp,
-            headers: Headers::new(&headers),
-            ..Record::default()
-        };
-        live.producer.finish(frame, draft, has_value, &record);
-        Ok(())
-    }
-
     fn send_with(
         &self,
         topic: &Bound<'_, PyAny>,
@@ -221,7 +114,7 @@ impl ProducerCore {
         let py = value.py();
         let live = self.live(py)?;
         with_scratch(|frame| {
-            self.write(live, frame, topic_name(topic)?, value, parts)?;
+            self.opened(py)?.serializers.write(&live.producer, frame, topic_name(topic)?, value, parts)?;
             queue(py, &live.producer, frame, token, until)
         })
     }
@@ -263,31 +156,6 @@ fn send_now(
     match producer.send_at_once(frame, token, linger) {
         Ok(sent) => sent,
         Err(token) => py.detach(|| producer.send(frame, token, linger)),
-    }
-}
-
-/// Lends the thread's buffer, empty; a call within the call gets another one.
-fn with_scratch<R>(call: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    let mut frame = SCRATCH.take();
-    frame.clear();
-    let done = call(&mut frame);
-    if frame.capacity() <= KEEP_BYTES {
-        SCRATCH.set(frame);
-    }
-    done
-}
-
-fn bad_topic(topic: &str) -> bool {
-    topic.is_empty() || topic.len() > 249
-}
-
-fn topic_name<'a>(topic: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
-    match topic.cast::<PyString>() {
-        Ok(name) => name.to_str().map_err(|_| {
-            let message = "topic: expected a name in UTF-8, got text with a lone surrogate";
-            hub_error(topic.py(), &Error::new(ErrorKind::Message, message))
-        }),
-        Err(_) => Err(PyTypeError::new_err(format!("topic is of type {}: expected a str", topic.get_type().name()?))),
     }
 }
 
@@ -338,209 +206,6 @@ fn tell_now(token: Option<Token>, error: Error) {
     }
 }
 
-/// Since the epoch.
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-fn now_ms() -> i64 {
-    milliseconds(now())
-}
-
-fn milliseconds(since: Duration) -> i64 {
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Milliseconds since the epoch, or a datetime.
-fn read_timestamp(given: &Bound<'_, PyAny>) -> PyResult<i64> {
-    if given.is_none() {
-        return Ok(now_ms());
-    }
-    let timestamp = timestamp_of(given)?;
-    if timestamp < 1 {
-        // To librdkafka 0 is now and -1 none at all; another time than the one given is worse than an error.
-        return Err(PyValueError::new_err(format!(
-            "timestamp={}: expected milliseconds since the epoch from 1 on, or a datetime after it; leave it out for now",
-            given.str()?
-        )));
-    }
-    Ok(timestamp)
-}
-
-fn timestamp_of(given: &Bound<'_, PyAny>) -> PyResult<i64> {
-    if given.is_instance_of::<PyInt>() {
-        return given.extract();
-    }
-    match given.call_method0("timestamp").and_then(|seconds| seconds.extract::<f64>()) {
-        // Far inside what i64 holds: datetime ends with the year 9999.
-        #[allow(clippy::cast_possible_truncation)]
-        Ok(seconds) => Ok((seconds * 1000.0).round() as i64),
-        Err(_) => Err(PyTypeError::new_err(format!(
-            "timestamp is of type {}: expected milliseconds since the epoch as an int, or a datetime",
-            given.get_type().name()?
-        ))),
-    }
-}
-
-/// Pairs, or a dict; values are bytes, text or None.
-fn read_headers(given: &Bound<'_, PyAny>, flags: &mut Flags) -> PyResult<Vec<OwnedHeader>> {
-    let wrong = || {
-        PyTypeError::new_err(
-            "headers: expected a list of (name, value) pairs or a dict, names being str and values bytes, str or None",
-        )
-    };
-    if given.is_none() {
-        return Ok(Vec::new());
-    }
-    let items = match given.cast::<PyDict>() {
-        Ok(dict) => dict.items().into_any(),
-        Err(_) => given.clone(),
-    };
-    let mut headers = Vec::new();
-    for item in items.try_iter().map_err(|_| wrong())? {
-        let item = item?;
-        let (name, value) = item.extract::<(Bound<'_, PyString>, Bound<'_, PyAny>)>().map_err(|_| wrong())?;
-        let value = if value.is_none() {
-            None
-        } else if let Ok(text) = value.cast::<PyString>() {
-            Some(utf8(text, flags).into_owned().into_bytes())
-        } else {
-            Some(bytes_like(&value).ok_or_else(wrong)??.as_bytes().to_vec())
-        };
-        let name = utf8(&name, flags).into_owned();
-        if name.len() > codec::MAX_HEADER_NAME {
-            let (length, most) = (name.len(), codec::MAX_HEADER_NAME);
-            let shown: String = name.chars().take(SHOWN).chain("...".chars()).collect();
-            let message = format!("header {shown:?}: a name of {length} bytes in UTF-8: expected at most {most}");
-            return Err(PyValueError::new_err(message));
-        }
-        headers.push((name, value));
-    }
-    let most = codec::MAX_HEADERS - ADDED;
-    if headers.len() > most {
-        return Err(PyValueError::new_err(format!("{} headers: expected at most {most}", headers.len())));
-    }
-    Ok(headers)
-}
-
-/// Text as UTF-8, flagged where it has to be changed for that.
-fn utf8<'a>(text: &'a Bound<'_, PyString>, flags: &mut Flags) -> Cow<'a, str> {
-    let text = input::lossy(text);
-    flags.lone_surrogate |= matches!(text, Cow::Owned(_));
-    text
-}
-
-/// The bytes of a key, kept alive.
-enum KeyBytes<'a, 'py> {
-    Text(Cow<'a, str>),
-    Bytes(Bound<'py, PyBytes>),
-    Owned(Option<Vec<u8>>),
-}
-
-impl<'a, 'py> KeyBytes<'a, 'py> {
-    fn read(key: &'a Bound<'py, PyAny>, serializer: Option<&Py<PyAny>>, flags: &mut Flags) -> PyResult<Self> {
-        let py = key.py();
-        if let Some(serializer) = serializer {
-            let made = serializer.call1(py, (key,)).map_err(|error| serializer_failed(py, "key_serializer", error))?;
-            return Ok(Self::Owned(bytes_of(made.bind(py), "key_serializer", flags)?));
-        }
-        if let Ok(text) = key.cast::<PyString>() {
-            return Ok(Self::Text(utf8(text, flags)));
-        }
-        if key.is_none() {
-            return Ok(Self::Owned(None));
-        }
-        match bytes_like(key) {
-            Some(bytes) => Ok(Self::Bytes(bytes?)),
-            None => Err(PyTypeError::new_err(format!(
-                "key is of type {}: expected str, bytes or None",
-                key.get_type().name()?
-            ))),
-        }
-    }
-
-    fn get(&self) -> Option<&[u8]> {
-        match self {
-            Self::Text(text) => Some(text.as_bytes()),
-            Self::Bytes(bytes) => Some(bytes.as_bytes()),
-            Self::Owned(bytes) => bytes.as_deref(),
-        }
-    }
-}
-
-/// Bytes as they are, None as none, everything else as JSON. Whether there is a value.
-fn append_value(frame: &mut Vec<u8>, value: &Bound<'_, PyAny>, flags: &mut Flags) -> PyResult<bool> {
-    let py = value.py();
-    if let Some(bytes) = bytes_like(value) {
-        frame.extend_from_slice(bytes?.as_bytes());
-        return Ok(true);
-    }
-    if value.is_none() {
-        return Ok(false);
-    }
-    let written = exit::calling_python(py, || json::write(py, value, frame, &Options::default()));
-    match written {
-        Some(Ok(found)) => {
-            flags.non_finite |= found.non_finite;
-            flags.lone_surrogate |= found.lone_surrogate;
-            Ok(true)
-        }
-        Some(Err(mut error)) => {
-            let cause = error.cause.take();
-            if let Some(cause) = &cause
-                && !cause.is_instance_of::<PyException>(py)
-            {
-                return Err(cause.clone_ref(py)); // Ctrl-C while user code ran
-            }
-            let raised = hub_error(py, &Error::new(ErrorKind::Serialization, error.to_string()));
-            raised.set_cause(py, cause);
-            Err(raised)
-        }
-        None => Err(ending(py)),
-    }
-}
-
-fn append_serialized(
-    frame: &mut Vec<u8>,
-    value: &Bound<'_, PyAny>,
-    serializer: &Py<PyAny>,
-    flags: &mut Flags,
-) -> PyResult<bool> {
-    let py = value.py();
-    let made = serializer.call1(py, (value,)).map_err(|error| serializer_failed(py, "value_serializer", error))?;
-    let bytes = bytes_of(made.bind(py), "value_serializer", flags)?;
-    frame.extend_from_slice(bytes.as_deref().unwrap_or_default());
-    Ok(bytes.is_some())
-}
-
-fn bytes_of(made: &Bound<'_, PyAny>, who: &str, flags: &mut Flags) -> PyResult<Option<Vec<u8>>> {
-    if made.is_none() {
-        return Ok(None);
-    }
-    if let Ok(text) = made.cast::<PyString>() {
-        return Ok(Some(utf8(text, flags).into_owned().into_bytes()));
-    }
-    if let Some(bytes) = bytes_like(made) {
-        return Ok(Some(bytes?.as_bytes().to_vec()));
-    }
-    let kind = made.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
-    let message = format!("{who} returned an object of type {kind}: expected bytes");
-    Err(hub_error(made.py(), &Error::new(ErrorKind::Serialization, message)))
-}
-
-fn serializer_failed(py: Python<'_>, who: &str, error: PyErr) -> PyErr {
-    if !error.is_instance_of::<PyException>(py) {
-        return error;
-    }
-    let raised = hub_error(py, &Error::new(ErrorKind::Serialization, format!("{who} raised {error}")));
-    raised.set_cause(py, Some(error));
-    raised
-}
-
-fn ending(py: Python<'_>) -> PyErr {
-    hub_error(py, &Error::new(ErrorKind::Closed, "the interpreter is ending"))
-}
-
 #[pymethods]
 impl ProducerCore {
     // Takes whatever a subclass's `__init__` takes.
@@ -570,7 +235,8 @@ impl ProducerCore {
         exit::watch(py)?;
         let settings = settings::parse(py, Role::Producer, &servers, config, librdkafka)?;
         let callbacks = hub::callbacks(log, token);
-        let opened = Opened { settings, callbacks, value_serializer, key_serializer, report };
+        let serializers = Serializers { value: value_serializer, key: key_serializer };
+        let opened = Opened { settings, callbacks, serializers, report };
         let (live, hub) = start(py, &opened)?;
         if !opened.settings.lazy && opened.settings.producer.spool.is_none() {
             hub::reach(py, &hub, opened.settings.connect_timeout)?;
@@ -650,7 +316,7 @@ impl ProducerCore {
         let (live, opened) = (self.live(py)?, self.opened(py)?);
         let fits = |value: &f64| value.is_finite() && (*value >= 0.0 || kind != "counter");
         let Some(value) = input::plain_number(value).filter(fits) else { return Ok(false) };
-        if opened.value_serializer.is_some() || opened.key_serializer.is_some() || bad_topic(topic) {
+        if !opened.serializers.are_none() || bad_topic(topic) {
             return Ok(false);
         }
         let mut flags = Flags::default();
@@ -691,7 +357,8 @@ impl ProducerCore {
         let py = value.py();
         let live = self.live(py)?;
         with_scratch(|frame| {
-            self.write(live, frame, topic_name(topic)?, value, MessageFields { key, ..MessageFields::default() })?;
+            let fields = MessageFields { key, ..MessageFields::default() };
+            self.opened(py)?.serializers.write(&live.producer, frame, topic_name(topic)?, value, fields)?;
             let sent = send_now(py, &live.producer, frame, Linger::Long, None);
             live.producer.drop_if_full(sent).map_err(|error| hub_error(py, &error))
         })
@@ -716,7 +383,8 @@ impl ProducerCore {
         let future = event_loop.call_method0(interned!(py, "create_future"))?;
         let token = Token::Future { event_loop: event_loop.clone().unbind(), future: future.clone().unbind() };
         let sent = with_scratch(|frame| {
-            this.write(live, frame, topic_name(topic)?, value, MessageFields { key, headers, partition, timestamp })?;
+            let fields = MessageFields { key, headers, partition, timestamp };
+            this.opened(py)?.serializers.write(&live.producer, frame, topic_name(topic)?, value, fields)?;
             send_now(py, &live.producer, frame, Linger::Short, Some(token)).map_err(|error| hub_error(py, &error))
         })?;
         match sent {
