@@ -10,7 +10,9 @@
 //! counted once as delivered, failed or dropped. [`Producer::close`] leaves nothing uncounted; in a forked child a
 //! producer of the parent must be left alone: neither used nor dropped.
 
+mod accept;
 pub mod dead_letter;
+mod delivery;
 mod gates;
 mod id;
 #[cfg(all(test, feature = "shuttle"))]
@@ -36,12 +38,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Hub, Publisher};
 use crate::record::Record;
 
+pub use accept::Sent;
 pub use outcome::{DeliveryMetadata, Reported, Reporter};
-pub use state::Sent;
 pub use stats::Stats;
 
+use delivery::Sink;
 use spool::Spool;
-use state::{ProducerState, Sink};
+use state::ProducerState;
 
 /// The header that tells readers a record they have seen before: records of a spool may arrive twice.
 pub const MESSAGE_ID: &str = "gds.message.id";

@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use shuttle::thread;
 
-use super::outcome::{Reported, Reporter, Sink};
+use super::accept::Sent;
+use super::delivery::Sink;
+use super::outcome::{Reported, Reporter};
 use super::sender::Sender;
 use super::spool::Spool;
-use super::state::{ProducerState, Sent};
+use super::state::ProducerState;
 use super::*;
 use crate::headers::Headers;
 use crate::hub::{Deliveries, Delivery};
