@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hub::Start;
 pub use crate::producer::{Durability, OnFull};
 use crate::producer::{ProducerOptions, REFUSED_PAUSE, SpoolOptions};
-use librdkafka::{Refusal, Trial};
+use librdkafka::Refusal;
 use table::{Entry, Meaning};
 
 /// What the settings are for; a key may be known to one and not to another.

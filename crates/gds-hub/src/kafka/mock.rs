@@ -3,171 +3,158 @@
 //! It speaks Kafka's protocol on local ports, and can be told to fail. It keeps a few megabytes per partition and
 //! forgets older messages, and it knows no administration, no access control and no encryption. Start one in the
 //! process that uses it; other processes may connect.
-#![allow(unsafe_code)] // each block says why it is sound
+#![allow(unsafe_code)] // two calls, each with its proof
 
-use std::ffi::{c_char, c_int};
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
+use rdkafka::client::{Client, DefaultClientContext};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaType};
 use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
 
 use super::errors;
-use super::native::millis;
-use super::partitions::checked;
-use super::text::{c_text, owned_text};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Requests that can be made to fail, by Kafka's names and numbers.
-const APIS: &[(&str, i16)] = &[
-    ("Produce", 0),
-    ("Fetch", 1),
-    ("ListOffsets", 2),
-    ("Metadata", 3),
-    ("OffsetCommit", 8),
-    ("OffsetFetch", 9),
-    ("FindCoordinator", 10),
-    ("JoinGroup", 11),
-    ("Heartbeat", 12),
-    ("LeaveGroup", 13),
-    ("SyncGroup", 14),
-    ("ApiVersions", 18),
-    ("InitProducerId", 22),
+/// Requests that can be made to fail, by Kafka's names.
+const APIS: &[(&str, RDKafkaApiKey)] = &[
+    ("Produce", RDKafkaApiKey::Produce),
+    ("Fetch", RDKafkaApiKey::Fetch),
+    ("ListOffsets", RDKafkaApiKey::ListOffsets),
+    ("Metadata", RDKafkaApiKey::Metadata),
+    ("OffsetCommit", RDKafkaApiKey::OffsetCommit),
+    ("OffsetFetch", RDKafkaApiKey::OffsetFetch),
+    ("FindCoordinator", RDKafkaApiKey::FindCoordinator),
+    ("JoinGroup", RDKafkaApiKey::JoinGroup),
+    ("Heartbeat", RDKafkaApiKey::Heartbeat),
+    ("LeaveGroup", RDKafkaApiKey::LeaveGroup),
+    ("SyncGroup", RDKafkaApiKey::SyncGroup),
+    ("ApiVersions", RDKafkaApiKey::ApiVersion),
+    ("InitProducerId", RDKafkaApiKey::InitProducerId),
 ];
+
+type Cluster<'a> = rdkafka::mocking::MockCluster<'a, DefaultClientContext>;
 
 /// A cluster of mock brokers, numbered from 1. It ends when it is dropped, except in a forked child.
 pub struct MockCluster {
-    cluster: *mut sys::rd_kafka_mock_cluster_t,
-    rk: *mut sys::rd_kafka_t,
+    /// The client that the brokers live in; dropped in its own process only.
+    client: ManuallyDrop<Client<DefaultClientContext>>,
     owner: u32,
 }
 
-// SAFETY: the mock's functions pass on what is asked to its thread, or take its lock.
-unsafe impl Send for MockCluster {}
-// SAFETY: as above.
-unsafe impl Sync for MockCluster {}
-
 impl fmt::Debug for MockCluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MockCluster").field("bootstrap_servers", &self.bootstrap_servers()).finish()
+        f.debug_struct("MockCluster").field("owner", &self.owner).finish_non_exhaustive()
     }
 }
 
 impl MockCluster {
     /// Starts so many brokers.
     pub fn start(brokers: u32) -> Result<Self> {
-        let count = c_int::try_from(brokers).ok().filter(|count| (1..=100).contains(count));
-        let count =
-            count.ok_or_else(|| Error::new(ErrorKind::Config, format!("{brokers} brokers: expected 1 to 100")))?;
-        let mut text = [0 as c_char; 512];
-        // SAFETY: the configuration is librdkafka's once the call succeeds, and destroyed here if it does not; the log
-        // callback lives for ever; at most the length of `text` is written, NUL included.
-        unsafe {
-            let conf = sys::rd_kafka_conf_new();
-            sys::rd_kafka_conf_set_log_cb(conf, Some(no_log));
-            let kind = sys::rd_kafka_type_t::RD_KAFKA_PRODUCER;
-            let rk = sys::rd_kafka_new(kind, conf, text.as_mut_ptr(), text.len());
-            if rk.is_null() {
-                sys::rd_kafka_conf_destroy(conf);
-                let reason = owned_text(text.as_ptr());
-                return Err(Error::new(ErrorKind::Storage, format!("the mock cluster does not start: {reason}")));
-            }
-            let cluster = sys::rd_kafka_mock_cluster_new(rk, count);
-            if cluster.is_null() {
-                sys::rd_kafka_destroy(rk);
-                return Err(Error::new(ErrorKind::Storage, "the mock cluster does not start: no port or no memory"));
-            }
-            // Groups form at once instead of after three seconds: tests are not to wait.
-            sys::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0);
-            Ok(Self { cluster, rk, owner: std::process::id() })
+        if !(1..=100).contains(&brokers) {
+            return Err(Error::new(ErrorKind::Config, format!("{brokers} brokers: expected 1 to 100")));
         }
+        let mut config = ClientConfig::new();
+        config.set("test.mock.num.brokers", brokers.to_string()).set("log_level", "0");
+        let client = config
+            .create_native_config()
+            .and_then(|native| Client::new(&config, native, RDKafkaType::RD_KAFKA_PRODUCER, DefaultClientContext))
+            .map_err(|error| Error::new(ErrorKind::Storage, format!("the mock cluster does not start: {error}")))?;
+        let cluster = Self { client: ManuallyDrop::new(client), owner: std::process::id() };
+        cluster.ask()?;
+        // Groups form at once instead of after three seconds: tests are not to wait.
+        // SAFETY: the client is alive, and has its cluster as long as it lives.
+        unsafe {
+            let brokers = sys::rd_kafka_handle_mock_cluster(cluster.client.native_ptr());
+            sys::rd_kafka_mock_group_initial_rebalance_delay_ms(brokers, 0);
+        }
+        Ok(cluster)
+    }
+
+    fn ask(&self) -> Result<Cluster<'_>> {
+        let none = || Error::new(ErrorKind::Storage, "the mock cluster does not start: no port or no memory");
+        self.client.mock_cluster().ok_or_else(none)
     }
 
     /// Where it listens, as `bootstrap_servers` takes it.
     pub fn bootstrap_servers(&self) -> String {
-        // SAFETY: the cluster is alive, and so is its text, which ends in NUL.
-        unsafe { owned_text(sys::rd_kafka_mock_cluster_bootstraps(self.cluster)) }
+        self.client.mock_cluster().map(|cluster| cluster.bootstrap_servers()).unwrap_or_default()
     }
 
     /// Makes a topic. Others come into being when they are asked for, with four partitions.
     pub fn create_topic(&self, name: &str, partitions: i32, replication: i32) -> Result<()> {
-        let text = c_text(name, "the topic's name")?;
-        // SAFETY: the cluster is alive; the name ends in NUL and is copied.
-        let code = unsafe { sys::rd_kafka_mock_topic_create(self.cluster, text.as_ptr(), partitions, replication) };
-        checked(code, &format!("the mock topic {name:?} cannot be made"))
+        done(self.ask()?.create_topic(name, partitions, replication), || {
+            format!("the mock topic {name:?} cannot be made")
+        })
     }
 
     /// Everything asked of the topic fails with this number of Kafka's, until it is 0.
     pub fn topic_error(&self, name: &str, code: i32) -> Result<()> {
-        let (text, code) = (c_text(name, "the topic's name")?, number(code)?);
-        // SAFETY: the cluster is alive; the name ends in NUL and is copied.
-        unsafe { sys::rd_kafka_mock_topic_set_error(self.cluster, text.as_ptr(), code) };
-        Ok(())
+        done(self.ask()?.topic_error(name, number(code)?), || format!("the mock topic {name:?} does not fail"))
     }
 
     /// The next requests of a kind fail, each with one of these numbers of Kafka's; 0 lets one through, -195 closes
     /// the connection. The kind is Kafka's name of it, such as `Produce`.
     pub fn push_request_errors(&self, api: &str, codes: &[i32]) -> Result<()> {
-        let api = number_of(api)?;
         let codes = codes.iter().map(|code| number(*code)).collect::<Result<Vec<_>>>()?;
-        // SAFETY: the cluster is alive; the array is as long as said and copied.
-        unsafe { sys::rd_kafka_mock_push_request_errors_array(self.cluster, api, codes.len(), codes.as_ptr()) };
+        self.ask()?.request_errors(key_of(api)?, &codes);
         Ok(())
     }
 
     /// Forgets the failures that were pushed for a kind of request.
     pub fn clear_request_errors(&self, api: &str) -> Result<()> {
-        let api = number_of(api)?;
-        // SAFETY: the cluster is alive.
-        unsafe { sys::rd_kafka_mock_clear_request_errors(self.cluster, api) };
+        self.ask()?.clear_request_errors(key_of(api)?);
         Ok(())
     }
 
     /// Closes a broker's connections and refuses new ones.
     pub fn broker_down(&self, broker: i32) -> Result<()> {
-        // SAFETY: the cluster is alive.
-        checked(unsafe { sys::rd_kafka_mock_broker_set_down(self.cluster, broker) }, "taking the broker down")
+        done(self.ask()?.broker_down(broker), || format!("broker {broker} does not go down"))
     }
 
     /// Lets connections in again.
     pub fn broker_up(&self, broker: i32) -> Result<()> {
-        // SAFETY: the cluster is alive.
-        checked(unsafe { sys::rd_kafka_mock_broker_set_up(self.cluster, broker) }, "bringing the broker up")
+        done(self.ask()?.broker_up(broker), || format!("broker {broker} does not come up"))
     }
 
     /// Answers of a broker take at least so long.
     pub fn broker_rtt(&self, broker: i32, rtt: Duration) -> Result<()> {
-        // SAFETY: the cluster is alive.
-        checked(
-            unsafe { sys::rd_kafka_mock_broker_set_rtt(self.cluster, broker, millis(rtt)) },
-            "slowing the broker down",
-        )
+        done(self.ask()?.broker_round_trip_time(broker, rtt), || format!("broker {broker} does not slow down"))
     }
 
     /// Makes a broker the leader of a partition.
     pub fn set_leader(&self, topic: &str, partition: i32, broker: i32) -> Result<()> {
-        let text = c_text(topic, "the topic's name")?;
-        // SAFETY: the cluster is alive; the name ends in NUL and is copied.
-        let code = unsafe { sys::rd_kafka_mock_partition_set_leader(self.cluster, text.as_ptr(), partition, broker) };
-        checked(code, &format!("partition {partition} of {topic:?} does not get broker {broker} as its leader"))
+        done(self.ask()?.partition_leader(topic, partition, Some(broker)), || {
+            format!("partition {partition} of {topic:?} does not get broker {broker} as its leader")
+        })
     }
 }
 
 impl Drop for MockCluster {
     fn drop(&mut self) {
         if self.owner == std::process::id() {
-            // SAFETY: both are ours and destroyed once, the cluster before the client it lives in.
-            unsafe {
-                sys::rd_kafka_mock_cluster_destroy(self.cluster);
-                sys::rd_kafka_destroy(self.rk);
-            }
+            // SAFETY: dropped here and nowhere else, and not used after.
+            unsafe { ManuallyDrop::drop(&mut self.client) }
         }
     }
 }
 
-fn number_of(api: &str) -> Result<i16> {
+fn done(result: KafkaResult<()>, what: impl FnOnce() -> String) -> Result<()> {
+    result.map_err(|error| match error {
+        KafkaError::MockCluster(code) => {
+            let code = code as i32;
+            errors::error(code, format!("{}: {}", what(), errors::text(code)))
+        }
+        error => Error::new(ErrorKind::Config, format!("{}: {error}", what())),
+    })
+}
+
+fn key_of(api: &str) -> Result<RDKafkaApiKey> {
     let found = APIS.iter().find(|(name, _)| name.eq_ignore_ascii_case(api));
-    found.map(|(_, number)| *number).ok_or_else(|| {
+    found.map(|(_, key)| *key).ok_or_else(|| {
         let names: Vec<_> = APIS.iter().map(|(name, _)| *name).collect();
         Error::new(
             ErrorKind::Config,
@@ -180,5 +167,3 @@ fn number(code: i32) -> Result<Code> {
     Code::try_from(code)
         .map_err(|_| Error::new(ErrorKind::Config, format!("{code} is no error of Kafka: {}", errors::text(code))))
 }
-
-unsafe extern "C" fn no_log(_: *const sys::rd_kafka_t, _: c_int, _: *const c_char, _: *const c_char) {}

@@ -11,6 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gds_process::gate;
+use rdkafka::ClientConfig;
+use rdkafka::config::NativeClientConfig;
+use rdkafka::error::KafkaError;
 use rdkafka_sys as sys;
 
 use super::context::ClientContext;
@@ -79,14 +82,12 @@ impl Handle {
         more: &[(&str, &str)],
         shared: &Arc<ClientContext>,
     ) -> Result<Arc<Self>> {
-        let conf = Conf::new();
         let given = settings.client.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let given = given.filter(|(key, _)| fits(purpose, key) && more.iter().all(|(own, _)| own != key));
-        for (key, value) in
-            given.chain([("bootstrap.servers", brokers), ("log.queue", "true")]).chain(more.iter().copied())
-        {
-            conf.set(key, value)?;
-        }
+        let config = native_config(
+            given.chain([("bootstrap.servers", brokers), ("log.queue", "true")]).chain(more.iter().copied()),
+        )?;
+        let conf = config.ptr();
         let events = sys::RD_KAFKA_EVENT_DR
             | sys::RD_KAFKA_EVENT_ERROR
             | sys::RD_KAFKA_EVENT_LOG
@@ -96,16 +97,16 @@ impl Handle {
         // SAFETY: the configuration is ours; the callbacks have the signatures librdkafka asks for and live for ever;
         // `shared` is owned by the handle until after `rd_kafka_destroy`, so its address is valid in every callback.
         unsafe {
-            sys::rd_kafka_conf_set_events(conf.0, events);
-            sys::rd_kafka_conf_set_log_cb(conf.0, Some(no_log));
+            sys::rd_kafka_conf_set_events(conf, events);
+            sys::rd_kafka_conf_set_log_cb(conf, Some(no_log));
             #[cfg(unix)]
-            rd_kafka_conf_set_resolve_cb(conf.0, Some(resolve));
-            sys::rd_kafka_conf_set_opaque(conf.0, Arc::as_ptr(shared).cast_mut().cast());
+            rd_kafka_conf_set_resolve_cb(conf, Some(resolve));
+            sys::rd_kafka_conf_set_opaque(conf, Arc::as_ptr(shared).cast_mut().cast());
             if verify {
-                sys::rd_kafka_conf_set_ssl_cert_verify_cb(conf.0, Some(verify_certificate));
+                sys::rd_kafka_conf_set_ssl_cert_verify_cb(conf, Some(verify_certificate));
             }
             if let Use::Subscribe(rebalance) = purpose {
-                sys::rd_kafka_conf_set_rebalance_cb(conf.0, Some(rebalance));
+                sys::rd_kafka_conf_set_rebalance_cb(conf, Some(rebalance));
             }
         }
         let kind = match purpose {
@@ -116,7 +117,7 @@ impl Handle {
         let _gate = gate::pass(GLOBAL_PATIENCE);
         // SAFETY: the configuration is ours and, if the call succeeds, librdkafka's from then on; at most the length
         // of `text` is written, NUL included.
-        let rk = unsafe { sys::rd_kafka_new(kind, conf.0, text.as_mut_ptr(), text.len()) };
+        let rk = unsafe { sys::rd_kafka_new(kind, conf, text.as_mut_ptr(), text.len()) };
         if rk.is_null() {
             // SAFETY: librdkafka ended the text with NUL.
             let text = shared.scrubbed(&unsafe { owned_text(text.as_ptr()) });
@@ -124,7 +125,7 @@ impl Handle {
             let message = explained.unwrap_or_else(|| format!("the settings do not make a Kafka client: {text}"));
             return Err(Error::new(ErrorKind::Config, message));
         }
-        conf.given_away();
+        std::mem::forget(config); // librdkafka's now
         // SAFETY: a fresh handle; no queue given means its main one.
         unsafe { sys::rd_kafka_set_log_queue(rk, ptr::null_mut()) };
         Ok(Arc::new(Self { rk, owner: std::process::id(), shared: shared.clone() }))
@@ -241,46 +242,20 @@ fn fits(purpose: Use, key: &str) -> bool {
     }
 }
 
-struct Conf(*mut sys::rd_kafka_conf_t);
-
-impl Conf {
-    fn new() -> Self {
-        // SAFETY: takes nothing; aborts rather than returns null.
-        Self(unsafe { sys::rd_kafka_conf_new() })
+/// librdkafka's configuration of a client.
+fn native_config<'a>(settings: impl Iterator<Item = (&'a str, &'a str)>) -> Result<NativeClientConfig> {
+    let mut config = ClientConfig::new();
+    for (key, value) in settings {
+        config.set(key, value);
     }
-
-    fn set(&self, key: &str, value: &str) -> Result<()> {
-        let refused = |why: &str| {
-            let value = if is_secret(key) { "(secret)" } else { value };
-            Error::new(ErrorKind::Config, format!("librdkafka does not take {key}={value}: {why}"))
+    config.create_native_config().map_err(|error| {
+        let (key, value, why) = match error {
+            KafkaError::ClientConfig(_, why, key, value) => (key, value, why),
+            other => return Error::new(ErrorKind::Config, format!("librdkafka does not take the settings: {other}")),
         };
-        let (Ok(name), Ok(given)) = (CString::new(key), CString::new(value)) else {
-            return Err(refused("it holds a NUL character"));
-        };
-        let mut text = [0 as c_char; 512];
-        // SAFETY: the configuration is alive; both texts end in NUL and are copied; at most the length of `text` is
-        // written, NUL included.
-        let result =
-            unsafe { sys::rd_kafka_conf_set(self.0, name.as_ptr(), given.as_ptr(), text.as_mut_ptr(), text.len()) };
-        if result == sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK {
-            return Ok(());
-        }
-        // SAFETY: librdkafka ended the text with NUL.
-        let text = unsafe { owned_text(text.as_ptr()) };
-        Err(refused(if is_secret(key) { "it is not valid" } else { &text }))
-    }
-
-    /// Another owns it now.
-    fn given_away(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Conf {
-    fn drop(&mut self) {
-        // SAFETY: ours, and given to no one; destroyed once.
-        unsafe { sys::rd_kafka_conf_destroy(self.0) }
-    }
+        let (value, why) = if is_secret(&key) { ("(secret)", "it is not valid") } else { (&*value, &*why) };
+        Error::new(ErrorKind::Config, format!("librdkafka does not take {key}={value}: {why}"))
+    })
 }
 
 #[cfg(unix)]

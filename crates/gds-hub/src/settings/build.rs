@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::address::at_home;
 use super::{
     Address, ConsumerSettings, Durability, EmbeddedSettings, Given, OnFull, ProducerSettings, Refusal, Result, Role,
-    Settings, Spool, Trial, Value, config, librdkafka, table::MAX_MS,
+    Settings, Spool, Value, config, librdkafka, table::MAX_MS,
 };
 use crate::hub::Start;
 
@@ -318,10 +318,9 @@ impl Given {
 
     /// What librdkafka takes, once it has taken it.
     fn tried(&mut self) -> Result<BTreeMap<String, String>> {
-        let mut trial = Trial::new();
         let mut client = BTreeMap::new();
         for (key, (value, name)) in std::mem::take(&mut self.client) {
-            match trial.set(&key, &value) {
+            match librdkafka::check(&key, &value) {
                 Ok(()) => {
                     let value = librdkafka::rooted(&key, value);
                     client.insert(key, value)

@@ -1,10 +1,13 @@
 //! The names librdkafka knows, and whether it takes a value, asked of librdkafka itself.
-#![allow(unsafe_code)] // each block says why it is sound
+#![allow(unsafe_code)] // one block, which says why it is sound
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::c_char;
 use std::ptr;
 
 use once_cell::race::OnceBox;
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
 use rdkafka_sys as sys;
 
 /// Names that mean the same, and the one that is used here.
@@ -81,37 +84,14 @@ pub(super) enum Refusal {
     Invalid(String),
 }
 
-/// A configuration that is filled to find mistakes, and thrown away.
-pub(super) struct Trial(*mut sys::rd_kafka_conf_t);
-
-impl Trial {
-    pub(super) fn new() -> Self {
-        // SAFETY: takes nothing; aborts rather than returns null.
-        Self(unsafe { sys::rd_kafka_conf_new() })
-    }
-
-    pub(super) fn set(&mut self, key: &str, value: &str) -> Result<(), Refusal> {
-        let Ok(key) = CString::new(key) else { return Err(Refusal::Unknown) };
-        let value = CString::new(value).map_err(|_| Refusal::Invalid("the value holds a NUL".to_owned()))?;
-        let mut text = [0 as c_char; 512];
-        // SAFETY: the configuration lives as long as `self`; both texts end in NUL and are copied; librdkafka writes
-        // at most the length of `text`, NUL included.
-        let (result, text) = unsafe {
-            let result = sys::rd_kafka_conf_set(self.0, key.as_ptr(), value.as_ptr(), text.as_mut_ptr(), text.len());
-            (result, CStr::from_ptr(text.as_ptr()).to_string_lossy().into_owned())
-        };
-        match result {
-            sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK => Ok(()),
-            sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_UNKNOWN => Err(Refusal::Unknown),
-            sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_INVALID => Err(Refusal::Invalid(text)),
-        }
-    }
-}
-
-impl Drop for Trial {
-    fn drop(&mut self) {
-        // SAFETY: made in `new`, given to no one, destroyed once.
-        unsafe { sys::rd_kafka_conf_destroy(self.0) }
+/// Whether librdkafka takes a setting.
+pub(super) fn check(key: &str, value: &str) -> Result<(), Refusal> {
+    match ClientConfig::new().set(key, value).create_native_config() {
+        Ok(_) => Ok(()),
+        Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => Err(Refusal::Unknown),
+        Err(KafkaError::ClientConfig(_, why, ..)) => Err(Refusal::Invalid(why)),
+        Err(_) if key.contains('\0') => Err(Refusal::Unknown),
+        Err(_) => Err(Refusal::Invalid("the value holds a NUL".to_owned())),
     }
 }
 
