@@ -17,12 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gds_kafka.consumer import KafkaConsumerClient, listener, places
+from gds_kafka.consumer import KafkaConsumerClient, listener, milliseconds, places
 from gds_kafka.errors import GdsKafkaError, KafkaConnectionError
 from gds_kafka.producer import KafkaProducerClient
 from gds_metrics._collector import Pinned
+from gds_metrics._exit import is_closed
 from gds_metrics._settings import seconds, whole
-from gds_native._lib import DeliveredMessage
+from gds_native._lib import AsyncConsumerCore, AsyncProducerCore, DeliveredMessage, prepare_asyncio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
     Headers = Mapping[str, Any] | Iterable[tuple[str, Any]] | None
+
+prepare_asyncio()
 
 __all__ = ["AsyncKafkaConsumerClient", "AsyncKafkaProducerClient", "DeliveredMessage"]
 
@@ -153,7 +156,7 @@ class AsyncKafkaProducerClient(_Client):
             # One thread waits for all tasks.
             room = self._room
             if room is None or room.done():
-                room = self._room = _aside(partial(producer.wait_for_room, ROOM_SECONDS))
+                room = self._room = AsyncProducerCore(producer).wait_for_room(ROOM_SECONDS)
             await asyncio.wait([room], timeout=deadline - loop.time())
             if (outcome := attempt()) is not None:
                 return outcome
@@ -163,14 +166,19 @@ class AsyncKafkaProducerClient(_Client):
 
     async def flush(self, timeout: float | None = None) -> int:
         """Wait until everything is delivered; the number of messages that are not, after ``timeout`` seconds."""
-        return 0 if self._producer is None else await _aside(partial(self._producer.flush, timeout))
+        return 0 if self._producer is None else await AsyncProducerCore(self._producer).flush(timeout)
 
     async def close(self, timeout: float | None = None) -> int:
         """Deliver what is queued and stop; see `KafkaProducerClient.close`."""
         opening, producer = self._opening, self._producer
         if producer is None and opening is not None:
             producer = await asyncio.shield(opening)
-        return 0 if producer is None else await _aside(partial(producer.close, timeout))
+        if producer is None:
+            return 0
+        try:
+            return await AsyncProducerCore(producer).close(timeout)
+        finally:
+            is_closed(producer)
 
     def stats(self) -> dict[str, Any]:
         """As `KafkaProducerClient.stats`; empty before it is connected."""
@@ -182,9 +190,8 @@ class AsyncKafkaProducerClient(_Client):
         # Many tasks may come here first; one cancelled among them does not stop the others.
         opening = self._opening
         if opening is None:
-            opening = self._opening = asyncio.ensure_future(
-                _aside(partial(KafkaProducerClient, self._servers, **self._config))
-            )
+            make = partial(KafkaProducerClient, self._servers, **self._config)
+            opening = self._opening = asyncio.get_running_loop().run_in_executor(None, make)
         try:
             self._producer = await asyncio.shield(opening)
         except GdsKafkaError:
@@ -241,7 +248,7 @@ class AsyncKafkaConsumerClient(_Client):
     ) -> None:
         listener(config.get("on_assign"), config.get("on_revoke"))
         self._make = partial(KafkaConsumerClient, topic, bootstrap_servers, group_id, **config)
-        # The native client is used by one thread at a time: all calls of it wait for their turn here.
+        # Where Python code runs that may wait: deserializers, and functions that are told of partitions.
         self._thread = ThreadPoolExecutor(1, "gds-kafka-consumer")
         self._opening: asyncio.Future[KafkaConsumerClient] | None = None
         self._fetch: asyncio.Future[list[Message] | None] | None = None
@@ -301,9 +308,9 @@ class AsyncKafkaConsumerClient(_Client):
             offsets: The next offset to read, by topic and partition. By default all that was handled so far, the
                 message or batch at hand included.
         """
-        consumer = await self._opened()
+        calls = await self._calls()
         kept = self._handled | places(self._given) if offsets is None else dict(offsets)
-        await self._aside(partial(_commit, consumer, kept))
+        await calls.commit(kept)
         # What is committed does not come again.
         self._given = [each for each in self._given if each["offset"] >= kept.get(_place(each), 0)]
         if offsets is None:
@@ -311,9 +318,9 @@ class AsyncKafkaConsumerClient(_Client):
 
     async def seek(self, topic: str, partition: int, offset: int) -> None:
         """Go on at another place of a partition. What was fetched from the old place is dropped."""
-        consumer = await self._opened()
+        calls = await self._calls()
         await self._fetched_before()
-        await self._aside(partial(consumer.seek, topic, partition, offset))
+        await calls.seek(topic, partition, offset)
         self._buffer = deque(each for each in self._buffer if _place(each) != (topic, partition))
         # The group goes on there, whatever was finished with before.
         self._given = [each for each in self._given if _place(each) != (topic, partition)]
@@ -321,9 +328,9 @@ class AsyncKafkaConsumerClient(_Client):
 
     async def assign(self, partitions: Sequence[tuple[str, int]]) -> None:
         """Read these partitions and no others; see `KafkaConsumerClient.assign`."""
-        consumer = await self._opened()
+        calls = await self._calls()
         await self._fetched_before()
-        await self._aside(partial(consumer.assign, list(partitions)))
+        await calls.assign(list(partitions))
         own = set(partitions)
         self._buffer = deque(each for each in self._buffer if _place(each) in own)
         # Nobody has finished with what is at hand, and of a partition that is left out it comes again.
@@ -333,26 +340,23 @@ class AsyncKafkaConsumerClient(_Client):
         self, times: Mapping[tuple[str, int], int | datetime]
     ) -> dict[tuple[str, int], int | None]:
         """Where a time begins; see `KafkaConsumerClient.offsets_for_times`."""
-        consumer = await self._opened()
-        return await self._aside(partial(consumer.offsets_for_times, times))
+        return await (await self._calls()).offsets_for_times(milliseconds(times))
 
     async def pause(self, partitions: Iterable[tuple[str, int]]) -> None:
         """Fetch no more from partitions, until `resume`."""
-        consumer = await self._opened()
-        await self._aside(partial(consumer.pause, list(partitions)))
+        await (await self._calls()).pause(list(partitions))
 
     async def resume(self, partitions: Iterable[tuple[str, int]]) -> None:
         """Fetch from partitions again."""
-        consumer = await self._opened()
-        await self._aside(partial(consumer.resume, list(partitions)))
+        await (await self._calls()).resume(list(partitions))
 
     async def assignment(self) -> list[tuple[str, int]]:
         """The partitions of this member."""
-        return await self._aside((await self._opened()).assignment)
+        return await (await self._calls()).assignment()
 
     async def lag(self) -> list[dict[str, Any]]:
         """How far this member is behind; see `KafkaConsumerClient.lag`."""
-        return await self._aside((await self._opened()).lag)
+        return await (await self._calls()).lag()
 
     async def close(self, timeout: float | None = None) -> None:
         """Commit what was finished with, and leave the group; may be called again."""
@@ -363,7 +367,11 @@ class AsyncKafkaConsumerClient(_Client):
             # In a forked child it is the parent's, who closes it.
             if self._opening is not None and self._process == os.getpid():
                 consumer = await asyncio.shield(self._opening)
-                await self._aside(partial(consumer.close, timeout))
+                try:
+                    await self._aside(consumer._tell_revoking)
+                    await AsyncConsumerCore(consumer).close(timeout)
+                finally:
+                    is_closed(consumer)
         finally:
             self._thread.shutdown(wait=False)
 
@@ -422,6 +430,9 @@ class AsyncKafkaConsumerClient(_Client):
             self._opening = None  # the next call tries again
             raise
 
+    async def _calls(self) -> AsyncConsumerCore:
+        return AsyncConsumerCore(await self._opened())
+
     def _aside(self, call: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._thread, call)
 
@@ -448,15 +459,3 @@ class _Loop:
 
 def _place(message: Message) -> tuple[str, int]:
     return message["topic"], message["partition"]
-
-
-def _commit(consumer: KafkaConsumerClient, offsets: Mapping[tuple[str, int], int]) -> None:
-    # Partitions that went to another member since then are no longer ours to speak for.
-    own = set(consumer.assignment())
-    kept = {place: offset for place, offset in offsets.items() if place in own}
-    if kept:
-        consumer.commit(kept)
-
-
-def _aside(call: Callable[[], T]) -> asyncio.Future[T]:
-    return asyncio.get_running_loop().run_in_executor(None, call)

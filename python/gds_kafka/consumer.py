@@ -142,7 +142,7 @@ class KafkaConsumerClient(Client, ConsumerCore):
         Returns:
             By topic and partition, the offset of the first message of that time or later; None where there is none.
         """
-        return self._offsets_for_times({place: _time(time) for place, time in times.items()})
+        return self._offsets_for_times(milliseconds(times))
 
     def close(self, timeout: float | None = None) -> None:
         """Commit what the loop has finished with, and leave the group; may be called again.
@@ -151,12 +151,16 @@ class KafkaConsumerClient(Client, ConsumerCore):
             timeout: Seconds to wait at most; ``close_timeout_seconds`` by default.
         """
         try:
-            if self._listener is not None and not self.closed:
-                with suppress(GdsKafkaError):
-                    self._listener("revoking", self.assignment())
+            self._tell_revoking()
             ConsumerCore.close(self, timeout)
         finally:
             is_closed(self)
+
+    def _tell_revoking(self) -> None:
+        """Before it closes: all its partitions go."""
+        if self._listener is not None and not self.closed:
+            with suppress(GdsKafkaError):
+                self._listener("revoking", self.assignment())
 
     def __repr__(self) -> str:
         if not hasattr(self, "_servers"):  # shown in the traceback of a constructor that failed
@@ -182,6 +186,11 @@ def _topics(given: str | Sequence[str]) -> list[str]:
     if not all(isinstance(name, str) and name for name in names):
         raise KafkaConfigurationError(f"topic={given!r}: expected the name of a topic, or several, such as ['orders']")
     return names
+
+
+def milliseconds(times: Mapping[tuple[str, int], int | datetime]) -> dict[tuple[str, int], int]:
+    """Times as the hub takes them: milliseconds since the epoch."""
+    return {place: _time(time) for place, time in times.items()}
 
 
 def _time(given: int | datetime) -> int:

@@ -34,7 +34,7 @@ use crate::{exit, runtime};
 const SLICE: Duration = Duration::from_millis(50);
 
 /// How long questions wait for an answer.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
 struct Opened {
     settings: Settings,
@@ -142,24 +142,36 @@ impl ConsumerCore {
     fn with_hub<R: Send + 'static>(
         &self,
         py: Python<'_>,
-        call: impl FnOnce(&mut State) -> Result<R, Error> + Send + 'static,
+        call: impl FnOnce(&mut Consumer) -> Result<R, Error> + Send + 'static,
     ) -> PyResult<R> {
+        runtime::wait_blocking(py, self.job(py, call)?)?.map_err(|error| hub_error(py, &error))
+    }
+
+    /// `call` on the consumer, for a thread without the interpreter: waits for a fetch of another thread, but not for the
+    /// end of a `close` that ran out of time.
+    pub(super) fn job<R, F>(
+        &self,
+        py: Python<'_>,
+        call: F,
+    ) -> PyResult<impl FnOnce() -> Result<R, Error> + Send + use<R, F>>
+    where
+        F: FnOnce(&mut Consumer) -> Result<R, Error> + Send,
+    {
         let state = Arc::clone(&self.opened(py)?.state);
         self.not_within(py)?;
         let is_closed = Arc::clone(&self.closed);
         let handled = std::mem::take(&mut *self.handled.lock());
-        let done = runtime::wait_blocking(py, move || {
+        Ok(move || {
             loop {
                 if let Some(mut state) = state.try_lock_for(SLICE) {
                     take_in(&mut state, handled);
-                    return call(&mut state);
+                    return call(&mut state.consumer);
                 }
                 if is_closed.load(Ordering::Relaxed) {
                     return Err(Error::closed());
                 }
             }
-        })?;
-        done.map_err(|error| hub_error(py, &error))
+        })
     }
 
     /// Refuses calls from a deserializer, which would wait for themselves.
@@ -313,6 +325,46 @@ impl ConsumerCore {
         }
     }
 
+    /// What closes it, for a thread without the interpreter; none if that is done, or another process's to do.
+    pub(super) fn closing(
+        &self,
+        py: Python<'_>,
+        timeout: Option<f64>,
+    ) -> PyResult<Option<impl FnOnce() -> Result<(), Error> + Send + use<>>> {
+        self.not_within(py)?; // before it counts as closed
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Ok(None);
+        }
+        let Some(opened) = self.opened.get() else { return Ok(None) };
+        if opened.generation != fork::generation() {
+            return Ok(None); // the parent's, who closes it
+        }
+        let handled = std::mem::take(&mut *self.handled.lock());
+        let state = Arc::clone(&opened.state);
+        let patience = timeout.map_or(opened.settings.close_timeout, |seconds| {
+            Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::from_secs(1 << 32))
+        });
+        let runtime = runtime::handle()?;
+        Ok(Some(move || {
+            let left = runtime.spawn_blocking(move || {
+                let mut state = state.lock();
+                take_in(&mut state, handled);
+                state.consumer.close()
+            });
+            match runtime.block_on(async { tokio::time::timeout(patience, left).await }) {
+                Ok(Ok(ended)) => ended,
+                Ok(Err(error)) => {
+                    Err(Error::new(ErrorKind::Message, format!("closing failed; please report this: {error}")))
+                }
+                Err(_) => {
+                    let message =
+                        format!("the group was not left within {patience:?}; the last places may not be committed");
+                    Err(Error::new(ErrorKind::Timeout, message).retriable())
+                }
+            }
+        }))
+    }
+
     fn dead_letter_timed_out(&self, py: Python<'_>) -> PyResult<PyErr> {
         let error = self.with_python(py, |_, state| Ok(state.consumer.dead_letter_timed_out()))?;
         Ok(hub_error(py, &error.unwrap_or_else(Error::closed)))
@@ -327,7 +379,7 @@ impl ConsumerCore {
         Ok(OneReader(&self.reading))
     }
 
-    fn report_now(&self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn report_now(&self, py: Python<'_>) -> PyResult<()> {
         let Some(opened) = self.opened.get() else { return Ok(()) };
         if let Some(report) = &opened.report {
             report.call1(py, (stats_of(py, &opened.counts, None)?,))?;
@@ -388,18 +440,18 @@ fn take_in(state: &mut State, handled: Handled) {
     }
 }
 
-fn pairs(places: Vec<TopicPartition>) -> Vec<(String, i32)> {
+pub(super) fn pairs(places: Vec<TopicPartition>) -> Vec<(String, i32)> {
     places.into_iter().map(|(topic, partition)| (topic.to_string(), partition)).collect()
 }
 
-fn places_of(offsets: &Bound<'_, PyAny>) -> PyResult<Offsets> {
+pub(super) fn places_of(offsets: &Bound<'_, PyAny>) -> PyResult<Offsets> {
     let given: HashMap<(String, i32), i64> = offsets.extract().map_err(|_| {
         PyTypeError::new_err("offsets: expected a dict of (topic, partition) to the next offset to read")
     })?;
     Ok(given.into_iter().map(|((topic, partition), offset)| ((Arc::from(topic), partition), offset)).collect())
 }
 
-fn partitions_of(given: Vec<(String, i32)>) -> Vec<TopicPartition> {
+pub(super) fn partitions_of(given: Vec<(String, i32)>) -> Vec<TopicPartition> {
     given.into_iter().map(|(topic, partition)| (Arc::from(topic), partition)).collect()
 }
 
@@ -660,18 +712,18 @@ impl ConsumerCore {
     #[pyo3(signature = (offsets = None))]
     fn commit(&self, py: Python<'_>, offsets: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let given = offsets.map(places_of).transpose()?;
-        self.with_hub(py, move |state| state.consumer.commit(given))
+        self.with_hub(py, move |consumer| consumer.commit(given))
     }
 
     /// Go on at another place; see `gds_kafka.KafkaConsumerClient`.
     fn seek(&self, py: Python<'_>, topic: String, partition: i32, offset: i64) -> PyResult<()> {
-        self.with_hub(py, move |state| state.consumer.seek((Arc::from(topic), partition), offset))
+        self.with_hub(py, move |consumer| consumer.seek((Arc::from(topic), partition), offset))
     }
 
     /// Read these partitions and no others; see `gds_kafka.KafkaConsumerClient`.
     fn assign(&self, py: Python<'_>, partitions: Vec<(String, i32)>) -> PyResult<()> {
         let places = partitions_of(partitions);
-        self.with_hub(py, move |state| state.consumer.assign(&places))
+        self.with_hub(py, move |consumer| consumer.assign(&places))
     }
 
     /// The first offset of a time or later; see `gds_kafka.KafkaConsumerClient`.
@@ -684,14 +736,14 @@ impl ConsumerCore {
         let times: Vec<_> =
             times.into_iter().map(|((topic, partition), time)| ((Arc::from(topic), partition), time)).collect();
         let found =
-            self.with_hub(py, move |state| state.consumer.subscriber()?.offsets_for_times(&times, ANSWER_PATIENCE))?;
+            self.with_hub(py, move |consumer| consumer.subscriber()?.offsets_for_times(&times, ANSWER_PATIENCE))?;
         Ok(found.into_iter().map(|((topic, partition), at)| ((topic.to_string(), partition), at)).collect())
     }
 
     /// Leave partitions out; see `gds_kafka.KafkaConsumerClient`.
     fn pause(&self, py: Python<'_>, partitions: Vec<(String, i32)>) -> PyResult<()> {
         let places = partitions_of(partitions);
-        self.with_hub(py, move |state| state.consumer.pause(&places))
+        self.with_hub(py, move |consumer| consumer.pause(&places))
     }
 
     /// Take partitions in again; see `gds_kafka.KafkaConsumerClient`.
@@ -707,7 +759,7 @@ impl ConsumerCore {
 
     /// How far this member is behind; what was fetched and not given out counts as not read.
     fn lag(&self, py: Python<'_>) -> PyResult<Vec<LagDict>> {
-        let lags = self.with_hub(py, |state| state.consumer.lag(ANSWER_PATIENCE))?;
+        let lags = self.with_hub(py, |consumer| consumer.lag(ANSWER_PATIENCE))?;
         Ok(lags.into_iter().map(|lag: Lag| LagDict::from(lag)).collect())
     }
 
@@ -722,40 +774,8 @@ impl ConsumerCore {
     /// Commit what is finished with, and leave the group; see `gds_kafka.KafkaConsumerClient`.
     #[pyo3(signature = (timeout = None))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
-        self.not_within(py)?; // before it counts as closed
-        if self.closed.swap(true, Ordering::SeqCst) {
-            return Ok(());
-        }
-        let Some(opened) = self.opened.get() else { return Ok(()) };
-        if opened.generation != fork::generation() {
-            return Ok(()); // the parent's, who closes it
-        }
-        let handled = std::mem::take(&mut *self.handled.lock());
-        let state = Arc::clone(&opened.state);
-        let patience = timeout.map_or(opened.settings.close_timeout, |seconds| {
-            Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::from_secs(1 << 32))
-        });
-        let leave = tokio::task::spawn_blocking;
-        let ended = runtime::wait(py, async move {
-            let left = leave(move || {
-                let mut state = state.lock();
-                take_in(&mut state, handled);
-                state.consumer.close()
-            });
-            tokio::time::timeout(patience, left).await
-        })?;
-        let ended = match ended {
-            Ok(Ok(ended)) => ended,
-            Ok(Err(error)) => {
-                Err(Error::new(ErrorKind::Message, format!("closing failed; please report this: {error}")))
-            }
-            Err(_) => {
-                let message =
-                    format!("the group was not left within {patience:?}; the last places may not be committed");
-                Err(Error::new(ErrorKind::Timeout, message).retriable())
-            }
-        };
-        let ended = ended.map_err(|error| hub_error(py, &error));
+        let Some(closing) = self.closing(py, timeout)? else { return Ok(()) };
+        let ended = runtime::wait_blocking(py, closing)?.map_err(|error| hub_error(py, &error));
         self.report_now(py)?;
         ended
     }

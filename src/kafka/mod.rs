@@ -1,6 +1,7 @@
 //! The clients of `gds_kafka`: settings and values in, the hub's crate called, outcomes and messages out.
 
 pub(crate) mod admin;
+pub(crate) mod aio;
 pub(crate) mod consumer;
 pub(crate) mod hub;
 mod loops;

@@ -31,6 +31,9 @@ use crate::{exit, input, runtime};
 /// How long a wait may keep Ctrl-C from being seen.
 const SIGNAL_CHECK: Duration = Duration::from_millis(50);
 
+/// How long a wait without an end is, each time.
+const LONG: Duration = Duration::from_secs(3600);
+
 /// What a process has of its own.
 struct ProducerInstance {
     producer: DropDetached<Arc<Producer<Token>>>,
@@ -424,13 +427,6 @@ impl ProducerCore {
         hub_exception(py, &self.live(py)?.producer.no_room(None))
     }
 
-    /// Waits for room after `send_future` found none.
-    fn wait_for_room(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
-        let live = self.live(py)?;
-        py.detach(|| live.producer.wait_for_room(Duration::from_secs_f64(seconds.clamp(0.0, 1.0))));
-        Ok(())
-    }
-
     /// Queue many messages, and wait for the outcome of each; see `gds_kafka.KafkaProducerClient`.
     #[pyo3(signature = (topic, values, *, timeout = None))]
     fn send_many<'py>(
@@ -509,23 +505,12 @@ impl ProducerCore {
     /// Flush within a bound and stop; see `gds_kafka.KafkaProducerClient`.
     #[pyo3(signature = (timeout = None))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u64> {
-        if let Some(Some(live)) = self.live.get() {
-            not_from_a_callback(live, "close()")?;
-        }
-        if self.closed.swap(true, Ordering::SeqCst) {
-            return Ok(0);
-        }
-        let Some(opened) = self.opened.get() else { return Ok(0) };
-        // A child that never used it has nothing to close.
-        let Some(Some(live)) = self.live.get() else { return Ok(0) };
-        let patience = patience_of(timeout, opened.settings.close_timeout);
+        let Some((live, patience)) = self.begin_close(timeout)? else { return Ok(0) };
         // In two steps, since the first one can be interrupted.
         let flushed = self.flush(py, Some(patience.as_secs_f64()));
-        let left = py.detach(|| live.producer.close(Duration::ZERO));
-        warn_of(&left, opened);
-        self.report_now(py)?;
+        let left = self.closed_with(py, &py.detach(|| live.producer.close(Duration::ZERO)));
         flushed?;
-        Ok(left.spooled + left.dropped)
+        left
     }
 
     /// What was counted so far; see `gds_kafka.KafkaProducerClient`.
@@ -545,7 +530,67 @@ impl ProducerCore {
 }
 
 impl ProducerCore {
-    fn report_now(&self, py: Python<'_>) -> PyResult<()> {
+    /// What waits for room, for a thread without the interpreter.
+    pub(super) fn waiting_for_room(&self, py: Python<'_>, seconds: f64) -> PyResult<impl FnOnce() + Send + use<>> {
+        let producer = Arc::clone(&self.live(py)?.producer);
+        let patience = Duration::from_secs_f64(seconds.clamp(0.0, 1.0));
+        Ok(move || producer.wait_for_room(patience))
+    }
+
+    /// What waits until all is flushed, for a thread without the interpreter, and says how much is not; none in a process
+    /// that sent nothing.
+    pub(super) fn flushing(&self, timeout: Option<f64>) -> PyResult<Option<impl FnOnce() -> u64 + Send + use<>>> {
+        let Some(Some(live)) = self.live.get() else { return Ok(None) };
+        not_from_a_callback(live, "flush()")?;
+        let producer = Arc::clone(&live.producer);
+        let patience = timeout.map(|_| patience_of(timeout, Duration::ZERO));
+        Ok(Some(move || {
+            producer.hurry();
+            match patience {
+                Some(patience) => _ = producer.wait_flushed(patience),
+                None => while !producer.wait_flushed(LONG) {},
+            }
+            producer.unflushed()
+        }))
+    }
+
+    /// What flushes and closes, for a thread without the interpreter; none if that is done.
+    pub(super) fn closing(
+        &self,
+        timeout: Option<f64>,
+    ) -> PyResult<Option<impl FnOnce() -> CloseReport + Send + use<>>> {
+        let Some((live, patience)) = self.begin_close(timeout)? else { return Ok(None) };
+        let producer = Arc::clone(&live.producer);
+        Ok(Some(move || {
+            producer.hurry();
+            producer.close(patience)
+        }))
+    }
+
+    /// The producer to be closed, and how long it may flush; none if that is done, or there is nothing to close.
+    fn begin_close(&self, timeout: Option<f64>) -> PyResult<Option<(&ProducerInstance, Duration)>> {
+        if let Some(Some(live)) = self.live.get() {
+            not_from_a_callback(live, "close()")?;
+        }
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Ok(None);
+        }
+        let Some(opened) = self.opened.get() else { return Ok(None) };
+        // A child that never used it has nothing to close.
+        let Some(Some(live)) = self.live.get() else { return Ok(None) };
+        Ok(Some((live, patience_of(timeout, opened.settings.close_timeout))))
+    }
+
+    /// Says what is left of a producer that was closed; the number of messages that were not delivered.
+    pub(super) fn closed_with(&self, py: Python<'_>, left: &CloseReport) -> PyResult<u64> {
+        if let Some(opened) = self.opened.get() {
+            warn_of(left, opened);
+        }
+        self.report_now(py)?;
+        Ok(left.spooled + left.dropped)
+    }
+
+    pub(super) fn report_now(&self, py: Python<'_>) -> PyResult<()> {
         if let Some(report) = self.opened.get().and_then(|opened| opened.report.as_ref()) {
             report.call1(py, (self.stats(py)?,))?;
         }

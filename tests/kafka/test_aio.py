@@ -23,6 +23,7 @@ from gds_kafka import (
     KafkaTimeoutError,
 )
 from tests.kafka.test_cli import gds
+from tests.metrics.programs import Program
 
 pytestmark = pytest.mark.timing
 
@@ -412,3 +413,36 @@ def test_a_coroutine_that_a_callback_returns_is_told(run: Run, hub: str, caplog:
     with caplog.at_level(logging.WARNING, "gds_kafka"):
         run(main())
     assert "on_assign: returned a coroutine" in caplog.text
+
+
+ENDS = """
+import asyncio
+from gds_kafka import AsyncKafkaConsumerClient, AsyncKafkaProducerClient
+
+async def main():
+    producer = AsyncKafkaProducerClient("127.0.0.1:9", lazy=True, buffer_memory=4096, close_timeout_seconds=0)
+    await producer.start()
+    outcome = asyncio.ensure_future(producer.send("orders", bytes(1500)))
+    {waits}
+    print("waited", flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [
+        pytest.param("await asyncio.wait([asyncio.ensure_future(producer.flush())], timeout=0.1)", id="for a flush"),
+        pytest.param(
+            "await asyncio.wait([outcome, asyncio.ensure_future(producer.send('t', bytes(1500)))], timeout=0.1)",
+            id="for room",
+        ),
+    ],
+)
+def test_a_program_ends_whatever_it_awaits(waits: str) -> None:
+    with Program(source=ENDS.format(waits=waits)) as running:
+        assert running.line() == "waited"
+        # Not before it gave up delivering, after two minutes, if the end waited for the call.
+        said = running.end(expect=0)
+    assert "Traceback" not in said
