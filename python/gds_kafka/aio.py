@@ -342,6 +342,14 @@ class AsyncKafkaConsumerClient(_Client):
         """Where a time begins; see `KafkaConsumerClient.offsets_for_times`."""
         return await (await self._calls()).offsets_for_times(milliseconds(times))
 
+    async def beginning_offsets(self, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The offset of the oldest message of each partition; see `KafkaConsumerClient.beginning_offsets`."""
+        return await (await self._calls()).offsets(list(partitions), latest=False)
+
+    async def end_offsets(self, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The offset that the next message of each partition will have; see `KafkaConsumerClient.end_offsets`."""
+        return await (await self._calls()).offsets(list(partitions), latest=True)
+
     async def pause(self, partitions: Iterable[tuple[str, int]]) -> None:
         """Fetch no more from partitions, until `resume`."""
         await (await self._calls()).pause(list(partitions))

@@ -144,6 +144,14 @@ class KafkaConsumerClient(Client, ConsumerCore):
         """
         return self._offsets_for_times(milliseconds(times))
 
+    def beginning_offsets(self, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The offset of the oldest message of each partition, by topic and partition."""
+        return self._offsets(list(partitions), latest=False)
+
+    def end_offsets(self, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The offset that the next message of each partition will have, by topic and partition."""
+        return self._offsets(list(partitions), latest=True)
+
     def close(self, timeout: float | None = None) -> None:
         """Commit what the loop has finished with, and leave the group; may be called again.
 

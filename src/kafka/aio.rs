@@ -9,7 +9,9 @@ use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 
 use super::admin::Lag as LagDict;
-use super::consumer::{ANSWER_PATIENCE, ConsumerCore, pairs, partitions_of, places_of};
+use super::consumer::{
+    ANSWER_PATIENCE, ConsumerCore, asking_for_offsets, offsets_dict, pairs, partitions_of, places_of,
+};
 use super::producer::ProducerCore;
 use crate::asyncio;
 use crate::errors::hub_error;
@@ -92,11 +94,18 @@ impl AsyncConsumerCore {
         let times: Vec<_> =
             times.into_iter().map(|((topic, partition), time)| ((Arc::from(topic), partition), time)).collect();
         let ask = move |consumer: &mut Consumer| consumer.subscriber()?.offsets_for_times(&times, ANSWER_PATIENCE);
-        self.awaited(py, ask, |py, found| {
-            let found: HashMap<_, _> =
-                found.into_iter().map(|((topic, partition), at)| ((topic.to_string(), partition), at)).collect();
-            Ok(found.into_pyobject(py)?.into_any())
-        })
+        self.awaited(py, ask, |py, found| offsets_dict(found).into_bound_py_any(py))
+    }
+
+    /// The oldest offset there is, or the next to be written, of each partition.
+    fn offsets<'py>(
+        &self,
+        py: Python<'py>,
+        partitions: Vec<(String, i32)>,
+        latest: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let ask = asking_for_offsets(partitions, latest);
+        self.awaited(py, ask, |py, found| offsets_dict(found).into_bound_py_any(py))
     }
 
     /// Commits what is finished with, and leaves the group.

@@ -13,7 +13,7 @@ use gds_hub::consumer::{
     OnError,
 };
 use gds_hub::settings::{Role, Settings};
-use gds_hub::{Change, Error, ErrorKind, Lag, Subscription, TopicPartition};
+use gds_hub::{Change, Error, ErrorKind, Lag, OffsetSpec, Subscription, TopicPartition};
 use gds_process::fork;
 use gds_process::sync::{Mutex, TimedMutex};
 use pyo3::exceptions::PyTypeError;
@@ -451,6 +451,20 @@ pub(super) fn places_of(offsets: &Bound<'_, PyAny>) -> PyResult<Offsets> {
     Ok(given.into_iter().map(|((topic, partition), offset)| ((Arc::from(topic), partition), offset)).collect())
 }
 
+/// What asks for one end of partitions.
+pub(super) fn asking_for_offsets(
+    partitions: Vec<(String, i32)>,
+    latest: bool,
+) -> impl FnOnce(&mut Consumer) -> Result<Vec<(TopicPartition, i64)>, Error> {
+    let (places, which) = (partitions_of(partitions), if latest { OffsetSpec::Latest } else { OffsetSpec::Earliest });
+    move |consumer| consumer.subscriber()?.offsets(&places, which, ANSWER_PATIENCE)
+}
+
+/// Offsets by topic and partition.
+pub(super) fn offsets_dict<T>(offsets: Vec<(TopicPartition, T)>) -> HashMap<(String, i32), T> {
+    offsets.into_iter().map(|((topic, partition), offset)| ((topic.to_string(), partition), offset)).collect()
+}
+
 pub(super) fn partitions_of(given: Vec<(String, i32)>) -> Vec<TopicPartition> {
     given.into_iter().map(|(topic, partition)| (Arc::from(topic), partition)).collect()
 }
@@ -737,7 +751,19 @@ impl ConsumerCore {
             times.into_iter().map(|((topic, partition), time)| ((Arc::from(topic), partition), time)).collect();
         let found =
             self.with_hub(py, move |consumer| consumer.subscriber()?.offsets_for_times(&times, ANSWER_PATIENCE))?;
-        Ok(found.into_iter().map(|((topic, partition), at)| ((topic.to_string(), partition), at)).collect())
+        Ok(offsets_dict(found))
+    }
+
+    /// The oldest offset there is, or the next to be written, of each partition; see `gds_kafka.KafkaConsumerClient`.
+    #[pyo3(name = "_offsets")]
+    fn offsets(
+        &self,
+        py: Python<'_>,
+        partitions: Vec<(String, i32)>,
+        latest: bool,
+    ) -> PyResult<HashMap<(String, i32), i64>> {
+        let ask = asking_for_offsets(partitions, latest);
+        Ok(offsets_dict(self.with_hub(py, ask)?))
     }
 
     /// Leave partitions out; see `gds_kafka.KafkaConsumerClient`.

@@ -240,6 +240,25 @@ def test_a_time_is_where_reading_begins(hub: str, topic: str, grouped: bool) -> 
         reader(hub, topic, group, start_at=1, auto_offset_reset="earliest")
 
 
+def test_the_ends_of_partitions_are_told(hub: str, topic: str) -> None:
+    made = gds("kafka", "topics", topic, "--create", 2, "-b", hub)
+    assert made.returncode == 0, made.stderr
+    publish(hub, topic, *range(3), partition=1)
+    both, missing = [(topic, 0), (topic, 1)], (f"{topic}-missing", 0)
+    with reader(hub, topic, None) as consumer:
+        assert consumer.beginning_offsets(both) == {(topic, 0): 0, (topic, 1): 0}
+        assert consumer.end_offsets(both) == {(topic, 0): 0, (topic, 1): 3}
+        assert consumer.end_offsets([]) == {}
+        with pytest.raises(KafkaMessageError, match=missing[0]):
+            consumer.end_offsets([missing])
+
+    async def ends() -> list[dict[tuple[str, int], int]]:
+        async with AsyncKafkaConsumerClient(topic, hub) as consumer:
+            return [await consumer.beginning_offsets(both), await consumer.end_offsets(both)]
+
+    assert asyncio.run(ends()) == [{(topic, 0): 0, (topic, 1): 0}, {(topic, 0): 0, (topic, 1): 3}]
+
+
 @pytest.mark.parametrize("grouped", [False, True])
 def test_without_a_place_to_begin_the_partition_is_named(hub: str, topic: str, grouped: bool) -> None:
     publish(hub, topic, *range(3))

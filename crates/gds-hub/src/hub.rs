@@ -111,6 +111,15 @@ pub enum Change {
     Revoked(Vec<TopicPartition>),
 }
 
+/// An end of a partition.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OffsetSpec {
+    /// The oldest record there is.
+    Earliest,
+    /// The next record to be published.
+    Latest,
+}
+
 /// A place in a partition: the offset of the next record to read.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Position {
@@ -154,6 +163,14 @@ pub trait Subscriber: Send + Debug {
         times: &[(TopicPartition, i64)],
         patience: Duration,
     ) -> Result<Vec<(TopicPartition, Option<i64>)>>;
+
+    /// The offset at one end of each partition.
+    fn offsets(
+        &self,
+        partitions: &[TopicPartition],
+        which: OffsetSpec,
+        patience: Duration,
+    ) -> Result<Vec<(TopicPartition, i64)>>;
 
     /// Keeps the places for the group. With `wait`, returns when they are kept; else they are kept soon, and at close.
     fn commit(&mut self, positions: &[Position], wait: bool) -> Result<()>;

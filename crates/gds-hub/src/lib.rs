@@ -27,8 +27,8 @@ pub use batch::{Batch, Message};
 pub use error::{Error, ErrorKind, Result};
 pub use headers::{Headers, HeadersIter, OwnedHeader};
 pub use hub::{
-    Admin, Change, Deliveries, Delivery, Hub, Lag, NewTopic, Partition, Position, Publisher, Start, Subscriber,
-    Subscription, Topic, TopicPartition,
+    Admin, Change, Deliveries, Delivery, Hub, Lag, NewTopic, OffsetSpec, Partition, Position, Publisher, Start,
+    Subscriber, Subscription, Topic, TopicPartition,
 };
 pub use opening::open;
 pub use partition::{murmur2, partition_for};

@@ -11,7 +11,7 @@ use super::*;
 use crate::batch::{Batch, Message};
 use crate::embedded::{Embedded, EmbeddedOptions};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hub::{Change, Hub, Lag, Position, Start, Subscriber, Subscription, TopicPartition};
+use crate::hub::{Change, Hub, Lag, OffsetSpec, Position, Start, Subscriber, Subscription, TopicPartition};
 use crate::record::Record;
 
 /// A hub's side that gives what it is told to, and notes what it is asked.
@@ -73,6 +73,10 @@ impl Subscriber for Scripted {
         _: &[(TopicPartition, i64)],
         _: Duration,
     ) -> Result<Vec<(TopicPartition, Option<i64>)>> {
+        Ok(Vec::new())
+    }
+
+    fn offsets(&self, _: &[TopicPartition], _: OffsetSpec, _: Duration) -> Result<Vec<(TopicPartition, i64)>> {
         Ok(Vec::new())
     }
 

@@ -17,7 +17,7 @@ use crate::batch::Batch;
 use crate::codec;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Listener;
-use crate::hub::{Change, Lag, Position, Start, Subscriber, Subscription, TopicPartition};
+use crate::hub::{Change, Lag, OffsetSpec, Position, Start, Subscriber, Subscription, TopicPartition};
 use crate::log::Reader;
 
 /// One poll takes no more than this from the disk, unless a single message is larger.
@@ -364,6 +364,21 @@ impl Subscriber for EmbeddedSubscriber {
             Ok((place.clone(), found.map(|offset| i64::try_from(offset).unwrap_or(i64::MAX))))
         };
         times.iter().map(find).collect()
+    }
+
+    fn offsets(
+        &self,
+        partitions: &[TopicPartition],
+        which: OffsetSpec,
+        _patience: Duration,
+    ) -> Result<Vec<(TopicPartition, i64)>> {
+        self.check()?;
+        let find = |place: &TopicPartition| {
+            let (first, end) = self.core.topics.get(&place.0).ok_or_else(|| unknown(&place.0))?.range(place.1)?;
+            let offset = if which == OffsetSpec::Earliest { first } else { end };
+            Ok((place.clone(), i64::try_from(offset).unwrap_or(i64::MAX)))
+        };
+        partitions.iter().map(find).collect()
     }
 
     fn commit(&mut self, positions: &[Position], _wait: bool) -> Result<()> {

@@ -161,8 +161,12 @@ fn list_offsets<'a>(
     if lines.is_empty() {
         return Ok(BTreeMap::new());
     }
+    // It fails as a whole when not one of them has a leader, and does not say which they are.
+    let (topic, partition, _) = lines[0];
+    let others = if lines.len() > 1 { format!(" and of {} others", lines.len() - 1) } else { String::new() };
+    let what = format!("offsets of partition {partition} of topic {topic:?}{others}");
     let list = PartitionList::of(lines)?;
-    let event = ask(handle, Operation::RD_KAFKA_ADMIN_OP_LISTOFFSETS, patience, "offsets", |options, queue| {
+    let event = ask(handle, Operation::RD_KAFKA_ADMIN_OP_LISTOFFSETS, patience, &what, |options, queue| {
         // SAFETY: all four are alive; the list is copied.
         unsafe { sys::rd_kafka_ListOffsets(handle.raw(), list.raw(), options, queue) }
         Ok(())

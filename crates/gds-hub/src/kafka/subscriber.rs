@@ -20,7 +20,7 @@ use super::rebalance;
 use super::{admin, errors::error};
 use crate::batch::Batch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hub::{Change, Lag, Position, Start, Subscriber, Subscription, TopicPartition};
+use crate::hub::{Change, Lag, OffsetSpec, Position, Start, Subscriber, Subscription, TopicPartition};
 use sys::rd_kafka_OffsetSpec_t as Spec;
 
 /// How long a commit that is waited for may take.
@@ -388,14 +388,26 @@ impl Subscriber for KafkaSubscriber {
     ) -> Result<Vec<(TopicPartition, Option<i64>)>> {
         self.open()?;
         let found = admin::offsets_at(self.client.handle(), times, patience)?;
-        let answer = |place: &TopicPartition| {
-            let offset = *found.get(place).ok_or_else(|| {
-                let message = format!("no offset is known of partition {} of topic {:?}", place.1, place.0);
-                Error::new(ErrorKind::Message, message).retriable()
-            })?;
+        let answer = |(place, _): &(TopicPartition, i64)| {
+            let offset = known(&found, place)?;
             Ok((place.clone(), (offset >= 0).then_some(offset)))
         };
-        times.iter().map(|(place, _)| answer(place)).collect()
+        times.iter().map(answer).collect()
+    }
+
+    fn offsets(
+        &self,
+        partitions: &[TopicPartition],
+        which: OffsetSpec,
+        patience: Duration,
+    ) -> Result<Vec<(TopicPartition, i64)>> {
+        self.open()?;
+        let spec = match which {
+            OffsetSpec::Earliest => Spec::RD_KAFKA_OFFSET_SPEC_EARLIEST,
+            OffsetSpec::Latest => Spec::RD_KAFKA_OFFSET_SPEC_LATEST,
+        };
+        let found = admin::offsets(self.client.handle(), partitions, spec, patience)?;
+        partitions.iter().map(|place| Ok((place.clone(), known(&found, place)?))).collect()
     }
 
     fn commit(&mut self, positions: &[Position], wait: bool) -> Result<()> {
@@ -540,4 +552,12 @@ impl Drop for KafkaSubscriber {
             let _ = self.leave();
         }
     }
+}
+
+/// The offset of a partition; a partition without a leader has none to tell.
+fn known(found: &BTreeMap<TopicPartition, i64>, place: &TopicPartition) -> Result<i64> {
+    found.get(place).copied().ok_or_else(|| {
+        let message = format!("no offset is known of partition {} of topic {:?}", place.1, place.0);
+        Error::new(ErrorKind::Message, message).retriable()
+    })
 }
