@@ -23,6 +23,8 @@ static CALLS: PerProcess<Calls> = PerProcess::new();
 #[derive(Default)]
 struct Calls {
     under_way: AtomicUsize,
+    /// Clients that are being closed beside an event loop.
+    closing: AtomicUsize,
     /// The thread that ends the interpreter, once it does; 0 before.
     ending: AtomicU64,
 }
@@ -109,10 +111,32 @@ impl Drop for CallInPython {
     }
 }
 
-/// Waits until no observing call of another thread is in Python code, and lets no further one get there.
+/// A client that is being closed beside an event loop, until this is dropped. The end of the interpreter waits for it,
+/// which the client's own time limit bounds: nobody need be left who awaits it.
+pub(crate) struct Closing(&'static Calls);
+
+impl Closing {
+    pub(crate) fn begin() -> Self {
+        let calls = calls();
+        calls.closing.fetch_add(1, Ordering::Relaxed);
+        Self(calls)
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.closing.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Waits until clients are closed that are being closed, and no observing call of another thread is in Python code, and
+/// lets no further one get there.
 #[pyfunction]
 pub(crate) fn interpreter_ends(py: Python<'_>) {
     let calls = calls();
+    while calls.closing.load(Ordering::Relaxed) > 0 && py.check_signals().is_ok() {
+        py.detach(|| std::thread::sleep(Duration::from_millis(1)));
+    }
     calls.ending.store(this_thread(), Ordering::Relaxed);
     let deadline = Instant::now() + PATIENCE;
     while calls.under_way.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {

@@ -374,14 +374,16 @@ class AsyncKafkaConsumerClient(_Client):
         try:
             # In a forked child it is the parent's, who closes it.
             if self._opening is not None and self._process == os.getpid():
-                consumer = await asyncio.shield(self._opening)
-                try:
-                    await self._aside(consumer._tell_revoking)
-                    await AsyncConsumerCore(consumer).close(timeout)
-                finally:
-                    is_closed(consumer)
+                # Whoever waits may be cancelled: the group is left all the same.
+                await asyncio.shield(self._leave(await asyncio.shield(self._opening), timeout))
         finally:
             self._thread.shutdown(wait=False)
+
+    async def _leave(self, consumer: KafkaConsumerClient, timeout: float | None) -> None:
+        await self._aside(consumer._tell_revoking)
+        left = AsyncConsumerCore(consumer).close(timeout)
+        is_closed(consumer)
+        await left
 
     async def _finished(self, loop: _Loop | None) -> None:
         """A loop asks for more: it has finished with what it was given. What another one left comes again."""

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use gds_hub::consumer::Consumer;
 use gds_hub::{Error, Lag};
 use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use super::admin::Lag as LagDict;
@@ -13,8 +14,8 @@ use super::consumer::{
     ANSWER_PATIENCE, ConsumerCore, asking_for_offsets, offsets_dict, pairs, partitions_of, places_of,
 };
 use super::producer::ProducerCore;
-use crate::asyncio;
 use crate::errors::hub_error;
+use crate::{asyncio, exit};
 
 /// Calls of a consumer, awaited. They take turns with a fetch of it.
 #[pyclass(frozen, module = "gds_native._lib")]
@@ -111,16 +112,36 @@ impl AsyncConsumerCore {
     /// Commits what is finished with, and leaves the group.
     #[pyo3(signature = (timeout = None))]
     fn close<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
-        let closing = self.0.get().closing(py, timeout)?;
-        let consumer = self.0.clone_ref(py);
-        asyncio::future(
-            py,
-            move || closing.map_or(Ok(()), |closing| closing()),
-            move |py, ended| {
-                consumer.get().report_now(py)?;
-                none(py, ended.map_err(|error| hub_error(py, &error))?)
-            },
-        )
+        let Some(closing) = self.0.get().closing(py, timeout)? else {
+            return asyncio::future(py, || (), none);
+        };
+        let job = closing_then(closing, self.0.clone_ref(py), |py, consumer, ended| {
+            consumer.get().report_now(py)?;
+            ended.map_err(|error| hub_error(py, &error))
+        });
+        asyncio::future(py, job, |py, ended| none(py, ended?))
+    }
+}
+
+/// Runs what closes a client, and then `report` on it, for a thread without the interpreter; also where nobody awaits it
+/// any more.
+fn closing_then<C: Send, R, T>(
+    closing: impl FnOnce() -> R,
+    client: Py<C>,
+    report: impl FnOnce(Python<'_>, &Py<C>, R) -> PyResult<T>,
+) -> impl FnOnce() -> PyResult<T> {
+    let guard = exit::Closing::begin();
+    move || {
+        let mut closed = Some(closing());
+        let reported = Python::try_attach(|py| {
+            let closed = closed.take()?;
+            Some(exit::reporting_to_python(py, || report(py, &client, closed)))
+        });
+        drop(guard);
+        reported.flatten().unwrap_or_else(|| {
+            std::mem::forget(client); // of an interpreter that is gone
+            Err(PyRuntimeError::new_err("the interpreter has ended"))
+        })
     }
 }
 
@@ -159,15 +180,11 @@ impl AsyncProducerCore {
     /// Flushes within a bound and stops; the number of messages that were not delivered.
     #[pyo3(signature = (timeout = None))]
     fn close<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
-        let closing = self.0.get().closing(timeout)?;
+        let Some(closing) = self.0.get().closing(timeout)? else {
+            return asyncio::future(py, || 0, |py, left| left.into_bound_py_any(py));
+        };
         let producer = self.0.clone_ref(py);
-        asyncio::future(
-            py,
-            move || closing.map(|closing| closing()),
-            move |py, report| {
-                let left = report.map_or(Ok(0), |report| producer.get().closed_with(py, &report))?;
-                Ok(left.into_pyobject(py)?.into_any())
-            },
-        )
+        let job = closing_then(closing, producer, |py, producer, report| producer.get().closed_with(py, &report));
+        asyncio::future(py, job, |py, left| left?.into_bound_py_any(py))
     }
 }

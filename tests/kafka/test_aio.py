@@ -446,3 +446,28 @@ def test_a_program_ends_whatever_it_awaits(waits: str) -> None:
         # Not before it gave up delivering, after two minutes, if the end waited for the call.
         said = running.end(expect=0)
     assert "Traceback" not in said
+
+
+CLOSES = """
+import asyncio
+from gds_kafka import AsyncKafkaProducerClient
+
+async def main():
+    producer = AsyncKafkaProducerClient("127.0.0.1:9", lazy=True, close_timeout_seconds=1)
+    await producer.start()
+    outcome = asyncio.ensure_future(producer.send("orders", {"id": 7}))
+    await asyncio.sleep(0)
+    closing = asyncio.ensure_future(producer.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    print("cancelled", flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_a_program_ends_when_what_it_closes_is_closed() -> None:
+    with Program(source=CLOSES) as running:
+        assert running.line() == "cancelled"
+        said = running.end(expect=0)
+    assert "1 messages were not delivered before the client was closed: dropped" in said
