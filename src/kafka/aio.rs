@@ -10,9 +10,8 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use super::admin::Lag as LagDict;
-use super::consumer::{
-    ANSWER_PATIENCE, ConsumerCore, asking_for_offsets, offsets_dict, pairs, partitions_of, places_of,
-};
+use super::consumer::{ANSWER_PATIENCE, ConsumerCore, asking_for_offsets};
+use super::partitions::{offsets_dict, pairs, partitions_of, places_of};
 use super::producer::ProducerCore;
 use crate::errors::hub_error;
 use crate::{asyncio, exit};

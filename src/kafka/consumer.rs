@@ -5,24 +5,22 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use gds_hub::consumer::{
-    Consumer, ConsumerCounts, ConsumerOptions, DEAD_LETTER_TIMEOUT, DeadLetterOutcome, DeadLetterStatus, Next, Offsets,
-    OnError,
-};
-use gds_hub::settings::{Role, Settings};
+use gds_hub::consumer::{Consumer, ConsumerOptions, DEAD_LETTER_TIMEOUT, DeadLetterOutcome, OnError};
+use gds_hub::settings::Role;
 use gds_hub::{Change, Error, ErrorKind, Lag, OffsetSpec, Subscription, TopicPartition};
 use gds_process::fork;
 use gds_process::sync::{Mutex, TimedMutex};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
 use super::admin::Lag as LagDict;
 use super::loops::ConsumerLoop;
-use super::messages::{dict, unparsed};
+use super::partitions::{offsets_dict, pairs, partitions_of, places_of};
+use super::reading::{Handled, Opened, State, Tried, next_message, report_regularly, stats_of, take_in};
 use super::{hub, settings};
 use crate::drop_detached::DropDetached;
 use crate::errors::hub_error;
@@ -35,35 +33,6 @@ const SLICE: Duration = Duration::from_millis(50);
 
 /// How long questions wait for an answer.
 pub(super) const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
-
-struct Opened {
-    settings: Settings,
-    value_deserializer: Option<Py<PyAny>>,
-    key_deserializer: Option<Py<PyAny>>,
-    report: Option<Py<PyAny>>,
-    /// Told of partitions that come and go.
-    listener: Option<Py<PyAny>>,
-    generation: u32,
-    process: u32,
-    state: DropDetached<Arc<TimedMutex<State>>>,
-    counts: Arc<ConsumerCounts>,
-}
-
-struct State {
-    consumer: Consumer,
-    /// The topic of the last message, as a Python object.
-    topic: Option<(Arc<str>, Py<PyString>)>,
-    /// Since when `_poll` finds nothing.
-    idle_since: Option<Instant>,
-}
-
-/// What is handled, told without waiting for a fetch under way.
-#[derive(Default)]
-struct Handled {
-    places: Offsets,
-    /// The loop whose list is.
-    list_of: Option<u64>,
-}
 
 /// Native side of `gds_kafka.KafkaConsumerClient`.
 #[pyclass(frozen, subclass, weakref, module = "gds_native._lib")]
@@ -79,17 +48,6 @@ pub(crate) struct ConsumerCore {
     loops: AtomicU64,
     /// Whether a new one has not asked yet.
     begins: AtomicBool,
-}
-
-/// What came of trying to give out the next message.
-enum Tried<'py> {
-    Message(Bound<'py, PyDict>),
-    /// It cannot be read, or its dead letter is not taken. It is still the next one.
-    Refused(PyErr),
-    /// Its dead letter is under way.
-    Pending(Arc<DeadLetterOutcome>),
-    /// The batch is used up.
-    Empty,
 }
 
 /// What came of trying to make a list.
@@ -388,67 +346,12 @@ impl ConsumerCore {
     }
 }
 
-/// Makes the next message of the batch into a dict, given to the loop `by`; leaves out what is to be left out.
-fn next_message<'py>(
-    py: Python<'py>,
-    opened: &Opened,
-    state: &mut State,
-    session: &mut Session,
-    by: u64,
-) -> PyResult<Tried<'py>> {
-    let State { consumer, topic: known, .. } = state;
-    let (key, value) = (opened.key_deserializer.as_ref(), opened.value_deserializer.as_ref());
-    loop {
-        let next = consumer.next(by, |message| {
-            let topic = match known {
-                Some((name, topic)) if Arc::ptr_eq(name, message.topic) => topic.bind(py).clone(),
-                _ => {
-                    let topic = PyString::new(py, message.topic);
-                    *known = Some((Arc::clone(message.topic), topic.clone().unbind()));
-                    topic
-                }
-            };
-            dict(py, key, value, session, message, &topic)
-        });
-        let error = match next.map_err(|interrupted| interrupted.unwrap_or_else(|| hub_error(py, &Error::closed())))? {
-            Next::Message(message) => return Ok(Tried::Message(message)),
-            Next::Unreadable { error, cause, at } => return Ok(Tried::Refused(unparsed(py, &error, &at, cause)?)),
-            Next::DeadLetter(error) => error,
-            Next::Empty => return Ok(Tried::Empty),
-        };
-        match py.detach(|| consumer.send_dead_letter(&error)) {
-            DeadLetterStatus::Delivered => {}
-            DeadLetterStatus::Pending(outcome) => return Ok(Tried::Pending(outcome)),
-            DeadLetterStatus::Refused(refused) => return Ok(Tried::Refused(hub_error(py, &refused))),
-        }
-    }
-}
-
 struct OneReader<'a>(&'a AtomicBool);
 
 impl Drop for OneReader<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
-}
-
-fn take_in(state: &mut State, handled: Handled) {
-    let Handled { places, list_of } = handled;
-    state.consumer.handled(places);
-    if let Some(by) = list_of {
-        state.consumer.handled_list(by);
-    }
-}
-
-pub(super) fn pairs(places: Vec<TopicPartition>) -> Vec<(String, i32)> {
-    places.into_iter().map(|(topic, partition)| (topic.to_string(), partition)).collect()
-}
-
-pub(super) fn places_of(offsets: &Bound<'_, PyAny>) -> PyResult<Offsets> {
-    let given: HashMap<(String, i32), i64> = offsets.extract().map_err(|_| {
-        PyTypeError::new_err("offsets: expected a dict of (topic, partition) to the next offset to read")
-    })?;
-    Ok(given.into_iter().map(|((topic, partition), offset)| ((Arc::from(topic), partition), offset)).collect())
 }
 
 /// What asks for one end of partitions.
@@ -458,56 +361,6 @@ pub(super) fn asking_for_offsets(
 ) -> impl FnOnce(&mut Consumer) -> Result<Vec<(TopicPartition, i64)>, Error> {
     let (places, which) = (partitions_of(partitions), if latest { OffsetSpec::Latest } else { OffsetSpec::Earliest });
     move |consumer| consumer.subscriber()?.offsets(&places, which, ANSWER_PATIENCE)
-}
-
-/// Offsets by topic and partition.
-pub(super) fn offsets_dict<T>(offsets: Vec<(TopicPartition, T)>) -> HashMap<(String, i32), T> {
-    offsets.into_iter().map(|((topic, partition), offset)| ((topic.to_string(), partition), offset)).collect()
-}
-
-pub(super) fn partitions_of(given: Vec<(String, i32)>) -> Vec<TopicPartition> {
-    given.into_iter().map(|(topic, partition)| (Arc::from(topic), partition)).collect()
-}
-
-fn stats_of<'py>(py: Python<'py>, counts: &ConsumerCounts, state: Option<&mut State>) -> PyResult<Bound<'py, PyDict>> {
-    let stats = PyDict::new(py);
-    for (name, count) in counts.totals() {
-        stats.set_item(name, count)?;
-    }
-    if let Some(state) = state {
-        stats.set_item("prefetched", state.consumer.prefetched())?;
-        for (name, value) in state.consumer.subscriber().map(|subscriber| subscriber.statistics()).unwrap_or_default() {
-            stats.set_item(name, value)?;
-        }
-    }
-    Ok(stats)
-}
-
-/// Tells the figures once an interval, until the consumer is gone.
-async fn report_regularly(
-    state: Weak<TimedMutex<State>>,
-    counts: Arc<ConsumerCounts>,
-    report: Py<PyAny>,
-    interval: Duration,
-) {
-    let report = Arc::new(report);
-    loop {
-        tokio::time::sleep(interval).await;
-        let Some(state) = state.upgrade() else { break };
-        let (report, counts) = (Arc::clone(&report), Arc::clone(&counts));
-        let told = tokio::task::spawn_blocking(move || {
-            let call = |py: Python<'_>| -> PyResult<()> {
-                let mut state = state.try_lock();
-                let stats = stats_of(py, &counts, state.as_deref_mut())?;
-                drop(state);
-                report.call1(py, (stats,)).map(drop)
-            };
-            Python::try_attach(|py| exit::reporting_to_python(py, || call(py))).is_some()
-        });
-        if !told.await.unwrap_or(false) {
-            break; // the interpreter is ending
-        }
-    }
 }
 
 #[pymethods]

@@ -9,5 +9,7 @@ mod messages;
 pub(crate) mod mock;
 pub(crate) mod outcomes;
 pub(crate) mod outgoing;
+mod partitions;
 pub(crate) mod producer;
+mod reading;
 pub(crate) mod settings;
