@@ -9,10 +9,10 @@ use pyo3::types::PyString;
 
 /// The struct, and how it is taken from a dict that has an item for every field.
 macro_rules! from_dict {
-    ($(#[$about:meta])* struct $struct:ident { $($field:ident: $type:ty),+ $(,)? }) => {
+    ($(#[$about:meta])* $seen:vis struct $struct:ident { $($field_seen:vis $field:ident: $type:ty),+ $(,)? }) => {
         $(#[$about])*
-        struct $struct {
-            $($field: $type),+
+        $seen struct $struct {
+            $($field_seen $field: $type),+
         }
 
         impl<'py> ::pyo3::FromPyObject<'_, 'py> for $struct {

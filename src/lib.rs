@@ -14,6 +14,7 @@ mod noop;
 mod observe;
 mod once;
 mod otlp;
+mod page_server;
 mod prometheus;
 mod python_metrics;
 mod runtime;

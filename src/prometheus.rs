@@ -1,22 +1,19 @@
 //! `PrometheusMetrics`: settings in, a view of a registry with its page and its server, and the way back.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gds_metrics::Error;
 use gds_metrics::family::{Aggregation, Description};
 use gds_metrics::format::Format;
-use gds_metrics::http::{Page, PageHandler, respond};
+use gds_metrics::http::respond;
 use gds_metrics::key::Change;
 use gds_metrics::key::MetricKind;
-use gds_metrics::page::{self, RegistryPage};
 use gds_metrics::push::{self, PushTarget};
-use gds_metrics::registry::{Refusal, Registry, RegistryOptions};
-use gds_metrics::settings::ViewOptions;
-use gds_metrics::shared::{Folder, LOOK_EVERY, PortClaim, Writer};
-use gds_net::{Auth, RequestHead, Server, ServerOptions, tls};
-use gds_process::sync::{Mutex, MutexGuard};
+use gds_metrics::registry::Refusal;
+use gds_net::{Auth, RequestHead, tls};
+use gds_process::sync::Mutex;
 use gds_process::{PerProcess, fork};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -27,29 +24,9 @@ use crate::errors::metrics_error;
 use crate::observe::{
     Collector, Descriptions, RegistryHandle, Report, Warned, change, count_unanswered, log_warning, observe, remove,
 };
+use crate::page_server::{PageServer, Settings, served};
 use crate::scrape::{self, Scraped};
 use crate::{exit, input, python_metrics, runtime};
-
-from_dict! {
-    /// Everything a collector was constructed with, so that a forked child can make its own from it.
-    #[derive(Clone)]
-    struct Settings {
-        prefix: String,
-        port: u16,
-        addr: String,
-        certfile: Option<PathBuf>,
-        keyfile: Option<PathBuf>,
-        client_cafile: Option<PathBuf>,
-        bearer_token_file: Option<PathBuf>,
-        basic_auth_file: Option<PathBuf>,
-        buckets: Vec<f64>,
-        max_series: usize,
-        expire_after_seconds: Option<f64>,
-        multiprocess_dir: Option<PathBuf>,
-        exemplars: bool,
-        process_metrics: bool,
-    }
-}
 
 from_dict! {
     /// A group of metrics on a Pushgateway, and the way there.
@@ -77,20 +54,6 @@ impl Gateway {
     }
 }
 
-/// A registry with its page, and the server that shows it, if any. Collectors on one port share it.
-struct PageServer {
-    registry: Arc<Registry>,
-    page: Arc<Scraped>,
-    server: Mutex<Option<Serving>>,
-    settings: Settings,
-}
-
-/// A server, and where processes share its port, the claim to it.
-struct Serving {
-    server: Server,
-    claim: Option<PortClaim>,
-}
-
 /// A collector in one process: the parent's, or a forked child's.
 struct PrometheusInstance {
     shown: Mutex<Arc<PageServer>>,
@@ -110,168 +73,6 @@ pub(crate) struct PrometheusCore {
     warned: Warned,
 }
 
-/// Ports with what is served there.
-type Ports = Vec<(u16, Weak<PageServer>)>;
-
-/// What is served on which port by this process. Held while a server starts, so that two collectors made at the same
-/// time share one.
-static SERVED: PerProcess<Mutex<Ports>> = PerProcess::new();
-
-fn served() -> MutexGuard<'static, Ports> {
-    let mut ports = SERVED.get_or_init(Mutex::default).lock();
-    ports.retain(|(_, shown)| shown.strong_count() > 0);
-    ports
-}
-
-impl Settings {
-    fn folder(&self) -> Result<Option<Folder>, Error> {
-        self.multiprocess_dir.as_deref().map(Folder::open).transpose()
-    }
-
-    fn server_options(&self, port: u16) -> Result<(ServerOptions, Auth), Error> {
-        let (cert, key, ca) = (self.certfile.as_deref(), self.keyfile.as_deref(), self.client_cafile.as_deref());
-        let auth = match (&self.bearer_token_file, &self.basic_auth_file) {
-            (Some(path), _) => Auth::bearer_file(path)?,
-            (None, Some(path)) => Auth::basic_file(path)?,
-            (None, None) => Auth::None,
-        };
-        let mut options = ServerOptions::new(self.addr.clone(), port);
-        options.tls = tls::server_config(cert, key, ca)?;
-        // The workers of one program show one page, so any of them may answer on its port.
-        options.reuse_port = self.multiprocess_dir.is_some();
-        Ok((options, auth))
-    }
-
-    fn view(&self) -> ViewOptions {
-        let mut options = ViewOptions::default();
-        options.prefix.clone_from(&self.prefix);
-        options.buckets = Arc::from(self.buckets.as_slice());
-        options.max_series = self.max_series;
-        options
-    }
-
-    /// The settings of the page and its server that differ, which one port cannot serve both.
-    fn conflict(&self, other: &Self) -> Option<&'static str> {
-        [
-            ("addr", self.addr != other.addr),
-            ("certfile", self.certfile != other.certfile),
-            ("keyfile", self.keyfile != other.keyfile),
-            ("client_cafile", self.client_cafile != other.client_cafile),
-            ("bearer_token_file", self.bearer_token_file != other.bearer_token_file),
-            ("basic_auth_file", self.basic_auth_file != other.basic_auth_file),
-            ("expire_after_seconds", self.expire_after_seconds != other.expire_after_seconds),
-            ("multiprocess_dir", self.multiprocess_dir != other.multiprocess_dir),
-            ("process_metrics", self.process_metrics != other.process_metrics),
-        ]
-        .into_iter()
-        .find_map(|(name, differs)| differs.then_some(name))
-    }
-}
-
-impl PageServer {
-    fn new(settings: &Settings) -> Result<Arc<Self>, Error> {
-        let folder = settings.folder()?;
-        let writer = folder.as_ref().map(|folder| {
-            Writer::create(folder.path()).map_err(|source| Error::File {
-                setting: "multiprocess_dir",
-                path: folder.path().to_owned(),
-                remedy: "name a folder on a local disk with room, that this program may write to",
-                source,
-            })
-        });
-        let registry = Registry::new(RegistryOptions {
-            expire_after: settings.expire_after_seconds.map(Duration::from_secs_f64),
-            shared: writer.transpose()?.map(Arc::new),
-            ..RegistryOptions::default()
-        });
-        let page = RegistryPage::new(Arc::clone(&registry), folder);
-        // Of many processes there is no one CPU time; each would show the scraped worker's as if it were the program's.
-        if settings.process_metrics && settings.multiprocess_dir.is_none() {
-            page.add(Box::new(page::process_families));
-            page.add(Box::new(python_metrics::families));
-        }
-        let page = Scraped::new(page);
-        let shown = Arc::new(Self { registry, page, server: Mutex::new(None), settings: settings.clone() });
-        shown.watch_folder();
-        Ok(shown)
-    }
-
-    /// Keeps what this process has in a shared folder in its place, as long as there is something.
-    fn watch_folder(self: &Arc<Self>) {
-        // Without a runtime the page still sees to it when it is asked for.
-        let Some(runtime) = self.registry.shared().and_then(|_| runtime::handle().ok()) else { return };
-        let shown = Arc::downgrade(self);
-        runtime.spawn(async move {
-            loop {
-                tokio::time::sleep(LOOK_EVERY).await;
-                let Some(shown) = shown.upgrade() else { return };
-                // It waits for the disk, and for the interpreter where there is something to say.
-                if tokio::task::spawn_blocking(move || shown.keep_in_place()).await.is_err() {
-                    return;
-                }
-            }
-        });
-    }
-
-    fn keep_in_place(&self) {
-        let Some(writer) = self.registry.shared() else { return };
-        // What fails is tried again, and said by the news.
-        let _ = writer.keep_in_place();
-        if let Some(claim) = self.server.lock().as_mut().and_then(|serving| serving.claim.as_mut()) {
-            let _ = claim.keep_in_place();
-        }
-        if let Some(news) = writer.take_news() {
-            log_warning(&news);
-        }
-    }
-
-    /// What this process shows on `port` already, if `settings` fit it.
-    fn served(ports: &Ports, settings: &Settings, port: u16) -> Result<Option<Arc<Self>>, Error> {
-        let mut on_port = ports.iter().filter(|(other, _)| *other == port && port != 0);
-        let shown = on_port.find_map(|(_, shown)| shown.upgrade());
-        match shown.as_ref().and_then(|shown| settings.conflict(&shown.settings)) {
-            None => Ok(shown),
-            Some(name) => Err(Error::setting(
-                "port",
-                &port,
-                format!(
-                    "the same {name}= as the collector of this process that serves the port already, or another port"
-                ),
-            )),
-        }
-    }
-
-    fn serve(
-        self: &Arc<Self>,
-        ports: &mut Ports,
-        (options, auth): (ServerOptions, Auth),
-        runtime: &tokio::runtime::Handle,
-    ) -> Result<u16, Error> {
-        let mut server = self.server.lock();
-        if let Some(serving) = &*server {
-            return Ok(serving.server.local_addr().port());
-        }
-        if options.port != 0 && ports.iter().any(|(port, _)| *port == options.port) {
-            let expected = "a port that no other collector of this process serves; collectors share one if both are \
-                            constructed with start_server=True";
-            return Err(Error::setting("port", &options.port, expected));
-        }
-        let folder = self.settings.folder()?;
-        let wanted = folder.as_ref().filter(|_| options.port != 0);
-        let claim = wanted.map(|folder| folder.claim_port(&options.addr, options.port)).transpose()?;
-        let page = Arc::clone(&self.page) as Arc<dyn Page>;
-        let started = Server::start(options, Arc::new(PageHandler { page, auth }), runtime)?;
-        let port = started.local_addr().port();
-        let claim = match (claim, folder) {
-            (None, Some(folder)) => Some(folder.join_port(port)?),
-            (claim, _) => claim,
-        };
-        *server = Some(Serving { server: started, claim });
-        ports.push((port, Arc::downgrade(self)));
-        Ok(port)
-    }
-}
-
 impl PrometheusInstance {
     fn new(shown: Arc<PageServer>, settings: &Settings) -> Self {
         let view = shown.registry.view(settings.view());
@@ -286,9 +87,7 @@ impl PrometheusInstance {
     }
 
     fn port(&self) -> Option<u16> {
-        let shown = self.shown.lock();
-        let server = shown.server.lock();
-        server.as_ref().map(|serving| serving.server.local_addr().port())
+        self.shown.lock().port()
     }
 }
 
@@ -305,7 +104,7 @@ impl PrometheusCore {
         let make = || {
             let shown = PageServer::new(settings).or_else(|error| {
                 log_warning(&format!("metrics of process {} stay out of the shared page: {error}", std::process::id()));
-                PageServer::new(&Settings { multiprocess_dir: None, ..settings.clone() })
+                PageServer::new(&settings.without_folder())
             });
             shown.ok().map(|shown| PrometheusInstance::new(shown, settings)).inspect(|live| {
                 self.described.replay(&live.counted.view);
@@ -599,13 +398,7 @@ impl PrometheusCore {
         py.detach(|| {
             let mut shown = live.shown.lock();
             // The last collector of the port stops the server by dropping it.
-            let silent = PageServer {
-                registry: Arc::clone(&shown.registry),
-                page: Arc::clone(&shown.page),
-                server: Mutex::new(None),
-                settings: settings.clone(),
-            };
-            *shown = Arc::new(silent);
+            *shown = shown.silent(settings);
         });
         Ok(())
     }
