@@ -17,10 +17,12 @@ use crate::once::RaceOnce;
 pub(crate) fn metrics_error(error: &Error) -> PyErr {
     let message = error.to_string();
     match error {
-        Error::File { source, .. } | Error::Listen { source, .. } => match source.raw_os_error() {
-            Some(number) => PyOSError::new_err((number, message)),
-            None => PyOSError::new_err(message),
-        },
+        Error::Unusable(gds_net::Error::File { source, .. } | gds_net::Error::Listen { source, .. }) => {
+            match source.raw_os_error() {
+                Some(number) => PyOSError::new_err((number, message)),
+                None => PyOSError::new_err(message),
+            }
+        }
         Error::Unreachable { timed_out: true, .. } => PyTimeoutError::new_err(message),
         Error::Unreachable { .. } | Error::Closed { .. } => PyConnectionError::new_err(message),
         Error::Refused { .. } => PyOSError::new_err(message),

@@ -121,12 +121,9 @@ impl PageServer {
     pub(crate) fn new(settings: &Settings) -> Result<Arc<Self>, Error> {
         let folder = settings.folder()?;
         let writer = folder.as_ref().map(|folder| {
-            Writer::create(folder.path()).map_err(|source| Error::File {
-                setting: "multiprocess_dir",
-                path: folder.path().to_owned(),
-                remedy: "name a folder on a local disk with room, that this program may write to",
-                source,
-            })
+            let remedy = "name a folder on a local disk with room, that this program may write to";
+            Writer::create(folder.path())
+                .map_err(|source| Error::file("multiprocess_dir", folder.path(), remedy, source))
         });
         let registry = Registry::new(RegistryOptions {
             expire_after: settings.expire_after_seconds.map(Duration::from_secs_f64),

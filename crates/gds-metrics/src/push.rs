@@ -368,14 +368,20 @@ mod tests {
             "",
         ] {
             let error = PushTarget::new(gateway, "j", &[]).unwrap_err();
-            assert!(matches!(error, Error::Setting { setting: "gateway_url", .. }), "{gateway}: {error}");
+            assert!(
+                matches!(error, Error::Unusable(gds_net::Error::Setting { setting: "gateway_url", .. })),
+                "{gateway}: {error}"
+            );
             assert!(!format!("{error} {error:?}").contains("ter2"), "{gateway}: {error}");
         }
         let error = PushTarget::new("gw", "", &[]).unwrap_err();
-        assert!(matches!(error, Error::Setting { setting: "job", .. }));
+        assert!(matches!(error, Error::Unusable(gds_net::Error::Setting { setting: "job", .. })));
         for pairs in [&[("a-b", "x")][..], &[("", "x")], &[("1", "x")], &[("job", "x")], &[("a", "x"), ("a", "y")]] {
             let error = PushTarget::new("gw", "j", &labels(pairs)).unwrap_err();
-            assert!(matches!(error, Error::Setting { setting: "grouping_key", .. }), "{pairs:?}");
+            assert!(
+                matches!(error, Error::Unusable(gds_net::Error::Setting { setting: "grouping_key", .. })),
+                "{pairs:?}"
+            );
         }
     }
 
@@ -425,7 +431,10 @@ mod tests {
         ] {
             let target = PushTarget::new(gateway, "j", &[]).unwrap();
             let error = target.headers(&labels(&[(name, value)])).unwrap_err();
-            assert!(matches!(error, Error::Setting { setting: "headers", .. }), "{name}: {error}");
+            assert!(
+                matches!(error, Error::Unusable(gds_net::Error::Setting { setting: "headers", .. })),
+                "{name}: {error}"
+            );
             assert!(!format!("{error} {error:?}").contains("hunter"), "{name}: {error}");
         }
     }

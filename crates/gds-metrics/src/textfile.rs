@@ -11,15 +11,13 @@ use crate::error::{Error, Result};
 ///
 /// Fails with setting `path` when its folder is missing or cannot be written to; what was at `path` is untouched.
 pub fn write_to_textfile(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |source: io::Error| Error::File {
-        setting: "path",
-        path: path.to_owned(),
-        remedy: match source.kind() {
+    let failed = |source: io::Error| {
+        let remedy = match source.kind() {
             io::ErrorKind::NotFound => "create its folder first",
             io::ErrorKind::PermissionDenied => "allow this process to write to its folder",
             _ => "give a file in a folder that this process can write to",
-        },
-        source,
+        };
+        Error::file("path", path, remedy, source)
     };
     replace(path, bytes).map_err(failed)
 }
@@ -72,7 +70,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("missing").join("job.prom");
         let error = write_to_textfile(&path, b"").unwrap_err();
-        let Error::File { setting: "path", source, .. } = &error else { panic!("{error}") };
+        let Error::Unusable(gds_net::Error::File { setting: "path", source, .. }) = &error else { panic!("{error}") };
         assert_eq!(source.raw_os_error(), Some(libc::ENOENT));
         assert!(error.to_string().contains("create its folder"), "{error}");
     }
@@ -82,7 +80,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("taken");
         std::fs::create_dir(&path).unwrap();
-        assert!(matches!(write_to_textfile(&path, b""), Err(Error::File { setting: "path", .. })));
+        assert!(matches!(
+            write_to_textfile(&path, b""),
+            Err(Error::Unusable(gds_net::Error::File { setting: "path", .. }))
+        ));
         assert!(write_to_textfile(Path::new("/"), b"").is_err());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }

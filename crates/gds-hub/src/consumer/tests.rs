@@ -1,5 +1,3 @@
-mod model;
-
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +11,37 @@ use crate::embedded::{Embedded, EmbeddedOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Change, Hub, Lag, OffsetSpec, Position, Start, Subscriber, Subscription, TopicPartition};
 use crate::record::Record;
+
+/// What a consumer asks of its subscriber that these tests do not look at.
+macro_rules! unasked {
+    () => {
+        fn assign(&mut self, _: &[TopicPartition]) -> Result<()> {
+            Ok(())
+        }
+
+        fn offsets_for_times(
+            &self,
+            _: &[(TopicPartition, i64)],
+            _: Duration,
+        ) -> Result<Vec<(TopicPartition, Option<i64>)>> {
+            Ok(Vec::new())
+        }
+
+        fn offsets(&self, _: &[TopicPartition], _: OffsetSpec, _: Duration) -> Result<Vec<(TopicPartition, i64)>> {
+            Ok(Vec::new())
+        }
+
+        fn lag(&self, _: Duration) -> Result<Vec<Lag>> {
+            Ok(Vec::new())
+        }
+
+        fn close(&mut self) -> Result<()> {
+            Ok(())
+        }
+    };
+}
+
+mod model;
 
 /// A hub's side that gives what it is told to, and notes what it is asked.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +70,8 @@ fn place(partition: i32) -> TopicPartition {
 }
 
 impl Subscriber for Scripted {
+    unasked!();
+
     fn poll(&mut self, batch: &mut Batch, _: usize, _: Duration) -> Result<()> {
         let mut script = self.0.lock();
         let given = if script.polls.is_empty() { Vec::new() } else { script.polls.remove(0) };
@@ -59,25 +90,9 @@ impl Subscriber for Scripted {
         Ok(())
     }
 
-    fn assign(&mut self, _: &[TopicPartition]) -> Result<()> {
-        Ok(())
-    }
-
     fn passed(&self) -> Vec<Position> {
         let passed = self.0.lock().passed.clone();
         passed.into_iter().map(|(partition, offset)| Position { topic: "t".into(), partition, offset }).collect()
-    }
-
-    fn offsets_for_times(
-        &self,
-        _: &[(TopicPartition, i64)],
-        _: Duration,
-    ) -> Result<Vec<(TopicPartition, Option<i64>)>> {
-        Ok(Vec::new())
-    }
-
-    fn offsets(&self, _: &[TopicPartition], _: OffsetSpec, _: Duration) -> Result<Vec<(TopicPartition, i64)>> {
-        Ok(Vec::new())
     }
 
     fn commit(&mut self, positions: &[Position], _: bool) -> Result<()> {
@@ -102,14 +117,6 @@ impl Subscriber for Scripted {
 
     fn assignment(&self) -> Result<Vec<TopicPartition>> {
         Ok(vec![place(0), place(1)])
-    }
-
-    fn lag(&self, _: Duration) -> Result<Vec<Lag>> {
-        Ok(Vec::new())
-    }
-
-    fn close(&mut self) -> Result<()> {
-        Ok(())
     }
 }
 

@@ -367,6 +367,39 @@ fn a_full_buffer_makes_callers_wait_or_raises() {
 }
 
 #[test]
+fn a_wait_for_room_that_is_interrupted_counts_nothing() {
+    let script = Script::with_window(0);
+    let (producer, _) = made(&script, ProducerOptions { buffer_bytes: room_for(1), ..options() });
+    assert!(matches!(send(&producer, "t", "0123456789", None), Ok(Sent::Queued)));
+    let record = Record { topic: "t", value: Some(b"0123456789"), ..Record::default() };
+    let mut asked = 0;
+    let interrupted = producer.send_blocking(&producer.encode(&record), None, Linger::Short, None, || {
+        asked += 1;
+        if asked < 3 { Ok(()) } else { Err("ctrl-c") }
+    });
+    assert!(matches!(interrupted, Err(BlockingError::Interrupted("ctrl-c"))), "{interrupted:?}");
+    assert_eq!((producer.stats().accepted, producer.stats().dropped), (1, BTreeMap::new()));
+}
+
+#[test]
+fn a_wait_for_room_ends_at_what_comes_first_and_says_which() {
+    let script = Script::with_window(0);
+    for (max_block, given, bound) in
+        [(Duration::ZERO, SOON, "max_block_ms=0"), (SOON, Duration::ZERO, "the timeout given")]
+    {
+        let (producer, _) = made(&script, ProducerOptions { buffer_bytes: room_for(1), max_block, ..options() });
+        assert!(matches!(send(&producer, "t", "0123456789", None), Ok(Sent::Queued)));
+        let record = Record { topic: "t", value: Some(b"0123456789"), ..Record::default() };
+        let until = Some(std::time::Instant::now() + given);
+        let sent = producer.send_blocking(&producer.encode(&record), None, Linger::Short, until, never);
+        let Err(BlockingError::Refused(error)) = sent else { panic!("{sent:?}") };
+        assert_eq!((error.kind, error.retriable), (ErrorKind::Timeout, true));
+        assert!(error.message.contains(bound), "{error}");
+        assert_eq!(producer.stats().dropped, BTreeMap::from([("buffer_full", 1)]));
+    }
+}
+
+#[test]
 fn what_waits_too_long_is_dropped_and_told() {
     let script = Script::with_window(0);
     let timeout = Some(Duration::from_millis(50));

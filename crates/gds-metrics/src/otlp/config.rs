@@ -178,7 +178,7 @@ impl OtlpConfig {
 ///
 /// # Errors
 ///
-/// [`Error::Setting`] for an option that cannot be used, [`Error::File`] for a certificate or key that cannot be read,
+/// [`gds_net::Error::Setting`] for an option that cannot be used, [`gds_net::Error::File`] for a certificate or key that cannot be read,
 /// whoever named it: going on with other authorities or without an identity would be another decision than the user's.
 pub fn resolve(options: &OtlpOptions, env: impl Fn(&str) -> Option<String>) -> Result<OtlpConfig> {
     let mut env = Env::new(env);

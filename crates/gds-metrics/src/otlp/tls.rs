@@ -145,7 +145,7 @@ fn read(named: &Named) -> Result<Vec<u8>> {
 
 fn unusable(named: &Named, source: io::Error) -> Error {
     let remedy = "name a PEM file that this process may read";
-    Error::File { setting: named.setting, path: named.path.clone(), remedy, source }
+    Error::file(named.setting, &named.path, remedy, source)
 }
 
 fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {

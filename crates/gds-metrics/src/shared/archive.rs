@@ -62,12 +62,8 @@ impl Folder {
     }
 
     pub(crate) fn unusable(&self, source: io::Error) -> Error {
-        Error::File {
-            setting: "multiprocess_dir",
-            path: self.path.clone(),
-            remedy: "name a folder on a local disk that this program may write to",
-            source,
-        }
+        let remedy = "name a folder on a local disk that this program may write to";
+        Error::file("multiprocess_dir", &self.path, remedy, source)
     }
 
     /// The folder.
@@ -99,12 +95,9 @@ impl Folder {
             }
             merged = self.make().and_then(|()| self.merge_within(PATIENCE));
         }
-        merged.map_err(|source| Error::File {
-            setting: "multiprocess_dir",
-            path: self.path.clone(),
-            remedy: "see that the folder is there, writable, and that no process of the program is stopped in a scrape",
-            source,
-        })
+        let remedy =
+            "see that the folder is there, writable, and that no process of the program is stopped in a scrape";
+        merged.map_err(|source| Error::file("multiprocess_dir", &self.path, remedy, source))
     }
 
     fn merge_within(&self, patience: Duration) -> io::Result<Merge> {

@@ -34,7 +34,7 @@ impl PortClaim {
 }
 
 impl Folder {
-    /// Claims `port`, to listen on it afterwards; fails with [`crate::Error::Listen`] if another program listens there.
+    /// Claims `port`, to listen on it afterwards; fails with [`gds_net::Error::Listen`] if another program listens there.
     pub fn claim_port(&self, addr: &str, port: u16) -> Result<PortClaim> {
         match self.port_file(port).and_then(|file| Lock::within(file, Duration::ZERO)) {
             Ok(first) => {

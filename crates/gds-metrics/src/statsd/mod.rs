@@ -188,7 +188,7 @@ struct Inner {
 impl Statsd {
     /// Checks the options; opens, resolves and starts nothing.
     ///
-    /// Fails with [`Error::Setting`] for a setting that can never work. A server that is not there yet is none.
+    /// Fails with [`gds_net::Error::Setting`] for a setting that can never work. A server that is not there yet is none.
     pub fn new(options: StatsdOptions) -> Result<Self> {
         let settings = options.check()?;
         let link = Link::new(settings.target.clone(), settings.clock.clone());

@@ -32,6 +32,8 @@ fn places(partitions: &BTreeSet<i32>) -> Vec<TopicPartition> {
 }
 
 impl Subscriber for Endless {
+    unasked!();
+
     fn poll(&mut self, batch: &mut Batch, max: usize, _: Duration) -> Result<()> {
         let mut state = self.0.lock();
         let coming = std::mem::take(&mut state.coming);
@@ -75,22 +77,6 @@ impl Subscriber for Endless {
         Ok(())
     }
 
-    fn assign(&mut self, _: &[TopicPartition]) -> Result<()> {
-        Ok(())
-    }
-
-    fn offsets_for_times(
-        &self,
-        _: &[(TopicPartition, i64)],
-        _: Duration,
-    ) -> Result<Vec<(TopicPartition, Option<i64>)>> {
-        Ok(Vec::new())
-    }
-
-    fn offsets(&self, _: &[TopicPartition], _: OffsetSpec, _: Duration) -> Result<Vec<(TopicPartition, i64)>> {
-        Ok(Vec::new())
-    }
-
     fn commit(&mut self, positions: &[Position], _: bool) -> Result<()> {
         let mut state = self.0.lock();
         for at in positions {
@@ -125,14 +111,6 @@ impl Subscriber for Endless {
 
     fn assignment(&self) -> Result<Vec<TopicPartition>> {
         Ok(self.0.lock().positions.keys().copied().map(place).collect())
-    }
-
-    fn lag(&self, _: Duration) -> Result<Vec<Lag>> {
-        Ok(Vec::new())
-    }
-
-    fn close(&mut self) -> Result<()> {
-        Ok(())
     }
 }
 

@@ -268,7 +268,7 @@ fn options_that_cannot_be_used_are_errors_that_name_setting_value_and_expectatio
         let mut options = OtlpOptions::default();
         set(&mut options);
         match try_with(&options, &[]) {
-            Err(Error::Setting { setting, value, expected }) => {
+            Err(Error::Unusable(gds_net::Error::Setting { setting, value, expected })) => {
                 assert_eq!((setting, &*value), (*expected_setting, *expected_value));
                 assert!(expected.contains(expectation), "{expected}");
             }
@@ -304,13 +304,15 @@ fn certificates_that_cannot_be_read_are_errors_whoever_named_them() {
         (OtlpOptions { keyfile: Some(other_key), ..good.clone() }, "keyfile"),
     ] {
         match try_with(&options, &[]) {
-            Err(Error::File { setting, .. }) => assert_eq!(setting, expected),
+            Err(Error::Unusable(gds_net::Error::File { setting, .. })) => assert_eq!(setting, expected),
             other => panic!("{expected}: {other:?}"),
         }
     }
     let variables = [("OTEL_EXPORTER_OTLP_CERTIFICATE", missing.to_str().unwrap())];
     match try_with(&OtlpOptions::default(), &variables) {
-        Err(Error::File { setting, .. }) => assert_eq!(setting, "OTEL_EXPORTER_OTLP_CERTIFICATE"),
+        Err(Error::Unusable(gds_net::Error::File { setting, .. })) => {
+            assert_eq!(setting, "OTEL_EXPORTER_OTLP_CERTIFICATE");
+        }
         other => panic!("{other:?}"),
     }
     let plain = with(&OtlpOptions { endpoint: Some("http://x".into()), ..good }, &[]);
