@@ -175,11 +175,14 @@ wait(child(work))
 SERVING = """
 metrics = PrometheusMetrics(prefix="", port={port}, addr="127.0.0.1")
 metrics.increment("requests", 5)
-told, tell = os.pipe()
+(told, tell), (begun, begin) = os.pipe(), os.pipe()
 process_id = os.fork()
 if process_id == 0:
+    os.write(begin, b".")
     os.read(told, 1)
     end()
+# A child closes what it inherited before it runs anything else, which may be long after the fork.
+os.read(begun, 1)
 """
 
 
