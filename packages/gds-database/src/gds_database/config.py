@@ -1,0 +1,149 @@
+"""Where an engine is and who asks: an address or a dict becomes an `EngineConfig`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from gds_database.errors import ConfigurationError
+
+__all__ = ["ALIASES", "EngineConfig"]
+
+ALIASES = {
+    "postgres": "postgresql",
+    "pg": "postgresql",
+    "mongo": "mongodb",
+    "mongodb+srv": "mongodb",
+    "sqlserver": "mssql",
+}
+"""Other names of engines."""
+
+# What drivers call it in an address.
+_FIELDS = {"host": "host", "port": "port", "user": "user", "username": "user", "password": "password"}
+_DATABASES = {"dbname": "database", "database": "database"}
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Where an engine is and who asks.
+
+    Attributes:
+        engine: Its name among the entry points, such as ``postgresql``.
+        host: A name, an address, a folder of Unix sockets or an account; several hosts are in ``hosts``.
+        port: None is the platform's usual one.
+        user: Who.
+        password: Not in ``repr``.
+        database: Which; None is the platform's usual one.
+        options: What else the address said, such as ``sslmode``.
+        hosts: All hosts with their ports.
+        scheme: As it was given, such as ``mongodb+srv``.
+    """
+
+    engine: str
+    host: str | None = None
+    port: int | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    database: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    hosts: tuple[tuple[str, int | None], ...] = ()
+    scheme: str = ""
+
+    @classmethod
+    def parse(cls, given: str | Mapping[str, Any]) -> EngineConfig:
+        """From an address such as ``postgresql://user@host:5432/db?sslmode=verify-full``, or from a dict.
+
+        A dict has ``engine`` and whichever of the attributes are needed; all else in it are options. One with ``url``
+        begins with that, and the rest replaces what it says.
+
+        Raises:
+            ConfigurationError: It is neither.
+        """
+        if isinstance(given, str):
+            return _from_url(given)
+        if not isinstance(given, Mapping):
+            raise ConfigurationError(f"config: expected an address or a dict, got {type(given).__name__}")
+        values = dict(given)
+        start: dict[str, Any] = {}
+        if "url" in values:
+            found = _from_url(values.pop("url"))
+            start = {each.name: getattr(found, each.name) for each in fields(found)}
+        return _from_values(start, values)
+
+
+def _from_values(start: dict[str, Any], values: dict[str, Any]) -> EngineConfig:
+    options = dict(start.get("options") or {}) | dict(values.pop("options", None) or {})
+    known = {each.name for each in fields(EngineConfig)}
+    names = _FIELDS | _DATABASES
+    for name, value in values.items():
+        if names.get(name, name) in known:
+            start[names.get(name, name)] = value
+        else:
+            options[name] = value
+    engine = start.get("engine")
+    if not isinstance(engine, str) or not engine:
+        raise ConfigurationError("config: expected 'engine', such as 'postgresql', or 'url'")
+    start["scheme"] = start.get("scheme") or engine
+    start["engine"] = ALIASES.get(engine, engine)
+    start["port"] = _port(start.get("port"))
+    start["options"] = options
+    if "host" in values or not start.get("hosts"):
+        start["hosts"] = ((start["host"], start["port"]),) if start.get("host") else ()
+    return EngineConfig(**start)
+
+
+def _from_url(url: str) -> EngineConfig:
+    scheme, separator, rest = url.partition("://")
+    if not separator or not scheme:
+        # Without the text, which may hold a password.
+        raise ConfigurationError("url: expected an address such as postgresql://user@host/database")
+    # A password may hold anything but these two, which have to be %2F and %3F in it.
+    rest, _, query = rest.partition("?")
+    authority, _, path = rest.partition("/")
+    login, at, places = authority.rpartition("@")
+    user, colon, password = login.partition(":")
+    hosts = tuple(_host(place) for place in places.split(",") if place)
+    values: dict[str, Any] = {
+        "engine": scheme.lower(),
+        "host": hosts[0][0] if hosts else None,
+        "port": hosts[0][1] if hosts else None,
+        "user": unquote(user) if at and user else None,
+        "password": unquote(password) if colon else None,
+        "database": unquote(path) or None,
+    }
+    start = {"hosts": hosts}
+    options: dict[str, Any] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name in _FIELDS or name in _DATABASES:
+            values[(_FIELDS | _DATABASES)[name]] = value
+            if name == "host":
+                start["hosts"] = ()
+        else:
+            options[name] = value
+    values["options"] = options
+    if not start["hosts"]:
+        return _from_values({}, values)
+    host, port = values.pop("host"), values.pop("port")
+    return _from_values({**start, "host": host, "port": port}, values)
+
+
+def _host(text: str) -> tuple[str, int | None]:
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        return host, _port(port.lstrip(":") or None)
+    host, _, port = text.partition(":")
+    return unquote(host), _port(port or None)
+
+
+def _port(given: Any) -> int | None:
+    if given is None or given == "":
+        return None
+    try:
+        port = int(given)
+    except (TypeError, ValueError):
+        port = -1
+    if not 0 < port < 65536:
+        raise ConfigurationError("port: expected a number from 1 to 65535")
+    return port

@@ -1,0 +1,512 @@
+"""What all engines have in common. An engine of a platform subclasses `EngineBase` and `DatabaseBase`.
+
+What a subclass writes:
+
+| | |
+| --- | --- |
+| ``system`` | OpenTelemetry's name: ``postgresql``, ``mongodb``, ``microsoft.sql_server``, ``snowflake`` |
+| ``extra`` | the extra of the distribution that brings the driver |
+| `EngineBase._run` | runs one statement on ``self.connection`` within a time; may be as the base has it |
+| `EngineBase._translate` | an exception of the driver becomes one of `gds_database.errors` |
+| `EngineBase._open` | a connection of ours for an `EngineConfig`; see `EngineBase.from_config` |
+| ``capabilities()`` | a `Capability` for each of ``OPERATIONS``; `EngineBase._controls` has those of ``control=`` |
+| the methods of the contract | those that return an `OperationResult` are decorated with `operation` |
+
+What it uses:
+
+- ``self._query(statement, params, columns=("pid", "state"))`` for rows as dicts, ``self._execute(statement, params)``
+  without: one statement at a time, timed, with a time limit, with errors translated and redacted. On MongoDB
+  ``statement`` is a command (a dict) with ``operation=`` its name.
+- ``self._step(statement, params, shown=...)`` makes a `Step`; `tool_step` and ``control.steps`` make others.
+  ``self._carry_out("dropped x", steps, dry_run=dry_run)`` runs them in order, or shows them: ``data["statements"]``.
+- ``self._cannot("shutdown", "it runs itself", use="ALTER WAREHOUSE ... SUSPEND")`` for what the platform has not.
+- ``self._must_exist("user", name, self.list_users())`` before anything runs.
+- ``with self._secrets.during(password):`` around whatever has a password in its hands.
+- ``driver("psycopg", "postgresql")`` where the driver is needed, never at import.
+- ``only(kwargs, "create_user", "roles", "valid_until")`` for options that it knows.
+
+A method decorated with `operation` returns a failure for whatever `gds_database.errors` it raises: with ``error`` and
+``metadata["error_type"]``. All other methods raise.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import threading
+import time
+from abc import abstractmethod
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from gds_database._redact import Secrets
+from gds_database._report import Report
+from gds_database.base import ConfigurationError, DatabaseConnectionError, OperationResult, QueryError
+from gds_database.capabilities import Capability, TestedAgainst
+from gds_database.config import EngineConfig
+from gds_database.control import Control
+from gds_database.database import Database
+from gds_database.engine import DatabaseEngine
+from gds_database.engines._rows import dicts
+from gds_database.errors import MissingExtraError, ObjectNotFoundError
+from gds_database.plan import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from gds_database._report import Metrics
+    from gds_database.base import DatabaseConnection
+    from gds_database.metadata import DatabaseMetadata
+
+__all__ = ["OURS", "DatabaseBase", "EngineBase", "driver", "only", "operation"]
+
+OURS = (ConfigurationError, DatabaseConnectionError, QueryError)
+"""The errors whose messages hold no secret, and that operations return as failures."""
+
+TIMEOUT_SECONDS = 30.0
+CONTROL_TIMEOUT_SECONDS = 60.0
+
+F = TypeVar("F", bound="Callable[..., OperationResult]")
+
+
+def operation(method: F) -> F:
+    """A method whose failures are results, with the time that it took."""
+
+    @functools.wraps(method)
+    def result_of(self: EngineBase | DatabaseBase, *args: Any, **kwargs: Any) -> OperationResult:
+        engine: EngineBase = self if isinstance(self, EngineBase) else self.engine
+        started = time.perf_counter()
+        try:
+            result = method(self, *args, **kwargs)
+        except OURS as error:
+            text = engine._secrets.redact(str(error))
+            result = OperationResult.failure_result(
+                f"{method.__name__.replace('_', ' ')} failed on {engine.name}",
+                text,
+                metadata={"error_type": type(error).__name__, **getattr(error, "result_metadata", {})},
+            )
+        result.duration_ms = (time.perf_counter() - started) * 1000
+        return result
+
+    return result_of  # type: ignore[return-value]
+
+
+def only(options: Mapping[str, Any], method: str, *known: str) -> None:
+    """Refuse options that nothing reads.
+
+    Raises:
+        ConfigurationError: There is one; the message names the nearest known one.
+    """
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; it knows {', '.join(known) or 'none'}"
+            raise ConfigurationError(f"{method}: there is no option {name!r}{hint}")
+
+
+def driver(module: str, extra: str) -> Any:
+    """The module of a driver.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        if error.name != module.partition(".")[0]:
+            raise  # it is there, and broken
+        raise MissingExtraError(f"{module} is not installed; run: pip install 'gds-database[{extra}]'") from None
+
+
+class EngineBase(DatabaseEngine):
+    """An engine over any connection.
+
+    It closes the connection only if it has opened it: with `connect`, as a context manager, or because it was made from
+    an address.
+
+    Args:
+        connection: Any `DatabaseConnection`, in autocommit or not.
+        connection_string: Instead of it an address, as ``open_engine`` takes it; opened by the first statement.
+        control: What starts and stops the server; without it the engine does not.
+        metrics: Any collector of ``gds_metrics``; None is none.
+        timeout_seconds: How long one statement may take.
+    """
+
+    system: ClassVar[str]
+    extra: ClassVar[str]
+
+    def __init__(
+        self,
+        connection: DatabaseConnection | None = None,
+        *,
+        connection_string: str | None = None,
+        control: Control | None = None,
+        metrics: Metrics | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        config = None
+        if connection_string is not None:
+            if connection is not None:
+                raise ConfigurationError("connection_string: expected either it or a connection, got both")
+            config = EngineConfig.parse(connection_string)
+            connection = self._open(config)
+        if connection is None:
+            raise ConfigurationError(f"{type(self).__name__}: expected a connection or connection_string=, got neither")
+        for method in ("execute_query", "is_connected", "get_connection_info"):
+            if not callable(getattr(connection, method, None)):
+                raise ConfigurationError(
+                    f"connection: expected a DatabaseConnection with {method}(), got {type(connection).__name__}"
+                )
+        if control is not None and not isinstance(control, Control):
+            raise ConfigurationError(
+                f"control: expected an object with steps(), such as PgCtl or Command of gds_database.control, "
+                f"got {type(control).__name__}"
+            )
+        if not timeout_seconds > 0:
+            raise ConfigurationError(f"timeout_seconds={timeout_seconds!r}: expected more than 0")
+        super().__init__(connection)
+        self.control = control
+        self.timeout_seconds = timeout_seconds
+        self._secrets = Secrets()
+        self._secrets.add(_password(connection))
+        self._secrets.add(config.password if config else None)
+        # Reentrant: a step of an operation may ask something. Drivers take one statement at a time.
+        self._lock = threading.RLock()
+        self._opened = False
+        self._opens = config is not None
+        self._report = Report(metrics, self._attributes())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    # ------------------------------------------------------------------ open and close
+    @classmethod
+    def from_config(cls, config: EngineConfig, **settings: Any) -> Self:
+        """An engine over a connection of ours.
+
+        Args:
+            config: Where and who.
+            settings: As the constructor takes them: ``control``, ``metrics``, ``timeout_seconds``.
+        """
+        engine = cls(cls._open(config), **settings)
+        engine._secrets.add(config.password)
+        engine._opens = True
+        return engine
+
+    @classmethod
+    def _open(cls, config: EngineConfig) -> DatabaseConnection:
+        """A connection of ours, not connected yet; an unknown option is an error that names the nearest one."""
+        raise ConfigurationError(
+            f"{cls.__name__}: is not opened by an address of {config.engine}; give it a connection"
+        )
+
+    def connect(self) -> Any:
+        """Open the connection if it is not open; then `close` closes it."""
+        if self.connection.is_connected():
+            return None
+        with self._lock:
+            opened = self._translated(self.connection.connect)
+            self._opened = True
+        return opened
+
+    def close(self) -> None:
+        """Close the connection if this engine has opened it."""
+        if self._opened:
+            self._opened = False
+            with suppress(Exception):  # the server may be gone, and there is nothing left to do about it
+                self.connection.disconnect()
+
+    def __enter__(self) -> Self:
+        self.connect()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------ what a subclass may have its own way
+    def _run(self, statement: Any, params: tuple[Any, ...] | None, timeout_seconds: float) -> Any:
+        """Run one statement on the connection and return its rows in any form that ``dicts`` takes, or a cursor.
+
+        What changed has to be kept, whether the connection is in autocommit or not.
+
+        Args:
+            statement: As given to ``_query`` or ``_execute``.
+            params: Values that the driver binds.
+            timeout_seconds: After it the server is made to end the statement.
+        """
+        del timeout_seconds
+        run = getattr(self.connection, "execute_query_dict", None) or self.connection.execute_query
+        return run(statement, params) if params else run(statement)
+
+    def _translate(self, error: Exception) -> Exception:
+        """The error to raise for one of the driver; never with a secret. `_said` has its text redacted."""
+        if isinstance(error, OURS) and self._secrets.redact(str(error)) == str(error):
+            return error
+        if isinstance(error, DatabaseConnectionError):
+            return DatabaseConnectionError(self._said(error))
+        return QueryError(self._said(error))
+
+    def _said(self, error: BaseException) -> str:
+        """The text of an error, on one line, without secrets."""
+        return " ".join(self._secrets.redact(str(error)).split()) or type(error).__name__
+
+    def _attributes(self) -> dict[str, str]:
+        """What OpenTelemetry wants to know of the server."""
+        info = self._info()
+        found = {"db.system.name": self.system}
+        host = next((info[key] for key in ("host", "server", "account") if info.get(key)), None)
+        if host:
+            found["server.address"] = str(host)
+        if info.get("port"):
+            found["server.port"] = str(info["port"])
+        return found
+
+    def _namespace(self) -> str:
+        """The database that the connection is in."""
+        return str(self._info().get("database") or "")
+
+    def _info(self) -> Mapping[str, Any]:
+        try:
+            return self.connection.get_connection_info() or {}
+        except Exception:  # noqa: BLE001 - some want to be connected first
+            return {}
+
+    # ------------------------------------------------------------------ statements
+    def _query(
+        self,
+        statement: Any,
+        params: tuple[Any, ...] | None = None,
+        *,
+        columns: Sequence[str] = (),
+        timeout_seconds: float | None = None,
+        operation: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """The rows of a statement.
+
+        Args:
+            statement: SQL, or whatever ``_run`` takes.
+            params: Values that the driver binds.
+            columns: The names of the columns in their order, for connections that return tuples.
+            timeout_seconds: Instead of the engine's.
+            operation: What it is called in metrics; by default its first word.
+        """
+        return dicts(self._statement(statement, params, timeout_seconds, operation), columns)
+
+    def _execute(
+        self,
+        statement: Any,
+        params: tuple[Any, ...] | None = None,
+        *,
+        timeout_seconds: float | None = None,
+        operation: str | None = None,
+    ) -> None:
+        """Run a statement that has no rows; as `_query`."""
+        self._statement(statement, params, timeout_seconds, operation)
+
+    def _statement(
+        self, statement: Any, params: tuple[Any, ...] | None, timeout_seconds: float | None, operation: str | None
+    ) -> Any:
+        name = operation or str(statement).lstrip("( \n").partition(" ")[0].partition("\n")[0].upper()[:40]
+        limit = timeout_seconds or self.timeout_seconds
+
+        def observed() -> Any:
+            with self._report.observed(name, self._namespace()):
+                return self._run(statement, params, limit)
+
+        with self._lock:
+            if self._opens and not self._opened:
+                self.connect()
+            return self._translated(observed)
+
+    def _translated(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except Exception as error:  # noqa: BLE001 - drivers have errors of their own, which may hold a password
+            failed = self._translate(error)
+        # Outside of the handler: the driver's error is no context of this one, where a traceback would print it.
+        raise failed
+
+    # ------------------------------------------------------------------ operations
+    def _step(
+        self,
+        statement: Any,
+        params: tuple[Any, ...] | None = None,
+        *,
+        shown: str | None = None,
+        timeout_seconds: float | None = None,
+        operation: str | None = None,
+    ) -> Step:
+        """A statement as a step.
+
+        Args:
+            statement: As `_execute` takes it.
+            params: Values that the driver binds; shown behind the statement.
+            shown: What is shown instead, where the statement holds a password.
+            timeout_seconds: Instead of the engine's.
+            operation: What it is called in metrics.
+        """
+        if shown is None:
+            shown = f"{statement} -- {', '.join(map(repr, params))}" if params else str(statement)
+        return Step(
+            shown,
+            lambda: self._execute(statement, params, timeout_seconds=timeout_seconds, operation=operation),
+        )
+
+    def _carry_out(
+        self,
+        message: str,
+        steps: Iterable[Step],
+        *,
+        dry_run: bool = False,
+        data: Mapping[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> OperationResult:
+        """Run the steps in order, or only show them.
+
+        Args:
+            message: What is done then, in a sentence.
+            steps: What does it.
+            dry_run: Whether to run nothing.
+            data: More than ``statements`` to return.
+            metadata: As given.
+        """
+        steps = list(steps)
+        statements = [self._secrets.hide(step.shown) for step in steps]
+        found: dict[str, Any] = {**(data or {}), "statements": statements}
+        if dry_run:
+            found["dry_run"] = True
+            return OperationResult.success_result(f"would have {message}; nothing was run", found, metadata)
+        done: list[str] = []
+        try:
+            for step, shown in zip(steps, statements, strict=True):
+                step.run()
+                done.append(shown)
+        except OURS as error:
+            vars(error)["result_metadata"] = {"done": done, "failed": statements[len(done)]}
+            raise
+        return OperationResult.success_result(message, found, metadata)
+
+    def _cannot(self, what: str, why: str, *, use: str) -> OperationResult:
+        """A failure: the platform has no such thing.
+
+        Args:
+            what: The operation, as `Capability` names it.
+            why: What the platform is like, in half a sentence.
+            use: What to use instead.
+        """
+        return OperationResult.failure_result(
+            f"{what.replace('_', ' ')} is not possible on {self.system}",
+            f"{self.system}: {why}; use {use}",
+            metadata={"error_type": "Unsupported", "capability": what},
+        )
+
+    def _must_exist(self, kind: str, name: str, names: Iterable[str]) -> None:
+        """Raise `ObjectNotFoundError` unless the name is among the names."""
+        if name not in set(names):
+            raise ObjectNotFoundError(kind, name, self.name)
+
+    # ------------------------------------------------------------------ by means of control=
+    def _controlled(
+        self, action: str, *, force: bool = False, dry_run: bool = False, timeout_seconds: float | None = None
+    ) -> OperationResult:
+        """An action of ``control=``."""
+        if self.control is None:
+            raise ConfigurationError(
+                f"{action}: the engine has no way to do it, and does not guess; give it control=, such as PgCtl, "
+                f"Systemd, Kubernetes or Command of gds_database.control"
+            )
+        steps = self.control.steps(action, force=force, timeout_seconds=timeout_seconds or CONTROL_TIMEOUT_SECONDS)
+        return self._carry_out(f"{_PAST.get(action, action)} {self.name}", steps, dry_run=dry_run)
+
+    def _controls(self, tested_against: TestedAgainst = TestedAgainst.REAL) -> list[Capability]:
+        """The capabilities ``build``, ``destroy``, ``startup`` and ``shutdown`` by means of ``control=``."""
+        found = []
+        for name, action in (("build", "build"), ("destroy", "destroy"), ("startup", "start"), ("shutdown", "stop")):
+            supported, how = False, "give control=, such as PgCtl, Systemd, Kubernetes or Command"
+            if self.control is not None:
+                try:
+                    self.control.steps(action)
+                except ConfigurationError as error:
+                    how = str(error)
+                else:
+                    supported, how = True, f"by control={type(self.control).__name__}"
+            found.append(Capability(name, supported, how, tested_against))
+        return found
+
+    @operation
+    def build(self, *, dry_run: bool = False, timeout_seconds: float | None = None, **kwargs: Any) -> OperationResult:
+        """Make the server, by ``control=``."""
+        only(kwargs, "build", "dry_run", "timeout_seconds")
+        return self._controlled("build", dry_run=dry_run, timeout_seconds=timeout_seconds)
+
+    @operation
+    def destroy(
+        self, force: bool = False, *, dry_run: bool = False, timeout_seconds: float | None = None, **kwargs: Any
+    ) -> OperationResult:
+        """Remove the server with all that it holds, by ``control=``."""
+        only(kwargs, "destroy", "dry_run", "timeout_seconds")
+        return self._controlled("destroy", force=force, dry_run=dry_run, timeout_seconds=timeout_seconds)
+
+    @operation
+    def startup(self, *, dry_run: bool = False, timeout_seconds: float | None = None, **kwargs: Any) -> OperationResult:
+        """Start the server, by ``control=``."""
+        only(kwargs, "startup", "dry_run", "timeout_seconds")
+        return self._controlled("start", dry_run=dry_run, timeout_seconds=timeout_seconds)
+
+    @operation
+    def shutdown(
+        self, force: bool = False, *, dry_run: bool = False, timeout_seconds: float | None = None, **kwargs: Any
+    ) -> OperationResult:
+        """Stop the server, by ``control=``."""
+        only(kwargs, "shutdown", "dry_run", "timeout_seconds")
+        return self._controlled("stop", force=force, dry_run=dry_run, timeout_seconds=timeout_seconds)
+
+
+class DatabaseBase(Database):
+    """A database of an `EngineBase`. ``metadata`` is read once; `refresh_metadata` reads it anew."""
+
+    engine: EngineBase
+
+    @property
+    def metadata(self) -> DatabaseMetadata:
+        """What is known of it.
+
+        Raises:
+            ObjectNotFoundError: It does not exist.
+        """
+        return self._metadata or self.refresh_metadata()
+
+    def refresh_metadata(self) -> DatabaseMetadata:
+        """Read it anew."""
+        self._metadata = self._read_metadata()
+        return self._metadata
+
+    @abstractmethod
+    def _read_metadata(self) -> DatabaseMetadata:
+        """What is known of it, from the server; `ObjectNotFoundError` if it does not exist."""
+
+    def _must_exist(self) -> None:
+        """Raise `ObjectNotFoundError` unless it exists."""
+        if not self.exists():
+            raise ObjectNotFoundError("database", self.name, self.engine.name)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.engine.name!r}, {self.name!r})"
+
+
+_PAST = {"start": "started", "stop": "stopped", "build": "built", "destroy": "destroyed", "promote": "promoted"}
+
+
+def _password(connection: Any) -> str | None:
+    """The password that a connection keeps, so that it can be taken out of errors."""
+    for holder in (connection, getattr(connection, "config", None)):
+        found = holder.get("password") if isinstance(holder, dict) else getattr(holder, "password", None)
+        if isinstance(found, str):
+            return found
+    return None

@@ -1,0 +1,81 @@
+"""Rows as dicts, in whatever form a connection returns them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gds_database.errors import QueryError
+
+__all__ = ["dicts", "driver_object"]
+
+
+def dicts(result: Any, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The rows of a result.
+
+    Args:
+        result: None, a cursor, or rows: dicts, named tuples, rows with ``keys()``, or plain sequences.
+        columns: The names of the columns in their order. Plain sequences need them; of other rows these columns are
+            taken, whatever their case; without it all of them, in lower case.
+
+    Raises:
+        QueryError: A row has not these columns.
+    """
+    if result is None:
+        return []
+    if hasattr(result, "fetchall"):
+        if getattr(result, "description", None) is None:
+            return []
+        columns = columns or [str(each[0]).lower() for each in result.description]
+        result = result.fetchall()
+    elif hasattr(result, "rows") and hasattr(result, "columns"):  # a result set of its own kind
+        columns = columns or [str(each).lower() for each in result.columns]
+        result = result.rows() if callable(result.rows) else result.rows
+    if not isinstance(result, Iterable):
+        return []
+    return [_dict(row, columns) for row in result]
+
+
+def _dict(row: Any, columns: Sequence[str]) -> dict[str, Any]:
+    named = _named(row)
+    if named is None:
+        if not columns:
+            raise QueryError("expected rows with names; the connection returns plain tuples")
+        if len(row) != len(columns):
+            raise QueryError(f"expected {len(columns)} columns ({', '.join(columns)}), got {len(row)}")
+        return dict(zip(columns, row, strict=True))
+    lower = {str(name).lower(): value for name, value in named.items()}
+    if not columns:
+        return lower
+    missing = [name for name in columns if name.lower() not in lower]
+    if missing:
+        raise QueryError(f"expected the columns {', '.join(missing)}, got {', '.join(lower) or 'none'}")
+    return {name: lower[name.lower()] for name in columns}
+
+
+def _named(row: Any) -> Mapping[str, Any] | None:
+    if isinstance(row, Mapping):
+        return row
+    if hasattr(row, "_asdict"):
+        return dict(row._asdict())
+    if hasattr(row, "_mapping"):
+        return dict(row._mapping)
+    if hasattr(row, "keys"):
+        return {name: row[name] for name in row.keys()}  # noqa: SIM118 - iterating over it gives values
+    return None
+
+
+_PLACES = ("connection", "_connection", "conn", "_conn", "client", "_client")
+
+
+def driver_object(connection: Any, *attributes: str) -> Any | None:
+    """The object of the driver behind a connection; None if there is none to be found.
+
+    Args:
+        connection: An engine's connection, connected.
+        attributes: What the object must have to be it, such as ``cursor`` or ``list_database_names``.
+    """
+    for candidate in (connection, *(getattr(connection, place, None) for place in _PLACES)):
+        if candidate is not None and all(hasattr(candidate, each) for each in attributes):
+            return candidate
+    return None

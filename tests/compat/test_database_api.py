@@ -1,0 +1,39 @@
+"""`gds_database` has every name, parameter and default that packages of its 1.x rely on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+from packaging.version import Version
+
+import gds_database
+from tests.compat.api_lists import LISTS, differences, read
+from tests.vault.test_alone import BLOCKED, run
+
+DATABASE = read(LISTS / "gds_database.txt")
+
+
+def test_everything_listed_is_there_with_its_parameters_and_defaults() -> None:
+    assert differences(DATABASE) == []
+
+
+def test_the_package_itself_has_every_name_of_its_modules() -> None:
+    listed = {kind.name for module in DATABASE for kind in module.kinds}
+    assert listed <= set(gds_database.__all__)
+    assert all(getattr(gds_database, name) for name in gds_database.__all__)
+
+
+def test_pip_takes_it_for_the_newer_one() -> None:
+    assert importlib.metadata.version("gds-database") == gds_database.__version__
+    assert Version(gds_database.__version__) >= Version("2.0.0")
+
+
+def test_an_import_loads_no_driver_and_starts_nothing() -> None:
+    program = BLOCKED.format(blocked={"psycopg", "pymongo", "pymssql", "snowflake", "opentelemetry", "typer", "rich"})
+    modules = ("base", "database", "engine", "metadata", "control", "tools", "config", "engines._base")
+    program += "".join(f"import gds_database.{name}\n" for name in modules)
+    program += (
+        "import threading\nassert threading.active_count() == 1\nassert not {'asyncio', 'ssl'} & set(sys.modules)"
+    )
+    done = run(program)
+    assert (done.returncode, done.stderr) == (0, "")
