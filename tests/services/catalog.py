@@ -48,6 +48,8 @@ class DebianPackage:
 
     package: str
     libraries: tuple[str, ...] = ()
+    # Where the binaries are, of a package that finds its other files from there: all of it is kept, laid out as it was.
+    home: str = ""
     origin: ClassVar[str] = "a Debian package"
 
 
@@ -171,6 +173,24 @@ _SERVICES = (
         version="1.13.2",
         binaries=(Binary("vault", also_called=("bao",)),),
         recipe=GoSource(folder=Path(__file__).parent / "vault", version_variable="main.version"),
+    ),
+    Service(
+        name="postgresql",
+        version="15.0",
+        binaries=tuple(
+            Binary(name) for name in ("postgres", "initdb", "pg_ctl", "pg_basebackup", "pg_dump", "pg_restore")
+        ),
+        recipe=DebianPackage(
+            "postgresql-15",
+            libraries=(
+                *("postgresql-client-15", "libpq5", "libicu72", "libldap-2.5-0", "libsasl2-2", "libssl3", "libxml2"),
+                # Of the same build as one of those above.
+                *("libgssapi-krb5-2", "libk5crypto3", "libkrb5-3", "libkrb5support0", "libkeyutils1", "libcom-err2"),
+            ),
+            home="usr/lib/postgresql/15/bin",
+        ),
+        # What the path has are wrappers that look for clusters of the machine.
+        use_path=False,
     ),
     Service(
         name="toxiproxy",

@@ -18,6 +18,8 @@ from .install import ServiceUnavailable, install
 from .kafka import KafkaBroker, KafkaCluster, KerberizedKafka, SecureKafka
 from .kafka.secure import Certificate
 from .kerberos import Kerberos
+from .postgresql import Certificate as PostgreSQLCertificate
+from .postgresql import PostgreSQL
 from .process import lease_port
 from .run import (
     OtelCollector,
@@ -40,6 +42,8 @@ __all__ = [
     "missing",
     "otel_collector",
     "otel_collector_factory",
+    "postgresql",
+    "postgresql_factory",
     "prometheus_factory",
     "promtool",
     "pushgateway",
@@ -97,6 +101,17 @@ class KafkaFactory(Protocol):
         *,
         auto_create_topics: bool = True,
     ) -> KafkaCluster: ...
+
+
+class PostgreSQLFactory(Protocol):
+    """Starts a server that is stopped when the test ends."""
+
+    def __call__(
+        self,
+        settings: Mapping[str, str | int] | None = None,
+        *,
+        server_certificate: PostgreSQLCertificate | None = None,
+    ) -> PostgreSQL: ...
 
 
 class SecureKafkaFactory(Protocol):
@@ -244,6 +259,30 @@ def kerberized_kafka() -> Iterator[KerberizedKafka]:
     require_service("kerberos")
     with Kerberos() as realm, KerberizedKafka(realm) as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """One server for the whole run; tests have names of their own in it, and leave it running."""
+    require_service("postgresql")
+    with PostgreSQL() as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql_factory() -> Iterator[PostgreSQLFactory]:
+    """Make servers of one's own, to stop, kill and promote."""
+    require_service("postgresql")
+    with ExitStack() as servers:
+
+        def start(
+            settings: Mapping[str, str | int] | None = None,
+            *,
+            server_certificate: PostgreSQLCertificate | None = None,
+        ) -> PostgreSQL:
+            return servers.enter_context(PostgreSQL(settings, server_certificate=server_certificate))
+
+        yield start
 
 
 @pytest.fixture

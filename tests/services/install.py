@@ -179,7 +179,7 @@ def _fault(path: Path, binary: Binary, service: Service) -> str | None:
     if binary.version_flag is None:
         # The status of a help text is anything; this one is the loader's, for want of a library.
         return f"{command} printed {text!r}" if answer.returncode == 127 else None
-    match = re.search(r"\b(?:version v?|v)(\d+(?:\.\d+)+)", text, re.IGNORECASE)
+    match = re.search(r"(?:\bversion v?|\bv|\(PostgreSQL\) )(\d+(?:\.\d+)+)", text, re.IGNORECASE)
     if answer.returncode != 0 or match is None:
         return f"{command} exited with {answer.returncode} and printed {text!r}"
     if _numbers(match[1]) < _numbers(service.version):
@@ -202,35 +202,42 @@ def _unpack_debian(service: Service, recipe: DebianPackage, work: Path, result: 
             work,
             timeout_seconds=_APT_TIMEOUT_SECONDS,
         )
+    folders = (recipe.home,) if recipe.home else ("usr/bin", "usr/sbin")
     for binary in service.binaries:
-        for folder, name in product(("bin", "sbin"), binary.names):
-            file = unpacked / "usr" / folder / name
+        for folder, name in product(folders, binary.names):
+            file = unpacked / folder / name
             if file.is_file():
                 break
         else:
             raise ServiceUnavailable(
-                f"{service.name}: package {recipe.package} holds none of usr/bin/"
+                f"{service.name}: package {recipe.package} holds none of {folders[0]}/"
                 f"{{{','.join(binary.names)}}}; put {_wanted(service)} on the path"
             )
         if recipe.libraries:
-            _wrap(file, binary, unpacked, result)
+            _wrap(file, binary, unpacked, result, home=recipe.home)
         else:
             file.rename(result / "bin" / binary.name)
+    if recipe.home:
+        (unpacked / "usr").rename(result / "usr")
 
 
-def _wrap(file: Path, binary: Binary, unpacked: Path, result: Path) -> None:
-    """Put the executable beside the shared libraries, and into ``bin`` a script that shows it where they are."""
+def _wrap(file: Path, binary: Binary, unpacked: Path, result: Path, *, home: str) -> None:
+    """Put a script into ``bin`` that shows the executable where the shared libraries are.
+
+    It lies beside those, unless it has to stay where its own files are.
+    """
     libraries = result / "lib"
     if not libraries.exists():
         # One folder per architecture, and it is the one of this machine; not all packages know of /usr.
         for found in {path.parent for lib in ("usr/lib", "lib") for path in (unpacked / lib).glob("*/*.so.*")}:
             shutil.copytree(found, libraries, symlinks=True, dirs_exist_ok=True)
-    file.rename(libraries / binary.name)
+    if not home:
+        file.rename(libraries / binary.name)
     script = result / "bin" / binary.name
     script.write_text(
         "#!/bin/sh\n"
-        'lib="$(dirname "$(dirname "$(readlink -f "$0")")")/lib"\n'
-        f'LD_LIBRARY_PATH="$lib" exec "$lib/{binary.name}" "$@"\n'
+        'root="$(dirname "$(dirname "$(readlink -f "$0")")")"\n'
+        f'LD_LIBRARY_PATH="$root/lib" exec "$root/{home or "lib"}/{file.name if home else binary.name}" "$@"\n'
     )
     script.chmod(0o755)
 

@@ -10,12 +10,14 @@ import json
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
@@ -154,6 +156,24 @@ def lease_port(leases: ExitStack, kind: socket.SocketKind = socket.SOCK_STREAM) 
     raise ServerFailed(f"200 ports tried in {_PORTS.start}-{_PORTS.stop}, all taken")
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a process runs as: who we are, or another one where that is root."""
+
+    user: int | None = None
+    group: int | None = None
+
+    def as_arguments(self) -> dict[str, Any]:
+        """What ``subprocess`` takes for it."""
+        return {} if self.user is None else {"user": self.user, "group": self.group, "extra_groups": []}
+
+    def own(self, folder: Path) -> None:
+        """Give the folder and all that is in it to them."""
+        if self.user is not None and self.group is not None:
+            for path in (folder, *folder.rglob("*")):
+                os.chown(path, self.user, self.group, follow_symlinks=False)
+
+
 class Server:
     """One server process and its folder; subclasses say how it is started and when it is ready.
 
@@ -163,6 +183,8 @@ class Server:
 
     name = "server"
     ready_timeout_seconds = READY_TIMEOUT_SECONDS
+    stop_signal = signal.SIGTERM
+    identity = Identity()
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -261,6 +283,7 @@ class Server:
                 stderr=subprocess.STDOUT,
                 # An interrupt from the terminal must reach us alone, so that we stop it in order.
                 start_new_session=True,
+                **self.identity.as_arguments(),
             )
 
     def wait_ready(self) -> None:
@@ -283,7 +306,7 @@ class Server:
         process = self._process
         if process is None:
             return
-        process.terminate()
+        process.send_signal(self.stop_signal)
         try:
             process.wait(STOP_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
