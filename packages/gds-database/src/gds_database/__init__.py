@@ -1,6 +1,12 @@
 """Every database platform the same to look at and to run.
 
-Importing this package starts nothing and loads no driver.
+    from gds_database import open_engine
+
+    with open_engine("postgresql://dba@localhost/postgres") as engine:
+        for database in engine.list_databases():
+            print(database.name, database.metadata.size_bytes)
+
+`open_engine_async` is the same for asyncio. Importing this package starts nothing and loads no driver.
 """
 
 from __future__ import annotations
@@ -8,6 +14,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from gds_database.aio import AsyncDatabase, AsyncDatabaseEngine
     from gds_database.base import (
         AsyncDatabaseConnection,
         AsyncResourceManager,
@@ -47,9 +54,12 @@ if TYPE_CHECKING:
         ReplicationDetails,
         ReplicationStatus,
     )
+    from gds_database.opening import open_engine, open_engine_async
 
 _HOME = {
+    "AsyncDatabase": "aio",
     "AsyncDatabaseConnection": "base",
+    "AsyncDatabaseEngine": "aio",
     "AsyncResourceManager": "base",
     "BackupType": "metadata",
     "Capabilities": "capabilities",
@@ -85,11 +95,15 @@ _HOME = {
     "TestedAgainst": "capabilities",
     "ToolError": "errors",
     "TransactionalConnection": "base",
+    "open_engine": "opening",
+    "open_engine_async": "opening",
 }
 
 __all__ = [
     "OPERATIONS",
+    "AsyncDatabase",
     "AsyncDatabaseConnection",
+    "AsyncDatabaseEngine",
     "AsyncResourceManager",
     "BackupType",
     "Capabilities",
@@ -124,6 +138,8 @@ __all__ = [
     "TestedAgainst",
     "ToolError",
     "TransactionalConnection",
+    "open_engine",
+    "open_engine_async",
 ]
 
 

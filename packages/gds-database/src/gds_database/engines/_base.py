@@ -23,7 +23,10 @@ What it uses:
 - ``self._must_exist("user", name, self.list_users())`` before anything runs.
 - ``with self._secrets.during(password):`` around whatever has a password in its hands.
 - ``driver("psycopg", "postgresql")`` where the driver is needed, never at import.
+- ``aware(start_time, end_time)`` for time ranges, and only aware times in what it returns.
 - ``only(kwargs, "create_user", "roles", "valid_until")`` for options that it knows.
+
+What a subclass leaves out is as in `Unsupported`: a failure with what its ``capabilities()`` says of it.
 
 A method decorated with `operation` returns a failure for whatever `gds_database.errors` it raises: with ``error`` and
 ``metadata["error_type"]``. All other methods raise.
@@ -32,13 +35,11 @@ A method decorated with `operation` returns a failure for whatever `gds_database
 from __future__ import annotations
 
 import difflib
-import functools
 import importlib
 import threading
-import time
-from abc import abstractmethod
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gds_database._redact import Secrets
 from gds_database._report import Report
@@ -46,9 +47,10 @@ from gds_database.base import ConfigurationError, DatabaseConnectionError, Opera
 from gds_database.capabilities import Capability, TestedAgainst
 from gds_database.config import EngineConfig
 from gds_database.control import Control
-from gds_database.database import Database
-from gds_database.engine import DatabaseEngine
+from gds_database.engines._database import DatabaseBase
+from gds_database.engines._operation import OURS, operation
 from gds_database.engines._rows import dicts
+from gds_database.engines._unsupported import Unsupported
 from gds_database.errors import MissingExtraError, ObjectNotFoundError
 from gds_database.plan import Step
 
@@ -60,39 +62,11 @@ if TYPE_CHECKING:
 
     from gds_database._report import Metrics
     from gds_database.base import DatabaseConnection
-    from gds_database.metadata import DatabaseMetadata
 
-__all__ = ["OURS", "DatabaseBase", "EngineBase", "driver", "only", "operation"]
-
-OURS = (ConfigurationError, DatabaseConnectionError, QueryError)
-"""The errors whose messages hold no secret, and that operations return as failures."""
+__all__ = ["OURS", "DatabaseBase", "EngineBase", "aware", "driver", "only", "operation"]
 
 TIMEOUT_SECONDS = 30.0
 CONTROL_TIMEOUT_SECONDS = 60.0
-
-F = TypeVar("F", bound="Callable[..., OperationResult]")
-
-
-def operation(method: F) -> F:
-    """A method whose failures are results, with the time that it took."""
-
-    @functools.wraps(method)
-    def result_of(self: EngineBase | DatabaseBase, *args: Any, **kwargs: Any) -> OperationResult:
-        engine: EngineBase = self if isinstance(self, EngineBase) else self.engine
-        started = time.perf_counter()
-        try:
-            result = method(self, *args, **kwargs)
-        except OURS as error:
-            text = engine._secrets.redact(str(error))
-            result = OperationResult.failure_result(
-                f"{method.__name__.replace('_', ' ')} failed on {engine.name}",
-                text,
-                metadata={"error_type": type(error).__name__, **getattr(error, "result_metadata", {})},
-            )
-        result.duration_ms = (time.perf_counter() - started) * 1000
-        return result
-
-    return result_of  # type: ignore[return-value]
 
 
 def only(options: Mapping[str, Any], method: str, *known: str) -> None:
@@ -106,6 +80,18 @@ def only(options: Mapping[str, Any], method: str, *known: str) -> None:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]}?" if near else f"; it knows {', '.join(known) or 'none'}"
             raise ConfigurationError(f"{method}: there is no option {name!r}{hint}")
+
+
+def aware(start: datetime, end: datetime) -> tuple[datetime, datetime]:
+    """A time range in UTC; times without a zone are this machine's local ones.
+
+    Raises:
+        ConfigurationError: It ends before it begins.
+    """
+    first, last = start.astimezone(timezone.utc), end.astimezone(timezone.utc)
+    if last < first:
+        raise ConfigurationError(f"end_time={end.isoformat()}: expected a time after start_time={start.isoformat()}")
+    return first, last
 
 
 def driver(module: str, extra: str) -> Any:
@@ -122,7 +108,7 @@ def driver(module: str, extra: str) -> Any:
         raise MissingExtraError(f"{module} is not installed; run: pip install 'gds-database[{extra}]'") from None
 
 
-class EngineBase(DatabaseEngine):
+class EngineBase(Unsupported):
     """An engine over any connection.
 
     It closes the connection only if it has opened it: with `connect`, as a context manager, or because it was made from
@@ -466,38 +452,6 @@ class EngineBase(DatabaseEngine):
         """Stop the server, by ``control=``."""
         only(kwargs, "shutdown", "dry_run", "timeout_seconds")
         return self._controlled("stop", force=force, dry_run=dry_run, timeout_seconds=timeout_seconds)
-
-
-class DatabaseBase(Database):
-    """A database of an `EngineBase`. ``metadata`` is read once; `refresh_metadata` reads it anew."""
-
-    engine: EngineBase
-
-    @property
-    def metadata(self) -> DatabaseMetadata:
-        """What is known of it.
-
-        Raises:
-            ObjectNotFoundError: It does not exist.
-        """
-        return self._metadata or self.refresh_metadata()
-
-    def refresh_metadata(self) -> DatabaseMetadata:
-        """Read it anew."""
-        self._metadata = self._read_metadata()
-        return self._metadata
-
-    @abstractmethod
-    def _read_metadata(self) -> DatabaseMetadata:
-        """What is known of it, from the server; `ObjectNotFoundError` if it does not exist."""
-
-    def _must_exist(self) -> None:
-        """Raise `ObjectNotFoundError` unless it exists."""
-        if not self.exists():
-            raise ObjectNotFoundError("database", self.name, self.engine.name)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.engine.name!r}, {self.name!r})"
 
 
 _PAST = {"start": "started", "stop": "stopped", "build": "built", "destroy": "destroyed", "promote": "promoted"}

@@ -1,0 +1,244 @@
+"""Engines for asyncio: the same names, awaited.
+
+`AsyncDatabaseEngine` runs any engine in threads of its own, a few at a time, so that the event loop never waits. An
+engine whose driver is native inherits from it and replaces methods.
+
+A call that is cancelled is no longer waited for; what the server is doing ends by its ``timeout_seconds``, and a backup
+or a restore at once: it is told by ``cancelled=``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import inspect
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gds_database.errors import ConfigurationError
+from gds_database.metadata import BackupType
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from gds_database.base import OperationResult
+    from gds_database.capabilities import Capabilities
+    from gds_database.database import Database
+    from gds_database.engine import DatabaseEngine
+    from gds_database.metadata import DatabaseMetadata, EngineMetadata, LogEntry, Metric, ReplicationStatus
+
+__all__ = ["AsyncDatabase", "AsyncDatabaseEngine"]
+
+T = TypeVar("T")
+
+THREADS = 4
+
+
+class AsyncDatabaseEngine:
+    """An engine for asyncio.
+
+    Args:
+        engine: Any engine.
+        threads: How many calls run at a time; further ones wait for their turn.
+    """
+
+    def __init__(self, engine: DatabaseEngine, *, threads: int = THREADS) -> None:
+        if threads < 1:
+            raise ConfigurationError(f"threads={threads!r}: expected 1 or more")
+        self.engine = engine
+        # Threads begin with the first call.
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="gds-database")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.engine!r})"
+
+    async def _call(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Run a method of the engine in a thread, with the context of the caller."""
+        context = contextvars.copy_context()
+        call = functools.partial(context.run, method, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    async def _cancellable(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """As `_call`; a method that takes ``cancelled`` is told when nobody waits any more."""
+        if "cancelled" in kwargs or not _takes_cancelled(method):
+            return await self._call(method, *args, **kwargs)
+        cancelled = threading.Event()
+        try:
+            return await self._call(method, *args, **kwargs, cancelled=cancelled)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    # ------------------------------------------------------------------ open and close
+    async def connect(self) -> Any:
+        """Open the connection if it is not open."""
+        return await self._call(self.engine.connect)
+
+    async def close(self) -> None:
+        """Close what this has opened; calls that are under way come to their end first."""
+        close = getattr(self.engine, "close", None)
+        try:
+            if close is not None:
+                await self._call(close)
+        finally:
+            self._threads.shutdown(wait=False)
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # ------------------------------------------------------------------ the engine
+    @property
+    def name(self) -> str:
+        """Where it is."""
+        return self.engine.name
+
+    @property
+    def metadata(self) -> Awaitable[EngineMetadata]:
+        """What is known of the server: ``await engine.metadata``."""
+        return self._call(lambda: self.engine.metadata)
+
+    async def capabilities(self) -> Capabilities:
+        """What the engine can do."""
+        return await self._call(self.engine.capabilities)
+
+    async def build(self, **kwargs: Any) -> OperationResult:
+        """Make the server."""
+        return await self._call(self.engine.build, **kwargs)
+
+    async def destroy(self, force: bool = False, **kwargs: Any) -> OperationResult:
+        """Remove the server with all that it holds."""
+        return await self._call(self.engine.destroy, force, **kwargs)
+
+    async def get_version(self) -> str:
+        """The version of the server."""
+        return await self._call(self.engine.get_version)
+
+    async def get_server_time(self) -> datetime:
+        """The server's clock."""
+        return await self._call(self.engine.get_server_time)
+
+    async def list_databases(self) -> list[AsyncDatabase]:
+        """All databases that the login may see."""
+        return [AsyncDatabase(self, each) for each in await self._call(self.engine.list_databases)]
+
+    def get_database(self, name: str) -> AsyncDatabase:
+        """The database of a name, whether it exists or not; nothing to wait for."""
+        return AsyncDatabase(self, self.engine.get_database(name))
+
+    async def create_database(self, name: str, **options: Any) -> AsyncDatabase:
+        """Create a database."""
+        return AsyncDatabase(self, await self._call(self.engine.create_database, name, **options))
+
+    async def startup(self, **kwargs: Any) -> OperationResult:
+        """Start the server."""
+        return await self._call(self.engine.startup, **kwargs)
+
+    async def shutdown(self, force: bool = False, **kwargs: Any) -> OperationResult:
+        """Stop the server."""
+        return await self._call(self.engine.shutdown, force, **kwargs)
+
+    async def list_users(self) -> list[str]:
+        """The names of all users."""
+        return await self._call(self.engine.list_users)
+
+    async def create_user(self, name: str, password: str, **kwargs: Any) -> OperationResult:
+        """Create a user."""
+        return await self._call(self.engine.create_user, name, password, **kwargs)
+
+    async def drop_user(self, name: str, **kwargs: Any) -> OperationResult:
+        """Drop a user."""
+        return await self._call(self.engine.drop_user, name, **kwargs)
+
+    async def list_processes(self) -> list[dict[str, Any]]:
+        """The sessions of the server."""
+        return await self._call(self.engine.list_processes)
+
+    async def kill_process(self, process_id: str, **kwargs: Any) -> OperationResult:
+        """End a session."""
+        return await self._call(self.engine.kill_process, process_id, **kwargs)
+
+    async def get_configuration(self) -> dict[str, Any]:
+        """The settings of the server."""
+        return await self._call(self.engine.get_configuration)
+
+    async def set_configuration(self, key: str, value: Any, **kwargs: Any) -> OperationResult:
+        """Change a setting."""
+        return await self._call(self.engine.set_configuration, key, value, **kwargs)
+
+    async def get_metrics(self, start_time: datetime, end_time: datetime) -> list[Metric]:
+        """The metrics of a time range."""
+        return await self._call(self.engine.get_metrics, start_time, end_time)
+
+    async def get_logs(self, start_time: datetime, end_time: datetime, **kwargs: Any) -> list[LogEntry]:
+        """The log of a time range."""
+        return await self._call(self.engine.get_logs, start_time, end_time, **kwargs)
+
+    async def get_replication_status(self) -> ReplicationStatus:
+        """How far the copies of the server are."""
+        return await self._call(self.engine.get_replication_status)
+
+    async def failover(self, target_node: str | None = None, **kwargs: Any) -> OperationResult:
+        """Let another node take over."""
+        return await self._call(self.engine.failover, target_node, **kwargs)
+
+
+class AsyncDatabase:
+    """A database of an `AsyncDatabaseEngine`.
+
+    Args:
+        engine: The server it is on.
+        database: The database as the engine below has it.
+    """
+
+    def __init__(self, engine: AsyncDatabaseEngine, database: Database) -> None:
+        self.engine = engine
+        self.database = database
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.database!r})"
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.database.name
+
+    @property
+    def metadata(self) -> Awaitable[DatabaseMetadata]:
+        """What is known of it: ``await database.metadata``."""
+        return self.engine._call(lambda: self.database.metadata)
+
+    async def exists(self) -> bool:
+        """Whether the server has it."""
+        return await self.engine._call(self.database.exists)
+
+    async def create(self, **options: Any) -> OperationResult:
+        """Create it."""
+        return await self.engine._call(self.database.create, **options)
+
+    async def drop(self, force: bool = False, **kwargs: Any) -> OperationResult:
+        """Drop it."""
+        return await self.engine._call(self.database.drop, force, **kwargs)
+
+    async def backup(self, path: str, backup_type: BackupType = BackupType.FULL, **options: Any) -> OperationResult:
+        """Write a backup."""
+        return await self.engine._cancellable(self.database.backup, path, backup_type, **options)
+
+    async def restore(self, path: str, **options: Any) -> OperationResult:
+        """Read a backup."""
+        return await self.engine._cancellable(self.database.restore, path, **options)
+
+
+def _takes_cancelled(method: Callable[..., Any]) -> bool:
+    return "cancelled" in inspect.signature(method).parameters

@@ -1,0 +1,252 @@
+"""Engines by their addresses, with credentials from Vault, and for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+from gds_database import ConfigurationError, DatabaseConnectionError, EngineConfig
+from gds_database.aio import AsyncDatabaseEngine
+from gds_database.opening import engines, open_engine, open_engine_async
+from gds_database.testing import InMemoryEngine, InMemoryServer
+from gds_vault.testing import VaultServer
+from tests.vault.test_alone import BLOCKED
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (
+            "postgresql://u:p%40w@h:5/db?sslmode=verify-full",
+            EngineConfig("postgresql", "h", 5, "u", "p@w", "db", {"sslmode": "verify-full"}, (("h", 5),), "postgresql"),
+        ),
+        (
+            "mongodb+srv://h1:1,h2/x?replicaSet=r",
+            EngineConfig(
+                "mongodb", "h1", 1, None, None, "x", {"replicaSet": "r"}, (("h1", 1), ("h2", None)), "mongodb+srv"
+            ),
+        ),
+        ("pg:///d?host=/run&port=3", EngineConfig("postgresql", "/run", 3, None, None, "d", {}, (("/run", 3),), "pg")),
+        ("memory://[::1]:7", EngineConfig("memory", "::1", 7, hosts=(("::1", 7),), scheme="memory")),
+        (
+            "memory://a@b:c@h",  # at the last @, as people write it
+            EngineConfig("memory", "h", None, "a@b", "c", hosts=(("h", None),), scheme="memory"),
+        ),
+        (
+            {"engine": "sqlserver", "host": "h", "username": "u", "encrypt": "on", "options": {"a": 1}},
+            EngineConfig("mssql", "h", None, "u", None, None, {"encrypt": "on", "a": 1}, (("h", None),), "sqlserver"),
+        ),
+        (
+            {"url": "postgres://h/d?a=b", "password": "p", "host": "other"},
+            EngineConfig("postgresql", "other", None, None, "p", "d", {"a": "b"}, (("other", None),), "postgres"),
+        ),
+    ],
+)
+def test_an_address_or_a_dict_says_where_and_who(given: Any, expected: EngineConfig) -> None:
+    assert EngineConfig.parse(given) == expected
+    assert "password" not in repr(EngineConfig.parse(given))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("host canary-pw", "url: expected an address such as postgresql://user@host/database"),
+        ("memory://h:canary-pw", "port: expected a number from 1 to 65535"),
+        ({"host": "h"}, "config: expected 'engine', such as 'postgresql', or 'url'"),
+        (7, "config: expected an address or a dict, got int"),
+        ("memry://h", "engine='memry': expected one that is installed; did you mean memory?"),
+        ("zzz://h", "engine='zzz': expected one that is installed; there are "),
+    ],
+)
+def test_what_is_no_address_is_said_without_what_may_be_a_password(given: Any, expected: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        open_engine(given)
+    assert str(caught.value).startswith(expected)
+    assert "canary" not in str(caught.value)
+
+
+def test_an_engine_is_opened_and_closed() -> None:
+    assert engines()["memory"] == "gds_database.testing:InMemoryEngine"
+    with open_engine("memory://box", timeout_seconds=3) as engine:  # type: ignore[attr-defined]
+        assert isinstance(engine, InMemoryEngine)
+        assert engine.connection.is_connected()
+        assert (engine.name, engine.timeout_seconds) == ("box", 3)
+    assert not engine.connection.is_connected()
+
+
+class Recorded(InMemoryEngine):
+    configs: list[EngineConfig] = []  # noqa: RUF012
+
+    @classmethod
+    def _open(cls, config: EngineConfig) -> Any:
+        cls.configs.append(config)
+        return super()._open(config)
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[EngineConfig]:
+    Recorded.configs = []
+    monkeypatch.setattr("gds_database.opening._class", lambda name: Recorded)
+    return Recorded.configs
+
+
+def test_credentials_come_from_vault(recorded: list[EngineConfig]) -> None:
+    class Vault:
+        def get_secret(self, path: str) -> dict[str, Any]:
+            return {"db/dba": {"password": "canary", "username": "dba"}}[path]
+
+    address = "memory://vault%3A%2F%2Fdb%2Fdba%23username@h"
+    engine = open_engine(address, password="vault://db/dba#password", vault=Vault())
+    [config] = recorded
+    assert (config.user, config.password) == ("dba", "canary")
+    assert "canary" not in repr(engine) + repr(config)
+    assert engine._secrets.redact("the canary sings") == "the ******** sings"  # type: ignore[attr-defined]
+    with pytest.raises(ConfigurationError, match="vault://db/dba#pin: the secret has no such field"):
+        open_engine("memory://h", password="vault://db/dba#pin", vault=Vault())
+    with pytest.raises(ConfigurationError, match="expected vault://path#field"):
+        open_engine("memory://h", password="vault://db/dba", vault=Vault())
+
+
+def test_a_vault_client_is_made_from_the_environment(
+    recorded: list[EngineConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with VaultServer() as server:
+        server.add_approle("role", "secret-id")
+        server.put("app/database", {"password": "from-vault"})
+        monkeypatch.setenv("VAULT_ADDR", server.url)
+        monkeypatch.setenv("VAULT_ROLE_ID", "role")
+        monkeypatch.setenv("VAULT_SECRET_ID", "secret-id")
+        open_engine({"engine": "memory", "host": "h", "password": "vault://app/database#password"})
+    assert recorded[0].password == "from-vault"
+
+
+def test_without_gds_vault_its_extra_is_named() -> None:
+    program = (
+        BLOCKED.format(blocked={"gds_vault", "hvac"})
+        + """
+from gds_database.opening import open_engine
+try:
+    open_engine("memory://h", password="vault://a#b")
+except ImportError as error:
+    print(error)
+"""
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "vault://: gds-vault is not installed; run: pip install 'gds-database[vault]'\n"
+
+
+# ------------------------------------------------------------------ for asyncio
+def test_awaited_it_does_the_same() -> None:
+    async def use() -> None:
+        async with await open_engine_async("memory://box", threads=2) as engine:
+            assert engine.name == "box"
+            database = await engine.create_database("a")
+            assert (database.name, await database.exists(), (await database.metadata).name) == ("a", True, "a")
+            assert (await database.create()).is_failure()
+            assert [each.name for each in await engine.list_databases()] == ["a"]
+            assert (await database.drop(dry_run=True)).data == {"statements": ["DROP DATABASE 'a'"], "dry_run": True}
+            assert (await database.drop()).is_success()
+            assert (await engine.create_user("u", "password", roles=["r"])).is_success()
+            assert await engine.list_users() == ["u"]
+            assert (await engine.drop_user("u")).is_success()
+            assert (await engine.capabilities()).supports("failover")
+            assert (await engine.failover()).is_failure()
+            assert (await engine.shutdown()).is_success()
+            with pytest.raises(DatabaseConnectionError):
+                await engine.get_version()
+            assert (await engine.startup()).is_success()
+
+    asyncio.run(use())
+
+
+def test_the_event_loop_goes_on_while_an_engine_waits_and_the_context_goes_along() -> None:
+    variable = contextvars.ContextVar("variable", default="unset")
+    entered, leave = threading.Event(), threading.Event()
+
+    class Slow(InMemoryEngine):
+        def get_version(self) -> str:
+            entered.set()
+            assert leave.wait(60)
+            return f"{variable.get()} {threading.current_thread().name}"
+
+    async def use() -> str:
+        variable.set("set")
+        engine = AsyncDatabaseEngine(Slow(), threads=1)
+        waiting = asyncio.create_task(engine.get_version())
+        assert await asyncio.to_thread(entered.wait, 60)
+        leave.set()  # set by the loop, which is not blocked
+        version = await waiting
+        await engine.close()
+        return version
+
+    assert asyncio.run(use()) == "set gds-database_0"
+
+
+def test_a_cancelled_backup_is_told_to_end() -> None:
+    began = threading.Event()
+    told: list[bool] = []
+
+    class Slow(InMemoryEngine):
+        pass
+
+    engine = AsyncDatabaseEngine(Slow())
+    database = engine.get_database("a")
+
+    def backup(path: str, backup_type: Any, *, cancelled: threading.Event) -> None:
+        began.set()
+        told.append(cancelled.wait(60))
+
+    database.database.backup = backup  # type: ignore[method-assign, assignment]
+
+    async def use() -> None:
+        task = asyncio.create_task(database.backup("x"))
+        assert await asyncio.to_thread(began.wait, 60)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await engine.close()
+
+    asyncio.run(use())
+    engine._threads.shutdown(wait=True)
+    assert told == [True]
+
+
+def test_a_server_that_refuses_leaves_no_thread() -> None:
+    class Stopped(InMemoryEngine):
+        @classmethod
+        def _open(cls, config: EngineConfig) -> Any:
+            connection = super()._open(config)
+            connection.server = InMemoryServer(running=False)
+            return connection
+
+    async def use() -> None:
+        with pytest.raises(DatabaseConnectionError, match="not running"):
+            await open_engine_async("memory://h")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gds_database.opening._class", lambda name: Stopped)
+        asyncio.run(use())
+    for thread in threading.enumerate():
+        if thread.name.startswith("gds-database"):
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+def test_a_native_engine_is_preferred() -> None:
+    class Native(InMemoryEngine):
+        @classmethod
+        async def open_async(cls, config: EngineConfig, **settings: Any) -> AsyncDatabaseEngine:
+            return AsyncDatabaseEngine(cls.from_config(config), threads=7, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gds_database.opening._class", lambda name: Native)
+        engine = asyncio.run(open_engine_async("memory://h"))
+    assert engine._threads._max_workers == 7
+    with pytest.raises(ConfigurationError, match="threads=0: expected 1 or more"):
+        AsyncDatabaseEngine(InMemoryEngine(), threads=0)
