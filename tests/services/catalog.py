@@ -84,7 +84,19 @@ class MavenJars:
     origin: ClassVar[str] = "jars, fetched with maven"
 
 
-Recipe = DebianPackage | GoModule | GoSource | MavenJars
+@dataclass(frozen=True, slots=True)
+class PythonProgram:
+    """``server.py`` in this folder, and the packages it imports, pinned by the ``requirements.txt`` beside it.
+
+    They are put into a folder of their own: only that program sees them, in a process of its own, and it sees none of
+    the packages of this environment. Their licences are theirs; nothing of the project imports or ships them.
+    """
+
+    folder: Path
+    origin: ClassVar[str] = "Python packages"
+
+
+Recipe = DebianPackage | GoModule | GoSource | MavenJars | PythonProgram
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +213,14 @@ _SERVICES = (
             version_variable="github.com/Shopify/toxiproxy/v2.Version",
             package="cmd/server",
         ),
+    ),
+    Service(
+        name="mongodb",
+        # SecantusDB, which speaks MongoDB's protocol; the version is also in mongodb/requirements.txt.
+        version="0.7.0",
+        binaries=(Binary("mongodb-emulator"),),
+        recipe=PythonProgram(Path(__file__).parent / "mongodb"),
+        use_path=False,
     ),
 )
 

@@ -18,6 +18,7 @@ from .install import ServiceUnavailable, install
 from .kafka import KafkaBroker, KafkaCluster, KerberizedKafka, SecureKafka
 from .kafka.secure import Certificate
 from .kerberos import Kerberos
+from .mongodb import MongoDB
 from .postgresql import Certificate as PostgreSQLCertificate
 from .postgresql import PostgreSQL
 from .process import lease_port
@@ -40,6 +41,7 @@ __all__ = [
     "leased_port",
     "leased_udp_port",
     "missing",
+    "mongodb",
     "otel_collector",
     "otel_collector_factory",
     "postgresql",
@@ -298,4 +300,12 @@ def vault() -> Iterator[Vault]:
     """One server for the whole run; tests have names of their own in it, and leave it unsealed and running."""
     require_service("vault")
     with Vault() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mongodb() -> Iterator[MongoDB]:
+    """One server for the whole run; tests have databases and users of their own in it, and leave it running."""
+    require_service("mongodb")
+    with MongoDB() as server:
         yield server

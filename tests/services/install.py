@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -29,6 +30,7 @@ from .catalog import (
     GoModule,
     GoSource,
     MavenJars,
+    PythonProgram,
     Service,
     ServiceUnavailable,
 )
@@ -46,6 +48,7 @@ _APT_TIMEOUT_SECONDS = 300
 # A cold collector takes about two minutes on two idle cores, several times that on busy ones.
 _GO_TIMEOUT_SECONDS = 1800
 _MAVEN_TIMEOUT_SECONDS = 900
+_PIP_TIMEOUT_SECONDS = 900
 _MAVEN_GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 _answers: dict[str, Mapping[str, Path] | ServiceUnavailable] = {}
@@ -133,6 +136,8 @@ def _install(service: Service) -> Mapping[str, Path]:
                     _build_go(service, source, result / "bin")
                 case MavenJars() as jars:
                     _copy_jars(service, jars, result)
+                case PythonProgram() as program:
+                    _gather_python(service, program, result)
             for binary in service.binaries:
                 fault = _fault(result / "bin" / binary.name, binary, service)
                 if fault:
@@ -146,14 +151,18 @@ def _install(service: Service) -> Mapping[str, Path]:
 def _digest(service: Service) -> str:
     """A suffix that changes with the sources we own, so that an edit is not served stale."""
     files: tuple[str, ...]
+    digest = hashlib.sha256()
     match service.recipe:
         case GoSource(folder=folder):
             files = (*sorted(str(file.relative_to(folder)) for file in folder.rglob("*.go")), "go.mod", "go.sum")
         case MavenJars(folder=folder, script=script):
             files = ("pom.xml", script)
+        case PythonProgram(folder=folder):
+            files = (*(file.name for file in _programs(folder)), "requirements.txt")
+            # What is compiled in the packages belongs to one version of Python.
+            digest.update(repr(sys.version_info[:2]).encode())
         case _:
             return ""
-    digest = hashlib.sha256()
     for file in files:
         digest.update((folder / file).read_bytes())
     return f"-{digest.hexdigest()[:8]}"
@@ -322,6 +331,24 @@ def _copy_jars(service: Service, recipe: MavenJars, result: Path) -> None:
     _run(service, command, result, _MAVEN_TIMEOUT_SECONDS)
     script = result / "bin" / service.binaries[0].name
     shutil.copyfile(recipe.folder / recipe.script, script)
+    script.chmod(0o755)
+
+
+def _programs(folder: Path) -> list[Path]:
+    """The files of the program; what tests import is in ``__init__.py``."""
+    return sorted(file for file in folder.glob("*.py") if file.name != "__init__.py")
+
+
+def _gather_python(service: Service, recipe: PythonProgram, result: Path) -> None:
+    pip = [sys.executable, "-m", "uv", "pip", "install", "--quiet", f"--python={sys.executable}", "--no-deps"]
+    pinned = ["--require-hashes", "--only-binary=:all:", f"--requirement={recipe.folder / 'requirements.txt'}"]
+    _run(service, [*pip, *pinned, f"--target={result / 'lib'}"], result, _PIP_TIMEOUT_SECONDS)
+    for file in _programs(recipe.folder):
+        shutil.copyfile(file, result / file.name)
+    script = result / "bin" / service.binaries[0].name
+    # Without the packages of any environment, and by an interpreter that outlives this one.
+    python = Path(sys.executable).resolve()
+    script.write_text(f'#!/bin/sh\nexec {python} -I -S "$(dirname "$0")/../server.py" "$@"\n', "utf-8")
     script.chmod(0o755)
 
 
