@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import pytest
 
@@ -19,6 +19,7 @@ from .kafka import KafkaBroker, KafkaCluster, KerberizedKafka, SecureKafka
 from .kafka.secure import Certificate
 from .kerberos import Kerberos
 from .mongodb import MongoDB
+from .mssql import SqlServer
 from .postgresql import Certificate as PostgreSQLCertificate
 from .postgresql import PostgreSQL
 from .process import lease_port
@@ -52,6 +53,8 @@ __all__ = [
     "require_service",
     "secure_kafka",
     "secure_kafka_factory",
+    "sql_server",
+    "sql_server_factory",
     "statsd_exporter",
     "toxiproxy",
     "vault",
@@ -309,3 +312,37 @@ def mongodb() -> Iterator[MongoDB]:
     require_service("mongodb")
     with MongoDB() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def sql_server() -> Iterator[SqlServer]:
+    """One that the tests of a module share: what they make in it, they name by themselves."""
+    with SqlServer() as server:
+        yield server
+
+
+class SqlServerFactory(Protocol):
+    """Starts one that is stopped when the test ends."""
+
+    def __call__(
+        self,
+        *,
+        version: int = 16,
+        engine_edition: int = 3,
+        offset_minutes: int = 0,
+        instance: str = "SQL1",
+        tls: bool = True,
+    ) -> SqlServer:
+        """Start it; see `SqlServer`."""
+        ...
+
+
+@pytest.fixture
+def sql_server_factory() -> Iterator[SqlServerFactory]:
+    """Starts SQL Servers of the test's own."""
+    with ExitStack() as servers:
+
+        def start(**settings: Any) -> SqlServer:
+            return servers.enter_context(SqlServer(**settings))
+
+        yield start
