@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from gds_database.aio import AsyncDatabaseEngine
     from gds_database.engine import DatabaseEngine
 
-__all__ = ["GROUP", "engines", "open_engine", "open_engine_async"]
+__all__ = ["GROUP", "VAULT", "engines", "from_vault", "open_engine", "open_engine_async"]
 
 GROUP = "gds_database.engines"
 """The group of entry points; the name of each is that of its engine and of the scheme of its addresses."""
 
 VAULT = "vault://"
+"""How values begin that are in Vault."""
 
 
 def engines() -> dict[str, str]:
@@ -30,7 +31,7 @@ def engines() -> dict[str, str]:
 
 
 def open_engine(
-    config: str | Mapping[str, Any] | EngineConfig, *, vault: Any = None, **settings: Any
+    config: str | Mapping[str, Any] | EngineConfig, *, vault: Any = None, connect: bool = True, **settings: Any
 ) -> DatabaseEngine:
     """A connected engine; close it, or use it in a ``with`` block.
 
@@ -40,6 +41,7 @@ def open_engine(
     Args:
         config: An address, or a dict as `EngineConfig.parse` takes it.
         vault: A client of ``gds_vault`` for values ``vault://path#field``; by default one is made from the environment.
+        connect: False leaves that to the first statement, for a server that is to be started.
         settings: ``password`` and ``user`` replace those of the address; all else goes to the engine: ``control``,
             ``metrics``, ``timeout_seconds``.
 
@@ -50,7 +52,8 @@ def open_engine(
     """
     found, kind = _found(config, vault, settings)
     engine: DatabaseEngine = kind.from_config(found, **settings)
-    engine.connect()
+    if connect:
+        engine.connect()
     return engine
 
 
@@ -95,7 +98,7 @@ def _found(
     kind = _class(config.engine)
     values = {"user": config.user, "password": config.password, **config.options}
     resolved = {
-        name: _from_vault(value, vault)
+        name: from_vault(value, vault)
         for name, value in values.items()
         if isinstance(value, str) and value.startswith(VAULT)
     }
@@ -115,8 +118,17 @@ def _class(name: str) -> Any:
     return entry.load()
 
 
-def _from_vault(value: str, vault: Any) -> str:
-    """The field of a secret."""
+def from_vault(value: str, vault: Any = None) -> str:
+    """The field of a secret.
+
+    Args:
+        value: ``vault://path#field``.
+        vault: A client; by default one is made from the environment.
+
+    Raises:
+        ConfigurationError: There is no such field.
+        MissingExtraError: gds-vault is not installed.
+    """
     path, mark, name = value[len(VAULT) :].partition("#")
     if not path or not mark or not name:
         raise ConfigurationError(f"{value}: expected vault://path#field, such as vault://db/dba#password")
