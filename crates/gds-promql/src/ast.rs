@@ -9,12 +9,23 @@
 //! - `bool` stands only with comparisons, and always where two scalars are compared;
 //! - the inner expression of a [subquery](Subquery) is an instant vector;
 //! - a [selector](VectorSelector) has a matcher that does not match `""`, unless it is the second argument of `info`;
-//! - durations of ranges and steps that are plain numbers are positive.
+//! - durations of ranges and steps that are plain numbers are positive;
+//! - no expression is deeper than [`MAX_DEPTH`], so functions that call themselves for each node have stack enough.
 //!
 //! Parentheses are kept, so that what is printed is what was written: see [`Expr::unparenthesized`].
 
+use std::fmt;
+
 use crate::functions::Function;
 use crate::matcher::Matcher;
+use crate::text::write_quoted_bytes;
+
+/// How many expressions can be one inside the other. `a + b + c` has a depth of three, as `(a + b) + c` would have without
+/// its parentheses.
+pub const MAX_DEPTH: usize = 250;
+
+/// How many of them can be inside parentheses, calls, signs or powers that are themselves inside such ones.
+pub const MAX_NESTING: usize = 100;
 
 /// Bytes of the text from `start` up to, not including, `end`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,8 +106,8 @@ pub struct Expr {
 pub enum ExprKind {
     /// `1.5`, `-Inf`, `5m`: a sign before a literal is part of it.
     Number(Number),
-    /// `"text"`, without quotes and escapes.
-    String(String),
+    /// `"text"`
+    String(StringLiteral),
     /// `up{job="api"} offset 5m`
     Vector(VectorSelector),
     /// `up{job="api"}[5m] offset 5m`
@@ -167,6 +178,28 @@ pub struct Number {
     pub value: f64,
     /// Whether it was written as a duration, `1h30m`. It is a number all the same: `5m + 1` is 301.
     pub duration: bool,
+}
+
+/// A text without its quotes and escapes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StringLiteral {
+    /// The text; what is no UTF-8 is U+FFFD in it.
+    pub value: String,
+    /// The bytes of the text where they are no UTF-8, as in `"\xff"`. Such a text is the value of no label.
+    pub invalid: Option<Vec<u8>>,
+}
+
+impl StringLiteral {
+    /// Whether the text is UTF-8.
+    pub fn is_utf8(&self) -> bool {
+        self.invalid.is_none()
+    }
+}
+
+impl fmt::Display for StringLiteral {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_quoted_bytes(out, self.invalid.as_deref().unwrap_or(self.value.as_bytes()))
+    }
 }
 
 /// Chooses series: at each step the newest sample within the lookback.

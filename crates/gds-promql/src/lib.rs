@@ -1,11 +1,17 @@
 //! PromQL of Prometheus 3.14, all experimental parts switched on.
 //!
-//! A text becomes an [expression](ast): each node knows where in the text it stands, so that errors and annotations can
-//! point at it. [Functions](functions) says what each function takes and returns, [matchers](matcher) choose series.
+//! A text becomes an [expression](ast) by [parsing](parser): each node knows where in the text it stands, so that errors
+//! and annotations can point at it. [Functions](functions) says what each function takes and returns, [matchers](matcher)
+//! choose series, a [printer](printer) makes texts of expressions.
+//!
 //! Times are milliseconds since 1970 as `i64`, durations milliseconds as `i64`; a number that a query writes as a
 //! duration (`5m`) is the `f64` of its seconds.
 
 pub mod ast;
+pub mod duration;
 pub mod functions;
+mod lexer;
 pub mod matcher;
+pub mod parser;
+pub mod printer;
 mod text;
