@@ -8,6 +8,7 @@ Names are OpenTelemetry's (semantic conventions for database clients): ``db.clie
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -158,17 +159,15 @@ _found_tracer: Any = None
 
 def _tracer() -> Any:
     """Where spans go, None if nobody records any."""
-    global _provider, _found_tracer  # noqa: PLW0603 - looked up once for each provider
-    import sys
-
+    global _provider, _found_tracer
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None:  # who records spans has imported it
         return None
     with suppress(Exception):
-        provider = trace._TRACER_PROVIDER
+        provider = trace.get_tracer_provider()
         if provider is not _provider:
-            _provider = provider
-            _found_tracer = None if provider is None else provider.get_tracer("gds_database")
+            proxy = isinstance(provider, trace.ProxyTracerProvider)  # nobody has set one
+            _provider, _found_tracer = provider, None if proxy else provider.get_tracer("gds_database")
         return _found_tracer
     return None
 

@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 import threading
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -55,7 +56,7 @@ from gds_database.errors import MissingExtraError, ObjectNotFoundError
 from gds_database.plan import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -164,6 +165,7 @@ class EngineBase(Unsupported):
         self._lock = threading.RLock()
         self._opened = False
         self._opens = config is not None
+        self._in: str | None = None
         self._report = Report(metrics, self._attributes())
 
     def __repr__(self) -> str:
@@ -195,9 +197,15 @@ class EngineBase(Unsupported):
         if self.connection.is_connected():
             return None
         with self._lock:
-            opened = self._translated(self.connection.connect)
-            self._opened = True
-        return opened
+            try:
+                opened = self.connection.connect()
+            except Exception as error:  # noqa: BLE001 - as with statements, below
+                failed = self._translate(error)
+            else:
+                self._opened = True
+                self._in = None
+                return opened
+        raise failed
 
     def close(self) -> None:
         """Close the connection if this engine has opened it."""
@@ -254,7 +262,7 @@ class EngineBase(Unsupported):
         return found
 
     def _namespace(self) -> str:
-        """The database that the connection is in."""
+        """The database that the connection is in; asked for once after each `connect`."""
         return str(self._info().get("database") or "")
 
     def _info(self) -> Mapping[str, Any]:
@@ -298,23 +306,19 @@ class EngineBase(Unsupported):
     def _statement(
         self, statement: Any, params: tuple[Any, ...] | None, timeout_seconds: float | None, operation: str | None
     ) -> Any:
-        name = operation or str(statement).lstrip("( \n").partition(" ")[0].partition("\n")[0].upper()[:40]
-        limit = timeout_seconds or self.timeout_seconds
-
-        def observed() -> Any:
-            with self._report.observed(name, self._namespace()):
-                return self._run(statement, params, limit)
-
+        if operation is None:
+            word = _FIRST_WORD.match(statement if isinstance(statement, str) else str(statement))
+            operation = word[1].upper() if word else "UNKNOWN"
         with self._lock:
             if self._opens and not self._opened:
                 self.connect()
-            return self._translated(observed)
-
-    def _translated(self, call: Callable[[], Any]) -> Any:
-        try:
-            return call()
-        except Exception as error:  # noqa: BLE001 - drivers have errors of their own, which may hold a password
-            failed = self._translate(error)
+            if self._in is None:
+                self._in = self._namespace()
+            try:
+                with self._report.observed(operation, self._in):
+                    return self._run(statement, params, timeout_seconds or self.timeout_seconds)
+            except Exception as error:  # noqa: BLE001 - drivers have errors of their own, which may hold a password
+                failed = self._translate(error)
         # Outside of the handler: the driver's error is no context of this one, where a traceback would print it.
         raise failed
 
@@ -453,6 +457,8 @@ class EngineBase(Unsupported):
         only(kwargs, "shutdown", "dry_run", "timeout_seconds")
         return self._controlled("stop", force=force, dry_run=dry_run, timeout_seconds=timeout_seconds)
 
+
+_FIRST_WORD = re.compile(r"[\s(]*(\w{1,40})")
 
 _PAST = {"start": "started", "stop": "stopped", "build": "built", "destroy": "destroyed", "promote": "promoted"}
 
