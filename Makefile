@@ -218,7 +218,7 @@ test-part: $(INSTALLED) lint-stub
 	$(say) "pytest"
 	@mkdir -p $(RESULTS)
 	@$(PY) -m pytest --quiet --numprocesses=3 --dist=worksteal -m 'not server' $(if $(K),-k '$(K)') \
-		$(addprefix tests/,cli compat kafka metrics vault) | tee $(RESULTS)/python-$(notdir $(VENV)).log
+		$(addprefix tests/,cli compat database kafka metrics vault) | tee $(RESULTS)/python-$(notdir $(VENV)).log
 
 lint-rust:
 	$(say) "cargo fmt"

@@ -21,9 +21,13 @@ from typing import Any
 from tests.project.documents import ROOT
 
 FOLDER = ROOT / "docs" / "reference"
-PACKAGES = ("gds_metrics", "gds_kafka", "gds_vault")
+PACKAGES = ("gds_metrics", "gds_kafka", "gds_vault", "gds_database")
 # Modules that a user imports by name beside the package.
-MODULES = {"gds_kafka": ("gds_kafka.testing",), "gds_vault": ("gds_vault.testing",)}
+MODULES = {
+    "gds_kafka": ("gds_kafka.testing",),
+    "gds_vault": ("gds_vault.testing",),
+    "gds_database": ("gds_database.control", "gds_database.testing"),
+}
 
 WIDTH = 120
 SECTIONS = ("Args", "Attributes", "Example", "Examples", "Raises", "Returns", "Yields")
