@@ -51,6 +51,9 @@ _SETTINGS: Mapping[str, str | int] = MappingProxyType(
         "log_timezone": "UTC",
         # Whatever is told it is in its log, so that a test can look for secrets there.
         "log_statement": "all",
+        "logging_collector": "on",
+        "log_destination": "stderr,csvlog,jsonlog",
+        "log_directory": "log",
         "log_line_prefix": "%m [%p] %q%u@%d ",
     }
 )
@@ -86,6 +89,11 @@ class PostgreSQL(Server):
     def ca_file(self) -> Path:
         """The certificate of the authority that signed the server's."""
         return self.folder / "ca.pem"
+
+    @property
+    def tools(self) -> Path:
+        """The folder of its programs."""
+        return self._binaries
 
     def binary(self, name: str) -> Path:
         """One of its programs, for whoever the server runs as."""
@@ -130,7 +138,13 @@ class PostgreSQL(Server):
         )
         if answer.returncode != 0:
             raise ServerFailed(f"{name} exited with {answer.returncode}: {answer.stderr}")
-        return answer.stdout
+        printed: str = answer.stdout
+        return printed
+
+    def log(self) -> str:
+        """What it printed since the last start, and all that it wrote to its own log files."""
+        files: list[Path] = sorted((self.data / "log").glob("*")) if self._folder is not None else []
+        return "\n".join([super().log(), *(file.read_text("utf-8", "replace") for file in files)])
 
     def standby(self, name: str, settings: Mapping[str, str | int] | None = None) -> PostgreSQL:
         """One more that copies this one when it is entered, and follows it from then on under that name."""
@@ -183,6 +197,7 @@ class PostgreSQL(Server):
             "local all,replication all scram-sha-256\n"
             + "".join(f"{kind} {databases} all {LOOPBACK}/32 scram-sha-256\n" for databases in ("all", "replication"))
         )
+        shutil.rmtree(self.data / "log", ignore_errors=True)  # the origin's
         self.identity.own(self.folder)
 
     def _command(self) -> Sequence[str | Path]:

@@ -1,0 +1,218 @@
+"""Runs one statement on whatever connection there is: bounded, read-only where it reads, kept where it changes.
+
+Between transactions, a statement that reads has a read-only transaction of its own, and one that changes has one that
+is committed. Within a transaction of the program, reading happens under a savepoint that is undone, so that the
+transaction is as it was; a change is refused if the transaction has changed something itself, which it would keep or
+lose, and else ends it first. Where there is no driver to be found, statements go through ``execute_query``, with limits
+that are set before and put back after it.
+
+A statement that PostgreSQL runs only outside of transactions (``CREATE DATABASE``) is run so, and the connection is put
+back as it was.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from gds_database.base import DatabaseConnectionError, QueryError
+from gds_database.engines._rows import dicts, driver_object
+from gds_database.engines.postgresql._watch import watched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gds_database.base import DatabaseConnection
+
+__all__ = ["GRACE_SECONDS", "Sql", "driver_connection", "run"]
+
+GRACE_SECONDS = 5.0
+"""How much longer than the server is allowed it may take until its answer is here."""
+
+_IDLE, _IN_TRANSACTION, _FAILED = 0, 2, 3
+
+
+class Sql:
+    """A statement and how it is to be run.
+
+    Args:
+        text: As it is sent.
+        changes: Whether it does more than to read.
+        alone: Whether PostgreSQL refuses it within a transaction.
+    """
+
+    __slots__ = ("alone", "changes", "text")
+
+    def __init__(self, text: str, *, changes: bool = True, alone: bool = False) -> None:
+        self.text = text
+        self.changes = changes
+        self.alone = alone
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def driver_connection(connection: DatabaseConnection) -> Any | None:
+    """The connection of psycopg, 3 or 2, behind another one; None if there is none."""
+    return driver_object(connection, "cursor", "info", "autocommit", "fileno")
+
+
+def run(
+    connection: DatabaseConnection,
+    statement: Sql | str,
+    params: tuple[Any, ...] | None,
+    *,
+    timeout_seconds: float,
+    lock_timeout_seconds: float,
+) -> list[dict[str, Any]]:
+    """Run it; the rows.
+
+    Args:
+        connection: Any.
+        statement: Text alone reads.
+        params: Values that the driver binds.
+        timeout_seconds: After it the server ends the statement; some seconds later the connection is given up.
+        lock_timeout_seconds: How long it may wait for a lock.
+
+    Raises:
+        DatabaseConnectionError: The server has gone silent, so the connection was closed.
+        QueryError: The transaction of the connection is in the way.
+    """
+    if isinstance(statement, str):
+        statement = Sql(statement, changes=False)
+    limits = (_milliseconds(timeout_seconds), _milliseconds(min(lock_timeout_seconds, timeout_seconds)))
+    raw = driver_connection(connection)
+    if raw is None:
+        return _by_query(connection, statement, params, limits)
+    if raw.closed:
+        raise DatabaseConnectionError("the connection is closed; connect() opens it again")
+    with watched(raw.fileno(), timeout_seconds + GRACE_SECONDS) as wait:
+        try:
+            return _by_driver(raw, statement, params, limits)
+        except Exception as error:
+            if not wait.given_up:
+                raise
+            failed = DatabaseConnectionError(
+                f"the server was silent for {timeout_seconds + GRACE_SECONDS:g} s, so the connection was closed; "
+                "look at the network between here and there"
+            )
+            del error
+        with suppress(Exception):
+            raw.close()
+    raise failed
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(seconds * 1000))
+
+
+# ------------------------------------------------------------------ with a driver
+def _by_driver(
+    raw: Any, statement: Sql, params: tuple[Any, ...] | None, limits: tuple[int, int]
+) -> list[dict[str, Any]]:
+    status = raw.info.transaction_status
+    if status == _FAILED:
+        raise QueryError("the connection is in a transaction that has failed; roll it back first")
+    if status == _IN_TRANSACTION:
+        if not statement.changes:
+            with _savepoint(raw, limits):
+                return _rows(raw, statement.text, params)
+        _end_without_changes(raw)
+    around = _outside if statement.alone else _transaction
+    with around(raw, statement, limits):
+        return _rows(raw, statement.text, params)
+
+
+def _rows(raw: Any, text: str, params: tuple[Any, ...] | None = None) -> list[dict[str, Any]]:
+    with raw.cursor() as cursor:
+        cursor.execute(text, params)
+        return dicts(cursor)
+
+
+@contextmanager
+def _transaction(raw: Any, statement: Sql, limits: tuple[int, int]) -> Iterator[None]:
+    autocommit = raw.autocommit
+    mode = "READ WRITE" if statement.changes else "READ ONLY"
+    begin = f"BEGIN {mode}" if autocommit else f"SET TRANSACTION {mode}"
+    try:
+        _rows(raw, f"{begin}; {_set_local(limits)}")
+        yield
+        if autocommit:
+            _rows(raw, "COMMIT")
+        else:
+            raw.commit()
+    except BaseException:
+        with suppress(Exception):  # the connection may be gone
+            if autocommit and raw.info.transaction_status != _IDLE:
+                _rows(raw, "ROLLBACK")
+            raw.rollback()
+        raise
+
+
+@contextmanager
+def _savepoint(raw: Any, limits: tuple[int, int]) -> Iterator[None]:
+    _rows(raw, f"SAVEPOINT gds_database; {_set_local(limits)}")
+    try:
+        yield
+    finally:
+        with suppress(Exception):
+            # The limits were set after it, so this undoes them as well.
+            _rows(raw, "ROLLBACK TO SAVEPOINT gds_database; RELEASE SAVEPOINT gds_database")
+
+
+@contextmanager
+def _outside(raw: Any, statement: Sql, limits: tuple[int, int]) -> Iterator[None]:
+    del statement
+    autocommit = raw.autocommit
+    if not autocommit:
+        raw.autocommit = True
+    try:
+        (before,) = _rows(raw, _ASK)
+        _rows(raw, _SET, tuple(map(str, limits)))
+        try:
+            yield
+        finally:
+            with suppress(Exception):
+                _rows(raw, _SET, (before["statement"], before["lock"]))
+    finally:
+        if not autocommit:
+            with suppress(Exception):
+                raw.autocommit = False
+
+
+def _end_without_changes(raw: Any) -> None:
+    ((assigned),) = _rows(raw, "SELECT txid_current_if_assigned() IS NOT NULL AS changed")
+    if assigned["changed"]:
+        raise QueryError(
+            "the connection is in a transaction with changes that are not committed; commit it or roll it back first"
+        )
+    raw.rollback()
+    if raw.info.transaction_status != _IDLE:  # begun by a statement, on a connection in autocommit
+        _rows(raw, "ROLLBACK")
+
+
+def _set_local(limits: tuple[int, int]) -> str:
+    return f"SET LOCAL statement_timeout = {limits[0]}; SET LOCAL lock_timeout = {limits[1]}"
+
+
+_ASK = "SELECT current_setting('statement_timeout') AS statement, current_setting('lock_timeout') AS lock"
+_SET = "SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false)"
+
+
+# ------------------------------------------------------------------ without one
+def _by_query(
+    connection: DatabaseConnection, statement: Sql, params: tuple[Any, ...] | None, limits: tuple[int, int]
+) -> list[dict[str, Any]]:
+    ask = getattr(connection, "execute_query_dict", None) or connection.execute_query
+    (before,) = dicts(ask(_ASK), ("statement", "lock"))
+    ask(_SET, tuple(map(str, limits)))
+    commit = getattr(connection, "commit", None)
+    try:
+        found = ask(statement.text, params) if params else ask(statement.text)
+        if statement.changes and commit is not None:
+            commit()
+    finally:
+        with suppress(Exception):
+            ask(_SET, (before["statement"], before["lock"]))
+    # Rows without names are for the caller to name.
+    return found if isinstance(found, list) else dicts(found)

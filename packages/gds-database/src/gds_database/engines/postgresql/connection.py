@@ -1,0 +1,359 @@
+"""A connection to PostgreSQL by psycopg 3."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import struct
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from gds_database.base import (
+    ConfigurableComponent,
+    ConfigurationError,
+    DatabaseConnection,
+    DatabaseConnectionError,
+    ResourceManager,
+)
+from gds_database.config import EngineConfig
+from gds_database.engines._base import driver, only
+from gds_database.engines.postgresql._errors import translate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import psycopg
+
+__all__ = ["PostgreSQLConnection"]
+
+logger = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_SECONDS = 10
+
+# What libpq has no better value for: a peer that is gone is noticed within a minute.
+_DEFAULTS: Mapping[str, Any] = {
+    "application_name": "gds_database",
+    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+# Names that programs use, and libpq's.
+_NAMES = {"database": "dbname", "username": "user"}
+_SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+
+
+class PostgreSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager):
+    """A connection to one database of a server, in autocommit unless a transaction is begun.
+
+    ``config`` and keywords may hold every parameter of libpq, ``sslmode``, ``sslrootcert`` and ``options`` for example.
+    What is not given comes from libpq's environment variables, then from its defaults.
+
+    Args:
+        host: A name, an address or a folder of Unix sockets; several with commas.
+        port: 5432 by default.
+        database: By default of the user's name.
+        user: Who.
+        password: Not in ``repr``, errors or logs.
+        connection_url: ``postgresql://user@host:5432/db?sslmode=verify-full``; the arguments before replace what it
+            says.
+        config: The same names in a dict; arguments replace what it says.
+        kwargs: Further parameters of libpq.
+
+    Raises:
+        ConfigurationError: There is no such parameter, or one cannot be used.
+    """
+
+    def __init__(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        database: str | None = None,
+        user: str | None = None,
+        password: str | None = None,
+        connection_url: str | None = None,
+        config: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        given = dict(config or {})
+        url = connection_url or given.pop("connection_url", None)
+        if url is not None:
+            given = {**_from_url(url), **given}
+        named = {"host": host, "port": port, "database": database, "user": user, "password": password}
+        given.update({name: value for name, value in {**named, **kwargs}.items() if value is not None})
+        settings: dict[str, Any] = {}
+        for name, value in given.items():
+            settings[_NAMES.get(name, name)] = value
+        self.connection: psycopg.Connection[Any] | None = None
+        self._password: str | None = settings.pop("password", None)
+        super().__init__(settings)
+        self.validate_config()
+
+    @property
+    def host(self) -> str | None:
+        """As given."""
+        host: str | None = self.get_config("host")
+        return host
+
+    @property
+    def port(self) -> int | None:
+        """As given."""
+        port = self.get_config("port")
+        return None if port is None else int(str(port).partition(",")[0])
+
+    @property
+    def database(self) -> str | None:
+        """As given."""
+        database: str | None = self.get_config("dbname")
+        return database
+
+    @property
+    def user(self) -> str | None:
+        """As given."""
+        user: str | None = self.get_config("user")
+        return user
+
+    @property
+    def password(self) -> str | None:
+        """As given."""
+        return self._password
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.user or ''}@{self.host or ''}:{self.port or 5432}/{self.database or ''})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError("a connection is not pickled: it holds a socket and a password")
+
+    def validate_config(self) -> bool:
+        """Whether all settings can be used; True, or `ConfigurationError`."""
+        password: Any = self._password
+        if password is not None and (not isinstance(password, str) or "\0" in password):
+            raise ConfigurationError("password: expected text without NUL")
+        for name, value in self.config.items():
+            if isinstance(value, str) and "\0" in value:
+                raise ConfigurationError(f"{name}={value!r}: expected text without NUL")
+        port = self.config.get("port")
+        if port is not None and not all(each.isdigit() and 0 < int(each) < 65536 for each in str(port).split(",")):
+            raise ConfigurationError(f"port={port!r}: expected a number from 1 to 65535")
+        return True
+
+    def parameters(self) -> dict[str, Any]:
+        """What libpq is given, without the password.
+
+        Raises:
+            ConfigurationError: It has no such parameter; the message names the nearest one.
+        """
+        found = {**_DEFAULTS, **{name: value for name, value in self.config.items() if value is not None}}
+        only(found, "postgresql", *_keywords())
+        return found
+
+    # ------------------------------------------------------------------ open and close
+    def connect(self) -> psycopg.Connection[Any]:
+        """Connect unless it is connected.
+
+        Raises:
+            DatabaseConnectionError: The server cannot be reached, refuses, or is not the one its certificate says.
+        """
+        if self.connection is not None and not self.connection.closed:
+            return self.connection
+        module = driver("psycopg", "postgresql")
+        parameters = self.parameters()
+        try:
+            # No prepared statements: behind a pool of connections the next one may be another session.
+            self.connection = module.connect(
+                **parameters, password=self._password, autocommit=True, prepare_threshold=None
+            )
+            return self.connection
+        except (module.Error, OSError, ValueError, UnicodeError) as error:
+            failed = self._translate(error)
+        if not isinstance(failed, DatabaseConnectionError):
+            failed = DatabaseConnectionError(str(failed))
+        if "certificate verify failed" in str(failed) and (why := _why_not_trusted(parameters)):
+            failed = DatabaseConnectionError(f"{failed}: {why}")
+        raise failed
+
+    def disconnect(self) -> None:
+        """Close; does nothing when it is closed."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            with suppress(Exception):  # it is gone, one way or the other
+                connection.close()
+
+    def is_connected(self) -> bool:
+        """Whether it is open as far as is known; what the network lost is seen by the next statement."""
+        return self.connection is not None and not self.connection.closed
+
+    def get_connection_info(self) -> dict[str, Any]:
+        """Where it leads and whether it is connected; no password."""
+        info: dict[str, Any] = {
+            "host": self.host,
+            "port": self.port or 5432,
+            "database": self.database,
+            "user": self.user,
+            "connected": self.is_connected(),
+        }
+        if self.connection is not None and not self.connection.closed:
+            known = self.connection.info
+            version = known.server_version
+            info |= {
+                "host": known.host,
+                "port": known.port,
+                "database": known.dbname,
+                "user": known.user,
+                "server_version": f"{version // 10000}.{version % 10000}",
+                "backend_pid": known.backend_pid,
+            }
+        return info
+
+    # ------------------------------------------------------------------ statements
+    @overload
+    def execute_query(
+        self,
+        query: str,
+        params: tuple[Any, ...] | None = None,
+        fetch_all: bool = True,
+        return_dict: Literal[False] = False,
+    ) -> list[Any]: ...
+
+    @overload
+    def execute_query(
+        self, query: str, params: tuple[Any, ...] | None = None, fetch_all: bool = True, *, return_dict: bool
+    ) -> list[Any]: ...
+
+    def execute_query(
+        self,
+        query: str,
+        params: tuple[Any, ...] | None = None,
+        fetch_all: bool = True,
+        return_dict: bool = False,
+    ) -> list[Any]:
+        """Run a statement.
+
+        Args:
+            query: With ``%s`` for each of ``params``.
+            params: Values that the driver binds.
+            fetch_all: Whether to return all rows, not only the first.
+            return_dict: Whether rows are dicts, not tuples.
+
+        Raises:
+            QueryError: The server refuses.
+            DatabaseConnectionError: It is not connected, or was lost.
+        """
+        connection = self.connection
+        if connection is None or connection.closed:
+            raise DatabaseConnectionError("not connected; call connect() first")
+        try:
+            cursor = connection.execute(query, params)
+            if cursor.description is None:
+                return []
+            rows: list[Any] = cursor.fetchall() if fetch_all else [row for row in (cursor.fetchone(),) if row]
+        except Exception as error:  # noqa: BLE001 - whatever the driver raises, its text may hold what must not be seen
+            failed = self._translate(error)
+        else:
+            if return_dict:
+                names = [column.name for column in cursor.description]
+                return [dict(zip(names, row, strict=True)) for row in rows]
+            return rows
+        # Outside of the handler: the driver's error is no context of this one, where a traceback would print it.
+        raise failed
+
+    def execute_query_dict(self, query: str, params: tuple[Any, ...] | None = None) -> list[dict[str, Any]]:
+        """As `execute_query`, with rows as dicts."""
+        return self.execute_query(query, params, return_dict=True)
+
+    def begin_transaction(self) -> None:
+        """Begin a transaction."""
+        self.execute_query("BEGIN")
+
+    def commit(self) -> None:
+        """Keep what the transaction did; does nothing if there is none."""
+        if self.in_transaction():
+            self.execute_query("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo what the transaction did; does nothing if there is none."""
+        if self.in_transaction():
+            self.execute_query("ROLLBACK")
+
+    def in_transaction(self) -> bool:
+        """Whether one has begun."""
+        return self.is_connected() and self.connection is not None and self.connection.info.transaction_status != 0
+
+    def get_table_names(self, schema: str = "public") -> list[str]:
+        """The tables of a schema, by name."""
+        rows = self.execute_query(
+            "SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = %s ORDER BY tablename", (schema,)
+        )
+        return [row[0] for row in rows]
+
+    def get_column_info(self, table_name: str, schema: str = "public") -> list[dict[str, Any]]:
+        """The columns of a table in their order: name, type, whether it may be null, default, greatest length."""
+        return self.execute_query_dict(
+            "SELECT column_name, data_type, is_nullable, column_default, character_maximum_length "
+            "FROM information_schema.columns WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
+            (schema, table_name),
+        )
+
+    # ------------------------------------------------------------------ with-statement
+    def initialize(self) -> None:
+        """Connect."""
+        self.connect()
+
+    def cleanup(self) -> None:
+        """Close."""
+        self.disconnect()
+
+    def is_initialized(self) -> bool:
+        """Whether it is connected."""
+        return self.is_connected()
+
+    def _translate(self, error: Exception) -> Exception:
+        failed = translate(error)
+        text = str(failed)
+        if self._password and self._password in text:
+            return type(failed)(text.replace(self._password, "********"))
+        return failed
+
+
+def _from_url(url: str) -> dict[str, Any]:
+    config = EngineConfig.parse(url)
+    if config.engine != "postgresql":
+        raise ConfigurationError(f"connection_url: expected postgresql://..., got {config.scheme}://...")
+    return parameters_of(config)
+
+
+def parameters_of(config: EngineConfig) -> dict[str, Any]:
+    """What libpq is given for a config."""
+    hosts: Sequence[tuple[str, int | None]] = config.hosts
+    found: dict[str, Any] = dict(config.options)
+    if len(hosts) > 1:
+        found |= {"host": ",".join(host for host, _ in hosts), "port": ",".join(str(port or 5432) for _, port in hosts)}
+    else:
+        found |= {"host": config.host, "port": config.port}
+    found |= {"user": config.user, "password": config.password, "dbname": config.database}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _keywords() -> list[str]:
+    module = driver("psycopg", "postgresql")
+    return [option.keyword.decode() for option in module.pq.Conninfo.get_defaults()]
+
+
+def _why_not_trusted(parameters: Mapping[str, Any]) -> str | None:
+    """What is wrong with the server's certificate, which libpq does not tell."""
+    context = ssl.create_default_context(cafile=parameters.get("sslrootcert") or None)
+    context.check_hostname = False
+    host = str(parameters.get("hostaddr") or parameters.get("host") or "localhost").partition(",")[0]
+    port = int(str(parameters.get("port") or 5432).partition(",")[0])
+    try:
+        with socket.create_connection((host, port), CONNECT_TIMEOUT_SECONDS) as plain:
+            plain.sendall(_SSL_REQUEST)
+            if plain.recv(1) == b"S":
+                context.wrap_socket(plain).close()
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message
+    except (OSError, ValueError):
+        pass
+    return None

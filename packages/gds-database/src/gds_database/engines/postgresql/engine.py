@@ -1,0 +1,553 @@
+"""The engine of PostgreSQL 12 and newer."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gds_database.capabilities import Capabilities, Capability, TestedAgainst
+from gds_database.engines._base import EngineBase, aware, only, operation
+from gds_database.engines.postgresql import (
+    _backup,
+    _failover,
+    _logs,
+    _metrics,
+    _replication,
+    _sessions,
+    _settings,
+    _users,
+)
+from gds_database.engines.postgresql._errors import translate
+from gds_database.engines.postgresql._quoting import checked
+from gds_database.engines.postgresql._session import run
+from gds_database.engines.postgresql._waiting import wait_until
+from gds_database.engines.postgresql.connection import PostgreSQLConnection, parameters_of
+from gds_database.engines.postgresql.database import PostgreSQLDatabase
+from gds_database.errors import ConfigurationError, DatabaseConnectionError
+from gds_database.metadata import BackupType, EngineMetadata
+
+if TYPE_CHECKING:
+    import os
+    import threading
+    from collections.abc import Callable, Sequence
+
+    from gds_database.base import OperationResult
+    from gds_database.config import EngineConfig
+    from gds_database.database import Database
+    from gds_database.metadata import LogEntry, Metric, ReplicationDetails
+    from gds_database.plan import Step
+
+__all__ = ["PostgreSQLEngine"]
+
+LOCK_TIMEOUT_SECONDS = 5.0
+_RELOAD_SECONDS = 10.0
+_KILL_SECONDS = 5.0
+# The end of a range is usually "now", asked for before the sample is taken.
+_JUST_NOW = timedelta(minutes=1)
+
+_VERSION = "SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number"
+_TIME = "SELECT clock_timestamp() AS now"
+_DATABASES = "SELECT datname::text AS name FROM pg_catalog.pg_database WHERE %s OR NOT datistemplate ORDER BY datname"
+# The number of a cluster begins with the second in which it was made.
+_METADATA = """
+SELECT current_setting('server_version') AS version, version() AS text, pg_catalog.pg_is_in_recovery() AS standby,
+  pg_catalog.pg_postmaster_start_time() AS started, current_setting('server_encoding') AS encoding,
+  current_setting('data_checksums') AS checksums, current_setting('max_connections')::int AS max_connections,
+  current_setting('cluster_name') AS cluster, c.system_identifier AS system
+FROM pg_catalog.pg_control_system() c
+"""
+_METADATA_COLUMNS = (
+    *("version", "text", "standby", "started", "encoding", "checksums", "max_connections", "cluster", "system"),
+)
+
+
+class PostgreSQLEngine(EngineBase):
+    """A PostgreSQL server.
+
+    Every statement of it is bounded in time on the server, and some seconds later here, and waits for locks no longer
+    than ``lock_timeout_seconds``. What only reads does so in read-only transactions.
+
+    Args:
+        connection: Any connection: ours, one of ``gds_postgres``, or another that runs statements.
+        lock_timeout_seconds: How long a statement may wait for another session.
+        tools_folder: Where ``pg_dump`` and the others are, if not on ``PATH``.
+        settings: As `EngineBase` has them: ``connection_string``, ``control``, ``metrics``, ``timeout_seconds``.
+    """
+
+    system: ClassVar[str] = "postgresql"
+    extra: ClassVar[str] = "postgresql"
+
+    def __init__(
+        self,
+        connection: Any = None,
+        *,
+        lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS,
+        tools_folder: str | os.PathLike[str] | None = None,
+        **settings: Any,
+    ) -> None:
+        if not lock_timeout_seconds > 0:
+            raise ConfigurationError(f"lock_timeout_seconds={lock_timeout_seconds!r}: expected more than 0")
+        only(settings, type(self).__name__, "connection_string", "control", "metrics", "timeout_seconds")
+        super().__init__(connection, **settings)
+        self.lock_timeout_seconds = lock_timeout_seconds
+        self.tools_folder = tools_folder
+        self._number = 0
+
+    @classmethod
+    def _open(cls, config: EngineConfig) -> PostgreSQLConnection:
+        connection = PostgreSQLConnection(config=parameters_of(config))
+        connection.parameters()
+        return connection
+
+    def _run(self, statement: Any, params: tuple[Any, ...] | None, timeout_seconds: float) -> Any:
+        return run(
+            self.connection,
+            statement,
+            params,
+            timeout_seconds=timeout_seconds,
+            lock_timeout_seconds=self.lock_timeout_seconds,
+        )
+
+    def _translate(self, error: Exception) -> Exception:
+        failed = translate(error)
+        text = self._said(failed)
+        return failed if text == " ".join(str(failed).split()) else type(failed)(text)
+
+    def _version_number(self) -> int:
+        """Such as 150018."""
+        if not self._number:
+            (row,) = self._query(_VERSION, columns=("version", "number"))
+            self._number = row["number"]
+        return self._number
+
+    # ------------------------------------------------------------------ what it is
+    def capabilities(self) -> Capabilities:
+        """What it can do. ``REAL`` is PostgreSQL 15; statements for other versions are checked only."""
+        try:
+            number, logs = self._version_number(), _logs.kept(self)
+        except DatabaseConnectionError:
+            number, logs = 0, True  # what is down can be started
+        real = TestedAgainst.REAL if number // 10000 in (0, 15) else TestedAgainst.CHECKED
+        incremental = (
+            "pg_basebackup --incremental"
+            if number >= 170000
+            else ("the server needs to be PostgreSQL 17 or newer; use BackupType.FULL, or archive WAL")
+        )
+        own = {
+            "list_databases": "pg_database",
+            "create_database": "CREATE DATABASE",
+            "drop_database": "DROP DATABASE, WITH (FORCE) to end sessions",
+            "backup_full": "pg_dump for a database, pg_basebackup with method='physical'",
+            "restore": "pg_restore, or a data directory of a physical backup",
+            "list_users": "pg_roles",
+            "create_user": "CREATE ROLE with a SCRAM verifier made here",
+            "drop_user": "DROP ROLE",
+            "list_processes": "pg_stat_activity, pg_blocking_pids",
+            "kill_process": "pg_terminate_backend, or pg_cancel_backend with cancel=True",
+            "get_configuration": "pg_settings",
+            "set_configuration": "ALTER SYSTEM and pg_reload_conf",
+            "get_metrics": "pg_stat_*: one sample of now, the server keeps no history",
+            "get_replication_status": "pg_stat_replication, pg_stat_wal_receiver",
+            "failover": "pg_promote of a standby",
+        }
+        return Capabilities(
+            [
+                *(Capability(name, True, how, real) for name, how in own.items()),
+                Capability("backup_incremental", number >= 170000, incremental, TestedAgainst.CHECKED),
+                Capability(
+                    "backup_differential",
+                    False,
+                    "the server has none; use incremental (17 and newer) with since= the full one",
+                    TestedAgainst.REAL,
+                ),
+                Capability(
+                    "backup_log",
+                    False,
+                    "the log is archived all the time, not at request; use archive_command or pg_receivewal",
+                    TestedAgainst.REAL,
+                ),
+                Capability(
+                    "get_logs",
+                    logs,
+                    "csvlog or jsonlog, by pg_read_binary_file or from a folder"
+                    if logs
+                    else "set log_destination to csvlog or jsonlog and logging_collector to on",
+                    real,
+                ),
+                *self._controls(real),
+            ]
+        )
+
+    @property
+    def metadata(self) -> EngineMetadata:
+        """What is known of the server."""
+        (row,) = self._query(_METADATA, columns=_METADATA_COLUMNS)
+        info = self._info()
+        return EngineMetadata(
+            name=self.name,
+            version=row["version"].partition(" ")[0],
+            edition="PostgreSQL",
+            host=info.get("host"),
+            port=info.get("port"),
+            status="standby" if row["standby"] else "primary",
+            created_at=datetime.fromtimestamp(row["system"] >> 32, timezone.utc),
+            additional_attributes={
+                "version_text": row["text"],
+                "started_at": row["started"],
+                "encoding": row["encoding"],
+                "data_checksums": row["checksums"] == "on",
+                "max_connections": row["max_connections"],
+                "cluster_name": row["cluster"],
+                "system_identifier": str(row["system"]),
+            },
+        )
+
+    def get_version(self) -> str:
+        """The version of the server, such as ``15.18``."""
+        (row,) = self._query(_VERSION, columns=("version", "number"))
+        version: str = row["version"].partition(" ")[0]
+        return version
+
+    def get_server_time(self) -> datetime:
+        """The server's clock."""
+        (row,) = self._query(_TIME, columns=("now",))
+        now: datetime = row["now"]
+        return now
+
+    # ------------------------------------------------------------------ databases
+    def list_databases(self, *, templates: bool = False) -> list[Database]:
+        """All databases by name; templates only if asked for."""
+        rows = self._query(_DATABASES, (templates,), columns=("name",))
+        return [PostgreSQLDatabase(self, row["name"]) for row in rows]
+
+    def get_database(self, name: str) -> PostgreSQLDatabase:
+        """The database of a name, whether it exists or not.
+
+        Raises:
+            ConfigurationError: PostgreSQL cannot have one of that name.
+        """
+        return PostgreSQLDatabase(self, checked(name, "database"))
+
+    # ------------------------------------------------------------------ backups of the server
+    @operation
+    def backup(
+        self,
+        path: str | os.PathLike[str],
+        backup_type: BackupType = BackupType.FULL,
+        *,
+        since: str | os.PathLike[str] | None = None,
+        checkpoint: str = "fast",
+        dry_run: bool = False,
+        timeout_seconds: float | None = None,
+        progress: Callable[[str], object] | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> OperationResult:
+        """Copy the whole server to a folder of this machine, by pg_basebackup; the login needs REPLICATION.
+
+        Args:
+            path: Where nothing is yet.
+            backup_type: ``FULL``, or ``INCREMENTAL`` on 17 and newer.
+            since: The folder of the backup before an incremental one.
+            checkpoint: ``fast``, or ``spread`` to begin with less load.
+            dry_run: Only show how.
+            timeout_seconds: When it is ended; by default after four hours.
+            progress: Called with each line that the program says.
+            cancelled: Ends it when set.
+        """
+        kind = BackupType(backup_type)
+        if not self.capabilities().supports(f"backup_{kind.value}"):
+            return self._lacks(f"backup_{kind.value}")
+        if checkpoint not in {"fast", "spread"}:
+            raise ConfigurationError(f"checkpoint={checkpoint!r}: expected fast or spread")
+        if (kind is BackupType.INCREMENTAL) != (since is not None):
+            raise ConfigurationError(
+                f"since={since!r}: expected the folder of a backup for an incremental one, else none"
+            )
+        arguments = [f"--checkpoint={checkpoint}", *(["--progress", "--verbose"] if progress else [])]
+        tools = self._tools(timeout_seconds, progress, cancelled)
+        steps = _backup.physical_steps(tools, Path(path), arguments, since=None if since is None else Path(since))
+        data = {"path": str(path), "type": kind.value, "method": "physical", "format": "plain"}
+        return self._backed_up(Path(path), steps, data, dry_run=dry_run)
+
+    @operation
+    def restore(
+        self,
+        path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        data_directory: str | os.PathLike[str],
+        dry_run: bool = False,
+        timeout_seconds: float | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> OperationResult:
+        """Make a data directory of a physical backup, on this machine; start a server on it with ``control=``.
+
+        Args:
+            path: Of the backup, or of a full one and the incremental ones after it in their order.
+            data_directory: An empty folder, or none yet.
+            dry_run: Only show how.
+            timeout_seconds: When it is ended; by default after four hours.
+            cancelled: Ends it when set.
+        """
+        paths = [Path(each) for each in ([path] if isinstance(path, str) or hasattr(path, "__fspath__") else path)]
+        for each in paths:
+            if _backup.format_of(each) != "physical":
+                raise ConfigurationError(f"path={str(each)!r}: expected a physical backup; a database restores others")
+        tools = self._tools(timeout_seconds, None, cancelled)
+        steps = _backup.restore_physical_steps(tools, paths, Path(data_directory))
+        data = {"path": [str(each) for each in paths], "data_directory": str(data_directory)}
+        return self._carry_out(f"restored {data_directory}", steps, dry_run=dry_run, data=data)
+
+    def _tools(
+        self,
+        timeout_seconds: float | None,
+        progress: Callable[[str], object] | None,
+        cancelled: threading.Event | None,
+    ) -> _backup.Tools:
+        folders = [] if self.tools_folder is None else [str(self.tools_folder)]
+        return _backup.Tools(self, folders, timeout_seconds=timeout_seconds, progress=progress, cancelled=cancelled)
+
+    def _backed_up(self, path: Path, steps: list[Step], data: dict[str, Any], *, dry_run: bool) -> OperationResult:
+        result = self._carry_out(f"wrote a backup to {path}", steps, dry_run=dry_run, data=data)
+        if not dry_run and result.data is not None:
+            result.data["size_bytes"] = _backup.size_of(path)
+        return result
+
+    # ------------------------------------------------------------------ users
+    def list_users(self) -> list[str]:
+        """Roles that may log in, by name."""
+        return _users.users(self)
+
+    @operation
+    def create_user(
+        self,
+        name: str,
+        password: str,
+        *,
+        roles: Sequence[str] = (),
+        valid_until: datetime | None = None,
+        connection_limit: int | None = None,
+        superuser: bool = False,
+        createdb: bool = False,
+        createrole: bool = False,
+        replication: bool = False,
+        inherit: bool = True,
+        dry_run: bool = False,
+        **kwargs: Any,
+    ) -> OperationResult:
+        """Create a role that may log in. The server gets a SCRAM verifier, and never the password.
+
+        Args:
+            name: Without quotes.
+            password: Not empty, and not the name.
+            roles: Whose member it becomes; they have to exist.
+            valid_until: When the password ends.
+            connection_limit: How many sessions it may have; -1 is any number.
+            superuser: As the others below, an attribute of the role.
+            createdb: May create databases.
+            createrole: May create roles.
+            replication: May replicate.
+            inherit: Has the rights of its roles without ``SET ROLE``.
+            dry_run: Only show how, with the password masked.
+            kwargs: None; refused.
+        """
+        options = ("roles", "valid_until", "connection_limit", "superuser", "createdb", "createrole", "replication")
+        only(kwargs, "create_user", *options, "inherit", "dry_run")
+        flags = {"superuser": superuser, "createdb": createdb, "createrole": createrole, "replication": replication}
+        with self._secrets.during(_users.checked_password(name, password)):
+            steps = _users.create_steps(
+                self,
+                name,
+                password,
+                roles=roles,
+                valid_until=valid_until,
+                connection_limit=connection_limit,
+                flags={**flags, "inherit": inherit},
+            )
+            return self._carry_out(f"created user {name}", steps, dry_run=dry_run)
+
+    @operation
+    def drop_user(self, name: str, *, dry_run: bool = False) -> OperationResult:
+        """Drop a role that may log in; refused while it owns something, with where."""
+        steps = _users.drop_steps(self, name)
+        return self._carry_out(f"dropped user {name}", steps, dry_run=dry_run)
+
+    # ------------------------------------------------------------------ sessions
+    def list_processes(self, *, background: bool = False) -> list[dict[str, Any]]:
+        """Sessions, the longest statement first.
+
+        Each has at least ``id``, ``user``, ``database``, ``state``, ``statement`` (1,000 characters at most, without
+        passwords), ``started_at``, ``seconds``, ``wait``, ``blocked_by``, ``client`` and ``application``.
+
+        Args:
+            background: The server's own processes as well.
+        """
+        return _sessions.sessions(self, background=background)
+
+    @operation
+    def kill_process(
+        self, process_id: str, *, cancel: bool = False, dry_run: bool = False, timeout_seconds: float | None = None
+    ) -> OperationResult:
+        """End a session and wait until it is gone.
+
+        Args:
+            process_id: As ``list_processes`` has it.
+            cancel: Only end what it runs; not waited for.
+            dry_run: Only show how.
+            timeout_seconds: How long to wait for its end.
+        """
+        steps = _sessions.kill_steps(self, process_id, cancel=cancel)
+        what = "cancelled the statement of" if cancel else "ended"
+        result = self._carry_out(f"{what} session {process_id}", steps, dry_run=dry_run)
+        if not dry_run and not cancel:
+            wait_until(
+                lambda: _sessions.gone(self, process_id),
+                timeout_seconds or _KILL_SECONDS,
+                f"session {process_id} was told to end and is still there",
+            )
+        return result
+
+    # ------------------------------------------------------------------ settings
+    def get_configuration(self) -> dict[str, Any]:
+        """All settings by name, as bool, int, float or text; `get_setting` tells the unit of one."""
+        return {name: _settings.told(row, self._secrets.redact)["value"] for name, row in _settings.read(self).items()}
+
+    def get_setting(self, name: str) -> dict[str, Any]:
+        """One setting with all that the server tells of it.
+
+        Returns:
+            ``name``, ``value``, ``unit``, ``source``, ``source_file``, ``restart_required``, ``pending_restart``,
+            ``context``, ``description``, ``category``, ``default``, ``minimum``, ``maximum`` and ``choices``.
+
+        Raises:
+            ObjectNotFoundError: There is none of that name; the message names the nearest one.
+        """
+        return _settings.told(_settings.find(self, name), self._secrets.redact)
+
+    @operation
+    def set_configuration(self, key: str, value: Any, *, dry_run: bool = False) -> OperationResult:
+        """Change a setting for all sessions, in ``postgresql.auto.conf``.
+
+        Args:
+            key: Its name.
+            value: A number is in the unit of the setting, text may have its own (``"64MB"``); None is the default.
+            dry_run: Only check and show.
+        """
+        row = _settings.find(self, key)
+        steps = _settings.change_steps(self, row, value)
+        restart = row["context"] == "postmaster"
+        data = {
+            "setting": row["name"],
+            "before": _settings.told(row, self._secrets.redact)["value"],
+            "restart_required": restart,
+            "unit": row["unit"],
+        }
+        before = "" if dry_run else _settings.loaded(self)
+        result = self._carry_out(f"changed {row['name']}", steps, dry_run=dry_run, data=data)
+        if not dry_run:
+            wait_until(
+                lambda: _settings.loaded(self) != before,
+                _RELOAD_SECONDS,
+                f"{row['name']}: was written, and the server has not read it",
+            )
+            _settings.check_applied(self, row["name"])
+        return result
+
+    # ------------------------------------------------------------------ what it reports
+    def get_metrics(self, start_time: datetime, end_time: datetime) -> list[Metric]:
+        """One sample of now, with cumulative counters; nothing for a range that has passed: the server keeps none."""
+        start, end = aware(start_time, end_time)
+        now = datetime.now(timezone.utc)
+        if not start <= now <= end + _JUST_NOW:
+            return []
+        return _metrics.sample(self)[1]
+
+    def get_logs(
+        self,
+        start_time: datetime,
+        end_time: datetime,
+        *,
+        directory: str | os.PathLike[str] | None = None,
+        level: str | None = None,
+        max_bytes: int = _logs.MAX_BYTES,
+        **kwargs: Any,
+    ) -> list[LogEntry]:
+        """The server's log of a time range in its order, from csvlog or jsonlog.
+
+        Args:
+            start_time: First; without a zone it is this machine's local time.
+            end_time: Last.
+            directory: A folder of this machine with the files; by default the server reads them, which needs the role
+                ``pg_monitor`` and the right to ``pg_read_binary_file``.
+            level: Only lines of this level, such as ``ERROR``.
+            max_bytes: How much to read at most; files of a busy server are large.
+            kwargs: None; refused.
+
+        Raises:
+            PrivilegeError: The login may not read it.
+            QueryError: The server writes neither, or there is more than ``max_bytes``.
+        """
+        only(kwargs, "get_logs", "directory", "level", "max_bytes")
+        start, end = aware(start_time, end_time)
+        folder = None if directory is None else str(directory)
+        return _logs.read(self, start, end, directory=folder, level=level, max_bytes=max_bytes)
+
+    # ------------------------------------------------------------------ replication
+    def get_replication_status(self) -> ReplicationDetails:
+        """How far the copies are, seen from this server."""
+        return _replication.status(self)
+
+    @operation
+    def failover(
+        self,
+        target_node: str | None = None,
+        *,
+        target: PostgreSQLEngine | None = None,
+        dry_run: bool = False,
+        force: bool = False,
+        timeout_seconds: float | None = None,
+        **kwargs: Any,
+    ) -> OperationResult:
+        """Promote a standby, if it can take over without losing what was acknowledged.
+
+        On an engine of a standby it is that one. On an engine of a primary it is ``target_node`` or ``target``; the
+        primary is stopped first where the engine has ``control=``, else the standby has to be synchronous.
+
+        Args:
+            target_node: ``host:port`` of the standby, reached with the login of this engine.
+            target: An engine of the standby instead.
+            dry_run: Only check and show.
+            force: Leave the checks out.
+            timeout_seconds: Of each step; by default a minute.
+            kwargs: None; refused.
+        """
+        only(kwargs, "failover", "target", "dry_run", "force", "timeout_seconds")
+        opened: PostgreSQLEngine | None = None
+        if target is None and target_node not in (None, self.name):
+            opened = target = self._at(str(target_node))
+        try:
+            return _failover.failover(
+                self,
+                target,
+                target_node,
+                dry_run=dry_run,
+                force=force,
+                timeout_seconds=timeout_seconds or _failover.TIMEOUT_SECONDS,
+            )
+        finally:
+            if opened is not None:
+                opened.close()
+
+    def _at(self, node: str) -> PostgreSQLEngine:
+        """An engine of another node with the same login, connected."""
+        host, _, port = node.rpartition(":")
+        if not host or not port.isdecimal():
+            raise ConfigurationError(f"target_node={node!r}: expected host:port, or target= with an engine of it")
+        parameters, password = _backup.login_of(self)
+        elsewhere = {
+            name: value for name, value in parameters.items() if name not in {"host", "hostaddr", "port", "password"}
+        }
+        connection = PostgreSQLConnection(host.strip("[]"), int(port), password=password, config=elsewhere)
+        engine = type(self)(connection, timeout_seconds=self.timeout_seconds)
+        engine.connect()
+        return engine
