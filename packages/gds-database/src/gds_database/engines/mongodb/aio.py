@@ -1,0 +1,135 @@
+"""MongoDB for asyncio, over pymongo's own asynchronous client.
+
+What is asked of the server is awaited natively. What changes it, and backups, run as in the synchronous engine, in the
+threads of `AsyncDatabaseEngine`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gds_database.aio import AsyncDatabase, AsyncDatabaseEngine
+from gds_database.engines._base import OURS, driver
+from gds_database.engines.mongodb import _questions as questions
+from gds_database.engines.mongodb._commands import Command, Question
+from gds_database.engines.mongodb.connection import MongoDBConnection
+from gds_database.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+    from datetime import datetime
+
+    from typing_extensions import Self
+
+    from gds_database.engines.mongodb.engine import MongoDBEngine
+    from gds_database.metadata import EngineMetadata
+
+__all__ = ["AsyncMongoDBEngine"]
+
+T = TypeVar("T")
+
+
+class AsyncMongoDBEngine(AsyncDatabaseEngine):
+    """A `MongoDBEngine`, awaited.
+
+    Args:
+        engine: It; its connection is one of ours, which says how to connect.
+        threads: How many of the calls that are not native run at a time.
+    """
+
+    engine: MongoDBEngine
+
+    def __init__(self, engine: MongoDBEngine, *, threads: int = 4) -> None:
+        super().__init__(engine, threads=threads)
+        connection = engine.connection
+        if not isinstance(connection, MongoDBConnection):
+            raise ConfigurationError(
+                f"engine: expected one over a MongoDBConnection of gds_database, got "
+                f"{type(connection).__name__}; AsyncDatabaseEngine takes any"
+            )
+        self._arguments = connection._arguments
+        self._client: Any = None
+
+    @classmethod
+    async def opened(cls, engine: MongoDBEngine, *, threads: int = 4) -> Self:
+        """One that is connected."""
+        twin = cls(engine, threads=threads)
+        try:
+            await twin.connect()
+        except BaseException:
+            await twin.close()
+            raise
+        return twin
+
+    async def connect(self) -> Any:
+        """Open the client if it is not open."""
+        if self._client is None:
+            self._client = driver("pymongo", "mongodb").AsyncMongoClient(**self._arguments())
+            await self._command(Command("ping"))
+        return self._client
+
+    async def close(self) -> None:
+        """Close what this has opened."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+        await super().close()
+
+    async def _command(self, command: Command) -> Mapping[str, Any]:
+        """The reply to one command."""
+        if self._client is None:
+            await self.connect()
+        try:
+            # The time ends the command on the server as well, by maxTimeMS.
+            limit = driver("pymongo", "mongodb").timeout(self.engine.timeout_seconds)
+            with self.engine._report.observed(command.name, self.engine._namespace()), limit:
+                reply: Mapping[str, Any] = await self._client[command.database].command(command.document)
+                return reply
+        except Exception as error:  # noqa: BLE001 - the driver's own, which may hold a password
+            failed = self.engine._translate(error)
+        raise failed
+
+    async def _ask(self, question: Question[T]) -> T:
+        """What the replies to a question mean."""
+        try:
+            command = next(question)
+            while True:
+                try:
+                    reply = await self._command(command)
+                except OURS as error:  # noqa: PERF203 - the question decides whether it can do without
+                    command = question.throw(error)
+                else:
+                    command = question.send(reply)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+
+    @property
+    def metadata(self) -> Awaitable[EngineMetadata]:
+        """What is known of the server: ``await engine.metadata``."""
+        info = self.engine._info()
+        return self._ask(questions.metadata(self.name, info.get("host"), info.get("port")))
+
+    async def get_version(self) -> str:
+        """The version of the server."""
+        return await self._ask(questions.version())
+
+    async def get_server_time(self) -> datetime:
+        """The server's clock."""
+        return await self._ask(questions.server_time())
+
+    async def list_databases(self) -> list[AsyncDatabase]:
+        """All databases that the login may see."""
+        return [self.get_database(name) for name in await self._ask(questions.database_names())]
+
+    async def list_users(self) -> list[str]:
+        """The users that the database ``admin`` knows."""
+        return await self._ask(questions.users("admin"))
+
+    async def get_configuration(self) -> dict[str, Any]:
+        """All parameters of the server."""
+        return await self._ask(questions.configuration())
+
+    async def list_processes(self) -> list[dict[str, Any]]:
+        """Operations and idle connections."""
+        return self.engine._told(await self._ask(questions.processes()))
