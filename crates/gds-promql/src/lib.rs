@@ -7,11 +7,19 @@
 //! Times are milliseconds since 1970 as `i64`, durations milliseconds as `i64`; a number that a query writes as a
 //! duration (`5m`) is the `f64` of its seconds.
 
+pub mod annotations;
 pub mod ast;
+mod calendar;
 pub mod duration;
 pub mod functions;
+pub mod histogram;
+mod kahan;
+pub mod labels;
 mod lexer;
 pub mod matcher;
+pub mod memory;
 pub mod parser;
 pub mod printer;
+pub mod source;
 mod text;
+pub mod value;

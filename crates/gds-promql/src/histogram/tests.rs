@@ -1,0 +1,155 @@
+use super::*;
+use crate::histogram::trim::Keep;
+
+fn exponential(schema: i32, offset: i32, counts: &[f64]) -> FloatHistogram {
+    let count = counts.iter().sum();
+    FloatHistogram {
+        schema,
+        count,
+        sum: count,
+        positive: Buckets::from_offset(offset, counts.to_vec()),
+        ..FloatHistogram::default()
+    }
+}
+
+fn custom(bounds: &[f64], counts: &[f64]) -> FloatHistogram {
+    FloatHistogram { custom_values: bounds.into(), ..exponential(CUSTOM_BUCKETS, 0, counts) }
+}
+
+#[test]
+fn a_histogram_is_written_with_its_populated_buckets() {
+    let mut histogram = exponential(0, 0, &[1.0, 0.0, 2.5]);
+    histogram.negative = Buckets::from_offset(1, vec![4.0]);
+    histogram.zero_threshold = 0.001;
+    histogram.zero_count = 3.0;
+    histogram.count = 10_000_000.0;
+    assert_eq!(
+        histogram.to_string(),
+        "{count:1e+07, sum:3.5, [-2,-1):4, [-0.001,0.001]:3, (0.5,1]:1, (2,4]:2.5}"
+    );
+    assert_eq!(custom(&[5.0], &[1.0, 2.0]).to_string(), "{count:3, sum:3, [-Inf,5]:1, (5,+Inf]:2}");
+}
+
+#[test]
+fn spans_become_indexes() {
+    let buckets = Buckets::from_spans([(-1, 2), (3, 1)], &[1.0, 2.0, 3.0]);
+    assert_eq!(buckets.index, [-1, 0, 4]);
+    assert_eq!(Buckets::from_spans([(0, 5)], &[1.0]).len(), 1);
+    assert_eq!(Buckets::from_spans([(0, 1)], &[1.0, 2.0]).len(), 1);
+}
+
+#[test]
+fn the_sum_has_the_lower_resolution() {
+    let mut sum = exponential(1, 1, &[1.0, 2.0, 4.0]);
+    let combined = sum.add(&exponential(0, 1, &[10.0])).unwrap();
+    assert_eq!(combined, Combined::default());
+    assert_eq!((sum.schema, &sum.positive), (0, &Buckets::from_offset(1, vec![13.0, 4.0])));
+    assert_eq!(sum.count.to_bits(), 17f64.to_bits());
+}
+
+#[test]
+fn the_zero_bucket_widens_to_the_end_of_a_populated_bucket() {
+    let mut sum = exponential(0, 1, &[1.0, 2.0]);
+    let mut wide = exponential(0, 3, &[5.0]);
+    wide.zero_threshold = 1.5;
+    wide.zero_count = 7.0;
+    sum.add(&wide).unwrap();
+    assert_eq!((sum.zero_threshold, sum.zero_count), (2.0, 8.0));
+    assert_eq!(sum.positive, Buckets { index: vec![2, 3], count: vec![2.0, 5.0] });
+}
+
+#[test]
+fn custom_bounds_that_differ_become_those_of_both() {
+    let mut sum = custom(&[1.0, 5.0, 10.0], &[1.0, 2.0, 3.0, 4.0]);
+    let combined = sum.add(&custom(&[5.0, 7.0, 10.0], &[10.0, 20.0, 30.0, 40.0])).unwrap();
+    assert!(combined.bounds_reconciled);
+    assert_eq!(&*sum.custom_values, [5.0, 10.0]);
+    assert_eq!(sum.positive, Buckets::from_offset(0, vec![13.0, 53.0, 44.0]));
+}
+
+#[test]
+fn exponential_and_custom_buckets_do_not_mix() {
+    assert_eq!(exponential(0, 0, &[1.0]).add(&custom(&[1.0], &[1.0])), Err(IncompatibleSchemas));
+}
+
+#[test]
+fn opposite_hints_collide() {
+    let mut sum = exponential(0, 0, &[1.0]);
+    sum.counter_reset_hint = CounterResetHint::Reset;
+    let mut other = sum.clone();
+    other.counter_reset_hint = CounterResetHint::NotReset;
+    assert!(sum.add(&other).unwrap().counter_reset_collision);
+    assert_eq!(sum.counter_reset_hint, CounterResetHint::Unknown);
+    other.counter_reset_hint = CounterResetHint::Gauge;
+    assert!(!sum.add(&other).unwrap().counter_reset_collision);
+    assert_eq!(sum.counter_reset_hint, CounterResetHint::Gauge);
+}
+
+#[test]
+fn sums_keep_what_rounding_loses() {
+    let mut sum = HistogramSum::new(exponential(0, 0, &[1e100]));
+    sum.add(&exponential(0, 0, &[1.0])).unwrap();
+    sum.add(&exponential(0, 0, &[-1e100, 4.0])).unwrap();
+    sum.add(&exponential(0, -1, &[2.0])).unwrap();
+    let total = sum.total();
+    assert_eq!(total.positive, Buckets::from_offset(-1, vec![2.0, 1.0, 4.0]));
+    assert_eq!(total.count.to_bits(), 7f64.to_bits());
+}
+
+#[test]
+fn a_reset_is_a_count_that_fell_or_a_bucket_that_is_gone() {
+    let before = exponential(0, 0, &[1.0, 2.0]);
+    assert!(!exponential(0, 0, &[1.0, 2.0]).detect_reset(&before));
+    assert!(!exponential(0, -1, &[9.0, 1.0, 2.0, 1.0]).detect_reset(&before));
+    assert!(exponential(0, 0, &[9.0, 1.0]).detect_reset(&before));
+    assert!(exponential(0, 1, &[9.0]).detect_reset(&before));
+    assert!(exponential(1, 0, &[9.0, 9.0, 9.0, 9.0]).detect_reset(&before), "resolution grows with a reset only");
+    assert!(!exponential(-1, 0, &[1.0, 2.0]).detect_reset(&before), "resolution falls without one");
+    let mut hinted = before.clone();
+    hinted.counter_reset_hint = CounterResetHint::Reset;
+    assert!(hinted.detect_reset(&before));
+}
+
+#[test]
+fn resets_with_other_custom_bounds_are_found_at_the_common_ones() {
+    let before = custom(&[1.0, 5.0], &[1.0, 1.0, 1.0]);
+    assert!(!custom(&[5.0, 10.0], &[2.0, 1.0, 1.0]).detect_reset(&before));
+    assert!(custom(&[5.0, 10.0], &[1.0, 5.0, 1.0]).detect_reset(&before));
+}
+
+#[test]
+fn quantiles_and_fractions_are_each_others_inverse() {
+    let histogram = exponential(0, 0, &[2.0, 4.0, 2.0]);
+    for q in [0.1, 0.3, 0.5, 0.8, 1.0] {
+        let value = histogram.quantile(q).value;
+        let back = histogram.fraction(f64::NEG_INFINITY, value).value;
+        assert!((back - q).abs() < 1e-12, "{q}: {value}, {back}");
+    }
+    assert_eq!(histogram.quantile(0.5).value.to_bits(), 2f64.sqrt().to_bits());
+    assert!(FloatHistogram::default().quantile(0.5).value.is_nan());
+}
+
+#[test]
+fn observations_that_are_no_numbers_are_said() {
+    let mut histogram = exponential(0, 0, &[2.0, 4.0]);
+    histogram.sum = f64::NAN;
+    histogram.count = 8.0;
+    assert_eq!(histogram.quantile(0.5).nan, NanObservations::Beside);
+    assert_eq!(histogram.quantile(0.9).nan, NanObservations::Reached);
+    assert_eq!(histogram.fraction(0.0, 100.0).nan, NanObservations::Beside);
+}
+
+#[test]
+fn trimming_keeps_one_side() {
+    let mut below = custom(&[5.0, 10.0], &[2.0, 4.0, 6.0]);
+    below.trim(7.5, Keep::Below);
+    assert_eq!(below.positive, Buckets::from_offset(0, vec![2.0, 2.0]));
+    assert_eq!((below.count, below.sum), (4.0, 2.0 * 2.5 + 2.0 * 6.25));
+    let mut above = custom(&[5.0, 10.0], &[2.0, 4.0, 6.0]);
+    above.trim(7.5, Keep::Above);
+    assert_eq!(above.positive, Buckets { index: vec![1, 2], count: vec![2.0, 6.0] });
+    let mut whole = exponential(0, 0, &[1.0]);
+    whole.sum = 0.7;
+    whole.trim(4.0, Keep::Below);
+    assert_eq!(whole.sum.to_bits(), 0.7f64.to_bits());
+}
