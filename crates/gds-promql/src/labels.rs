@@ -102,12 +102,6 @@ impl Labels {
         self.filtered(|name| !matches!(name, METRIC_NAME | METRIC_TYPE | METRIC_UNIT))
     }
 
-    /// Bytes that they take in memory, where nothing else refers to them.
-    pub(crate) fn size(&self) -> usize {
-        const COUNTERS: usize = 2 * size_of::<usize>();
-        self.0.iter().map(|(name, value)| name.len() + value.len() + 2 * COUNTERS + 32).sum::<usize>() + COUNTERS
-    }
-
     fn find(&self, name: &str) -> Option<usize> {
         // A handful of labels: looking at each is as fast as halving.
         self.0.iter().position(|(other, _)| **other == *name)

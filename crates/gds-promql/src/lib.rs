@@ -11,6 +11,8 @@ pub mod annotations;
 pub mod ast;
 mod calendar;
 pub mod duration;
+pub mod engine;
+pub mod error;
 pub mod functions;
 pub mod histogram;
 mod kahan;

@@ -111,17 +111,19 @@ mod tests {
 
     #[test]
     fn histograms_side_by_side_say_whether_the_counter_was_reset() {
+        use CounterResetHint::{Gauge, NotReset, Unknown};
+
         let mut source = MemorySource::new();
         let labels = Labels::empty();
         let mut gauge = counted(&[1.0]);
-        gauge.counter_reset_hint = CounterResetHint::Gauge;
-        for (time, histogram) in [counted(&[1.0]), counted(&[2.0]), counted(&[1.0]), counted(&[2.0]), gauge].into_iter().enumerate()
+        gauge.counter_reset_hint = Gauge;
+        for (time, histogram) in
+            [counted(&[1.0]), counted(&[2.0]), counted(&[1.0]), counted(&[2.0]), gauge].into_iter().enumerate()
         {
             source.append(&labels, i64::try_from(time).unwrap(), 0, Sample::Histogram(Arc::new(histogram)));
         }
         let hints: Vec<_> =
             source.series[&labels].histograms.values.iter().map(|histogram| histogram.counter_reset_hint).collect();
-        use CounterResetHint::{Gauge, NotReset, Unknown};
         assert_eq!(hints, [Unknown, NotReset, Unknown, NotReset, Gauge]);
     }
 }

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::histogram::FloatHistogram;
+use crate::histogram::{CounterResetHint, FloatHistogram};
 use crate::labels::Labels;
 use crate::matcher::Matcher;
 use crate::value::is_stale;
@@ -122,6 +122,41 @@ impl Samples {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How many are from `start` to `end`.
+    pub(crate) fn count_within(&self, start: i64, end: i64) -> usize {
+        let within = |times: &[i64]| {
+            let from = times.partition_point(|time| *time < start);
+            times[from..].partition_point(|time| *time <= end)
+        };
+        within(&self.floats.times) + within(&self.histograms.times)
+    }
+
+    /// With hints of what the histograms themselves say, from the second one after `start` on: where one has no hint,
+    /// whether the counter was reset between it and the one before.
+    pub(crate) fn with_detected_resets(samples: Cow<'_, Self>, start: i64) -> Cow<'_, Self> {
+        let first = samples.histograms.times.partition_point(|time| *time < start);
+        let known = |histogram: &FloatHistogram| {
+            histogram.counter_reset_hint != CounterResetHint::Unknown || is_stale(histogram.sum)
+        };
+        if samples.histograms.values.iter().skip(first + 1).all(|histogram| known(histogram)) {
+            return samples;
+        }
+        let mut samples = samples.into_owned();
+        let mut previous: Option<Arc<FloatHistogram>> = None;
+        for histogram in &mut samples.histograms.values[first..] {
+            if is_stale(histogram.sum) {
+                continue;
+            }
+            if let Some(previous) = previous.filter(|_| !known(histogram)) {
+                let reset = histogram.detect_reset(&previous);
+                Arc::make_mut(histogram).counter_reset_hint =
+                    if reset { CounterResetHint::Reset } else { CounterResetHint::NotReset };
+            }
+            previous = Some(Arc::clone(histogram));
+        }
+        Cow::Owned(samples)
     }
 
     /// Bytes that they take in memory.

@@ -210,11 +210,7 @@ fn above(schema: i32, threshold: f64) -> impl Fn(i32) -> bool {
 }
 
 /// Makes the zero bucket wide enough for both; the zero count of the other one with that width.
-fn reconcile_zero(
-    target: &mut FloatHistogram,
-    mut lost: Option<&mut FloatHistogram>,
-    other: &FloatHistogram,
-) -> f64 {
+fn reconcile_zero(target: &mut FloatHistogram, mut lost: Option<&mut FloatHistogram>, other: &FloatHistogram) -> f64 {
     let (mut zero_count, mut threshold) = (other.zero_count, other.zero_threshold);
     loop {
         match target.zero_threshold.partial_cmp(&threshold) {
@@ -225,7 +221,8 @@ fn reconcile_zero(
                 let keep = |index: i32| exponential(index - 1, schema) >= wider;
                 if let Some(lost) = lost.as_deref_mut() {
                     for side in [&lost.positive, &lost.negative] {
-                        lost.zero_count += side.iter().filter(|(index, _)| !keep(*index)).map(|(_, count)| count).sum::<f64>();
+                        lost.zero_count +=
+                            side.iter().filter(|(index, _)| !keep(*index)).map(|(_, count)| count).sum::<f64>();
                     }
                     lost.zero_threshold = wider;
                     retain(&mut lost.positive, keep);

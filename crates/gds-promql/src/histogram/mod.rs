@@ -10,17 +10,16 @@ mod quantile;
 mod reset;
 mod trim;
 
-
 use std::fmt;
 use std::sync::Arc;
 
 use crate::kahan::Sum;
 use bounds::upper_bound;
 
-pub use arithmetic::{Combined, IncompatibleSchemas};
-pub use trim::Keep;
 pub(crate) use arithmetic::HistogramSum;
-pub(crate) use quantile::{Estimate, NanObservations};
+pub use arithmetic::{Combined, IncompatibleSchemas};
+pub(crate) use quantile::NanObservations;
+pub use trim::Keep;
 
 /// The schema of histograms whose bounds are [listed](FloatHistogram::custom_values).
 pub const CUSTOM_BUCKETS: i32 = -53;
@@ -91,7 +90,7 @@ impl Buckets {
 
     /// Leaves out what is empty.
     fn compact(&mut self) {
-        if self.count.iter().any(|count| *count == 0.0) {
+        if self.count.contains(&0.0) {
             let kept: Vec<_> = self.iter().filter(|(_, count)| *count != 0.0).collect();
             (self.index, self.count) = kept.into_iter().unzip();
         }

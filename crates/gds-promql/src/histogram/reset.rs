@@ -30,7 +30,9 @@ impl FloatHistogram {
             }
             return side_is_below(&self.positive, &previous.positive);
         }
-        if previous.uses_custom_buckets() || self.schema > previous.schema || self.zero_threshold < previous.zero_threshold
+        if previous.uses_custom_buckets()
+            || self.schema > previous.schema
+            || self.zero_threshold < previous.zero_threshold
         {
             return true;
         }
@@ -55,9 +57,10 @@ impl FloatHistogram {
             let bounds = &histogram.custom_values;
             let end = bounds.partition_point(|own| *own <= bound);
             let end = if bound.is_infinite() { bounds.len() + 1 } else { end };
-            let within = histogram.positive.iter().filter(|(index, _)| {
-                usize::try_from(*index).is_ok_and(|index| (from..end).contains(&index))
-            });
+            let within = histogram
+                .positive
+                .iter()
+                .filter(|(index, _)| usize::try_from(*index).is_ok_and(|index| (from..end).contains(&index)));
             (within.map(|(_, count)| count).sum(), end)
         };
         let (mut own_from, mut previous_from) = (0, 0);

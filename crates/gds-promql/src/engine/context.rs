@@ -1,0 +1,190 @@
+//! What a query runs with: its source, its limits, and what it has to say.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::annotations::{Annotations, Extent, Note};
+use crate::ast::Span;
+use crate::error::{Error, Limit};
+use crate::source::Source;
+
+/// How queries are evaluated, and what each may use up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// How old the newest sample of a series may be to count, in milliseconds.
+    pub lookback: i64,
+    /// The distance of the steps of subqueries that do not say one, in milliseconds.
+    pub subquery_step: i64,
+    /// Samples that one query may read.
+    pub max_samples: usize,
+    /// Series that one query may read, those of all its selectors together.
+    pub max_series: usize,
+    /// Bytes that one query may hold at once.
+    pub max_bytes: usize,
+    /// How long one query may take.
+    pub timeout: Duration,
+    /// Whether the label `__type__` says which metrics are counters, rather than their names.
+    pub type_and_unit_labels: bool,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            lookback: 300_000,
+            subquery_step: 60_000,
+            max_samples: 50_000_000,
+            max_series: 1_000_000,
+            max_bytes: 1 << 30,
+            timeout: Duration::from_secs(120),
+            type_and_unit_labels: false,
+        }
+    }
+}
+
+/// Ends a query from another thread.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Has not been called for yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The query ends as soon as it looks, which it does with each series and every few hundred steps.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the query is to end.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The memory of a query.
+#[derive(Debug)]
+pub(super) struct Budget {
+    allowed: usize,
+    held: Cell<usize>,
+}
+
+impl Budget {
+    /// Takes a part of it, until what is returned is dropped.
+    pub(super) fn hold(self: &Rc<Self>, bytes: usize) -> Result<Held, Error> {
+        let mut held = Held { budget: Rc::clone(self), bytes: 0 };
+        held.grow(bytes)?;
+        Ok(held)
+    }
+}
+
+/// A part of the memory of a query.
+#[derive(Debug)]
+pub(super) struct Held {
+    budget: Rc<Budget>,
+    bytes: usize,
+}
+
+impl Held {
+    /// Takes more.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Error> {
+        let total = self.budget.held.get().saturating_add(bytes);
+        if total > self.budget.allowed {
+            return Err(Error::Limit { limit: Limit::Bytes, allowed: self.budget.allowed });
+        }
+        self.budget.held.set(total);
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// As much again.
+    pub(super) fn again(&self) -> Result<Self, Error> {
+        self.budget.hold(self.bytes)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.held.set(self.budget.held.get() - self.bytes);
+    }
+}
+
+/// What a query has to say besides its answer.
+#[derive(Debug, Default)]
+pub(super) struct Notes(RefCell<Annotations>);
+
+impl Notes {
+    pub(super) fn add(&self, note: Note, span: Span) {
+        self.0.borrow_mut().add(note, span);
+    }
+
+    pub(super) fn add_with(&self, note: Note, span: Span, extent: Extent) {
+        self.0.borrow_mut().add_with(note, span, extent);
+    }
+
+    pub(super) fn into_inner(self) -> Annotations {
+        self.0.into_inner()
+    }
+}
+
+/// A query that is running.
+pub(super) struct Query<'a> {
+    pub(super) source: &'a dyn Source,
+    pub(super) options: &'a EngineOptions,
+    pub(super) notes: Notes,
+    budget: Rc<Budget>,
+    samples: Cell<usize>,
+    series: Cell<usize>,
+    ends: Option<Instant>,
+    cancel: &'a Cancel,
+}
+
+impl<'a> Query<'a> {
+    pub(super) fn new(source: &'a dyn Source, options: &'a EngineOptions, cancel: &'a Cancel) -> Self {
+        Self {
+            source,
+            options,
+            notes: Notes::default(),
+            budget: Rc::new(Budget { allowed: options.max_bytes, held: Cell::new(0) }),
+            samples: Cell::new(0),
+            series: Cell::new(0),
+            ends: Instant::now().checked_add(options.timeout),
+            cancel,
+        }
+    }
+
+    /// Takes memory, until what is returned is dropped.
+    pub(super) fn hold(&self, bytes: usize) -> Result<Held, Error> {
+        self.budget.hold(bytes)
+    }
+
+    /// Fails where a single series at the steps of a grid would take all memory.
+    pub(super) fn admit(&self, steps: usize) -> Result<(), Error> {
+        self.hold(steps.saturating_mul(2 * size_of::<f64>())).map(drop)
+    }
+
+    /// Counts a series that was read, and its samples.
+    pub(super) fn read(&self, samples: usize) -> Result<(), Error> {
+        let count = |counter: &Cell<usize>, more: usize, limit: Limit, allowed: usize| {
+            counter.set(counter.get().saturating_add(more));
+            if counter.get() > allowed { Err(Error::Limit { limit, allowed }) } else { Ok(()) }
+        };
+        count(&self.series, 1, Limit::Series, self.options.max_series)?;
+        count(&self.samples, samples, Limit::Samples, self.options.max_samples)?;
+        self.check()
+    }
+
+    /// Fails when the query has to end.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if self.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        if self.ends.is_some_and(|ends| Instant::now() >= ends) {
+            return Err(Error::Timeout);
+        }
+        Ok(())
+    }
+}
