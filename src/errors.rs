@@ -11,7 +11,7 @@ use pyo3::exceptions::{PyConnectionError, PyException, PyOSError, PyTimeoutError
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-use crate::once::RaceOnce;
+use crate::interop::once::RaceOnce;
 
 /// The exception for an error of the metrics.
 pub(crate) fn metrics_error(error: &Error) -> PyErr {

@@ -14,7 +14,7 @@ use pyo3::types::{
     PyByteArray, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PyMemoryView, PySet, PyString, PyTuple, PyType,
 };
 
-use crate::once::interned;
+use crate::interop::once::interned;
 
 /// How objects of a type are written.
 #[derive(Clone)]

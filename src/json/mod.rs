@@ -4,12 +4,14 @@ mod conversions;
 mod keys;
 pub(crate) mod read;
 pub(crate) mod write;
+mod write_error;
 
 use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 
-use write::{Options, WriteError};
+use write::Options;
+use write_error::WriteError;
 
 /// Containers within containers that are written and that are read: what can be written can be read. More would be more
 /// than the stack of a small thread holds.

@@ -10,9 +10,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::{hub, settings};
-use crate::dicts::into_dict;
 use crate::errors::hub_error;
-use crate::runtime;
+use crate::interop::dicts::into_dict;
+use crate::interop::runtime;
 
 /// Looks after the topics and groups of a hub.
 #[pyclass(frozen, module = "gds_native._lib")]

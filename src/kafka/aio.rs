@@ -14,7 +14,7 @@ use super::consumer::{ANSWER_PATIENCE, ConsumerCore, asking_for_offsets};
 use super::partitions::{offsets_dict, pairs, partitions_of, places_of};
 use super::producer::ProducerCore;
 use crate::errors::hub_error;
-use crate::{asyncio, exit};
+use crate::interop::{asyncio, exit};
 
 /// Calls of a consumer, awaited. They take turns with a fetch of it.
 #[pyclass(frozen, module = "gds_native._lib")]

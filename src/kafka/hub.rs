@@ -8,7 +8,7 @@ use gds_hub::kafka::{Callbacks, LogLevel, Token};
 use pyo3::prelude::*;
 
 use crate::errors::hub_error;
-use crate::{exit, runtime};
+use crate::interop::{exit, runtime};
 
 /// Python functions for the hub's threads: `log(level, facility, text)` with syslog's level, and `token()`.
 pub(crate) fn callbacks(log: Option<Py<PyAny>>, token: Option<Py<PyAny>>) -> Callbacks {

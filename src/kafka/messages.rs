@@ -6,8 +6,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 use crate::errors::hub_exception;
+use crate::interop::once::interned;
 use crate::json::read::Session;
-use crate::once::interned;
 
 /// Why a message could not be made into a dict: with the deserializer's exception where it is not what that takes, or
 /// with what is the program's: Ctrl-C, no memory.

@@ -10,9 +10,9 @@ use gds_process::sync::{Condvar, Mutex};
 use pyo3::prelude::*;
 
 use crate::errors::hub_exception;
-use crate::exit;
-use crate::observe::warn_in;
-use crate::once::interned;
+use crate::interop::exit;
+use crate::interop::once::interned;
+use crate::interop::warnings::warn_in;
 
 /// Where a message landed.
 #[pyclass(frozen, module = "gds_kafka", name = "DeliveredMessage", get_all, eq)]

@@ -12,9 +12,10 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyString};
 
 use super::outcomes::Token;
 use crate::errors::hub_error;
+use crate::interop::exit;
+use crate::interop::text::lossy;
 use crate::json::bytes_like;
 use crate::json::write::{self as json, Flags, Options};
-use crate::{exit, input};
 
 /// A scratch buffer that became larger than this is not kept.
 const KEEP_BYTES: usize = 1024 * 1024;
@@ -246,7 +247,7 @@ fn read_headers(given: &Bound<'_, PyAny>, flags: &mut Flags) -> PyResult<Vec<Own
 
 /// Text as UTF-8, flagged where it has to be changed for that.
 fn utf8<'a>(text: &'a Bound<'_, PyString>, flags: &mut Flags) -> Cow<'a, str> {
-    let text = input::lossy(text);
+    let text = lossy(text);
     flags.lone_surrogate |= matches!(text, Cow::Owned(_));
     text
 }

@@ -11,9 +11,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use super::messages::{dict, unparsed};
-use crate::drop_detached::DropDetached;
 use crate::errors::hub_error;
-use crate::exit;
+use crate::interop::drop_detached::DropDetached;
+use crate::interop::exit;
 use crate::json::read::Session;
 
 pub(super) struct Opened {

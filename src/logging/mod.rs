@@ -22,8 +22,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::exit;
-use crate::input::lossy;
+use crate::interop::exit;
+use crate::interop::text::lossy;
 use parts::{NAME, RecordFields};
 use writer::{Flags, MAX_DEPTH, Writer};
 

@@ -4,7 +4,7 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::input::{lossy, type_name};
+use crate::interop::text::{lossy, type_name};
 
 /// Goes on after an `Exception`; anything else (Ctrl-C) belongs to the program.
 pub(super) fn unless_program(py: Python<'_>, error: PyErr) -> PyResult<()> {

@@ -8,8 +8,8 @@ use pyo3::types::{PyDict, PyString};
 use smallvec::SmallVec;
 
 use super::objects::unless_program;
-use crate::input::lossy;
-use crate::once::{RaceOnce, interned};
+use crate::interop::once::{RaceOnce, interned};
+use crate::interop::text::lossy;
 
 /// Attributes of a record that are none of its `extra`, in the order in which `LogRecord.__init__` sets them.
 const NAMES: [&str; 25] = [

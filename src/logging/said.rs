@@ -8,8 +8,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBoolMethods, PyDict, PyMapping, PyMappingMethods, PyString, PyTuple};
 
 use super::parts::{ARGS, DictItems, MSG, RecordFields};
-use crate::input::lossy;
-use crate::once::{RaceOnce, interned};
+use crate::interop::once::{RaceOnce, interned};
+use crate::interop::text::lossy;
 
 /// Where a dict that is logged has its message, the first of them that is text.
 const MESSAGES: [&str; 3] = ["event", "message", "msg"];

@@ -11,9 +11,9 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, 
 use super::objects::{described, unless_program};
 use super::parts::DictItems;
 use super::writer::Writer;
-use crate::input::lossy;
+use crate::interop::once::interned;
+use crate::interop::text::lossy;
 use crate::json::{bytes_like, is_null};
-use crate::once::interned;
 
 /// Bytes of one text that are kept: a broker takes messages of 1 MiB unless it is told otherwise.
 const MAX_TEXT: usize = 192 * 1024;

@@ -12,8 +12,8 @@ use super::parts::{
     ARGS, CREATED, EXC_INFO, EXC_TEXT, FUNCTION, LEVEL, LINE, MSG, PATH, PROCESS, RecordFields, STACK, THREAD,
 };
 use super::said::{Raised, Said, masked};
-use crate::input::lossy;
-use crate::trace;
+use crate::interop::text::lossy;
+use crate::interop::trace;
 
 /// Containers within containers of `extra`; what lies deeper is left out.
 pub(super) const MAX_DEPTH: usize = 16;

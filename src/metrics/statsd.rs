@@ -15,11 +15,13 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::dicts::from_dict;
 use crate::errors::metrics_error;
-use crate::input::Given;
-use crate::observe::{Collector, Report, Warned, change, log_warning, observe};
-use crate::{exit, runtime};
+use crate::interop::dicts::from_dict;
+use crate::interop::warnings::log_warning;
+use crate::interop::{exit, runtime};
+use crate::metrics::input::Given;
+use crate::metrics::methods::observing_methods;
+use crate::metrics::observe::{self, Collector, Report, Warned};
 
 from_dict! {
     struct Settings {
@@ -125,6 +127,8 @@ impl Collector for StatsdCore {
     }
 }
 
+observing_methods!(StatsdCore);
+
 #[pymethods]
 impl StatsdCore {
     // Takes whatever a subclass's `__init__` takes.
@@ -165,51 +169,6 @@ impl StatsdCore {
         }
         self.live.get_or_init(|| statsd);
         Ok(())
-    }
-
-    #[pyo3(signature = (name, value = Given::MISSING, labels = None), text_signature = "($self, name, value=1, labels=None)")]
-    fn increment(
-        &self,
-        name: &Bound<'_, PyAny>,
-        value: Given<'_, '_>,
-        labels: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        observe(self, MetricKind::Counter, name, value, labels)
-    }
-
-    #[pyo3(signature = (name, value, labels = None))]
-    fn gauge(&self, name: &Bound<'_, PyAny>, value: Given<'_, '_>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        observe(self, MetricKind::Gauge, name, value, labels)
-    }
-
-    #[pyo3(signature = (name, value, labels = None))]
-    fn histogram(
-        &self,
-        name: &Bound<'_, PyAny>,
-        value: Given<'_, '_>,
-        labels: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        observe(self, MetricKind::Histogram, name, value, labels)
-    }
-
-    #[pyo3(signature = (name, value_ms, labels = None))]
-    fn timing(
-        &self,
-        name: &Bound<'_, PyAny>,
-        value_ms: Given<'_, '_>,
-        labels: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        observe(self, MetricKind::Timing, name, value_ms, labels)
-    }
-
-    #[pyo3(signature = (name, delta, labels = None))]
-    fn gauge_add(
-        &self,
-        name: &Bound<'_, PyAny>,
-        delta: Given<'_, '_>,
-        labels: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        change(self, MetricKind::Gauge, Change::Add, name, delta, labels)
     }
 
     /// Sends what was added up; an exception tells why not all of it was sent.

@@ -53,7 +53,7 @@ impl Interned {
 /// As pyo3's `intern!`, which holds a `PyOnceLock`.
 macro_rules! interned {
     ($py:expr, $text:expr) => {{
-        static TEXT: $crate::once::Interned = $crate::once::Interned::new($text);
+        static TEXT: $crate::interop::once::Interned = $crate::interop::once::Interned::new($text);
         TEXT.get($py)
     }};
 }

@@ -14,10 +14,12 @@ use gds_process::sync::Mutex;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
-use crate::call_sites::{CallObjects, CallSiteCache};
-use crate::exit;
-use crate::input::{self, ArgumentError, Given, type_name};
-use crate::trace;
+use crate::interop::exit;
+use crate::interop::text::type_name;
+use crate::interop::trace;
+use crate::interop::warnings::{self, log_warning};
+use crate::metrics::call_sites::{CallObjects, CallSiteCache};
+use crate::metrics::input::{self, ArgumentError, Given};
 
 /// What a native collector does with an observation.
 pub(crate) trait Collector {
@@ -98,20 +100,9 @@ impl Descriptions {
 #[derive(Default)]
 pub(crate) struct Warned(AtomicU64);
 
-/// Reports one value as its kind has it.
+/// Reports one value.
 #[inline]
-pub(crate) fn observe(
-    collector: &impl Collector,
-    kind: MetricKind,
-    name: &Bound<'_, PyAny>,
-    value: Given<'_, '_>,
-    labels: Option<&Bound<'_, PyAny>>,
-) -> PyResult<()> {
-    change(collector, kind, Change::Report, name, value, labels)
-}
-
-#[inline]
-pub(crate) fn change(
+pub(crate) fn report(
     collector: &impl Collector,
     kind: MetricKind,
     change: Change,
@@ -215,7 +206,7 @@ fn warn_once(
             type_name(value),
             type_name(labels),
         );
-        match exit::calling_python(py, || log(py, "gds_metrics", &text)).unwrap_or(Ok(())) {
+        match exit::calling_python(py, || warnings::log(py, "gds_metrics", &text)).unwrap_or(Ok(())) {
             // Ctrl-C that comes while a handler runs belongs to the program; anything else a handler raises does not.
             Err(error) if !error.is_instance_of::<PyException>(py) => return Err(error),
             _ => {}
@@ -229,20 +220,4 @@ pub(crate) fn tell_warnings(registry: &Registry) {
     for warning in registry.take_warnings() {
         log_warning(&warning);
     }
-}
-
-/// Says something in the logger `gds_metrics` from where nothing can be raised.
-pub(crate) fn log_warning(text: &str) {
-    warn_in("gds_metrics", text);
-}
-
-/// As [`log_warning`], in another logger.
-pub(crate) fn warn_in(logger: &str, text: &str) {
-    // Nothing to attach to while the interpreter ends.
-    let _ = Python::try_attach(|py| exit::calling_python(py, || log(py, logger, text)));
-}
-
-fn log(py: Python<'_>, logger: &str, text: &str) -> PyResult<()> {
-    let logger = py.import("logging")?.call_method1("getLogger", (logger,))?;
-    logger.call_method1("warning", ("%s", text)).map(drop)
 }

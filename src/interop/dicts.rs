@@ -20,7 +20,7 @@ macro_rules! from_dict {
 
             fn extract(items: ::pyo3::Borrowed<'_, 'py, ::pyo3::PyAny>) -> ::pyo3::PyResult<Self> {
                 let py = items.py();
-                Ok(Self { $($field: $crate::dicts::item(&items, $crate::once::interned!(py, stringify!($field)))?),+ })
+                Ok(Self { $($field: $crate::interop::dicts::item(&items, $crate::interop::once::interned!(py, stringify!($field)))?),+ })
             }
         }
     };
@@ -42,7 +42,7 @@ macro_rules! into_dict {
 
             fn into_pyobject(self, py: ::pyo3::Python<'py>) -> ::pyo3::PyResult<Self::Output> {
                 let items = ::pyo3::types::PyDict::new(py);
-                $(items.set_item($crate::once::interned!(py, stringify!($field)), self.$field)?;)+
+                $(items.set_item($crate::interop::once::interned!(py, stringify!($field)), self.$field)?;)+
                 Ok(items)
             }
         }

@@ -15,9 +15,9 @@ use gds_metrics::view::View;
 use gds_process::sync::Mutex;
 use pyo3::prelude::*;
 
-use crate::exit;
-use crate::observe::log_warning;
-use crate::runtime;
+use crate::interop::exit;
+use crate::interop::runtime;
+use crate::interop::warnings::log_warning;
 
 /// How long whoever reads a page waits for values that the program is asked for: a little longer than the functions are
 /// given, and no longer than `exit` waits for those under way.

@@ -7,8 +7,8 @@ use gds_process::sync::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::exit;
-use crate::once::{RaceOnce, interned};
+use crate::interop::exit;
+use crate::interop::once::{RaceOnce, interned};
 
 static MODULES: RaceOnce<Py<PyDict>> = RaceOnce::new();
 

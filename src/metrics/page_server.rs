@@ -14,10 +14,11 @@ use gds_net::{Auth, Server, ServerOptions, tls};
 use gds_process::PerProcess;
 use gds_process::sync::{Mutex, MutexGuard};
 
-use crate::dicts::from_dict;
-use crate::observe::log_warning;
-use crate::scrape::Scraped;
-use crate::{python_metrics, runtime};
+use crate::interop::dicts::from_dict;
+use crate::interop::runtime;
+use crate::interop::warnings::log_warning;
+use crate::metrics::python_metrics;
+use crate::metrics::scrape::Scraped;
 
 from_dict! {
     /// Everything a collector was constructed with, so that a forked child can make its own from it.

@@ -19,14 +19,16 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
-use crate::dicts::from_dict;
 use crate::errors::metrics_error;
-use crate::observe::{
-    Collector, Descriptions, RegistryHandle, Report, Warned, change, count_unanswered, log_warning, observe, remove,
-};
-use crate::page_server::{PageServer, Settings, served};
-use crate::scrape::{self, Scraped};
-use crate::{exit, input, python_metrics, runtime};
+use crate::interop::dicts::from_dict;
+use crate::interop::warnings::log_warning;
+use crate::interop::{exit, runtime};
+use crate::metrics::input::Given;
+use crate::metrics::methods::{observing_methods, registry_methods};
+use crate::metrics::observe::{self, Collector, Descriptions, RegistryHandle, Report, Warned};
+use crate::metrics::page_server::{PageServer, Settings, served};
+use crate::metrics::scrape::{self, Scraped};
+use crate::metrics::{input, python_metrics};
 
 from_dict! {
     /// A group of metrics on a Pushgateway, and the way there.
@@ -156,6 +158,9 @@ impl Collector for PrometheusCore {
     }
 }
 
+observing_methods!(PrometheusCore);
+registry_methods!(PrometheusCore);
+
 #[pymethods]
 #[allow(clippy::needless_pass_by_value, clippy::too_many_arguments)] // arguments as Python gives them
 impl PrometheusCore {
@@ -198,77 +203,6 @@ impl PrometheusCore {
         }
         self.live.get_or_init(|| live);
         Ok(())
-    }
-
-    #[pyo3(signature = (name, value = input::Given::MISSING, labels = None), text_signature = "($self, name, value=1, labels=None)")]
-    fn increment(
-        &self,
-        name: &Bound<'_, PyAny>,
-        value: input::Given<'_, '_>,
-        labels: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        observe(self, MetricKind::Counter, name, value, labels)
-    }
-
-    #[pyo3(signature = (name, value, labels = None))]
-    fn gauge(
-        &self,
-        name: &Bound<'_, PyAny>,
-        value: input::Given<'_, '_>,
-        labels: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        observe(self, MetricKind::Gauge, name, value, labels)
-    }
-
-    #[pyo3(signature = (name, value, labels = None))]
-    fn histogram(
-        &self,
-        name: &Bound<'_, PyAny>,
-        value: input::Given<'_, '_>,
-        labels: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        observe(self, MetricKind::Histogram, name, value, labels)
-    }
-
-    #[pyo3(signature = (name, value_ms, labels = None))]
-    fn timing(
-        &self,
-        name: &Bound<'_, PyAny>,
-        value_ms: input::Given<'_, '_>,
-        labels: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        observe(self, MetricKind::Timing, name, value_ms, labels)
-    }
-
-    #[pyo3(signature = (name, delta, labels = None))]
-    fn gauge_add(
-        &self,
-        name: &Bound<'_, PyAny>,
-        delta: input::Given<'_, '_>,
-        labels: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        change(self, MetricKind::Gauge, Change::Add, name, delta, labels)
-    }
-
-    /// Sets the total of a counter that somebody else keeps.
-    #[pyo3(name = "_set_total", signature = (name, value, labels = None))]
-    fn set_total(
-        &self,
-        name: &Bound<'_, PyAny>,
-        value: input::Given<'_, '_>,
-        labels: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        change(self, MetricKind::Counter, Change::Total, name, value, labels)
-    }
-
-    #[pyo3(signature = (name, labels = None))]
-    fn remove(&self, name: &Bound<'_, PyAny>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
-        remove(self.counted(), name, labels)
-    }
-
-    #[pyo3(name = "_count_unanswered")]
-    fn count_unanswered(&self, in_time: bool) {
-        count_unanswered(self.counted(), in_time);
     }
 
     /// Told by the thread that runs a function which was asked for values.

@@ -1,38 +1,34 @@
 //! `KafkaProducerClient`: a Python value becomes a record in the queue, and nothing else happens on the caller's path.
 
+mod closing;
+mod observing;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use gds_events::metric;
 use gds_hub::kafka::Callbacks;
-use gds_hub::producer::{BlockingError, CloseReport, Linger, Producer, Sent, Stats};
+use gds_hub::producer::{BlockingError, Linger, Producer, Sent, Stats};
 use gds_hub::settings::{Role, Settings};
-use gds_hub::{Error, ErrorKind, Hub, Record, codec};
+use gds_hub::{Error, ErrorKind, Hub};
 use gds_process::sync::Mutex;
 use gds_process::{PerProcess, fork};
-use pyo3::exceptions::{PyException, PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 use super::outcomes::{Many, PythonReporter, Token, outcome_object};
-use super::outgoing::{
-    KeyBytes, MessageFields, OutgoingMessage, Serializers, bad_topic, milliseconds, now, now_ms, topic_name,
-    with_scratch,
-};
+use super::outgoing::{MessageFields, OutgoingMessage, Serializers, topic_name, with_scratch};
 use super::{hub, settings};
-use crate::drop_detached::DropDetached;
 use crate::errors::{hub_error, hub_exception, to_hub_error};
-use crate::json::write::Flags;
-use crate::logging::LogEncoder;
-use crate::once::interned;
-use crate::{exit, input, runtime};
+use crate::interop::drop_detached::DropDetached;
+use crate::interop::once::interned;
+use crate::interop::{exit, runtime};
+
+use closing::{not_from_a_callback, patience_of};
 
 /// How long a wait may keep Ctrl-C from being seen.
 const SIGNAL_CHECK: Duration = Duration::from_millis(50);
-
-/// How long a wait without an end is, each time.
-const LONG: Duration = Duration::from_secs(3600);
 
 /// What a process has of its own.
 struct ProducerInstance {
@@ -273,100 +269,6 @@ impl ProducerCore {
         )
     }
 
-    /// Queue a log record as `encoder` writes it. Never raises, never waits: without room the record is dropped, counted.
-    /// False if `encoder` has nothing to send for it.
-    fn send_record(
-        &self,
-        py: Python<'_>,
-        topic: &str,
-        encoder: &Bound<'_, LogEncoder>,
-        record: &Bound<'_, PyAny>,
-    ) -> PyResult<bool> {
-        let live = self.live(py)?;
-        with_scratch(|frame| {
-            let mut draft = None;
-            let begin = |frame: &mut Vec<u8>, key: &[u8]| draft = Some(codec::begin(frame, Some(key)));
-            if !encoder.get().encode(py, record, frame, begin)? {
-                return Ok(false);
-            }
-            let Some(draft) = draft else { return Ok(false) };
-            let parts = Record { topic, timestamp: now_ms(), ..Record::default() };
-            live.producer.finish(frame, draft, true, &parts);
-            let producer = &live.producer;
-            if producer.drop_if_full(send_now(py, producer, frame, Linger::Long, None)).is_err() {
-                producer.no_room(None);
-            }
-            Ok(true)
-        })
-    }
-
-    /// Queue a measurement as `KafkaMetrics` writes it, keyed by its name unless there is a `key`.
-    ///
-    /// False, and nothing is done, unless all is of the plain kinds that nearly all is: a `str` that is not empty, a
-    /// finite `float` or an `int` of 64 bits, of a counter not below zero, a `dict` of `str` to `str` or None, and no
-    /// serializers. It never waits; see `send_nowait`.
-    #[allow(clippy::too_many_arguments)] // a measurement's
-    fn send_measurement(
-        &self,
-        py: Python<'_>,
-        topic: &str,
-        key: Option<&Bound<'_, PyAny>>,
-        kind: &str,
-        name: &Bound<'_, PyAny>,
-        value: &Bound<'_, PyAny>,
-        labels: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<bool> {
-        let (live, opened) = (self.live(py)?, self.opened(py)?);
-        let fits = |value: &f64| value.is_finite() && (*value >= 0.0 || kind != "counter");
-        let Some(value) = input::plain_number(value).filter(fits) else { return Ok(false) };
-        if !opened.serializers.are_none() || bad_topic(topic) {
-            return Ok(false);
-        }
-        let mut flags = Flags::default();
-        let given = key.map(|key| KeyBytes::read(key, None, &mut flags)).transpose()?;
-        if flags.lone_surrogate {
-            return Ok(false);
-        }
-        with_scratch(|frame| {
-            let written = input::with_borrowed_text(name, labels, None, |name, labels| {
-                if name.is_empty() {
-                    return false;
-                }
-                let now = now();
-                let key = given.as_ref().map_or(Some(name.as_bytes()), KeyBytes::get);
-                let draft = codec::begin(frame, key);
-                metric::write(frame, now.as_secs_f64(), kind, name, value, labels);
-                let parts = Record { topic, timestamp: milliseconds(now), ..Record::default() };
-                live.producer.finish(frame, draft, true, &parts);
-                true
-            });
-            if written != Some(true) {
-                return Ok(false);
-            }
-            let sent = send_now(py, &live.producer, frame, Linger::Long, None);
-            live.producer.drop_if_full(sent).map(|()| true).map_err(|error| hub_error(py, &error))
-        })
-    }
-
-    /// Queue what only watches, without ever waiting: for which there is no room is dropped, and counted, whatever `on_full`
-    /// says. Raises as `send` what is wrong with the message.
-    #[pyo3(signature = (topic, value, key = None))]
-    fn send_nowait(
-        &self,
-        topic: &Bound<'_, PyAny>,
-        value: &Bound<'_, PyAny>,
-        key: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        let py = value.py();
-        let live = self.live(py)?;
-        with_scratch(|frame| {
-            let fields = MessageFields { key, ..MessageFields::default() };
-            self.opened(py)?.serializers.write(&live.producer, frame, topic_name(topic)?, value, fields)?;
-            let sent = send_now(py, &live.producer, frame, Linger::Long, None);
-            live.producer.drop_if_full(sent).map_err(|error| hub_error(py, &error))
-        })
-    }
-
     /// As `send`, and a future of `event_loop` for the outcome; None if there is no room now. To be called by the loop's
     /// thread: messages of one turn of the loop go together, and not later than at its end if none are under way.
     #[pyo3(signature = (event_loop, topic, value, key = None, *, headers = None, partition = None, timestamp = None))]
@@ -484,35 +386,6 @@ impl ProducerCore {
         Ok(outcomes)
     }
 
-    /// Wait until the outcome of everything sent is known; see `gds_kafka.KafkaProducerClient`.
-    #[pyo3(signature = (timeout = None))]
-    fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u64> {
-        let Some(Some(live)) = self.live.get() else { return Ok(0) };
-        not_from_a_callback(live, "flush()")?;
-        let deadline = timeout.map(|_| Instant::now() + patience_of(timeout, Duration::ZERO));
-        live.producer.hurry();
-        loop {
-            let left = deadline.map_or(SIGNAL_CHECK, |deadline| deadline.saturating_duration_since(Instant::now()));
-            if py.detach(|| live.producer.wait_flushed(left.min(SIGNAL_CHECK))) || left.is_zero() {
-                break;
-            }
-            py.check_signals()?;
-        }
-        self.report_now(py)?;
-        Ok(live.producer.unflushed())
-    }
-
-    /// Flush within a bound and stop; see `gds_kafka.KafkaProducerClient`.
-    #[pyo3(signature = (timeout = None))]
-    fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u64> {
-        let Some((live, patience)) = self.begin_close(timeout)? else { return Ok(0) };
-        // In two steps, since the first one can be interrupted.
-        let flushed = self.flush(py, Some(patience.as_secs_f64()));
-        let left = self.closed_with(py, &py.detach(|| live.producer.close(Duration::ZERO)));
-        flushed?;
-        left
-    }
-
     /// What was counted so far; see `gds_kafka.KafkaProducerClient`.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = match self.live.get() {
@@ -526,107 +399,6 @@ impl ProducerCore {
     #[getter]
     fn closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
-    }
-}
-
-impl ProducerCore {
-    /// What waits for room, for a thread without the interpreter.
-    pub(super) fn waiting_for_room(&self, py: Python<'_>, seconds: f64) -> PyResult<impl FnOnce() + Send + use<>> {
-        let producer = Arc::clone(&self.live(py)?.producer);
-        let patience = Duration::from_secs_f64(seconds.clamp(0.0, 1.0));
-        Ok(move || producer.wait_for_room(patience))
-    }
-
-    /// What waits until all is flushed, for a thread without the interpreter, and says how much is not; none in a process
-    /// that sent nothing.
-    pub(super) fn flushing(&self, timeout: Option<f64>) -> PyResult<Option<impl FnOnce() -> u64 + Send + use<>>> {
-        let Some(Some(live)) = self.live.get() else { return Ok(None) };
-        not_from_a_callback(live, "flush()")?;
-        let producer = Arc::clone(&live.producer);
-        let patience = timeout.map(|_| patience_of(timeout, Duration::ZERO));
-        Ok(Some(move || {
-            producer.hurry();
-            match patience {
-                Some(patience) => _ = producer.wait_flushed(patience),
-                None => while !producer.wait_flushed(LONG) {},
-            }
-            producer.unflushed()
-        }))
-    }
-
-    /// What flushes and closes, for a thread without the interpreter; none if that is done.
-    pub(super) fn closing(
-        &self,
-        timeout: Option<f64>,
-    ) -> PyResult<Option<impl FnOnce() -> CloseReport + Send + use<>>> {
-        let Some((live, patience)) = self.begin_close(timeout)? else { return Ok(None) };
-        let producer = Arc::clone(&live.producer);
-        Ok(Some(move || {
-            producer.hurry();
-            producer.close(patience)
-        }))
-    }
-
-    /// The producer to be closed, and how long it may flush; none if that is done, or there is nothing to close.
-    fn begin_close(&self, timeout: Option<f64>) -> PyResult<Option<(&ProducerInstance, Duration)>> {
-        if let Some(Some(live)) = self.live.get() {
-            not_from_a_callback(live, "close()")?;
-        }
-        if self.closed.swap(true, Ordering::SeqCst) {
-            return Ok(None);
-        }
-        let Some(opened) = self.opened.get() else { return Ok(None) };
-        // A child that never used it has nothing to close.
-        let Some(Some(live)) = self.live.get() else { return Ok(None) };
-        Ok(Some((live, patience_of(timeout, opened.settings.close_timeout))))
-    }
-
-    /// Says what is left of a producer that was closed; the number of messages that were not delivered.
-    pub(super) fn closed_with(&self, py: Python<'_>, left: &CloseReport) -> PyResult<u64> {
-        if let Some(opened) = self.opened.get() {
-            warn_of(left, opened);
-        }
-        self.report_now(py)?;
-        Ok(left.spooled + left.dropped)
-    }
-
-    pub(super) fn report_now(&self, py: Python<'_>) -> PyResult<()> {
-        if let Some(report) = self.opened.get().and_then(|opened| opened.report.as_ref()) {
-            report.call1(py, (self.stats(py)?,))?;
-        }
-        Ok(())
-    }
-}
-
-/// What waits for outcomes cannot be called by the thread that tells them: it would wait for itself.
-fn not_from_a_callback(live: &ProducerInstance, call: &str) -> PyResult<()> {
-    if live.producer.is_reporting_here() {
-        return Err(PyRuntimeError::new_err(format!(
-            "{call} waits until the on_delivery callbacks are done, so it cannot be called from one of them; call it from \
-             another thread"
-        )));
-    }
-    Ok(())
-}
-
-fn patience_of(seconds: Option<f64>, default: Duration) -> Duration {
-    seconds.map_or(default, |seconds| {
-        Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::from_secs(1 << 32))
-    })
-}
-
-/// Nothing is lost silently.
-fn warn_of(left: &CloseReport, opened: &Opened) {
-    if left.dropped > 0 {
-        let advice = "raise close_timeout_seconds, or give a spool_dir to keep them";
-        let text =
-            format!("{} messages were not delivered before the client was closed: dropped; {advice}", left.dropped);
-        crate::observe::warn_in("gds_kafka", &text);
-    } else if left.spooled > 0 {
-        let dir = opened.settings.producer.spool.as_ref().map(|spool| spool.dir.display().to_string());
-        let text =
-            format!("{} messages stay in the spool {}, for the next process", left.spooled, dir.unwrap_or_default());
-        crate::observe::warn_in("gds_kafka", &text);
     }
 }
 

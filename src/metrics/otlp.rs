@@ -20,14 +20,14 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::dicts::from_dict;
 use crate::errors::metrics_error;
-use crate::input::Given;
-use crate::observe::{
-    Collector, Descriptions, RegistryHandle, Report, Warned, change, count_unanswered, log_warning, observe, remove,
-};
-use crate::scrape::Asked;
-use crate::{exit, runtime};
+use crate::interop::dicts::from_dict;
+use crate::interop::warnings::log_warning;
+use crate::interop::{exit, runtime};
+use crate::metrics::input::Given;
+use crate::metrics::methods::{observing_methods, registry_methods};
+use crate::metrics::observe::{self, Collector, Descriptions, RegistryHandle, Report, Warned};
+use crate::metrics::scrape::Asked;
 
 from_dict! {
     struct Settings {
@@ -189,6 +189,9 @@ impl Collector for OtlpCore {
     }
 }
 
+observing_methods!(OtlpCore);
+registry_methods!(OtlpCore);
+
 #[pymethods]
 impl OtlpCore {
     // Takes whatever a subclass's `__init__` takes.
@@ -247,72 +250,6 @@ impl OtlpCore {
         }
         self.live.get_or_init(|| live);
         Ok(())
-    }
-
-    #[pyo3(signature = (name, value = Given::MISSING, labels = None), text_signature = "($self, name, value=1, labels=None)")]
-    fn increment(
-        &self,
-        name: &Bound<'_, PyAny>,
-        value: Given<'_, '_>,
-        labels: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        observe(self, MetricKind::Counter, name, value, labels)
-    }
-
-    #[pyo3(signature = (name, value, labels = None))]
-    fn gauge(&self, name: &Bound<'_, PyAny>, value: Given<'_, '_>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        observe(self, MetricKind::Gauge, name, value, labels)
-    }
-
-    #[pyo3(signature = (name, value, labels = None))]
-    fn histogram(
-        &self,
-        name: &Bound<'_, PyAny>,
-        value: Given<'_, '_>,
-        labels: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        observe(self, MetricKind::Histogram, name, value, labels)
-    }
-
-    #[pyo3(signature = (name, value_ms, labels = None))]
-    fn timing(
-        &self,
-        name: &Bound<'_, PyAny>,
-        value_ms: Given<'_, '_>,
-        labels: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        observe(self, MetricKind::Timing, name, value_ms, labels)
-    }
-
-    #[pyo3(signature = (name, delta, labels = None))]
-    fn gauge_add(
-        &self,
-        name: &Bound<'_, PyAny>,
-        delta: Given<'_, '_>,
-        labels: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        change(self, MetricKind::Gauge, Change::Add, name, delta, labels)
-    }
-
-    /// Sets the total of a counter that somebody else keeps.
-    #[pyo3(name = "_set_total", signature = (name, value, labels = None))]
-    fn set_total(
-        &self,
-        name: &Bound<'_, PyAny>,
-        value: Given<'_, '_>,
-        labels: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        change(self, MetricKind::Counter, Change::Total, name, value, labels)
-    }
-
-    #[pyo3(signature = (name, labels = None))]
-    fn remove(&self, name: &Bound<'_, PyAny>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
-        remove(self.counted(), name, labels)
-    }
-
-    #[pyo3(name = "_count_unanswered")]
-    fn count_unanswered(&self, in_time: bool) {
-        count_unanswered(self.counted(), in_time);
     }
 
     /// Has a function without arguments called before values are read.

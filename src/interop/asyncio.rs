@@ -14,8 +14,8 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3_async_runtimes::generic::{self, ContextExt};
 use pyo3_async_runtimes::{TaskLocals, get_running_loop};
 
-use crate::once::interned;
-use crate::{exit, runtime};
+use crate::interop::once::interned;
+use crate::interop::{exit, runtime};
 
 /// The runtime of this process, for futures of pyo3-async-runtimes.
 struct ProcessRuntime;

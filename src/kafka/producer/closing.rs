@@ -1,0 +1,155 @@
+//! What waits for outcomes: room, a flush, the end.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use gds_hub::producer::CloseReport;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use super::{Opened, ProducerCore, ProducerInstance, SIGNAL_CHECK};
+use crate::interop::warnings::warn_in;
+
+/// How long a wait without an end is, each time.
+const LONG: Duration = Duration::from_secs(3600);
+
+#[pymethods]
+impl ProducerCore {
+    /// Wait until the outcome of everything sent is known; see `gds_kafka.KafkaProducerClient`.
+    #[pyo3(signature = (timeout = None))]
+    fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u64> {
+        let Some(Some(live)) = self.live.get() else { return Ok(0) };
+        not_from_a_callback(live, "flush()")?;
+        let deadline = timeout.map(|_| Instant::now() + patience_of(timeout, Duration::ZERO));
+        live.producer.hurry();
+        loop {
+            let left = deadline.map_or(SIGNAL_CHECK, |deadline| deadline.saturating_duration_since(Instant::now()));
+            if py.detach(|| live.producer.wait_flushed(left.min(SIGNAL_CHECK))) || left.is_zero() {
+                break;
+            }
+            py.check_signals()?;
+        }
+        self.report_now(py)?;
+        Ok(live.producer.unflushed())
+    }
+
+    /// Flush within a bound and stop; see `gds_kafka.KafkaProducerClient`.
+    #[pyo3(signature = (timeout = None))]
+    fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u64> {
+        let Some((live, patience)) = self.begin_close(timeout)? else { return Ok(0) };
+        // In two steps, since the first one can be interrupted.
+        let flushed = self.flush(py, Some(patience.as_secs_f64()));
+        let left = self.closed_with(py, &py.detach(|| live.producer.close(Duration::ZERO)));
+        flushed?;
+        left
+    }
+}
+
+impl ProducerCore {
+    /// What waits for room, for a thread without the interpreter.
+    pub(in crate::kafka) fn waiting_for_room(
+        &self,
+        py: Python<'_>,
+        seconds: f64,
+    ) -> PyResult<impl FnOnce() + Send + use<>> {
+        let producer = Arc::clone(&self.live(py)?.producer);
+        let patience = Duration::from_secs_f64(seconds.clamp(0.0, 1.0));
+        Ok(move || producer.wait_for_room(patience))
+    }
+
+    /// What waits until all is flushed, for a thread without the interpreter, and says how much is not; none in a process
+    /// that sent nothing.
+    pub(in crate::kafka) fn flushing(
+        &self,
+        timeout: Option<f64>,
+    ) -> PyResult<Option<impl FnOnce() -> u64 + Send + use<>>> {
+        let Some(Some(live)) = self.live.get() else { return Ok(None) };
+        not_from_a_callback(live, "flush()")?;
+        let producer = Arc::clone(&live.producer);
+        let patience = timeout.map(|_| patience_of(timeout, Duration::ZERO));
+        Ok(Some(move || {
+            producer.hurry();
+            match patience {
+                Some(patience) => _ = producer.wait_flushed(patience),
+                None => while !producer.wait_flushed(LONG) {},
+            }
+            producer.unflushed()
+        }))
+    }
+
+    /// What flushes and closes, for a thread without the interpreter; none if that is done.
+    pub(in crate::kafka) fn closing(
+        &self,
+        timeout: Option<f64>,
+    ) -> PyResult<Option<impl FnOnce() -> CloseReport + Send + use<>>> {
+        let Some((live, patience)) = self.begin_close(timeout)? else { return Ok(None) };
+        let producer = Arc::clone(&live.producer);
+        Ok(Some(move || {
+            producer.hurry();
+            producer.close(patience)
+        }))
+    }
+
+    /// The producer to be closed, and how long it may flush; none if that is done, or there is nothing to close.
+    fn begin_close(&self, timeout: Option<f64>) -> PyResult<Option<(&ProducerInstance, Duration)>> {
+        if let Some(Some(live)) = self.live.get() {
+            not_from_a_callback(live, "close()")?;
+        }
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Ok(None);
+        }
+        let Some(opened) = self.opened.get() else { return Ok(None) };
+        // A child that never used it has nothing to close.
+        let Some(Some(live)) = self.live.get() else { return Ok(None) };
+        Ok(Some((live, patience_of(timeout, opened.settings.close_timeout))))
+    }
+
+    /// Says what is left of a producer that was closed; the number of messages that were not delivered.
+    pub(in crate::kafka) fn closed_with(&self, py: Python<'_>, left: &CloseReport) -> PyResult<u64> {
+        if let Some(opened) = self.opened.get() {
+            warn_of(left, opened);
+        }
+        self.report_now(py)?;
+        Ok(left.spooled + left.dropped)
+    }
+
+    pub(in crate::kafka) fn report_now(&self, py: Python<'_>) -> PyResult<()> {
+        if let Some(report) = self.opened.get().and_then(|opened| opened.report.as_ref()) {
+            report.call1(py, (self.stats(py)?,))?;
+        }
+        Ok(())
+    }
+}
+
+/// What waits for outcomes cannot be called by the thread that tells them: it would wait for itself.
+pub(super) fn not_from_a_callback(live: &ProducerInstance, call: &str) -> PyResult<()> {
+    if live.producer.is_reporting_here() {
+        return Err(PyRuntimeError::new_err(format!(
+            "{call} waits until the on_delivery callbacks are done, so it cannot be called from one of them; call it from \
+             another thread"
+        )));
+    }
+    Ok(())
+}
+
+pub(super) fn patience_of(seconds: Option<f64>, default: Duration) -> Duration {
+    seconds.map_or(default, |seconds| {
+        Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::from_secs(1 << 32))
+    })
+}
+
+/// Nothing is lost silently.
+fn warn_of(left: &CloseReport, opened: &Opened) {
+    if left.dropped > 0 {
+        let advice = "raise close_timeout_seconds, or give a spool_dir to keep them";
+        let text =
+            format!("{} messages were not delivered before the client was closed: dropped; {advice}", left.dropped);
+        warn_in("gds_kafka", &text);
+    } else if left.spooled > 0 {
+        let dir = opened.settings.producer.spool.as_ref().map(|spool| spool.dir.display().to_string());
+        let text =
+            format!("{} messages stay in the spool {}, for the next process", left.spooled, dir.unwrap_or_default());
+        warn_in("gds_kafka", &text);
+    }
+}

@@ -1,0 +1,13 @@
+//! The collectors: Python base classes over the registry and its providers.
+
+mod call_sites;
+pub(crate) mod input;
+mod methods;
+pub(crate) mod noop;
+mod observe;
+pub(crate) mod otlp;
+mod page_server;
+pub(crate) mod prometheus;
+mod python_metrics;
+mod scrape;
+pub(crate) mod statsd;
