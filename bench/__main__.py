@@ -38,6 +38,7 @@ BENCHMARKS = {
     "kafka_embedded": ("kafka_embedded", "embedded"),
     "kafka_memory": ("kafka_memory", "memory"),
     "vault": ("vault", "reads"),
+    "database": ("database", "statements"),
     "import": ("package", "imports"),
     "wheel": ("package", "wheel_size"),
 }

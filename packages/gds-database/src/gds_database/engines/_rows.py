@@ -23,17 +23,23 @@ def dicts(result: Any, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
     """
     if result is None:
         return []
+    rows = result
     if hasattr(result, "fetchall"):
-        if getattr(result, "description", None) is None:
+        description = getattr(result, "description", None)
+        if description is None:
             return []
-        columns = columns or [str(each[0]).lower() for each in result.description]
-        result = result.fetchall()
-    elif hasattr(result, "rows") and hasattr(result, "columns"):  # a result set of its own kind
+        columns = columns or [str(each[0]).lower() for each in description]
+        rows = result.fetchall()
+    elif (inner := getattr(result, "rows", None)) is not None:  # a result set of its own kind, with its columns
         columns = columns or [str(each).lower() for each in result.columns]
-        result = result.rows() if callable(result.rows) else result.rows
-    if not isinstance(result, Iterable):
+        rows = inner() if callable(inner) else inner
+    if type(rows) is not list and not isinstance(rows, Iterable):
         return []
-    return [_dict(row, columns) for row in result]
+    width = len(columns)
+    return [
+        dict(zip(columns, row)) if type(row) is tuple and len(row) == width else _dict(row, columns)  # noqa: B905 - just seen
+        for row in rows
+    ]
 
 
 def _dict(row: Any, columns: Sequence[str]) -> dict[str, Any]:

@@ -6,6 +6,9 @@ transaction is as it was; a change is refused if the transaction has changed som
 lose, and else ends it first. Where there is no driver to be found, statements go through ``execute_query``, with limits
 that are set before and put back after it.
 
+On a session that the engine has opened itself, in autocommit, the limits are those of the session, set once, so that
+reading is one round trip.
+
 A statement that PostgreSQL runs only outside of transactions (``CREATE DATABASE``) is run so, and the connection is put
 back as it was.
 """
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
     from gds_database.base import DatabaseConnection
 
-__all__ = ["GRACE_SECONDS", "Sql", "driver_connection", "run"]
+__all__ = ["GRACE_SECONDS", "Own", "Sql", "driver_connection", "run"]
 
 GRACE_SECONDS = 5.0
 """How much longer than the server is allowed it may take until its answer is here."""
@@ -52,6 +55,48 @@ class Sql:
         return self.text
 
 
+class Own:
+    """A session that an engine has opened itself: what is known of it, so that reading costs little."""
+
+    def __init__(self) -> None:
+        self._given: Any = None
+        self._raw: Any = None
+        self._limits: tuple[int, int] | None = None
+
+    def driver(self, connection: DatabaseConnection) -> Any | None:
+        """The connection of the driver; looked for once for each that is opened."""
+        given = getattr(connection, "connection", None)
+        if given is None or given is not self._given:
+            self._given, self._raw, self._limits = given, driver_connection(connection), None
+        return self._raw
+
+    def read(self, text: str, params: tuple[Any, ...] | None, limits: tuple[int, int]) -> Rows | None:
+        """Read within limits of the session; None within a transaction, which has its own."""
+        raw = self._raw
+        if not raw.autocommit or raw.info.transaction_status != _IDLE:
+            return None
+        if self._limits != limits:
+            self._limits = None
+            _rows(raw, _SET, tuple(map(str, limits)))
+            self._limits = limits
+        return Rows(raw.execute(text, params))
+
+
+class Rows:
+    """The rows of a cursor, fetched; the names of its columns for whoever does not know them."""
+
+    __slots__ = ("_cursor", "rows")
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+        self.rows = cursor.fetchall()
+
+    @property
+    def columns(self) -> list[str]:
+        """The names."""
+        return [each[0] for each in self._cursor.description]
+
+
 def driver_connection(connection: DatabaseConnection) -> Any | None:
     """The connection of psycopg, 3 or 2, behind another one; None if there is none."""
     return driver_object(connection, "cursor", "info", "autocommit", "fileno")
@@ -64,7 +109,8 @@ def run(
     *,
     timeout_seconds: float,
     lock_timeout_seconds: float,
-) -> list[dict[str, Any]]:
+    own: Own | None = None,
+) -> list[dict[str, Any]] | Rows:
     """Run it; the rows.
 
     Args:
@@ -73,6 +119,7 @@ def run(
         params: Values that the driver binds.
         timeout_seconds: After it the server ends the statement; some seconds later the connection is given up.
         lock_timeout_seconds: How long it may wait for a lock.
+        own: What is known of a session that is the engine's own.
 
     Raises:
         DatabaseConnectionError: The server has gone silent, so the connection was closed.
@@ -81,14 +128,15 @@ def run(
     if isinstance(statement, str):
         statement = Sql(statement, changes=False)
     limits = (_milliseconds(timeout_seconds), _milliseconds(min(lock_timeout_seconds, timeout_seconds)))
-    raw = driver_connection(connection)
+    raw = driver_connection(connection) if own is None else own.driver(connection)
     if raw is None:
         return _by_query(connection, statement, params, limits)
     if raw.closed:
         raise DatabaseConnectionError("the connection is closed; connect() opens it again")
     with watched(raw.fileno(), timeout_seconds + GRACE_SECONDS) as wait:
         try:
-            return _by_driver(raw, statement, params, limits)
+            found = None if own is None or statement.changes else own.read(statement.text, params, limits)
+            return found if found is not None else _by_driver(raw, statement, params, limits)
         except Exception as error:
             if not wait.given_up:
                 raise

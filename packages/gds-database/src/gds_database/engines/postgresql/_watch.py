@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Wait", "watched"]
 
 _IDLE_SECONDS = 10.0
+_MANY = 1000
 
 
 class Wait:
@@ -49,6 +50,10 @@ class _Watcher:
                 self._pid = os.getpid()
                 self._thread = threading.Thread(target=self._run, name="gds-postgresql-watch", daemon=True)
                 self._thread.start()
+            if len(self._waits) > _MANY:
+                # Those that are over leave when their time comes, or here.
+                self._waits = [each for each in self._waits if not each[2].over]
+                heapq.heapify(self._waits)
             heapq.heappush(self._waits, (wait.deadline, next(self._numbers), wait))
             if self._waits[0][2] is wait:
                 self._changed.notify()

@@ -20,7 +20,7 @@ from gds_database.engines.postgresql import (
 )
 from gds_database.engines.postgresql._errors import translate
 from gds_database.engines.postgresql._quoting import checked
-from gds_database.engines.postgresql._session import run
+from gds_database.engines.postgresql._session import Own, run
 from gds_database.engines.postgresql._waiting import wait_until
 from gds_database.engines.postgresql.connection import PostgreSQLConnection, parameters_of
 from gds_database.engines.postgresql.database import PostgreSQLDatabase
@@ -66,7 +66,7 @@ class PostgreSQLEngine(EngineBase):
     """A PostgreSQL server.
 
     Every statement of it is bounded in time on the server, and some seconds later here, and waits for locks no longer
-    than ``lock_timeout_seconds``. What only reads does so in read-only transactions.
+    than ``lock_timeout_seconds``. On a connection of others, what only reads does so in read-only transactions.
 
     Args:
         connection: Any connection: ours, one of ``gds_postgres``, or another that runs statements.
@@ -93,6 +93,7 @@ class PostgreSQLEngine(EngineBase):
         self.lock_timeout_seconds = lock_timeout_seconds
         self.tools_folder = tools_folder
         self._number = 0
+        self._own = Own()
 
     @classmethod
     def _open(cls, config: EngineConfig) -> PostgreSQLConnection:
@@ -107,6 +108,7 @@ class PostgreSQLEngine(EngineBase):
             params,
             timeout_seconds=timeout_seconds,
             lock_timeout_seconds=self.lock_timeout_seconds,
+            own=self._own if self._opened else None,
         )
 
     def _translate(self, error: Exception) -> Exception:
