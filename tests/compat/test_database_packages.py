@@ -13,7 +13,10 @@ from packaging.version import Version
 from tests.vault.test_alone import BLOCKED, run
 
 PACKAGES = {path.name: path for path in (Path(__file__).parents[2] / "packages").glob("gds-*")}
-PLATFORMS = {"gds-postgres": ("postgresql", "PostgreSQL", "psycopg")}
+PLATFORMS = {
+    "gds-mongodb": ("mongodb", "MongoDB", "pymongo"),
+    "gds-postgres": ("postgresql", "PostgreSQL", "psycopg"),
+}
 DRIVERS = {driver.partition(".")[0] for _, _, driver in PLATFORMS.values()}
 
 

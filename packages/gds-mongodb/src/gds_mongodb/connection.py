@@ -1,0 +1,5 @@
+"""Where programs have always found `MongoDBConnection`."""
+
+from gds_database.engines.mongodb import MongoDBConnection
+
+__all__ = ["MongoDBConnection"]
