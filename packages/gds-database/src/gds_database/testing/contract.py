@@ -187,7 +187,7 @@ class EngineContract:
     def test_awkward_names_are_taken_as_they_are(self, engine: DatabaseEngine) -> None:
         self._needs(engine, "create_database", "drop_database", "list_databases")
         before = self._names(engine)
-        names = {f"{self.prefix} {name}" for name in self.awkward_names}
+        names = {f"{self.prefix}-{name}" for name in self.awkward_names}
         for name in sorted(names - before):
             self._done(engine.get_database(name).create())
         assert self._names(engine) == before | names
