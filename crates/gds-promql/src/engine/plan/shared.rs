@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::invariant::is_invariant;
-use crate::ast::{Expr, ExprKind, Subquery};
+use crate::ast::{DurationExpr, Expr, ExprKind, Subquery};
 
 /// The mark of a part that is evaluated at the first step only.
 const ONCE: &str = "!";
@@ -23,8 +23,9 @@ pub(super) fn is_once(scope: &str) -> bool {
 
 /// Where the inner expression of a subquery is evaluated.
 pub(super) fn within(scope: &str, subquery: &Subquery) -> String {
-    // All that says which steps those are; the texts of durations are their trees.
-    format!("{scope}[{:?}:{:?}@{:?}-{:?}]", subquery.range.kind, subquery.step, subquery.at, subquery.offset)
+    let written = |duration: &Option<DurationExpr>| duration.as_ref().map(ToString::to_string).unwrap_or_default();
+    let (step, offset) = (written(&subquery.step), written(&subquery.offset));
+    format!("{scope}[{}:{step}]@{:?} offset {offset}", subquery.range, subquery.at)
 }
 
 /// How often each part is needed that is needed more than once.
