@@ -115,7 +115,7 @@ class PostgreSQL(Server):
         """A session of the superuser in autocommit, unless it says otherwise."""
         import psycopg
 
-        return psycopg.connect(autocommit=True, **self.address(**changes))
+        return psycopg.connect(**self.address(**{"autocommit": True, **changes}))
 
     def ask(self, statement: str, parameters: Sequence[object] = (), **changes: Any) -> list[tuple[Any, ...]]:
         """The rows of one statement, in a session of its own."""
@@ -158,6 +158,15 @@ class PostgreSQL(Server):
             file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
         if self.running:
             self.ask("SELECT pg_reload_conf()")
+
+    @property
+    def pid(self) -> int:
+        """Of its first process."""
+        return int((self.data / "postmaster.pid").read_text().split("\n")[0])
+
+    def wait_stopped(self) -> None:
+        """Wait until somebody else has stopped it."""
+        wait_until(lambda: not self.running, what="the server to end")
 
     def caught_up(self, standby: PostgreSQL) -> None:
         """Wait until the standby shows all that was written here so far."""

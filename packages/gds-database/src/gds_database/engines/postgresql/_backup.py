@@ -139,7 +139,10 @@ def dump_steps(tools: Tools, database: str, path: Path, form: str, options: Sequ
     if form not in FORMATS:
         raise ConfigurationError(f"format={form!r}: expected one of {', '.join(FORMATS)}")
     place = _Place(path)
-    arguments = [f"--format={FORMATS[form]}", f"--file={place.shown}", *options, f"--dbname={_conninfo(database)}"]
+    # It waits for the locks of all tables, by itself without end.
+    patience = f"--lock-wait-timeout={max(1, int(tools.engine.lock_timeout_seconds * 1000))}"
+    where = f"--dbname={_conninfo(database)}"
+    arguments = [f"--format={FORMATS[form]}", f"--file={place.shown}", patience, *options, where]
     return [place.step(tools, "pg_dump", arguments)]
 
 

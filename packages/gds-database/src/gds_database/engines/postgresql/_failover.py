@@ -165,6 +165,11 @@ def _caught_up(target: PostgreSQLEngine, timeout_seconds: float) -> Step:
     """Wait until all that was received is replayed; a primary that ends in order has sent everything before."""
 
     def run() -> None:
+        wait_until(
+            lambda: _replication.receiver(target)["status"] != "streaming",
+            timeout_seconds,
+            f"{target.name}: still hears of its primary, although control= has stopped it",
+        )
         received = _replication.receiver(target)["received"]
         if received is None:  # fed from an archive
             return
@@ -174,7 +179,7 @@ def _caught_up(target: PostgreSQLEngine, timeout_seconds: float) -> Step:
             f"{target.name}: has not replayed what it received",
         )
 
-    return Step(f"-- wait until {target.name} has replayed what it received", run)
+    return Step(f"-- wait until {target.name} has lost its primary and replayed all that came from it", run)
 
 
 def _promotion(target: PostgreSQLEngine, timeout_seconds: float, outcome: dict[str, Any]) -> Step:

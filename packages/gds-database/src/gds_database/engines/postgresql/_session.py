@@ -180,10 +180,12 @@ def _rows(raw: Any, text: str, params: tuple[Any, ...] | None = None) -> list[di
 @contextmanager
 def _transaction(raw: Any, statement: Sql, limits: tuple[int, int]) -> Iterator[None]:
     autocommit = raw.autocommit
-    mode = "READ WRITE" if statement.changes else "READ ONLY"
-    begin = f"BEGIN {mode}" if autocommit else f"SET TRANSACTION {mode}"
+    # What changes a standby, to promote it say, would be refused in a transaction that is said to write.
+    begin = ["BEGIN"] if autocommit else []
+    if not statement.changes:
+        begin.append("SET TRANSACTION READ ONLY")
     try:
-        _rows(raw, f"{begin}; {_set_local(limits)}")
+        _rows(raw, "; ".join([*begin, _set_local(limits)]))
         yield
         if autocommit:
             _rows(raw, "COMMIT")

@@ -49,7 +49,7 @@ def checked_password(name: str, password: Any) -> str:
     """The password, unless it is none."""
     if not isinstance(password, str) or not password or "\0" in password:
         raise ConfigurationError("password: expected text, not empty and without NUL")
-    if password.casefold() == name.casefold():
+    if password.casefold() == str(name).casefold():
         raise ConfigurationError("password: expected another word than the name of the user")
     try:
         password.encode()
