@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import sqlite3
+import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -68,6 +71,30 @@ def test_one_made_from_an_address_opens_at_the_first_statement() -> None:
 def test_what_cannot_be_used_is_said_at_construction(settings: dict[str, Any], expected: str) -> None:
     with pytest.raises(ConfigurationError, match=expected):
         SqliteEngine(**settings)
+
+
+def test_threads_that_share_an_engine_take_turns_at_its_connection() -> None:
+    class Counting(SqliteConnection):
+        inside = most = 0
+
+        def execute_query(self, query: str, params: tuple[Any, ...] | None = None) -> list[Any]:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            found = super().execute_query(query, params)
+            time.sleep(0)  # lets others run, who must not come in
+            self.inside -= 1
+            return found
+
+    connection = Counting()
+    with SqliteEngine(connection) as engine, ThreadPoolExecutor(8) as threads:
+        asked = [threads.submit(engine._query, "SELECT ?", (n,), columns=("n",)) for n in range(200)]
+        assert [each.result(60) for each in asked] == [[{"n": n}] for n in range(200)]
+    assert connection.most == 1
+
+
+def test_an_engine_is_not_pickled_with_its_secrets(engine: SqliteEngine) -> None:
+    with pytest.raises(TypeError, match="cannot pickle|not pickled"):
+        pickle.dumps(engine)
 
 
 # ------------------------------------------------------------------ operations

@@ -17,7 +17,7 @@ import pytest
 from gds_cli._app import run
 from gds_database import ConfigurationError, EngineConfig, LogEntry, Metric
 from gds_database.cli.options import control_by, secret, since
-from gds_database.cli.output import size
+from gds_database.cli.output import _cell, size
 from gds_database.control import Kubernetes, PgCtl, Systemd
 from gds_database.testing import InMemoryConnection, InMemoryEngine, InMemoryServer
 from tests.cli.commands import COMMAND, clean_environment, gds
@@ -265,6 +265,27 @@ def test_where_passwords_come_from(tmp_path: Path) -> None:
     assert secret(f"file:{tmp_path / 'pw'}") == " a b "
     with pytest.raises(ConfigurationError, match="none: No such file"):
         secret(f"file:{tmp_path / 'none'}")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "yes"),
+        (None, "-"),
+        ([], "-"),
+        (["a", 1], "a, 1"),
+        ({"a": None}, "a=-"),
+        (5134.0, "5134"),
+        (7712994798276193.0, "7712994798276193"),
+        (0.00229215, "0.00229215"),
+        (float("inf"), "inf"),
+        (datetime(2026, 1, 2, 3, 4, 5, 6, timezone.utc), "2026-01-02 03:04:05+00:00"),
+        ("SELECT\n  1", "SELECT 1"),
+        ("x" * 201, "x" * 197 + "..."),
+    ],
+)
+def test_cells_for_people(value: object, text: str) -> None:
+    assert _cell(value) == text
 
 
 def test_sizes_for_people() -> None:

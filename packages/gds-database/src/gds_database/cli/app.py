@@ -73,14 +73,15 @@ def info(
 ) -> None:
     """The server: version, clock, role, databases, sessions."""
     with opened(url, password_from, timeout_seconds=timeout) as engine:
-        metadata = vars(engine.metadata).copy()
-        found = {**(metadata.pop("additional_attributes", None) or {}), **metadata}
+        found = vars(engine.metadata).copy()
+        more = found.pop("additional_attributes", None) or {}
         found |= {"name": engine.name, "server_time": engine.get_server_time()}
         status = engine.get_replication_status()
         found |= {"role": status.role, "replication": status.mode, "partners": status.partners}
         found["databases"] = [each.name for each in engine.list_databases()]
         if engine.capabilities().supports("list_processes"):
             found["sessions"] = len(engine.list_processes())
+        found |= {name: value for name, value in more.items() if name not in found}
         fields({name: value for name, value in found.items() if value is not None}, as_json=as_json)
 
 

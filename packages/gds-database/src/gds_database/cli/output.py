@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["confirmed", "fields", "line", "outcome", "progressing", "rows", "size"]
 
 
+_LONGEST = 200
+"""Letters of a cell; JSON has all of them."""
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
@@ -69,12 +73,24 @@ def fields(found: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         line(found)
         return
-    rows(({"": name.replace("_", " "), "value": value} for name, value in found.items()), ("", "value"), as_json=False)
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=box.SIMPLE, show_header=False)
+    for name, value in found.items():
+        drawn.add_row(Text(name.replace("_", " ")), Text(_cell(value)))
+    _console().print(drawn)
 
 
 def _cell(value: Any) -> str:
     if value is None or value in ("", [], {}):
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        # Whole as they are, however large; of the others what somebody can read.
+        return f"{value:.0f}" if value.is_integer() else f"{value:.6g}"
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
     if isinstance(value, (list, tuple)):
@@ -82,7 +98,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}={_cell(each)}" for name, each in value.items())
     plain = value if isinstance(value, str) and not isinstance(value, Enum) else _plain(value)
-    return " ".join(str(plain).split())
+    text = " ".join(str(plain).split())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _console(*, err: bool = False) -> Any:
