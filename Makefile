@@ -39,7 +39,7 @@ PYTHON_CODE := python $(wildcard packages/*/src) tests $(wildcard bench examples
 
 say = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help demo dev test test-pythons test-repeat test-asan test-loom check-unsafe bench bench-check lint wheel clean format lock
+.PHONY: help demo dev test test-pythons test-repeat test-asan test-loom check-unsafe bench bench-check conformance lint wheel clean format lock
 .PHONY: reference environment install show test-rust test-model test-python test-part services lint-rust lint-python
 .PHONY: lint-stub audit
 
@@ -98,6 +98,13 @@ endif
 bench-check: $(VENV_MADE) ## Count the instructions of the core's hot paths; fails when one grew by more than 5 % (valgrind)
 	$(say) "instructions of the hot paths"
 	@$(PY) -m bench.instructions $(if $(WRITE),--write)
+
+conformance: ## Run PROMQLTEST_DIR, a folder of scripts of Prometheus; fails when fewer evaluations pass than did before
+	$(say) "promqltest $(PROMQLTEST_DIR)"
+	@[ -n "$(PROMQLTEST_DIR)" ] || { \
+		echo "expected PROMQLTEST_DIR=, the folder promql/promqltest/testdata of Prometheus 3.14" >&2; exit 1; }
+	@cargo run --package gds-promql --locked --quiet --bin promqltest -- \
+		--least "$$(cat crates/gds-promql/conformance.txt)" "$(PROMQLTEST_DIR)"
 
 lint: lint-rust lint-python lint-stub audit ## Check format, style, types, stubs, licences and known vulnerabilities
 

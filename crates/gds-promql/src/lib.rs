@@ -8,6 +8,7 @@
 //! duration (`5m`) is the `f64` of its seconds.
 
 pub mod annotations;
+pub mod api;
 pub mod ast;
 mod calendar;
 pub mod duration;
@@ -22,6 +23,7 @@ pub mod matcher;
 pub mod memory;
 pub mod parser;
 pub mod printer;
+pub mod promqltest;
 pub mod source;
 mod text;
 pub mod value;

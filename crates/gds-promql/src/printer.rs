@@ -166,7 +166,8 @@ fn write_number(out: &mut impl fmt::Write, number: Number) -> fmt::Result {
         return duration::write(out, (value * 1e3).round() as i64);
     }
     if value.is_infinite() {
-        return out.write_str(if value > 0.0 { "+Inf" } else { "-Inf" });
+        // Without the plus sign, which would not be part of the number before `^`.
+        return out.write_str(if value > 0.0 { "Inf" } else { "-Inf" });
     }
     write!(out, "{value}")
 }

@@ -176,6 +176,8 @@ fn bare(mut expr: Expr) -> String {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn what_is_printed_is_the_same_expression(text in vector(Language::Whole)) {
         let Ok(expr) = parse(&text) else { return Ok(()) };

@@ -109,7 +109,7 @@ fn modifiers_belong_to_what_they_follow() {
         "rate(x[5m])[1h:1m] @ end() offset 1w",
         "info(x, {job=\"a\"})",
         "info(x, {})",
-        "a == bool on (x) group_left (y) fill_left (-1) fill_right (+Inf) b",
+        "a == bool on (x) group_left (y) fill_left (-1) fill_right (Inf) b",
         "a * ignoring () group_right () b",
         "a + fill (0) b",
         "count_values(\"a\\xc5z\", version)",
@@ -118,6 +118,7 @@ fn modifiers_belong_to_what_they_follow() {
     ] {
         assert_eq!(printed(text), text);
     }
+    assert_eq!(printed("Inf ^ x"), "Inf ^ x");
     assert_eq!(printed("x offset 5m @ 1"), "x @ 1.000 offset 5m");
     assert_eq!(printed("a + fill_right(1) fill_left(1) b"), "a + fill (1) b");
 }
