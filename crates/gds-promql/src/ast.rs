@@ -19,6 +19,7 @@ use std::fmt;
 use crate::functions::Function;
 use crate::matcher::Matcher;
 use crate::text::write_quoted_bytes;
+pub use crate::types::ValueType;
 
 /// How many expressions can be one inside the other. `a + b + c` has a depth of three, as `(a + b) + c` would have without
 /// its parentheses.
@@ -54,41 +55,6 @@ impl Span {
         let mut lines = before.rsplit(|byte| *byte == b'\n');
         let column = lines.next().map_or(0, <[u8]>::len) + 1;
         (lines.count() + 1, column)
-    }
-}
-
-/// What an expression evaluates to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ValueType {
-    /// A number at each step.
-    Scalar,
-    /// A text.
-    String,
-    /// Series with one sample at each step: an instant vector.
-    Vector,
-    /// Series with the samples of a window at each step: a range vector.
-    Matrix,
-}
-
-impl ValueType {
-    /// As the documentation of PromQL calls it: `instant vector`.
-    pub fn documented(self) -> &'static str {
-        match self {
-            Self::Scalar => "scalar",
-            Self::String => "string",
-            Self::Vector => "instant vector",
-            Self::Matrix => "range vector",
-        }
-    }
-
-    /// As the HTTP interface calls it: `vector`.
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Scalar => "scalar",
-            Self::String => "string",
-            Self::Vector => "vector",
-            Self::Matrix => "matrix",
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What each function takes and returns.
 
-use crate::ast::ValueType::{self, Matrix, Scalar, String, Vector};
+use crate::types::ValueType::{self, Matrix, Scalar, String, Vector};
 
 /// A function of PromQL.
 #[derive(Debug, PartialEq, Eq)]

@@ -26,4 +26,5 @@ pub mod printer;
 pub mod promqltest;
 pub mod source;
 mod text;
+mod types;
 pub mod value;
