@@ -67,7 +67,11 @@ def read(
     """
     (setup,) = engine._query(_SETUP, columns=("destination", "collects", "zone"))
     files = _local(Path(directory)) if directory is not None else _remote(engine, setup)
-    kind = "json" if any(name.endswith(".json") for name, *_ in files) else "csv"
+    # Both may be there, of now or of earlier settings.
+    is_json = (
+        "jsonlog" in setup["destination"] if directory is None else any(file[0].endswith(".json") for file in files)
+    )
+    kind = "json" if is_json else "csv"
     chosen = _of_range([file for file in files if file[0].endswith(f".{kind}")], start, end)
     total = sum(size for _, size, _, _ in chosen)
     if total > max_bytes:

@@ -170,5 +170,4 @@ def check_applied(engine: PostgreSQLEngine, name: str) -> None:
     except QueryError:
         return  # who may set it may not always look into the files
     for fault in faults:
-        if "restart" not in fault["error"]:
-            raise QueryError(f"{name}: the server did not take it: {fault['error']}")
+        raise QueryError(f"{name}: the server did not take it: {fault['error']}")

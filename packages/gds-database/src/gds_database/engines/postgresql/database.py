@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["PostgreSQLDatabase"]
 
 _EXISTS = "SELECT 1 AS one FROM pg_catalog.pg_database WHERE datname = %s"
-# When it was created is when its first file was; only some may look there.
 _METADATA = """
 SELECT d.datname::text AS name, pg_catalog.pg_get_userbyid(d.datdba)::text AS owner,
   pg_catalog.pg_encoding_to_char(d.encoding)::text AS encoding, d.datcollate::text AS collation,
@@ -34,16 +33,20 @@ SELECT d.datname::text AS name, pg_catalog.pg_get_userbyid(d.datdba)::text AS ow
   pg_catalog.pg_is_in_recovery() AS standby,
   CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT')
     OR pg_catalog.pg_has_role('pg_read_all_stats', 'MEMBER') THEN pg_catalog.pg_database_size(d.oid) END AS size_bytes,
-  CASE WHEN pg_catalog.has_function_privilege('pg_catalog.pg_stat_file(text,boolean)', 'EXECUTE')
-    AND t.spcname = 'pg_default'
-    THEN (pg_catalog.pg_stat_file('base/' || d.oid || '/PG_VERSION', true)).modification END AS created
+  pg_catalog.has_function_privilege('pg_catalog.pg_stat_file(text,boolean)', 'EXECUTE')
+    AND t.spcname = 'pg_default' AS has_file
 FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace
 WHERE d.datname = %s
 """
 _COLUMNS = (
     *("name", "owner", "encoding", "collation", "ctype", "allows", "template", "connection_limit"),
-    *("transaction_age", "tablespace", "standby", "size_bytes", "created"),
+    *("transaction_age", "tablespace", "standby", "size_bytes", "has_file"),
 )
+# When it was created is when its first file was; only some may look there.
+_CREATED = """
+SELECT (pg_catalog.pg_stat_file('base/' || oid || '/PG_VERSION', true)).modification AS created
+FROM pg_catalog.pg_database WHERE datname = %s
+"""
 _SESSIONS = """
 SELECT count(*)::int AS sessions FROM pg_catalog.pg_stat_activity
 WHERE datname = %s AND backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()
@@ -77,12 +80,13 @@ class PostgreSQLDatabase(DatabaseBase):
         if not rows:
             raise ObjectNotFoundError("database", self.name, self.engine.name)
         (row,) = rows
+        found = self.engine._query(_CREATED, (self.name,), columns=("created",)) if row["has_file"] else []
         state = DatabaseState.READ_ONLY if row["standby"] else DatabaseState.ONLINE
         more = ("encoding", "ctype", "template", "connection_limit", "transaction_age", "tablespace")
         return DatabaseMetadata(
             name=row["name"],
             type=DatabaseType.POSTGRESQL,
-            created=row["created"],
+            created=found[0]["created"] if found else None,
             size_bytes=row["size_bytes"],
             owner=row["owner"],
             collation=row["collation"],

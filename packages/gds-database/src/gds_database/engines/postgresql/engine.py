@@ -452,7 +452,8 @@ class PostgreSQLEngine(EngineBase):
                 _RELOAD_SECONDS,
                 f"{row['name']}: was written, and the server has not read it",
             )
-            _settings.check_applied(self, row["name"])
+            if not restart:
+                _settings.check_applied(self, row["name"])
         return result
 
     # ------------------------------------------------------------------ what it reports
