@@ -148,3 +148,32 @@ fn a_failing_source_is_said() {
     let error = Engine::default().instant("up", &Failing, 0).unwrap_err();
     assert_eq!((error.to_string().as_str(), error.retriable()), ("expanding series: the store is closed", true));
 }
+
+#[test]
+fn the_deepest_query_that_is_read_is_evaluated() {
+    let nested = format!("{}up{}", "abs(".repeat(95), ")".repeat(95));
+    let chained = format!("up{}", " + on (instance) up".repeat(240));
+    for query in [nested, chained] {
+        let Value::Vector(samples) = evaluate(&query, EngineOptions::default(), When::Instant(60_000)).unwrap() else {
+            panic!("a vector is what it is")
+        };
+        assert_eq!(samples.len(), 10);
+    }
+}
+
+#[test]
+fn times_at_the_ends_of_all_time_are_steps_like_others() {
+    for when in [
+        When::Instant(i64::MAX),
+        When::Instant(i64::MIN),
+        When::Range { start: i64::MIN, end: i64::MIN + 10, step: 5 },
+        When::Range { start: i64::MAX - 10, end: i64::MAX, step: i64::MAX },
+        When::Range { start: 10, end: 0, step: 1 },
+    ] {
+        for query in
+            ["up", "rate(up[5m] offset 100y)", "up offset -100y", "max_over_time(up[1h:7m])", "range() + time()"]
+        {
+            evaluate(query, EngineOptions::default(), when).unwrap();
+        }
+    }
+}

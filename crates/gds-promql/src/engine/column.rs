@@ -28,7 +28,7 @@ impl Grid {
     /// From `start` until not after `end`.
     pub(super) fn new(start: i64, end: i64, step: i64) -> Self {
         let step = step.max(1);
-        let count = if end < start { 0 } else { end.saturating_sub(start) / step + 1 };
+        let count = if end < start { 0 } else { (end.saturating_sub(start) / step).saturating_add(1) };
         Self { start, step, count: usize::try_from(count).unwrap_or(usize::MAX) }
     }
 

@@ -109,7 +109,8 @@ impl FloatHistogram {
         'again: loop {
             let mut sum = kahan::Sum { sum: self.zero_count, lost: 0.0 };
             for (side, index, count) in self.sides() {
-                let (lower, upper) = (exponential(index - 1, self.schema), exponential(index, self.schema));
+                let (lower, upper) =
+                    (exponential(index.saturating_sub(1), self.schema), exponential(index, self.schema));
                 if lower >= threshold {
                     continue;
                 }
@@ -218,7 +219,7 @@ fn reconcile_zero(target: &mut FloatHistogram, mut lost: Option<&mut FloatHistog
             Some(Ordering::Less) => {
                 let (count, wider) = target.zero_count_for(threshold);
                 let schema = target.schema;
-                let keep = |index: i32| exponential(index - 1, schema) >= wider;
+                let keep = |index: i32| exponential(index.saturating_sub(1), schema) >= wider;
                 if let Some(lost) = lost.as_deref_mut() {
                     for side in [&lost.positive, &lost.negative] {
                         lost.zero_count +=
@@ -260,7 +261,8 @@ fn at_common_schema(
 
 /// The index of a bucket at a lower resolution.
 pub(super) fn reduced_index(index: i32, from: i32, to: i32) -> i32 {
-    ((index - 1) >> (from - to)) + 1
+    let narrowed = (i64::from(index) - 1) >> from.saturating_sub(to).clamp(0, 63);
+    i32::try_from(narrowed + 1).unwrap_or(index)
 }
 
 pub(super) fn reduced(buckets: &Buckets, from: i32, to: i32) -> Buckets {
@@ -311,7 +313,9 @@ fn kahan_merge(target: &mut Buckets, lost: &mut Buckets, other: &Buckets, keep: 
     let mut at = 0;
     for (index, count) in other.iter().filter(|(index, _)| keep(*index)) {
         at += target.index[at..].partition_point(|own| *own < index);
-        (target.count[at], lost.count[at]) = kahan::add(count, target.count[at], lost.count[at]);
+        if let (Some(sum), Some(missing)) = (target.count.get_mut(at), lost.count.get_mut(at)) {
+            (*sum, *missing) = kahan::add(count, *sum, *missing);
+        }
     }
 }
 

@@ -18,6 +18,10 @@ pub(super) fn upper_bound(index: i32, schema: i32, custom: &[f64]) -> f64 {
 /// The last bucket of finite numbers ends at the greatest of them rather than at infinity, which is the bound of the
 /// bucket of the infinite ones.
 pub(super) fn exponential(index: i32, schema: i32) -> f64 {
+    if !(-4..=8).contains(&schema) {
+        // Not one that stores know; what it would be all the same.
+        return (f64::from(index) * f64::powi(2.0, schema.saturating_neg())).exp2();
+    }
     let index = i64::from(index);
     let (fraction, exponent) = if schema < 0 {
         (0.5, (index << -schema) + 1)

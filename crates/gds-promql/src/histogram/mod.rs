@@ -49,28 +49,32 @@ pub struct Buckets {
 
 impl Buckets {
     /// Buckets one after the other from an index on.
-    pub fn from_offset(offset: i32, count: Vec<f64>) -> Self {
-        let index = (offset..).take(count.len()).collect();
+    pub fn from_offset(offset: i32, mut count: Vec<f64>) -> Self {
+        let index: Vec<i32> = (offset..=i32::MAX).take(count.len()).collect();
+        count.truncate(index.len());
         Self { index, count }
     }
 
     /// Spans as stores have them: how far after the end of the span before it each begins (the first: its index), and
-    /// how many buckets it has; and the counts of all. What one has too many of is left out.
+    /// how many buckets it has; and the counts of all. What one has too many of is left out, and so are buckets of a span
+    /// that begins before the end of the one before it.
     pub fn from_spans(spans: impl IntoIterator<Item = (i32, u32)>, count: &[f64]) -> Self {
-        let mut index = Vec::with_capacity(count.len());
-        let mut next = 0i32;
+        let mut buckets = Self::default();
+        let mut next = 0i64;
+        let mut counts = count.iter();
         for (offset, length) in spans {
-            next = next.saturating_add(offset);
-            for _ in 0..length {
-                if index.len() == count.len() {
-                    break;
+            next += i64::from(offset);
+            for count in counts.by_ref().take(length as usize) {
+                if let Ok(index) = i32::try_from(next)
+                    && buckets.index.last().is_none_or(|last| *last < index)
+                {
+                    buckets.index.push(index);
+                    buckets.count.push(*count);
                 }
-                index.push(next);
-                next = next.saturating_add(1);
+                next += 1;
             }
         }
-        let count = count[..index.len()].to_vec();
-        Self { index, count }
+        buckets
     }
 
     /// How many are there.
@@ -252,7 +256,7 @@ impl FloatHistogram {
     }
 
     fn positive_bucket(&self, index: i32, count: f64) -> Bucket {
-        let lower = upper_bound(index - 1, self.schema, &self.custom_values);
+        let lower = upper_bound(index.saturating_sub(1), self.schema, &self.custom_values);
         let upper = upper_bound(index, self.schema, &self.custom_values);
         if self.uses_custom_buckets() {
             return Bucket { lower, upper, lower_inclusive: index == 0, upper_inclusive: true, count };
@@ -262,7 +266,7 @@ impl FloatHistogram {
 
     fn negative_bucket(&self, index: i32, count: f64) -> Bucket {
         let lower = -upper_bound(index, self.schema, &self.custom_values);
-        let upper = -upper_bound(index - 1, self.schema, &self.custom_values);
+        let upper = -upper_bound(index.saturating_sub(1), self.schema, &self.custom_values);
         Bucket { lower, upper, lower_inclusive: true, upper_inclusive: false, count }
     }
 

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::histogram::trim::Keep;
 
@@ -149,4 +151,69 @@ fn trimming_keeps_one_side() {
     whole.sum = 0.7;
     whole.trim(4.0, Keep::Below);
     assert_eq!(whole.sum.to_bits(), 0.7f64.to_bits());
+}
+
+fn hostile() -> impl Strategy<Value = FloatHistogram> {
+    let number = prop_oneof![4 => (-3i32..9).prop_map(f64::from), 1 => any::<f64>()];
+    let side =
+        (any::<i8>(), proptest::collection::vec((0i32..3, number.clone()), 0..6)).prop_map(|(offset, counts)| {
+            let spans: Vec<_> =
+                std::iter::once((i32::from(offset), 0)).chain(counts.iter().map(|(gap, _)| (*gap, 1))).collect();
+            Buckets::from_spans(spans, &counts.iter().map(|(_, count)| *count).collect::<Vec<_>>())
+        });
+    let schema = prop_oneof![6 => -4i32..9, 3 => Just(CUSTOM_BUCKETS), 1 => any::<i32>()];
+    let hint = prop_oneof![
+        Just(CounterResetHint::Unknown),
+        Just(CounterResetHint::Reset),
+        Just(CounterResetHint::NotReset),
+        Just(CounterResetHint::Gauge)
+    ];
+    let bounds = proptest::collection::vec(-5i32..9, 0..4).prop_map(|mut bounds| {
+        bounds.sort_unstable();
+        bounds.dedup();
+        bounds.into_iter().map(f64::from).collect::<Vec<_>>()
+    });
+    (schema, hint, side.clone(), side, bounds, [number.clone(), number.clone(), number.clone(), number]).prop_map(
+        |(schema, counter_reset_hint, positive, negative, bounds, [count, sum, zero_count, zero_threshold])| {
+            let custom = schema == CUSTOM_BUCKETS;
+            FloatHistogram {
+                counter_reset_hint,
+                schema,
+                zero_threshold: if custom { 0.0 } else { zero_threshold.abs() },
+                zero_count: if custom { 0.0 } else { zero_count },
+                count,
+                sum,
+                positive,
+                negative: if custom { Buckets::default() } else { negative },
+                custom_values: if custom { bounds.into() } else { Vec::new().into() },
+            }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_histogram_makes_anything_fail(one in hostile(), other in hostile(), number in any::<f64>()) {
+        let mut sum = one.clone();
+        let added = sum.add(&other);
+        let mut kept = HistogramSum::new(one.clone());
+        prop_assert_eq!(kept.add(&other).is_ok(), added.is_ok());
+        if added.is_ok() {
+            let total = kept.total();
+            prop_assert_eq!(&total.positive.index, &sum.positive.index);
+            prop_assert_eq!(total.schema, sum.schema);
+        }
+        prop_assert_eq!(one.clone().subtract(&other).is_ok(), added.is_ok());
+        let _ = one.detect_reset(&other);
+        for keep in [Keep::Below, Keep::Above] {
+            one.clone().trim(number, keep);
+        }
+        let (q, _, _) = (one.quantile(number), one.quantile(0.3), one.quantile(0.9));
+        let (part, _) = (one.fraction(number, q.value), one.fraction(-1.0, 3.0));
+        prop_assert!(part.value.is_nan() || number < q.value || part.value == 0.0);
+        let _ = (one.variance(), one.to_string(), one.buckets().rev().count());
+        prop_assert!(one.same_data(&one.clone()));
+    }
 }

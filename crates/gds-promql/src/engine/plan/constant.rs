@@ -22,7 +22,7 @@ pub(super) fn value(expr: &Expr, times: Times) -> Option<f64> {
                 "pi" => std::f64::consts::PI,
                 "start" => seconds(times.start),
                 "end" => seconds(times.end),
-                "range" => seconds(times.end - times.start),
+                "range" => seconds(times.end.saturating_sub(times.start)),
                 "step" if times.start == times.end => 0.0,
                 "step" => seconds(times.step),
                 _ => return None,

@@ -63,7 +63,7 @@ struct Around {
 
 impl<'a> Planner<'a> {
     pub(super) fn new(options: &'a EngineOptions, times: Times, expr: &Expr) -> Self {
-        let durations = DurationContext { step: times.step, range: times.end - times.start };
+        let durations = DurationContext { step: times.step, range: times.end.saturating_sub(times.start) };
         let repeated = shared::repeated(expr);
         Self { options, times, durations, repeated, built: HashMap::new(), around: Around::default() }
     }
