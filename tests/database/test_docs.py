@@ -71,3 +71,10 @@ def test_every_command_is_explained() -> None:
     names = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
     assert len(names) > 15
     assert sorted(name for name in names if not re.search(rf"`{name}\b", table)) == []
+
+
+def test_the_lines_of_the_readme_run(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / "packages" / "gds-database" / "README.md").read_text("utf-8")
+    [program] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(program, {})
+    assert capsys.readouterr().out == "[\"DROP DATABASE 'shop'\"]\n"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import subprocess
 import sys
 import threading
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
 
-from gds_database import ConfigurationError, DatabaseConnectionError, EngineConfig
-from gds_database.aio import AsyncDatabaseEngine
-from gds_database.opening import engines, open_engine, open_engine_async
+from gds_database import ConfigurationError, Database, DatabaseConnectionError, DatabaseEngine, EngineConfig
+from gds_database.aio import AsyncDatabase, AsyncDatabaseEngine
+from gds_database.opening import GROUP, engines, open_engine, open_engine_async
 from gds_database.testing import InMemoryEngine, InMemoryServer
 from gds_vault.testing import VaultServer
 from tests.vault.test_alone import BLOCKED
@@ -31,6 +33,10 @@ from tests.vault.test_alone import BLOCKED
             EngineConfig(
                 "mongodb", "h1", 1, None, None, "x", {"replicaSet": "r"}, (("h1", 1), ("h2", None)), "mongodb+srv"
             ),
+        ),
+        (
+            "memory://h?password=a+b%20c&empty=&x",
+            EngineConfig("memory", "h", None, None, "a+b c", None, {"empty": "", "x": ""}, (("h", None),), "memory"),
         ),
         ("pg:///d?host=/run&port=3", EngineConfig("postgresql", "/run", 3, None, None, "d", {}, (("/run", 3),), "pg")),
         ("memory://[::1]:7", EngineConfig("memory", "::1", 7, hosts=(("::1", 7),), scheme="memory")),
@@ -141,7 +147,25 @@ except ImportError as error:
     assert done.stdout == "vault://: gds-vault is not installed; run: pip install 'gds-database[vault]'\n"
 
 
+def test_an_engine_that_cannot_be_made_from_an_address_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = EntryPoint("plain", "gds_database.engine:DatabaseEngine", GROUP)
+    monkeypatch.setattr("gds_database.opening.entry_points", lambda group: [entry])
+    with pytest.raises(ConfigurationError, match=r"expected gds_database.engine:DatabaseEngine to have from_config\("):
+        open_engine("plain://h")
+
+
 # ------------------------------------------------------------------ for asyncio
+@pytest.mark.parametrize(("plain", "awaited"), [(DatabaseEngine, AsyncDatabaseEngine), (Database, AsyncDatabase)])
+def test_the_awaited_twin_has_every_name_with_the_same_parameters(plain: type, awaited: type) -> None:
+    names = {name for name in vars(plain) if not name.startswith("_")}
+    assert names <= set(dir(awaited))
+    for name in names - {"name", "metadata"}:
+        wanted, mine = (inspect.signature(getattr(kind, name)).parameters for kind in (plain, awaited))
+        given = [each for each in mine.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        expected = [each for each in wanted.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        assert [(each.name, each.default) for each in given] == [(each.name, each.default) for each in expected]
+
+
 def test_awaited_it_does_the_same() -> None:
     async def use() -> None:
         async with await open_engine_async("memory://box", threads=2) as engine:

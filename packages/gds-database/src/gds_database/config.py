@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from gds_database.errors import ConfigurationError
 
@@ -115,7 +115,9 @@ def _from_url(url: str) -> EngineConfig:
     }
     start = {"hosts": hosts}
     options: dict[str, Any] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    for pair in filter(None, query.split("&")):
+        # A plus is one: this is no form of a web page.
+        name, _, value = map(unquote, pair.partition("="))
         if name in _FIELDS or name in _DATABASES:
             values[(_FIELDS | _DATABASES)[name]] = value
             if name == "host":

@@ -115,7 +115,12 @@ def _class(name: str) -> Any:
         near = difflib.get_close_matches(name, [*entries, *ALIASES], 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(entries)) or 'none'}"
         raise ConfigurationError(f"engine={name!r}: expected one that is installed; {hint}")
-    return entry.load()
+    kind = entry.load()
+    if not callable(getattr(kind, "from_config", None)):
+        raise ConfigurationError(
+            f"engine={name!r}: expected {entry.value} to have from_config(config, **settings), as EngineBase has"
+        )
+    return kind
 
 
 def from_vault(value: str, vault: Any = None) -> str:
