@@ -332,6 +332,17 @@ def test_an_older_engine_may_set_a_name_of_its_own() -> None:
     assert engine_of(name="class")(Connection("db")).name == "class"
 
 
+def test_a_name_is_there_when_the_connection_tells_nothing() -> None:
+    class Silent(Connection):
+        def get_connection_info(self) -> dict[str, Any]:
+            raise RuntimeError("connect first")
+
+    assert engine_of()(Silent("db")).name == "OldEngine"
+    account = Connection("db")
+    account.get_connection_info = lambda: {"account": "acme"}  # type: ignore[method-assign]
+    assert engine_of()(account).name == "acme"
+
+
 def test_an_older_engine_is_called_as_it_was() -> None:
     engine: Any = engine_of()(Connection("db"))
     at = now()

@@ -24,7 +24,10 @@ class _Name:
     def __get__(self, engine: DatabaseEngine | None, owner: type) -> Any:
         if engine is None:
             return self
-        info = engine.connection.get_connection_info() or {}
+        try:
+            info = engine.connection.get_connection_info() or {}
+        except Exception:  # noqa: BLE001 - some want to be connected first, and a name is part of every error
+            info = {}
         host = next((str(info[key]) for key in ("host", "server", "account") if info.get(key)), "")
         port = info.get("port")
         return f"{host}:{port}" if host and port else host or type(engine).__name__

@@ -97,7 +97,8 @@ def opened(url: str, password_from: str | None, **settings: Any) -> Iterator[Dat
     password = secret(password_from)
     if password is not None:
         settings["password"] = password
-    engine = open_engine(url, **settings)
+    # Engines of others need not know what was not asked for.
+    engine = open_engine(url, **{name: value for name, value in settings.items() if value is not None})
     try:
         yield engine
     finally:
