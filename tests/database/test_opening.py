@@ -79,7 +79,7 @@ def test_what_is_no_address_is_said_without_what_may_be_a_password(given: Any, e
 
 def test_an_engine_is_opened_and_closed() -> None:
     assert engines()["memory"] == "gds_database.testing:InMemoryEngine"
-    with open_engine("memory://box", timeout_seconds=3) as engine:  # type: ignore[attr-defined]
+    with open_engine("memory://box", timeout_seconds=3) as engine:
         assert isinstance(engine, InMemoryEngine)
         assert engine.connection.is_connected()
         assert (engine.name, engine.timeout_seconds) == ("box", 3)

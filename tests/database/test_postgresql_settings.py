@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,6 +139,30 @@ def test_monitor_may_look_at_all_and_change_nothing(postgresql: PostgreSQL, engi
         ):
             assert (result.metadata or {})["error_type"] == "PrivilegeError", result
         assert own.get_database("postgres").drop(force=True).is_failure()
+
+
+def test_rights_that_the_page_names_are_enough(
+    postgresql: PostgreSQL, engine: PostgreSQLEngine, tmp_path: Path
+) -> None:
+    name = unique("dba")
+    roles = ["pg_monitor", "pg_signal_backend", "pg_read_all_data"]
+    assert engine.create_user(name, "a password", roles=roles, createdb=True, createrole=True).is_success()
+    for grant in ("ALTER SYSTEM ON PARAMETER work_mem", "EXECUTE ON FUNCTION pg_reload_conf()"):
+        postgresql.ask(f"GRANT {grant} TO {name}")
+    other = unique("other")
+    with engine_of(postgresql, user=name, password="a password") as own:
+        for result in (
+            own.create_user(other, "a password"),
+            own.get_database(other).create(),
+            own.set_configuration("work_mem", 8192),
+            own.set_configuration("work_mem", None),
+            own.get_database("postgres").backup(tmp_path / "backup"),
+            own.get_database(other).drop(),
+        ):
+            assert result.is_success(), result
+        with closing(postgresql.connect(user=other, password="a password")) as session:
+            assert own.kill_process(str(session.info.backend_pid)).is_success()
+        assert own.drop_user(other).is_success()
 
 
 def test_connection_that_shows_nothing_of_its_driver_is_good_enough(postgresql: PostgreSQL) -> None:

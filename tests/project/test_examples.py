@@ -21,6 +21,8 @@ from gds_kafka import KafkaConsumerClient
 from gds_kafka.testing import MockKafkaCluster
 from gds_vault.testing import VaultServer
 from tests.project.documents import EXAMPLES, TIMEOUT_SECONDS, datagrams, receiver
+from tests.services.fixtures import require_service
+from tests.services.postgresql import PostgreSQL
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -364,6 +366,19 @@ def kafka_embedded(folder: Path) -> None:
         assert printed == "read: ['ann', 'bob', 'cyd'] behind by: 0\n"
 
 
+def postgresql_nightly(folder: Path) -> None:
+    require_service("postgresql")
+    with PostgreSQL() as server:
+        server.ask('CREATE DATABASE "a/b"')
+        url = f"postgresql://postgres@127.0.0.1:{server.port}/postgres"
+        programs = {"PATH": f"{server.tools}:{os.environ['PATH']}", "PGPASSWORD": server.address()["password"]}
+        printed = run("postgresql_nightly.py", url, str(folder / "backups"), cwd=folder, **programs)
+    assert "a/b: wrote a backup to" in printed
+    assert "standalone with 0 partners, 0.0 s behind" in printed
+    assert "fsync is off" in printed
+    assert sorted(path.name for path in (folder / "backups").iterdir()) == ["a%2Fb.dump", "postgres.dump"]
+
+
 CASES: dict[str, Callable[[Path], None]] = {
     "first_metric.py": first_metric,
     "logging.json": vault_cron,
@@ -386,6 +401,7 @@ CASES: dict[str, Callable[[Path], None]] = {
     "kafka_logging.py": kafka_logging,
     "kafka_metrics.py": kafka_metrics,
     "kafka_producer.py": kafka_producer,
+    "postgresql_nightly.py": postgresql_nightly,
 }
 BY_CASE = {case: name for name, case in CASES.items()}
 

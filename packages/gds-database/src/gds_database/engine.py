@@ -10,6 +10,9 @@ from gds_database.capabilities import Capabilities
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from types import TracebackType
+
+    from typing_extensions import Self
 
     from gds_database.base import DatabaseConnection, OperationResult
     from gds_database.database import Database
@@ -55,6 +58,18 @@ class DatabaseEngine(ABC):
         if not self.connection.is_connected():
             return self.connection.connect()
         return None
+
+    def close(self) -> None:  # noqa: B027 - those that open nothing have none to write
+        """Close what the engine has opened itself; one that has opened nothing does nothing."""
+
+    def __enter__(self) -> Self:
+        self.connect()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def create_database(self, name: str, **options: Any) -> Database:
         """Create a database.

@@ -57,7 +57,6 @@ from gds_database.plan import Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from types import TracebackType
 
     from typing_extensions import Self
 
@@ -213,15 +212,6 @@ class EngineBase(Unsupported):
             self._opened = False
             with suppress(Exception):  # the server may be gone, and there is nothing left to do about it
                 self.connection.disconnect()
-
-    def __enter__(self) -> Self:
-        self.connect()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # ------------------------------------------------------------------ what a subclass may have its own way
     def _run(self, statement: Any, params: tuple[Any, ...] | None, timeout_seconds: float) -> Any:
