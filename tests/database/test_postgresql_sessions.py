@@ -229,3 +229,27 @@ def test_transaction_of_the_program_is_left_as_it_was(postgresql: PostgreSQL) ->
 def test_reading_cannot_change_anything(engine: PostgreSQLEngine) -> None:
     with pytest.raises(QueryError, match="read-only"):
         engine._query("CREATE TABLE never (n int)")
+
+
+def test_session_is_the_program_s_own_whenever_it_uses_it(postgresql: PostgreSQL) -> None:
+    table = unique("kept")
+    connection = connection_to(postgresql)
+    asked = "SELECT current_setting('statement_timeout'), current_setting('default_transaction_read_only')"
+    with PostgreSQLEngine(connection, timeout_seconds=7) as engine:
+        assert engine._query(f"{asked[:6]} current_setting('statement_timeout') AS t") == [{"t": "7s"}]
+        assert connection.execute_query(asked) == [("0", "off")]
+        assert engine.get_version()
+        connection.execute_query(f"CREATE TABLE {table} (n int)")
+        assert engine.get_version()
+        connection.begin_transaction()
+        connection.execute_query(f"INSERT INTO {table} VALUES (1)")
+        assert engine.get_version()
+        connection.commit()
+        assert connection.execute_query(f"SELECT n FROM {table}") == [(1,)]
+        assert engine.get_version()
+        raw = connection.connection
+        assert raw is not None
+        assert engine.get_version()
+        assert raw.execute(asked).fetchall() == [("0", "off")]
+        with pytest.raises(QueryError, match="read-only"):
+            engine._query("CREATE TABLE never (n int)")

@@ -56,7 +56,7 @@ from gds_database.errors import MissingExtraError, ObjectNotFoundError
 from gds_database.plan import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from typing_extensions import Self
 
@@ -193,11 +193,15 @@ class EngineBase(Unsupported):
 
     def connect(self) -> Any:
         """Open the connection if it is not open; then `close` closes it."""
+        return self._connect(self.connection.connect)
+
+    def _connect(self, connect: Callable[[], Any]) -> Any:
+        """Open the connection by this if it is not open."""
         if self.connection.is_connected():
             return None
         with self._lock:
             try:
-                opened = self.connection.connect()
+                opened = connect()
             except Exception as error:  # noqa: BLE001 - as with statements, below
                 failed = self._translate(error)
             else:

@@ -6,8 +6,8 @@ transaction is as it was; a change is refused if the transaction has changed som
 lose, and else ends it first. Where there is no driver to be found, statements go through ``execute_query``, with limits
 that are set before and put back after it.
 
-On a session that the engine has opened itself, in autocommit, the limits are those of the session, set once, so that
-reading is one round trip.
+In a session of ours that nobody but engines uses, limits and read-only are settings of the session, so that reading is
+one round trip. They are put back before the program runs something there itself, or gets the driver's own object.
 
 A statement that PostgreSQL runs only outside of transactions (``CREATE DATABASE``) is run so, and the connection is put
 back as it was.
@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 from gds_database.base import DatabaseConnectionError, QueryError
 from gds_database.engines._rows import dicts, driver_object
 from gds_database.engines.postgresql._watch import watched
+from gds_database.engines.postgresql.connection import PostgreSQLConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gds_database.base import DatabaseConnection
 
-__all__ = ["GRACE_SECONDS", "Own", "Sql", "driver_connection", "run"]
+__all__ = ["GRACE_SECONDS", "Sql", "driver_connection", "run"]
 
 GRACE_SECONDS = 5.0
 """How much longer than the server is allowed it may take until its answer is here."""
@@ -55,33 +56,6 @@ class Sql:
         return self.text
 
 
-class Own:
-    """A session that an engine has opened itself: what is known of it, so that reading costs little."""
-
-    def __init__(self) -> None:
-        self._given: Any = None
-        self._raw: Any = None
-        self._limits: tuple[int, int] | None = None
-
-    def driver(self, connection: DatabaseConnection) -> Any | None:
-        """The connection of the driver; looked for once for each that is opened."""
-        given = getattr(connection, "connection", None)
-        if given is None or given is not self._given:
-            self._given, self._raw, self._limits = given, driver_connection(connection), None
-        return self._raw
-
-    def read(self, text: str, params: tuple[Any, ...] | None, limits: tuple[int, int]) -> Rows | None:
-        """Read within limits of the session; None within a transaction, which has its own."""
-        raw = self._raw
-        if not raw.autocommit or raw.info.transaction_status != _IDLE:
-            return None
-        if self._limits != limits:
-            self._limits = None
-            _rows(raw, _SET, tuple(map(str, limits)))
-            self._limits = limits
-        return Rows(raw.execute(text, params))
-
-
 class Rows:
     """The rows of a cursor, fetched; the names of its columns for whoever does not know them."""
 
@@ -99,6 +73,8 @@ class Rows:
 
 def driver_connection(connection: DatabaseConnection) -> Any | None:
     """The connection of psycopg, 3 or 2, behind another one; None if there is none."""
+    if isinstance(connection, PostgreSQLConnection):
+        return connection._raw
     return driver_object(connection, "cursor", "info", "autocommit", "fileno")
 
 
@@ -109,7 +85,6 @@ def run(
     *,
     timeout_seconds: float,
     lock_timeout_seconds: float,
-    own: Own | None = None,
 ) -> list[dict[str, Any]] | Rows:
     """Run it; the rows.
 
@@ -119,7 +94,6 @@ def run(
         params: Values that the driver binds.
         timeout_seconds: After it the server ends the statement; some seconds later the connection is given up.
         lock_timeout_seconds: How long it may wait for a lock.
-        own: What is known of a session that is the engine's own.
 
     Raises:
         DatabaseConnectionError: The server has gone silent, so the connection was closed.
@@ -128,15 +102,16 @@ def run(
     if isinstance(statement, str):
         statement = Sql(statement, changes=False)
     limits = (_milliseconds(timeout_seconds), _milliseconds(min(lock_timeout_seconds, timeout_seconds)))
-    raw = driver_connection(connection) if own is None else own.driver(connection)
+    raw = driver_connection(connection)
     if raw is None:
         return _by_query(connection, statement, params, limits)
     if raw.closed:
         raise DatabaseConnectionError("the connection is closed; connect() opens it again")
     with watched(raw.fileno(), timeout_seconds + GRACE_SECONDS) as wait:
         try:
-            found = None if own is None or statement.changes else own.read(statement.text, params, limits)
-            return found if found is not None else _by_driver(raw, statement, params, limits)
+            if isinstance(connection, PostgreSQLConnection):
+                return _by_ours(connection, raw, statement, params, limits)
+            return _by_driver(raw, statement, params, limits)
         except Exception as error:
             if not wait.given_up:
                 raise
@@ -152,6 +127,25 @@ def run(
 
 def _milliseconds(seconds: float) -> int:
     return max(1, int(seconds * 1000))
+
+
+# ------------------------------------------------------------------ with a connection of ours
+def _by_ours(
+    connection: PostgreSQLConnection,
+    raw: Any,
+    statement: Sql,
+    params: tuple[Any, ...] | None,
+    limits: tuple[int, int],
+) -> list[dict[str, Any]] | Rows:
+    """One round trip where the session is the engine's alone."""
+    with connection._lock:
+        if statement.changes:
+            connection._own()
+        else:
+            bounded = connection._bounded(limits)
+            if bounded is not None:
+                return Rows(bounded.execute(statement.text, params))
+        return _by_driver(raw, statement, params, limits)
 
 
 # ------------------------------------------------------------------ with a driver

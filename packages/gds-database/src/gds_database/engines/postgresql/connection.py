@@ -6,6 +6,7 @@ import logging
 import socket
 import ssl
 import struct
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -42,6 +43,9 @@ _DEFAULTS: Mapping[str, Any] = {
 }
 # Names that programs use, and libpq's.
 _NAMES = {"database": "dbname", "username": "user"}
+_LIMITS = ("statement_timeout", "lock_timeout", "default_transaction_read_only")
+_ASK = "SELECT " + ", ".join(f"current_setting('{name}')" for name in _LIMITS)
+_SET = "SELECT " + ", ".join(f"set_config('{name}', %s, false)" for name in _LIMITS)
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
 
@@ -86,10 +90,29 @@ class PostgreSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceMa
         settings: dict[str, Any] = {}
         for name, value in given.items():
             settings[_NAMES.get(name, name)] = value
-        self.connection: psycopg.Connection[Any] | None = None
+        self._raw: psycopg.Connection[Any] | None = None
+        # Engines set limits for the session and leave them in place, unless somebody else may run statements in it.
+        self._lock = threading.RLock()
+        self._shown = False
+        self._limits: tuple[int, int] | None = None
+        self._before: tuple[Any, ...] | None = None
         self._password: str | None = settings.pop("password", None)
         super().__init__(settings)
         self.validate_config()
+
+    @property
+    def connection(self) -> psycopg.Connection[Any] | None:
+        """The driver's; None if it is not connected."""
+        if self._raw is not None:
+            with self._lock:
+                self._shown = True
+                self._own()
+        return self._raw
+
+    @connection.setter
+    def connection(self, raw: psycopg.Connection[Any] | None) -> None:
+        with self._lock:
+            self._raw, self._shown, self._limits = raw, True, None
 
     @property
     def host(self) -> str | None:
@@ -156,16 +179,24 @@ class PostgreSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceMa
         Raises:
             DatabaseConnectionError: The server cannot be reached, refuses, or is not the one its certificate says.
         """
-        if self.connection is not None and not self.connection.closed:
-            return self.connection
+        self.initialize()
+        connection = self.connection
+        if connection is None:
+            raise DatabaseConnectionError("was closed by another thread")
+        return connection
+
+    def initialize(self) -> None:
+        """As `connect`."""
+        if self.is_connected():
+            return
         module = driver("psycopg", "postgresql")
         parameters = self.parameters()
         try:
             # No prepared statements: behind a pool of connections the next one may be another session.
-            self.connection = module.connect(
-                **parameters, password=self._password, autocommit=True, prepare_threshold=None
-            )
-            return self.connection
+            raw = module.connect(**parameters, password=self._password, autocommit=True, prepare_threshold=None)
+            with self._lock:
+                self._raw, self._shown, self._limits = raw, False, None
+            return
         except (module.Error, OSError, ValueError, UnicodeError) as error:
             failed = self._translate(error)
         if not isinstance(failed, DatabaseConnectionError):
@@ -176,14 +207,14 @@ class PostgreSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceMa
 
     def disconnect(self) -> None:
         """Close; does nothing when it is closed."""
-        connection, self.connection = self.connection, None
+        connection, self._raw = self._raw, None
         if connection is not None:
             with suppress(Exception):  # it is gone, one way or the other
                 connection.close()
 
     def is_connected(self) -> bool:
         """Whether it is open as far as is known; what the network lost is seen by the next statement."""
-        return self.connection is not None and not self.connection.closed
+        return self._raw is not None and not self._raw.closed
 
     def get_connection_info(self) -> dict[str, Any]:
         """Where it leads and whether it is connected; no password."""
@@ -194,8 +225,8 @@ class PostgreSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceMa
             "user": self.user,
             "connected": self.is_connected(),
         }
-        if self.connection is not None and not self.connection.closed:
-            known = self.connection.info
+        if self._raw is not None and not self._raw.closed:
+            known = self._raw.info
             version = known.server_version
             info |= {
                 "host": known.host,
@@ -241,11 +272,14 @@ class PostgreSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceMa
             QueryError: The server refuses.
             DatabaseConnectionError: It is not connected, or was lost.
         """
-        connection = self.connection
+        connection = self._raw
         if connection is None or connection.closed:
             raise DatabaseConnectionError("not connected; call connect() first")
         try:
-            cursor = connection.execute(query, params)
+            with self._lock:
+                if self._limits is not None:
+                    self._own()
+                cursor = connection.execute(query, params)
             if cursor.description is None:
                 return []
             rows: list[Any] = cursor.fetchall() if fetch_all else [row for row in (cursor.fetchone(),) if row]
@@ -279,7 +313,7 @@ class PostgreSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceMa
 
     def in_transaction(self) -> bool:
         """Whether one has begun."""
-        return self.is_connected() and self.connection is not None and self.connection.info.transaction_status != 0
+        return self._raw is not None and self.is_connected() and self._raw.info.transaction_status != 0
 
     def get_table_names(self, schema: str = "public") -> list[str]:
         """The tables of a schema, by name."""
@@ -297,10 +331,6 @@ class PostgreSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceMa
         )
 
     # ------------------------------------------------------------------ with-statement
-    def initialize(self) -> None:
-        """Connect."""
-        self.connect()
-
     def cleanup(self) -> None:
         """Close."""
         self.disconnect()
@@ -308,6 +338,28 @@ class PostgreSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceMa
     def is_initialized(self) -> bool:
         """Whether it is connected."""
         return self.is_connected()
+
+    # ------------------------------------------------------------------ limits of engines
+    def _bounded(self, limits: tuple[int, int]) -> psycopg.Connection[Any] | None:
+        """The session, read-only and with limits in milliseconds for statements and locks, to be used under ``_lock``.
+
+        None if its settings are not to be touched, because somebody else may be using it or is in a transaction.
+        """
+        raw = self._raw
+        if raw is None or self._shown or raw.closed or raw.pgconn.transaction_status != 0:
+            return None
+        if self._limits != limits:
+            before = raw.execute(_ASK).fetchone() if self._limits is None else self._before
+            raw.execute(_SET, (*map(str, limits), "on"))
+            self._before, self._limits = before, limits
+        return raw
+
+    def _own(self) -> None:
+        """Put the settings of the session back as they were."""
+        if self._limits is not None and self._raw is not None:
+            self._limits = None
+            with suppress(Exception):  # it is gone, as the next statement will say
+                self._raw.execute(_SET, self._before)
 
     def _translate(self, error: Exception) -> Exception:
         failed = translate(error)

@@ -20,7 +20,7 @@ from gds_database.engines.postgresql import (
 )
 from gds_database.engines.postgresql._errors import translate
 from gds_database.engines.postgresql._quoting import checked
-from gds_database.engines.postgresql._session import Own, run
+from gds_database.engines.postgresql._session import run
 from gds_database.engines.postgresql._waiting import wait_until
 from gds_database.engines.postgresql.connection import PostgreSQLConnection, parameters_of
 from gds_database.engines.postgresql.database import PostgreSQLDatabase
@@ -93,13 +93,19 @@ class PostgreSQLEngine(EngineBase):
         self.lock_timeout_seconds = lock_timeout_seconds
         self.tools_folder = tools_folder
         self._number = 0
-        self._own = Own()
 
     @classmethod
     def _open(cls, config: EngineConfig) -> PostgreSQLConnection:
         connection = PostgreSQLConnection(config=parameters_of(config))
         connection.parameters()
         return connection
+
+    def connect(self) -> Any:
+        """Open the connection if it is not open; then `close` closes it."""
+        if isinstance(self.connection, PostgreSQLConnection):
+            # Its connect() hands out the driver's own object: the session is to be the engine's alone.
+            return self._connect(self.connection.initialize)
+        return super().connect()
 
     def _run(self, statement: Any, params: tuple[Any, ...] | None, timeout_seconds: float) -> Any:
         return run(
@@ -108,7 +114,6 @@ class PostgreSQLEngine(EngineBase):
             params,
             timeout_seconds=timeout_seconds,
             lock_timeout_seconds=self.lock_timeout_seconds,
-            own=self._own if self._opened else None,
         )
 
     def _translate(self, error: Exception) -> Exception:
