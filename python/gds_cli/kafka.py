@@ -203,16 +203,32 @@ def list_topics(
     name: Annotated[str | None, typer.Argument(help="Only this one, with its partitions.")] = None,
     create: Annotated[int | None, typer.Option(min=1, metavar="N", help="Make it, with N partitions.")] = None,
     replication: Annotated[int, typer.Option(help="With --create: copies of it; -1 is the hub's default.")] = -1,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A setting of the topic, such as cleanup.policy=compact; no VALUE is the hub's own. May be repeated.",
+        ),
+    ] = None,
+    config: Annotated[bool, typer.Option("--config", help="Show the settings of the topic.")] = False,
     given: Settings = None,
     as_json: Json = False,
 ) -> None:
-    """List topics, describe one, or make one."""
-    if create is not None and name is None:
-        raise typer.BadParameter("--create: expected the NAME of the topic before it")
+    """List topics, describe one, make or change one."""
+    for option, is_given in (("--create", create is not None), ("--set", bool(change)), ("--config", config)):
+        if is_given and name is None:
+            raise typer.BadParameter(f"{option}: expected the NAME of the topic before it")
+    changes = _changes(change or ())
     hub = admin(servers, given)
     if create is not None and name is not None:
-        hub.create_topic(name, create, replication, timeout=TIMEOUT_SECONDS)
+        made_with = {key: value for key, value in changes.items() if value is not None}
+        hub.create_topic(name, create, replication, made_with, timeout=TIMEOUT_SECONDS)
+    elif changes and name is not None:
+        hub.alter_topic(name, changes, timeout=TIMEOUT_SECONDS)
     found = hub.topics(name, timeout=TIMEOUT_SECONDS)
+    if config and name is not None:
+        found = [topic | {"config": hub.topic_config(name, timeout=TIMEOUT_SECONDS)} for topic in found]
     if as_json:
         for topic in found:
             line(topic)
@@ -228,6 +244,18 @@ def list_topics(
             for part in topic["partitions"]
         ]
         table(("partition", "leader", "replicas", "in sync", "start", "end"), rows)
+        if config:
+            table(("setting", "value"), [setting for topic in found for setting in topic["config"].items()])
+
+
+def _changes(given: Sequence[str]) -> dict[str, str | None]:
+    changes: dict[str, str | None] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"--set {each}: expected NAME=VALUE, such as --set cleanup.policy=compact")
+        changes[name] = value or None
+    return changes
 
 
 def _messages(topic: dict[str, Any]) -> int:

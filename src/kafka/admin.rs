@@ -131,6 +131,24 @@ impl HubAdmin {
         self.ask(py, timeout, move |hub, patience| hub.create_topic(&topic, patience))
     }
 
+    /// Changes settings of a topic by Kafka's names; None is the hub's own again.
+    #[pyo3(signature = (name, config, *, timeout = 30.0))]
+    fn alter_topic(
+        &self,
+        py: Python<'_>,
+        name: String,
+        config: BTreeMap<String, Option<String>>,
+        timeout: f64,
+    ) -> PyResult<()> {
+        self.ask(py, timeout, move |hub, patience| hub.alter_topic(&name, &config, patience))
+    }
+
+    /// The settings of a topic as they are, by Kafka's names.
+    #[pyo3(signature = (name, *, timeout = 30.0))]
+    fn topic_config(&self, py: Python<'_>, name: String, timeout: f64) -> PyResult<BTreeMap<String, String>> {
+        self.ask(py, timeout, move |hub, patience| hub.topic_config(&name, patience))
+    }
+
     /// Removes a topic with all it holds.
     #[pyo3(signature = (name, *, timeout = 30.0))]
     fn delete_topic(&self, py: Python<'_>, name: String, timeout: f64) -> PyResult<()> {

@@ -76,6 +76,27 @@ def test_topics_are_made_listed_and_described(hub: str) -> None:
     assert "orders" in table.stdout
 
 
+def test_the_settings_of_a_topic_are_shown_and_changed(hub: str) -> None:
+    create = ("topics", "orders", "--create", 1, "--config")
+    [made] = kafka(hub, *create, "--set", "cleanup.policy=compact", "--set", "retention.ms=1000")
+    expected = {"cleanup.policy": "compact", "retention.ms": "1000", "delete.retention.ms": "86400000"}
+    assert expected.items() <= made["config"].items()
+    [changed] = kafka(hub, "topics", "orders", "--config", "--set", "cleanup.policy=delete", "--set", "retention.ms=")
+    assert changed["config"] == made["config"] | {"cleanup.policy": "delete", "retention.ms": str(7 * 86_400_000)}
+    assert "config" not in kafka(hub, "topics", "orders")[0]
+    shown = gds("kafka", "topics", "orders", "--config", "-b", hub)
+    assert "cleanup.policy" in shown.stdout
+    for arguments, said in (
+        (("orders", "--set", "cleanup.policy=squeeze"), '"compact,delete"'),
+        (("orders", "--set", "cleanup.polcy=compact"), '"cleanup.policy"'),
+        (("orders", "--set", "compact"), "expected NAME=VALUE"),
+        (("--set", "cleanup.policy=compact"), "expected the NAME"),
+        (("--config",), "expected the NAME"),
+    ):
+        done = gds("kafka", "topics", *arguments, "-b", hub)
+        assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
 def test_a_wrong_setting_is_a_line_and_exit_code_2(hub: str) -> None:
     done = gds("kafka", "topics", "-b", hub, "-X", "client_idd=x")
     assert done.returncode == 2

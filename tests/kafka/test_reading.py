@@ -419,6 +419,35 @@ def test_the_command_line_begins_at_an_offset_or_a_time(hub: str, topic: str) ->
         assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
 
 
+def test_a_topic_is_compacted_or_not_in_the_same_words(hub: str, topic: str) -> None:
+    def config(*options: object) -> dict[str, str]:
+        done = gds("kafka", "topics", topic, "--json", "--config", *options, "-b", hub)
+        assert done.returncode == 0, done.stderr
+        found: dict[str, str] = json.loads(done.stdout)["config"]
+        return found
+
+    compact = ("--set", "cleanup.policy=compact", "--set", "delete.retention.ms=1000")
+    made = config("--create", 1, *compact)
+    assert (made["cleanup.policy"], made["delete.retention.ms"]) == ("compact", "1000")
+    told: list[tuple[GdsKafkaError | None, object]] = []
+    with KafkaProducerClient(hub) as producer:
+        for key in ("ann", None):
+            producer.send(topic, 1, key=key, on_delivery=lambda *outcome: told.append(outcome))
+            assert producer.flush(LONG) == 0
+    [(no_error, _), (error, delivered)] = told
+    assert (no_error, delivered) == (None, None)
+    assert isinstance(error, KafkaMessageError)
+    assert (error.code, error.retriable) == (87, False), "INVALID_RECORD"
+    both = config("--set", "cleanup.policy=compact,delete", "--set", "delete.retention.ms=")
+    assert set(both["cleanup.policy"].split(",")) == {"compact", "delete"}
+    assert both["delete.retention.ms"] == "86400000"
+    assert config("--set", "cleanup.policy=delete")["cleanup.policy"] == "delete"
+    publish(hub, topic, 2)
+    refused = gds("kafka", "topics", topic, "--set", "cleanup.policy=squeeze", "-b", hub)
+    assert refused.returncode in (1, 2)
+    assert "squeeze" in refused.stderr
+
+
 def test_a_tombstone_is_sent_and_shown(hub: str, topic: str) -> None:
     done = gds("kafka", "produce", topic, "--key", "ann", "--tombstone", "-b", hub)
     assert done.returncode == 0, done.stderr

@@ -81,6 +81,11 @@ pub fn end(out: &mut Vec<u8>, draft: Draft, has_value: bool, record: &Record<'_>
     }
 }
 
+/// Whether the record at the start of `bytes` has a key, without reading all of it.
+pub fn has_key(bytes: &[u8]) -> bool {
+    bytes.get(HEAD..HEAD + 4).is_some_and(|length| length != [0; 4])
+}
+
 /// The record at the start of `bytes`, and the number of bytes it takes.
 pub fn read(bytes: &[u8]) -> Result<(Record<'_>, usize), Malformed> {
     let mut rest = bytes;

@@ -232,7 +232,7 @@ pub struct NewTopic {
     pub partitions: i32,
     /// How many brokers have a copy; -1 for the hub's default.
     pub replication: i32,
-    /// Settings by Kafka's names, such as `retention.ms`.
+    /// Settings by Kafka's names, such as `retention.ms` and `cleanup.policy`.
     pub config: BTreeMap<String, String>,
 }
 
@@ -269,6 +269,12 @@ pub trait Admin {
 
     /// Removes a topic with all it holds.
     fn delete_topic(&self, name: &str, patience: Duration) -> Result<()>;
+
+    /// Changes settings of a topic, by Kafka's names; those without a value go back to the hub's own.
+    fn alter_topic(&self, name: &str, changes: &BTreeMap<String, Option<String>>, patience: Duration) -> Result<()>;
+
+    /// The settings of a topic as they are, by Kafka's names.
+    fn topic_config(&self, name: &str, patience: Duration) -> Result<BTreeMap<String, String>>;
 
     /// All topics, or one.
     fn topics(&self, name: Option<&str>, patience: Duration) -> Result<Vec<Topic>>;

@@ -3,6 +3,8 @@
 
 #[path = "embedded/clients.rs"]
 mod clients;
+#[path = "embedded/compaction.rs"]
+mod compaction;
 #[path = "embedded/groups.rs"]
 mod groups;
 #[path = "embedded/killed.rs"]

@@ -1,10 +1,10 @@
 //! Looking after the topics of the embedded hub. Nothing here waits for anybody, so nothing needs patience.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Embedded;
 use super::meta::Settings;
-use super::names;
 use super::topic::Topic as Known;
 use super::topics::unknown;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,7 +18,7 @@ impl Admin for Embedded {
                 format!("replication {} for an embedded hub, which is on one machine; expected 1", topic.replication);
             return Err(Error::new(ErrorKind::Config, message));
         }
-        names::retention(&topic.config, self.core.topics.retention())?;
+        self.core.topics.defaults().with(&topic.config)?;
         let settings = Settings { partitions: topic.partitions, config: topic.config.clone() };
         self.core.topics.create(&topic.name, settings)?;
         self.core.changed.notify();
@@ -34,6 +34,16 @@ impl Admin for Embedded {
         }
         self.core.changed.notify();
         Ok(())
+    }
+
+    fn alter_topic(&self, name: &str, changes: &BTreeMap<String, Option<String>>, _patience: Duration) -> Result<()> {
+        self.core.check()?;
+        self.core.topics.alter(name, changes)
+    }
+
+    fn topic_config(&self, name: &str, _patience: Duration) -> Result<BTreeMap<String, String>> {
+        self.core.check()?;
+        Ok(self.core.topics.get(name).ok_or_else(|| unknown(name))?.config().shown())
     }
 
     fn topics(&self, name: Option<&str>, _patience: Duration) -> Result<Vec<Topic>> {

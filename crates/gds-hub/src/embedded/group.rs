@@ -138,6 +138,8 @@ fn is_overdue(member: &Member) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::config::{Retention, TopicConfig};
+    use super::super::worker::Worker;
     use super::*;
 
     struct Fixture {
@@ -150,7 +152,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let topics = partitions.iter().map(|(name, partitions)| {
             let dir = dir.path().join(name);
-            let opened = Topic::open(&dir, name, *partitions, super::super::Retention::default(), 1 << 20, |_| 0);
+            let config = TopicConfig::new(Retention::default(), 1 << 20);
+            let opened = Topic::open(&dir, name, *partitions, config, Arc::new(Worker::new()), |_| 0);
             Arc::new(opened.expect("opened").0)
         });
         Fixture { group: Group::default(), topics: topics.collect(), _dir: dir }

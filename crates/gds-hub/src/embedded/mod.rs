@@ -10,6 +10,8 @@
 //!   process, as is the folder; their commits last.
 //! - Old messages are removed in whole segments, by age and by size, while new ones come in. Readers that were still
 //!   before go on with the oldest there is.
+//! - Of a topic that is compacted (`cleanup.policy`), the last message of each key stays, beside those in the file that is
+//!   written to. That is done by a thread of its own, and offsets stay as they are.
 //!
 //! ```text
 //! PATH/lock                        locked by the process that has the folder; holds its number
@@ -19,6 +21,7 @@
 //! ```
 
 mod admin;
+mod config;
 mod group;
 mod meta;
 mod names;
@@ -26,6 +29,7 @@ mod publisher;
 mod subscriber;
 mod topic;
 mod topics;
+mod worker;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -39,7 +43,7 @@ use gds_process::lock::Lock;
 use gds_process::sync::Mutex;
 use gds_process::{PerProcess, fork};
 
-pub use names::Retention;
+pub use config::Retention;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
@@ -283,10 +287,10 @@ fn lock(path: &Path) -> Result<Lock> {
     }
 }
 
-/// The time of now, for retention.
-fn expire_now(topics: &[Arc<topic::Topic>]) {
+/// Does what retention and compaction ask for now.
+fn look_after_all(topics: &[Arc<topic::Topic>]) {
     let now_ms = now_ms();
     for topic in topics {
-        topic.expire_all(now_ms);
+        topic.look_after_all(now_ms);
     }
 }

@@ -1,6 +1,4 @@
-//! Names and settings of topics, and what a subscription selects: checked before anything touches the disk.
-
-use std::collections::BTreeMap;
+//! Names of topics, and what a subscription selects: checked before anything touches the disk.
 
 use regex::Regex;
 
@@ -10,9 +8,6 @@ use crate::error::{Error, ErrorKind, Result};
 const LONGEST: usize = 249;
 /// More would be more files than a process may open.
 const MOST_PARTITIONS: i32 = 1_000;
-
-const RETENTION_MS: &str = "retention.ms";
-const RETENTION_BYTES: &str = "retention.bytes";
 
 /// Refuses what Kafka refuses, which leaves names that are safe as names of folders.
 pub(super) fn check_topic(name: &str) -> Result<()> {
@@ -34,41 +29,6 @@ pub(super) fn check_partitions(partitions: i32) -> Result<()> {
     }
     let message = format!("{partitions} partitions; expected 1 to {MOST_PARTITIONS}");
     Err(Error::new(ErrorKind::Config, message))
-}
-
-/// How long the messages of a topic are kept; forever, without a limit.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Retention {
-    /// Messages older than this many milliseconds are removed.
-    pub age_ms: Option<i64>,
-    /// The oldest messages of a partition that is larger than this are removed.
-    pub bytes: Option<u64>,
-}
-
-/// What the settings of a topic say; for what they do not, `default`.
-pub(super) fn retention(config: &BTreeMap<String, String>, default: Retention) -> Result<Retention> {
-    let mut retention = default;
-    for (key, value) in config {
-        let number = || match value.parse::<i64>() {
-            Ok(-1) => Ok(None),
-            Ok(number) if number > 0 => Ok(Some(number)),
-            _ => {
-                let message = format!("topic setting {key}={value:?}; expected a number above 0, or -1 for no limit");
-                Err(Error::new(ErrorKind::Config, message))
-            }
-        };
-        match key.as_str() {
-            RETENTION_MS => retention.age_ms = number()?,
-            RETENTION_BYTES => retention.bytes = number()?.map(i64::unsigned_abs),
-            other => {
-                let message = format!(
-                    "unknown topic setting {other:?}; the embedded hub knows {RETENTION_MS:?} and {RETENTION_BYTES:?}"
-                );
-                return Err(Error::new(ErrorKind::Config, message));
-            }
-        }
-    }
-    Ok(retention)
 }
 
 /// One of the topics of a subscription.

@@ -238,26 +238,24 @@ impl EmbeddedSubscriber {
         let count = self.owned.len();
         for step in 0..count {
             let Owned { topic, partition, reader, paused, .. } = &mut self.owned[(self.turn + step) % count];
-            let (taken, bytes) = (batch.len() - before.0, batch.bytes() - before.1);
-            if taken >= max || bytes >= POLL_BYTES {
+            let taken = |batch: &Batch| (batch.len() - before.0, batch.bytes() - before.1);
+            let is_full = |batch: &Batch| taken(batch).0 >= max || taken(batch).1 >= POLL_BYTES;
+            if is_full(batch) {
                 self.turn = (self.turn + step) % count;
                 return Ok(());
             }
-            if *paused {
-                continue;
-            }
-            loop {
-                let from = reader.position();
+            // Again where there were fewer messages than offsets.
+            while !*paused && !is_full(batch) {
+                let ((taken, bytes), from) = (taken(batch), reader.position());
                 let up_to = from.saturating_add((max - taken) as u64);
-                let progress = reader.next_batch(up_to, POLL_BYTES - bytes, |entry| {
+                reader.next_batch(up_to, POLL_BYTES - bytes, |entry| {
                     // Its checksum is right: what is no record was never published here.
                     if let Ok((record, _)) = codec::read(entry.payload) {
                         let offset = i64::try_from(entry.offset).unwrap_or(i64::MAX);
                         batch.push(&topic.name, *partition, offset, Some(record.timestamp), &record);
                     }
                 })?;
-                // What it was to read may be gone, and the oldest that is left be far behind that.
-                if progress.entries > 0 || reader.position() == from {
+                if reader.position() == from {
                     break;
                 }
             }

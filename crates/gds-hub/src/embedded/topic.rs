@@ -6,31 +6,39 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use gds_process::sync::Mutex;
 
-use super::names::Retention;
+use super::config::TopicConfig;
+use super::worker::Worker;
 use crate::codec;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::{Log, LogOptions, Reader, Recovered};
+use crate::log::{Log, LogOptions, Reader, Recovered, Role};
 
-/// Retention is looked after this often at most: it costs a look at each segment.
-const EXPIRE_EVERY_MS: i64 = 1_000;
-/// Segments no smaller than this, however little is kept.
-const SMALLEST_SEGMENT: u64 = 4 * 1024;
+/// Retention and compaction are looked after this often at most: it costs a look at each segment.
+const LOOK_EVERY_MS: i64 = 1_000;
+/// After a compaction that failed, for one on a full disk.
+const COMPACT_AGAIN_MS: i64 = 60_000;
+/// Kafka's number for a record that a topic does not take.
+const INVALID_RECORD: i32 = 87;
 
 /// A topic and its partitions.
 #[derive(Debug)]
 pub(super) struct Topic {
     pub(super) name: Arc<str>,
-    partitions: Vec<Mutex<State>>,
-    retention: Retention,
-    segment_bytes: u64,
+    partitions: Vec<Arc<Mutex<State>>>,
     deleted: AtomicBool,
+    /// Compacts, beside those who publish.
+    worker: Arc<Worker>,
 }
 
 #[derive(Debug)]
 struct State {
     log: Log,
-    expire_at_ms: i64,
-    expire_at_bytes: u64,
+    config: TopicConfig,
+    look_at_ms: i64,
+    look_at_bytes: u64,
+    is_compacting: bool,
+    /// Not before.
+    compact_at_ms: i64,
+    is_deleted: bool,
 }
 
 impl Topic {
@@ -40,26 +48,31 @@ impl Topic {
         dir: &Path,
         name: &str,
         partitions: i32,
-        retention: Retention,
-        segment_bytes: u64,
+        config: TopicConfig,
+        worker: Arc<Worker>,
         committed: impl Fn(i32) -> i64,
     ) -> Result<(Self, Recovered)> {
-        // Removed in whole segments, messages are kept to within an eighth of the limit.
-        let most = retention.bytes.map_or(u64::MAX, |bytes| (bytes / 8).max(SMALLEST_SEGMENT));
-        let segment_bytes = segment_bytes.min(most);
         let mut sum = Recovered::default();
         let mut logs = Vec::new();
         for partition in 0..partitions {
-            let options = LogOptions { segment_bytes, ..LogOptions::default() };
+            let options = LogOptions { segment_bytes: config.segment_bytes(), ..LogOptions::default() };
             let (mut log, recovered) = Log::open(&dir.join(partition.to_string()), options)?;
             log.skip_to(u64::try_from(committed(partition)).unwrap_or(0))?;
             sum.entries += recovered.entries;
             sum.torn_bytes += recovered.torn_bytes;
             sum.lost += recovered.lost;
-            logs.push(Mutex::new(State { log, expire_at_ms: i64::MIN, expire_at_bytes: 0 }));
+            logs.push(Arc::new(Mutex::new(State {
+                log,
+                config,
+                look_at_ms: i64::MIN,
+                look_at_bytes: 0,
+                is_compacting: false,
+                compact_at_ms: i64::MIN,
+                is_deleted: false,
+            })));
         }
         let (name, deleted) = (Arc::from(name), AtomicBool::new(false));
-        Ok((Self { name, partitions: logs, retention, segment_bytes, deleted }, sum))
+        Ok((Self { name, partitions: logs, deleted, worker }, sum))
     }
 
     /// How many partitions there are.
@@ -67,7 +80,7 @@ impl Topic {
         i32::try_from(self.partitions.len()).unwrap_or(i32::MAX)
     }
 
-    fn state(&self, partition: i32) -> Result<&Mutex<State>> {
+    fn state(&self, partition: i32) -> Result<&Arc<Mutex<State>>> {
         let state = usize::try_from(partition).ok().and_then(|partition| self.partitions.get(partition));
         state.ok_or_else(|| {
             let message = format!(
@@ -81,30 +94,58 @@ impl Topic {
 
     /// Appends a message; none if the topic was deleted meanwhile.
     pub(super) fn append(&self, partition: i32, now_ms: i64, payload: &[u8]) -> Result<Option<u64>> {
-        let mut state = self.state(partition)?.lock();
-        if self.is_deleted() {
+        let partition = self.state(partition)?;
+        let mut state = partition.lock();
+        if state.is_deleted {
             return Ok(None);
         }
+        if state.config.compacts && !codec::has_key(payload) {
+            let message = format!(
+                "topic {:?} is compacted (cleanup.policy), and takes no record without a key: give it one",
+                self.name
+            );
+            return Err(Error::new(ErrorKind::Message, message).with_code(INVALID_RECORD));
+        }
         let offsets = state.log.append_at(now_ms, [payload])?;
-        if now_ms >= state.expire_at_ms || state.log.bytes() >= state.expire_at_bytes {
-            self.expire(&mut state, now_ms);
+        if now_ms >= state.look_at_ms || state.log.bytes() >= state.look_at_bytes {
+            self.look_after(partition, &mut state, now_ms);
         }
         Ok(Some(offsets.start))
     }
 
-    /// Removes what is not to be kept any longer.
-    pub(super) fn expire_all(&self, now_ms: i64) {
-        self.partitions.iter().for_each(|state| self.expire(&mut state.lock(), now_ms));
+    /// Removes what is not to be kept any longer, and has what came since compacted.
+    pub(super) fn look_after_all(&self, now_ms: i64) {
+        self.partitions.iter().for_each(|partition| self.look_after(partition, &mut partition.lock(), now_ms));
     }
 
-    fn expire(&self, state: &mut State, now_ms: i64) {
-        let older_than = self.retention.age_ms.map(|age| now_ms.saturating_sub(age));
-        if older_than.is_some() || self.retention.bytes.is_some() {
+    fn look_after(&self, partition: &Arc<Mutex<State>>, state: &mut State, now_ms: i64) {
+        let retention = state.config.retention();
+        let older_than = retention.age_ms.map(|age| now_ms.saturating_sub(age));
+        if older_than.is_some() || retention.bytes.is_some() {
             // What cannot be removed stays a while longer; it must not cost the message that was just appended.
-            let _ = state.log.expire(older_than, self.retention.bytes);
+            let _ = state.log.expire(older_than, retention.bytes);
         }
-        state.expire_at_ms = now_ms.saturating_add(EXPIRE_EVERY_MS);
-        state.expire_at_bytes = state.log.bytes().saturating_add(self.segment_bytes);
+        if state.is_to_be_compacted(now_ms) {
+            let partition = partition.clone();
+            state.is_compacting = self.worker.submit(move |stop| compact(&partition, crate::log::now_ms(), stop));
+        }
+        state.look_at_ms = now_ms.saturating_add(LOOK_EVERY_MS);
+        state.look_at_bytes = state.log.bytes().saturating_add(state.config.segment_bytes());
+    }
+
+    /// How it is set.
+    pub(super) fn config(&self) -> TopicConfig {
+        self.partitions[0].lock().config
+    }
+
+    /// What holds from now on.
+    pub(super) fn set_config(&self, config: TopicConfig) {
+        for partition in &self.partitions {
+            let mut state = partition.lock();
+            state.config = config;
+            state.log.set_segment_bytes(config.segment_bytes());
+            state.look_at_ms = i64::MIN;
+        }
     }
 
     /// Where a partition begins and ends.
@@ -152,6 +193,60 @@ impl Topic {
     /// No message is appended once this has returned.
     pub(super) fn delete(&self) {
         self.deleted.store(true, Ordering::Release);
-        self.partitions.iter().for_each(|state| drop(state.lock()));
+        self.partitions.iter().for_each(|partition| partition.lock().is_deleted = true);
+    }
+}
+
+impl State {
+    /// As much came since the last time as there was by then: no message is copied often.
+    fn is_to_be_compacted(&self, now_ms: i64) -> bool {
+        let (clean, dirty) = self.log.compactable();
+        self.config.compacts && !self.is_compacting && now_ms >= self.compact_at_ms && dirty > 0 && dirty >= clean
+    }
+}
+
+/// Compacts a partition, which is locked for moments only.
+fn compact(partition: &Mutex<State>, now_ms: i64, stop: &AtomicBool) {
+    let compacted = compact_until(partition, now_ms, stop);
+    let mut state = partition.lock();
+    state.is_compacting = false;
+    if compacted.is_err() {
+        state.compact_at_ms = now_ms.saturating_add(COMPACT_AGAIN_MS);
+    }
+}
+
+fn compact_until(partition: &Mutex<State>, now_ms: i64, stop: &AtomicBool) -> Result<()> {
+    let mut compaction = {
+        let mut state = partition.lock();
+        state.log.remove_replaced()?; // what an attempt before could not
+        state.log.compaction(role_of, now_ms, state.config.keep_tombstones_ms)
+    };
+    while let Some(made) = compaction.next(stop)? {
+        // In the place of a topic that was deleted there may be another one.
+        let is_gone = |state: &State| state.is_deleted || stop.load(Ordering::Relaxed);
+        {
+            let mut state = partition.lock();
+            if is_gone(&state) || !state.log.replace(made)? {
+                return Ok(());
+            }
+        }
+        compaction.sync()?;
+        let mut state = partition.lock();
+        if is_gone(&state) {
+            return Ok(());
+        }
+        state.log.remove_replaced()?;
+    }
+    Ok(())
+}
+
+fn role_of(payload: &[u8]) -> Role<'_> {
+    match codec::read(payload) {
+        Ok((record, _)) => match (record.key, record.value) {
+            (None, _) => Role::Dropped,
+            (Some(key), None) => Role::Tombstone(key),
+            (Some(key), Some(_)) => Role::Last(key),
+        },
+        Err(_) => Role::Kept, // of a later version, maybe
     }
 }

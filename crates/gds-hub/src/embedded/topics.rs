@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gds_process::sync::{Mutex, RwLock};
 
+use super::config::{self, TopicConfig};
 use super::meta::{Change, Meta, Settings};
 use super::topic::Topic;
-use super::{EmbeddedOptions, expire_now, names, unusable};
+use super::worker::Worker;
+use super::{EmbeddedOptions, look_after_all, names, unusable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::Recovered;
 use crate::private;
@@ -27,6 +29,7 @@ pub(super) struct Topics {
     version: AtomicU64,
     /// Held while one is made or deleted; counts the deleted.
     changing: Mutex<u64>,
+    worker: Arc<Worker>,
 }
 
 impl Topics {
@@ -38,6 +41,7 @@ impl Topics {
             known: RwLock::default(),
             version: AtomicU64::new(0),
             changing: Mutex::new(0),
+            worker: Arc::new(Worker::new()),
         };
         let trash = topics.trash();
         match fs::remove_dir_all(&trash) {
@@ -54,7 +58,7 @@ impl Topics {
             known.insert(name, Arc::new(topic));
         }
         *topics.known.write() = known;
-        expire_now(&topics.all());
+        look_after_all(&topics.all());
         Ok((topics, sum))
     }
 
@@ -89,16 +93,34 @@ impl Topics {
     }
 
     fn open_topic(&self, name: &str, settings: &Settings) -> Result<(Topic, Recovered)> {
-        let retention = names::retention(&settings.config, self.options.retention)?;
+        let config = self.defaults().with(&settings.config)?;
         let meta = self.meta.lock();
         let committed = |partition| meta.highest(name, partition);
-        let (dir, segment_bytes) = (self.dir().join(name), self.options.segment_bytes);
-        Topic::open(&dir, name, settings.partitions, retention, segment_bytes, committed)
+        Topic::open(&self.dir().join(name), name, settings.partitions, config, self.worker.clone(), committed)
     }
 
-    /// How long messages are kept where the topic does not say.
-    pub(super) fn retention(&self) -> names::Retention {
-        self.options.retention
+    /// How a topic is set that says nothing.
+    pub(super) fn defaults(&self) -> TopicConfig {
+        TopicConfig::new(self.options.retention, self.options.segment_bytes)
+    }
+
+    /// Changes settings of a topic; those without a value are as if it said nothing.
+    pub(super) fn alter(&self, name: &str, changes: &BTreeMap<String, Option<String>>) -> Result<()> {
+        let _changing = self.changing.lock();
+        let topic = self.get(name).ok_or_else(|| unknown(name))?;
+        let known = self.meta.lock().topics().get(name).cloned();
+        let mut settings = known.unwrap_or_else(|| Settings { partitions: topic.len(), ..Settings::default() });
+        for (key, value) in changes {
+            config::check_name(key)?;
+            match value {
+                Some(value) => settings.config.insert(key.clone(), value.clone()),
+                None => settings.config.remove(key),
+            };
+        }
+        let config = self.defaults().with(&settings.config)?;
+        self.meta.lock().record(vec![Change::Topic { name: name.to_owned(), settings }])?;
+        topic.set_config(config);
+        Ok(())
     }
 
     pub(super) fn version(&self) -> u64 {
@@ -166,6 +188,13 @@ impl Topics {
 
     pub(super) fn sync(&self) -> Result<()> {
         self.all().iter().try_for_each(|topic| topic.sync())
+    }
+}
+
+impl Drop for Topics {
+    /// Nothing changes the folder any more when this has returned.
+    fn drop(&mut self) {
+        self.worker.stop();
     }
 }
 

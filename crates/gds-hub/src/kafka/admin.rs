@@ -345,10 +345,10 @@ pub(super) fn groups(handle: &Arc<Handle>, patience: Duration) -> Result<Vec<Str
     }
 }
 
-type Options = sys::rd_kafka_AdminOptions_t;
+pub(super) type Options = sys::rd_kafka_AdminOptions_t;
 
 /// Sends a request and waits for its answer.
-fn ask(
+pub(super) fn ask(
     handle: &Arc<Handle>,
     operation: Operation,
     patience: Duration,
@@ -420,7 +420,7 @@ unsafe fn topic_results(results: &[*const sys::rd_kafka_topic_result_t], what: &
 ///
 /// # Safety
 /// `count` pointers from `start` live for `'a`.
-unsafe fn array<'a, T>(start: *mut *const T, count: usize) -> &'a [*const T] {
+pub(super) unsafe fn array<'a, T>(start: *mut *const T, count: usize) -> &'a [*const T] {
     // SAFETY: the caller's promise.
     unsafe { slice(start.cast_const(), i32::try_from(count).unwrap_or(0)) }
 }

@@ -30,8 +30,10 @@ mod statistics;
 mod subscriber;
 mod text;
 mod tls;
+mod topic_config;
 mod window;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -150,6 +152,14 @@ impl Admin for Kafka {
 
     fn delete_topic(&self, name: &str, patience: Duration) -> Result<()> {
         admin::delete_topic(self.asking()?.handle(), name, patience)
+    }
+
+    fn alter_topic(&self, name: &str, changes: &BTreeMap<String, Option<String>>, patience: Duration) -> Result<()> {
+        topic_config::alter(self.asking()?.handle(), name, changes, patience)
+    }
+
+    fn topic_config(&self, name: &str, patience: Duration) -> Result<BTreeMap<String, String>> {
+        topic_config::of(self.asking()?.handle(), name, patience)
     }
 
     fn topics(&self, name: Option<&str>, patience: Duration) -> Result<Vec<Topic>> {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! frame    u32 length of what follows the checksum, u32 checksum, i64 time, payload
+//! gap      the same with the highest bit of the length set: u32, u32, i64 why, u64 how many offsets have no entry
 //! ```
 //!
 //! All numbers are little-endian. The checksum is CRC-32 over time and payload and begins with the entry's offset, so
@@ -23,15 +24,42 @@ pub(super) const MAX_PAYLOAD: usize = 1 << 30;
 /// What a reader asks the file for at a time: some hundred entries, so that the call itself costs nothing.
 const CHUNK: usize = 64 * 1024;
 
+/// Set in the length of a gap.
+const GAP: u32 = 1 << 31;
+/// Bytes of a gap, and those of them that the checksum covers.
+const GAP_SIZE: usize = HEAD + 8;
+const GAP_COVERED: usize = GAP_SIZE - UNCHECKED;
+
 /// An entry as it was read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Entry<'a> {
     /// Its place in the log.
     pub offset: u64,
-    /// When it was appended, in milliseconds since the epoch.
+    /// When it was appended, in milliseconds since the epoch; of a tombstone that was
+    /// [compacted](super::Log::compaction), when it was for the first time.
     pub time_ms: i64,
     /// What was appended.
     pub payload: &'a [u8],
+}
+
+/// Why offsets have no entry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Missing {
+    /// A compaction took it away.
+    Compacted = 0,
+    /// It was damaged, or not there, before.
+    Lost = 1,
+}
+
+/// What stands at the place of an offset, or of several.
+#[derive(Debug)]
+pub(super) enum Frame<'a> {
+    Entry(Entry<'a>),
+    /// So many offsets without an entry.
+    Gap {
+        count: u64,
+        why: Missing,
+    },
 }
 
 fn checksum(offset: u64, covered: &[u8]) -> u32 {
@@ -55,8 +83,21 @@ pub(super) fn write(out: &mut Vec<u8>, offset: u64, time_ms: i64, payload: &[u8]
     out[start + 4..start + UNCHECKED].copy_from_slice(&sum.to_le_bytes());
 }
 
+/// Appends what stands for `count` offsets from `offset` on that have no entry.
+#[allow(clippy::cast_possible_truncation)] // a small constant
+pub(super) fn write_gap(out: &mut Vec<u8>, offset: u64, count: u64, why: Missing) {
+    let mut frame = [0; GAP_SIZE];
+    frame[..4].copy_from_slice(&(GAP_COVERED as u32 | GAP).to_le_bytes());
+    frame[UNCHECKED..HEAD].copy_from_slice(&(why as i64).to_le_bytes());
+    frame[HEAD..].copy_from_slice(&count.to_le_bytes());
+    let sum = checksum(offset, &frame[UNCHECKED..]);
+    frame[4..UNCHECKED].copy_from_slice(&sum.to_le_bytes());
+    out.extend_from_slice(&frame);
+}
+
 enum Parsed {
-    Whole { time_ms: i64, size: usize },
+    Entry { time_ms: i64, size: usize },
+    Gap { count: u64, why: Missing },
     Incomplete { size: usize },
     Bad,
 }
@@ -65,8 +106,9 @@ enum Parsed {
 fn parse(bytes: &[u8], offset: u64) -> Parsed {
     let Some(head) = bytes.first_chunk::<HEAD>() else { return Parsed::Incomplete { size: HEAD } };
     let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-    let covered = number(0) as usize;
-    if !(HEAD - UNCHECKED..=HEAD - UNCHECKED + MAX_PAYLOAD).contains(&covered) {
+    let is_gap = number(0) & GAP != 0;
+    let covered = (number(0) & !GAP) as usize;
+    if !(HEAD - UNCHECKED..=HEAD - UNCHECKED + MAX_PAYLOAD).contains(&covered) || (is_gap && covered != GAP_COVERED) {
         return Parsed::Bad;
     }
     let size = UNCHECKED + covered;
@@ -75,7 +117,13 @@ fn parse(bytes: &[u8], offset: u64) -> Parsed {
         return Parsed::Bad;
     }
     let time = [head[8], head[9], head[10], head[11], head[12], head[13], head[14], head[15]];
-    Parsed::Whole { time_ms: i64::from_le_bytes(time), size }
+    let time_ms = i64::from_le_bytes(time);
+    if !is_gap {
+        return Parsed::Entry { time_ms, size };
+    }
+    let count = frame.last_chunk().map_or(0, |count| u64::from_le_bytes(*count));
+    let why = if time_ms == Missing::Compacted as i64 { Missing::Compacted } else { Missing::Lost };
+    if count == 0 || offset.checked_add(count).is_none() { Parsed::Bad } else { Parsed::Gap { count, why } }
 }
 
 /// Walks over the frames of one file.
@@ -119,10 +167,14 @@ impl Cursor {
 
     /// The next frame, if there is a whole and sound one before the position `limit`.
     #[inline]
-    pub(super) fn next(&mut self, limit: u64) -> io::Result<Option<Entry<'_>>> {
+    pub(super) fn next(&mut self, limit: u64) -> io::Result<Option<Frame<'_>>> {
         let (time_ms, size) = loop {
             match parse(&self.buffer[self.start..self.end], self.offset) {
-                Parsed::Whole { time_ms, size } => break (time_ms, size),
+                Parsed::Entry { time_ms, size } => break (time_ms, size),
+                Parsed::Gap { count, why } => {
+                    self.pass(count, GAP_SIZE);
+                    return Ok(Some(Frame::Gap { count, why }));
+                }
                 Parsed::Bad => return Ok(None),
                 Parsed::Incomplete { size } => {
                     if !self.fill(size, limit)? {
@@ -131,12 +183,16 @@ impl Cursor {
                 }
             }
         };
-        let payload = &self.buffer[self.start + HEAD..self.start + size];
-        let entry = Entry { offset: self.offset, time_ms, payload };
+        let (offset, start) = (self.offset, self.start);
+        self.pass(1, size);
+        let payload = &self.buffer[start + HEAD..start + size];
+        Ok(Some(Frame::Entry(Entry { offset, time_ms, payload })))
+    }
+
+    fn pass(&mut self, offsets: u64, size: usize) {
         self.start += size;
         self.position += size as u64;
-        self.offset += 1;
-        Ok(Some(entry))
+        self.offset += offsets;
     }
 
     /// Has at least `size` bytes in the buffer, none of them from behind `limit`; false when there are not as many.

@@ -6,10 +6,12 @@
 //!   SIGKILL too. What [`sync`](Log::sync) returned for is on the disk and survives a power cut.
 //! - Entries have dense offsets, and [readers](Reader) see them in order, each once, as soon as they are appended.
 //! - [`open`](Log::open) cuts off a torn end. Damage elsewhere loses the rest of its segment at most, and is counted.
+//! - [Compaction](Log::compaction) keeps the last entry of each key only. Offsets stay: those of entries that went are
+//!   passed over.
 //! - When a write fails nothing of it stays: the log is as it was, and takes the next append when there is room again.
 //!
 //! A folder holds segments, files named after their first offset, that are written one after the other and removed as
-//! a whole. There are no other files: where the ends are is found by reading. No general store is used, since appending
+//! a whole; compaction puts a file in the place of one or several. There are no other files: where the ends are is found by reading. No general store is used, since appending
 //! here and dropping there is what trees of sorted files do worst: they would write each entry again to merge it, and
 //! once more to forget it.
 //!
@@ -28,6 +30,7 @@
 //! # }
 //! ```
 
+mod compaction;
 mod frame;
 mod open;
 mod reader;
@@ -39,8 +42,6 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-#[cfg(not(test))]
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,6 +49,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use gds_process::sync::Mutex;
 
+pub use compaction::{Compacted, Compaction, Role, RoleOf};
 pub use frame::Entry;
 pub use open::Recovered;
 pub use reader::{Progress, Reader};
@@ -86,6 +88,11 @@ struct SharedSegments {
 }
 
 impl SharedSegments {
+    /// Whether it is one of them, and neither trimmed nor replaced.
+    fn has(&self, segment: &Arc<Segment>) -> bool {
+        self.segments.lock().iter().any(|known| Arc::ptr_eq(known, segment))
+    }
+
     fn next(&self) -> u64 {
         self.next.load(Ordering::Acquire)
     }
@@ -101,6 +108,8 @@ pub struct Log {
     bytes: u64,
     buffer: Vec<u8>,
     marks: Vec<(u64, u64)>,
+    /// Files whose place another one has taken, and that are still there.
+    leftovers: Vec<PathBuf>,
     /// Segments from this one on may have bytes that are not on disk.
     unsynced_from: u64,
     /// Folders with names that may not be on disk.
@@ -208,6 +217,11 @@ impl Log {
         Err(if length + HEADER > most { error } else { error.retriable() })
     }
 
+    /// Segments that have come to this many bytes are followed by a new one from now on.
+    pub fn set_segment_bytes(&mut self, segment_bytes: u64) {
+        self.options.segment_bytes = segment_bytes;
+    }
+
     fn segment_bytes(&self) -> u64 {
         let most = self.options.max_bytes.unwrap_or(u64::MAX);
         self.options.segment_bytes.min(most / 8)
@@ -228,7 +242,7 @@ impl Log {
         let file = made.map_err(|error| storage("make", &path, &error))?;
         // Rubbish that could not be taken away behind the end of the one before does no harm: a segment is not read
         // beyond the first offset of the next.
-        let segment = Arc::new(Segment::new(path, base, before_ms, Segment::start(base)));
+        let segment = Arc::new(Segment::new(path, base, before_ms, false, Segment::start(base)));
         self.shared.segments.lock().push_back(segment.clone());
         self.active = Some(Active { segment, file, end: Segment::start(base), youngest_ms: before_ms, torn: false });
         self.bytes += HEADER;
@@ -340,6 +354,10 @@ impl Log {
 
     /// Removes from the oldest on, asking about each segment and the one that follows; the last one always stays.
     fn remove_while(&mut self, mut goes: impl FnMut(&Segment, &Segment) -> bool) -> Result<u64> {
+        // While there are files that another one stands for, that one must not go: they would be taken for it.
+        if !self.leftovers.is_empty() {
+            return Ok(0);
+        }
         let mut segments = self.shared.segments.lock();
         let mut removed = 0;
         while let [first, following] = [segments.front(), segments.get(1)]
@@ -394,10 +412,7 @@ impl Log {
 impl Active {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.mend()?;
-        #[cfg(not(test))]
-        let written = self.file.write_all_at(bytes, self.end.position);
-        #[cfg(test)]
-        let written = tests::faults::write_all_at(&self.file, bytes, self.end.position);
+        let written = segment::write_all_at(&self.file, bytes, self.end.position);
         if written.is_err() {
             self.torn = true;
             let _ = self.mend(); // else before the next write

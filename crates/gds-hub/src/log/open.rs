@@ -17,7 +17,7 @@ use crate::private;
 /// What was found when a log was opened.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Recovered {
-    /// Entries that are there.
+    /// Entries that are there; those that a compaction took away count too, unless with [`LogOptions::verify`].
     pub entries: u64,
     /// Bytes at the end that were no whole entry and were cut off.
     pub torn_bytes: u64,
@@ -31,24 +31,25 @@ impl Log {
     pub fn open(dir: &Path, options: LogOptions) -> Result<(Self, Recovered)> {
         let mut made_dirs = private::make_dirs_noting(dir).map_err(|error| storage("make", dir, &error))?;
         made_dirs.push(dir.to_owned());
-        let bases = bases(dir).map_err(|error| storage("read", dir, &error))?;
-        let mut recovered = Recovered::default();
+        let files = files(dir)?;
+        let mut sum = Sum::default();
         let mut segments = VecDeque::new();
         let mut active = None;
         let (mut bytes, mut before_ms) = (0, i64::MIN);
-        for (place, base) in bases.iter().enumerate() {
-            let following = bases.get(place + 1).copied();
-            let path = segment::path_of(dir, *base);
-            let found = find(&path, *base, following, before_ms, options.verify, &mut recovered)?;
+        for (place, file) in files.iter().enumerate() {
+            let following = files.get(place + 1).map(|file| file.base);
+            let found = find(dir, file, following, before_ms, options.verify, &mut sum)?;
             before_ms = found.segment.before_ms;
             bytes += found.end.position;
             segments.push_back(found.segment.clone());
             active = Some(found); // the last one stays
         }
-        let first = bases.first().copied().unwrap_or(0);
+        let first = files.first().map_or(0, |file| file.base);
         let next = active.as_ref().map_or(0, |active| active.end.offset);
-        recovered.entries = next - first - recovered.lost;
-        let log = Self {
+        let recovered =
+            Recovered { entries: next - first - sum.lost - sum.compacted, torn_bytes: sum.torn_bytes, lost: sum.lost };
+        let goes_on = active.as_ref().is_none_or(|active| !active.segment.compacted);
+        let mut log = Self {
             dir: dir.to_owned(),
             options,
             shared: Arc::new(SharedSegments { segments: Mutex::new(segments), next: AtomicU64::new(next) }),
@@ -56,76 +57,129 @@ impl Log {
             bytes,
             buffer: Vec::new(),
             marks: Vec::new(),
+            leftovers: Vec::new(),
             // What an earlier process appended may not be on disk yet.
             unsynced_from: first,
             unsynced_dirs: made_dirs,
             dirty: true,
             sync_error: None,
         };
+        if !goes_on {
+            log.roll(next)?;
+        }
         Ok((log, recovered))
     }
 }
 
-/// The first offsets of all segments, in order. Other files are left alone.
-fn bases(dir: &Path) -> io::Result<Vec<u64>> {
-    let mut bases = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        bases.extend(segment::base_of(&entry?.path()));
-    }
-    bases.sort_unstable();
-    Ok(bases)
+/// What is added up over all segments.
+#[derive(Default)]
+struct Sum {
+    torn_bytes: u64,
+    lost: u64,
+    /// Entries that a compaction took away, where that is known.
+    compacted: u64,
 }
 
-/// What is in a segment; the last one is cut at the first bad frame, as it is going to be written to.
-fn find(
-    path: &Path,
+/// A file that is a segment.
+struct SegmentFile {
     base: u64,
-    following: Option<u64>,
-    known_ms: i64,
-    verify: bool,
-    recovered: &mut Recovered,
-) -> Result<Active> {
-    let failed = |error: io::Error| storage("open", path, &error);
-    let file = File::options().read(true).write(following.is_none()).open(path).map_err(failed)?;
+    length: u64,
+    /// What its header says, unless that is damaged: a time, and how many offsets one that was compacted stands for.
+    header: Option<(i64, Option<u64>)>,
+}
+
+/// The segments in order; other files are left alone. Removed is what a compaction left that did not come to its end:
+/// files that were never whole, and those whose place another one has taken.
+fn files(dir: &Path) -> Result<Vec<SegmentFile>> {
+    let unreadable = |error: io::Error| storage("read", dir, &error);
+    let (mut bases, mut useless) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(dir).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        bases.extend(segment::base_of(&path));
+        if segment::is_draft(&path) {
+            useless.push(path);
+        }
+    }
+    bases.sort_unstable();
+    let mut files = Vec::new();
+    let mut taken_to = 0;
+    for base in bases {
+        let file = look(dir, base)?;
+        if base < taken_to {
+            useless.push(segment::path_of(dir, base));
+            continue;
+        }
+        if let Some((_, Some(offsets))) = file.header {
+            taken_to = base + offsets;
+        }
+        files.push(file);
+    }
+    // Only now that it is known that no later version wrote any of it.
+    for path in useless {
+        fs::remove_file(&path).map_err(|error| storage("remove", &path, &error))?;
+    }
+    Ok(files)
+}
+
+fn look(dir: &Path, base: u64) -> Result<SegmentFile> {
+    let path = segment::path_of(dir, base);
+    let failed = |error: io::Error| storage("open", &path, &error);
+    let file = File::open(&path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
-    let header = segment::read_header(&file, base).map_err(failed)?;
-    let (before_ms, sound) = match header {
-        Header::Sound(before_ms) => (before_ms, true),
-        Header::Damaged => (known_ms, false),
+    let header = match segment::read_header(&file, base).map_err(failed)? {
+        Header::Sound { before_ms, compacted } => Some((before_ms, compacted)),
+        Header::Damaged => None,
         Header::Unknown(version) => {
             let path = path.display();
             let message = format!("{path} was written by a later version, in format {version}; use that version");
             return Err(Error::new(ErrorKind::Storage, message));
         }
     };
-    let whole = End { offset: following.unwrap_or(base), position: length };
-    let segment =
-        Segment::new(path.to_owned(), base, before_ms, if sound { whole } else { End { offset: base, ..whole } });
+    Ok(SegmentFile { base, length, header })
+}
+
+/// What is in a segment; the last one is cut at the first bad frame, as it is going to be written to.
+fn find(
+    dir: &Path,
+    file: &SegmentFile,
+    following: Option<u64>,
+    known_ms: i64,
+    verify: bool,
+    sum: &mut Sum,
+) -> Result<Active> {
+    let SegmentFile { base, length, header } = *file;
+    let path = segment::path_of(dir, base);
+    let failed = |error: io::Error| storage("open", &path, &error);
+    let (sound, before_ms) = (header.is_some(), header.map_or(known_ms, |(before_ms, _)| before_ms));
+    let compacted_to = header.and_then(|(_, offsets)| Some(base + offsets?));
+    let ends = compacted_to.or(following);
+    let file = File::options().read(true).write(ends.is_none()).open(&path).map_err(failed)?;
+    let whole = End { offset: ends.unwrap_or(base), position: length };
+    let end = if sound { whole } else { End { offset: base, ..whole } };
+    let segment = Segment::new(path.clone(), base, before_ms, compacted_to.is_some(), end);
     let mut youngest_ms = before_ms;
-    let end = match following {
-        None => {
-            if !sound {
-                file.set_len(0).and_then(|()| segment::write_header(&file, base, before_ms)).map_err(failed)?;
-                recovered.torn_bytes += length;
-            }
-            let scanned = file.try_clone().and_then(|file| segment.scan(file, length, u64::MAX)).map_err(failed)?;
-            let end;
-            (end, youngest_ms) = scanned;
-            if sound && end.position < length {
-                file.set_len(end.position).map_err(failed)?;
-                recovered.torn_bytes += length - end.position;
-            }
-            end
+    let end = if let Some(ends) = ends {
+        if sound && (verify || following.is_none()) {
+            let scanned = file.try_clone().and_then(|file| segment.scan(file, length, ends)).map_err(failed)?;
+            segment.extend(End { position: length, ..scanned.end }, &[]); // on disk all of it counts
+            youngest_ms = scanned.youngest_ms;
+            sum.compacted += scanned.compacted;
+            sum.lost += scanned.lost;
         }
-        Some(following) => {
-            if sound && verify {
-                let scanned = file.try_clone().and_then(|file| segment.scan(file, length, following));
-                let (end, _) = scanned.map_err(failed)?;
-                segment.extend(End { position: length, ..end }, &[]); // on disk all of it counts
-            }
-            recovered.lost += following - segment.end().offset;
-            segment.end()
+        sum.lost += following.unwrap_or(ends) - segment.end().offset;
+        segment.end()
+    } else {
+        if !sound {
+            file.set_len(0).and_then(|()| segment::write_header(&file, base, before_ms)).map_err(failed)?;
+            sum.torn_bytes += length;
         }
+        let scanned = file.try_clone().and_then(|file| segment.scan(file, length, u64::MAX)).map_err(failed)?;
+        youngest_ms = scanned.youngest_ms;
+        if sound && scanned.end.position < length {
+            file.set_len(scanned.end.position).map_err(failed)?;
+            sum.torn_bytes += length - scanned.end.position;
+        }
+        scanned.end
     };
     Ok(Active { segment: Arc::new(segment), file, end, youngest_ms, torn: false })
 }

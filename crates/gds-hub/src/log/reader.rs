@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use super::frame::{Cursor, Entry};
+use super::frame::{Cursor, Entry, Frame, Missing};
 use super::segment::{End, Segment, is_mark};
 use super::{SharedSegments, storage};
 use crate::error::Result;
@@ -18,6 +18,8 @@ pub struct Progress {
     pub trimmed: u64,
     /// Entries that are lost: their bytes are damaged, or a power cut took them before they were synced.
     pub damaged: u64,
+    /// Entries that a [compaction](super::Log::compaction) took away.
+    pub compacted: u64,
 }
 
 /// Reads entries in order, with descriptors of its own; needs nothing of the [`Log`](super::Log), which may even be gone.
@@ -59,7 +61,7 @@ impl Reader {
     /// Gives the entries that were appended before now and have offsets below `up_to` to `each`, at least one if
     /// there is one, and no further one when they have come to `max_bytes`.
     ///
-    /// Offsets without an entry are passed over and counted. After an error the same entry is tried again.
+    /// Offsets without an entry are passed over and counted, those behind `up_to` too where no entry is before. After an error the same entry is tried again.
     pub fn next_batch(&mut self, up_to: u64, max_bytes: usize, mut each: impl FnMut(Entry<'_>)) -> Result<Progress> {
         let limit = up_to.min(self.shared.next());
         let mut progress = Progress::default();
@@ -69,19 +71,31 @@ impl Reader {
             let Some(place) = &mut self.at else { continue };
             let stop = limit.min(place.end.offset);
             while self.next < stop && bytes < max_bytes.max(1) {
-                let entry = place.cursor.next(place.end.position);
-                let Some(entry) = entry.map_err(|error| storage("read", &place.segment.path, &error))? else {
+                let frame = place.cursor.next(place.end.position);
+                let Some(frame) = frame.map_err(|error| storage("read", &place.segment.path, &error))? else {
                     // The rest of the segment, as far as it is written, cannot be told apart any more.
                     progress.damaged += place.end.offset - self.next;
                     self.next = place.end.offset;
                     place.cursor.jump(place.end.offset, place.end.position);
                     break;
                 };
-                if entry.offset == self.next {
-                    bytes += entry.payload.len().max(1);
-                    progress.entries += 1;
-                    self.next += 1;
-                    each(entry);
+                match frame {
+                    Frame::Entry(entry) if entry.offset == self.next => {
+                        bytes += entry.payload.len().max(1);
+                        progress.entries += 1;
+                        self.next += 1;
+                        each(entry);
+                    }
+                    Frame::Entry(_) => {} // before the one that was sought
+                    Frame::Gap { why, .. } => {
+                        let behind = place.cursor.offset().max(self.next);
+                        let missing = behind - self.next;
+                        match why {
+                            Missing::Compacted => progress.compacted += missing,
+                            Missing::Lost => progress.damaged += missing,
+                        }
+                        self.next = behind;
+                    }
                 }
                 if is_mark(place.marked, place.cursor.position()) {
                     place.marked = place.cursor.position();
@@ -136,15 +150,20 @@ impl Reader {
         }
         let file = match File::open(&segment.path) {
             Ok(file) => file,
+            // Taken away by somebody else, or replaced or trimmed in this moment.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Either trimmed in this moment, or taken away by somebody else.
-                let trimmed = !self.shared.segments.lock().iter().any(|other| Arc::ptr_eq(other, &segment));
-                *(if trimmed { &mut progress.trimmed } else { &mut progress.damaged }) += end.offset - self.next;
-                self.next = end.offset;
+                if self.shared.has(&segment) {
+                    progress.damaged += end.offset - self.next;
+                    self.next = end.offset;
+                }
                 return Ok(None);
             }
             Err(error) => return Err(storage("open", &segment.path, &error)),
         };
+        // It may be the file that took its place, in which places are others: look again.
+        if !self.shared.has(&segment) {
+            return Ok(None);
+        }
         let (offset, position) = segment.place_before(self.next);
         let cursor = Cursor::new(file, offset, position, std::mem::take(&mut self.buffer));
         Ok(Some(SegmentCursor { segment, cursor, end, marked: position }))

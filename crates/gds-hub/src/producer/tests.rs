@@ -179,6 +179,12 @@ impl Admin for Script {
     fn delete_topic(&self, _: &str, _: Duration) -> Result<()> {
         unimplemented!()
     }
+    fn alter_topic(&self, _: &str, _: &BTreeMap<String, Option<String>>, _: Duration) -> Result<()> {
+        unimplemented!()
+    }
+    fn topic_config(&self, _: &str, _: Duration) -> Result<BTreeMap<String, String>> {
+        unimplemented!()
+    }
     fn topics(&self, _: Option<&str>, _: Duration) -> Result<Vec<Topic>> {
         unimplemented!()
     }

@@ -52,7 +52,9 @@ fn what_makes_no_sense_is_refused_by_name() {
         (new_topic("a", 1, &[]), ErrorKind::Message, "\"a\" exists"),
         (new_topic("a/b", 1, &[]), ErrorKind::Message, "\"a/b\""),
         (new_topic("b", 0, &[]), ErrorKind::Config, "0 partitions"),
-        (new_topic("b", 1, &[("cleanup.policy", "compact")]), ErrorKind::Config, "\"cleanup.policy\""),
+        (new_topic("b", 1, &[("cleanup.policy", "squeeze")]), ErrorKind::Config, "\"compact,delete\""),
+        (new_topic("b", 1, &[("cleanup.polcy", "compact")]), ErrorKind::Config, "\"cleanup.policy\""),
+        (new_topic("b", 1, &[("delete.retention.ms", "-1")]), ErrorKind::Config, "0 or more"),
         (new_topic("b", 1, &[("retention.ms", "soon")]), ErrorKind::Config, "\"soon\""),
         (replicated, ErrorKind::Config, "replication 3"),
     ] {

@@ -7,13 +7,25 @@ use tempfile::TempDir;
 
 /// A disk with room for some bytes more.
 pub(super) mod faults {
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
     use std::fs::File;
     use std::io;
     use std::os::unix::fs::FileExt;
 
+    type Look = Box<dyn FnMut(&'static str)>;
+
     thread_local! {
         static ROOM: Cell<usize> = const { Cell::new(usize::MAX) };
+        static LOOK: RefCell<Option<Look>> = const { RefCell::new(None) };
+    }
+
+    /// From now on this thread calls `look` before each step of a compaction.
+    pub(in super::super) fn at_each_step(look: impl FnMut(&'static str) + 'static) {
+        LOOK.set(Some(Box::new(look)));
+    }
+
+    pub(in super::super) fn reached(step: &'static str) {
+        LOOK.with_borrow_mut(|look| look.iter_mut().for_each(|look| look(step)));
     }
 
     /// From now on only `bytes` can be written by this thread.
@@ -33,6 +45,7 @@ pub(super) mod faults {
     }
 }
 
+mod compaction;
 mod model;
 
 pub(super) const SMALL: LogOptions = LogOptions { segment_bytes: 256, max_bytes: None, verify: false };
@@ -159,7 +172,7 @@ fn trimming_removes_whole_segments_and_readers_go_on_behind() {
     assert_eq!(paths.iter().map(|path| path.exists()).collect::<Vec<_>>(), [false, false, true, true]);
     assert_eq!((log.first_offset(), log.next_offset(), log.bytes()), (20, 40, bytes / 2));
     let progress = reader.next_batch(u64::MAX, usize::MAX, |_| ()).expect("read");
-    assert_eq!(progress, Progress { entries: 20, trimmed: 15, damaged: 0 });
+    assert_eq!(progress, Progress { entries: 20, trimmed: 15, damaged: 0, compacted: 0 });
     drop(log);
     let (log, recovered) = open(dir.path(), SMALL);
     assert_eq!((recovered.entries, log.first_offset(), log.bytes()), (20, 20, bytes / 2));
@@ -217,7 +230,7 @@ fn damage_in_the_middle_loses_the_rest_of_its_segment_only() {
     let (log, paths) = filled(dir.path(), 3);
     flip(&paths[1], HEADER + 4 * 116 + 50);
     let expected: Vec<_> = (0..14).chain(20..30).collect();
-    let lost = Progress { entries: 24, trimmed: 0, damaged: 6 };
+    let lost = Progress { entries: 24, trimmed: 0, damaged: 6, compacted: 0 };
     assert_eq!(offsets(&log), (expected.clone(), lost));
     drop(log);
     for (verify, known) in [(false, 0), (true, 6)] {
@@ -237,7 +250,7 @@ fn damage_where_it_is_written_to_is_passed_over_and_the_rest_is_cut_off_later() 
     flip(&segment::path_of(dir.path(), 0), HEADER + 4 * 116);
     let mut reader = log.reader(0);
     let read = reader.next_batch(u64::MAX, usize::MAX, |_| ()).expect("read");
-    assert_eq!(read, Progress { entries: 4, trimmed: 0, damaged: 6 });
+    assert_eq!(read, Progress { entries: 4, trimmed: 0, damaged: 6, compacted: 0 });
     append(&mut log, &[b"next"]);
     let mut seen = Vec::new();
     reader.next_batch(u64::MAX, usize::MAX, |entry| seen.extend_from_slice(entry.payload)).expect("read");
@@ -257,7 +270,10 @@ fn a_damaged_header_costs_its_segment_and_no_offset_is_given_twice() {
     let (mut log, recovered) = open(dir.path(), SMALL);
     assert_eq!((recovered.entries, recovered.lost, log.next_offset()), (10, 10, 20));
     assert_eq!(append(&mut log, &[b"x"]), 20..21);
-    assert_eq!(offsets(&log), ((10..21).collect::<Vec<u64>>(), Progress { entries: 11, trimmed: 0, damaged: 10 }));
+    assert_eq!(
+        offsets(&log),
+        ((10..21).collect::<Vec<u64>>(), Progress { entries: 11, trimmed: 0, damaged: 10, compacted: 0 })
+    );
 }
 
 #[test]
@@ -265,7 +281,7 @@ fn a_segment_that_somebody_took_away_is_counted_as_lost() {
     let dir = folder();
     let (log, paths) = filled(dir.path(), 3);
     std::fs::remove_file(&paths[1]).expect("removed");
-    let lost = Progress { entries: 20, trimmed: 0, damaged: 10 };
+    let lost = Progress { entries: 20, trimmed: 0, damaged: 10, compacted: 0 };
     assert_eq!(offsets(&log).1, lost);
     drop(log);
     assert_eq!(offsets(&open(dir.path(), SMALL).0).1, lost);
@@ -277,12 +293,12 @@ fn a_later_version_is_refused_and_left_alone() {
     let (log, paths) = filled(dir.path(), 1);
     drop(log);
     let mut bytes = std::fs::read(&paths[0]).expect("read");
-    bytes[7] = 2;
+    bytes[7] = 3;
     let sum = crc32fast::hash(&bytes[..24]).to_le_bytes();
     bytes[24..28].copy_from_slice(&sum);
     std::fs::write(&paths[0], &bytes).expect("written");
     let error = Log::open(dir.path(), SMALL).expect_err("another format");
-    assert!(error.kind == ErrorKind::Storage && error.message.contains("in format 2"), "{error}");
+    assert!(error.kind == ErrorKind::Storage && error.message.contains("in format 3"), "{error}");
     assert_eq!(std::fs::read(&paths[0]).expect("read"), bytes);
 }
 
@@ -309,7 +325,7 @@ fn offsets_can_be_left_out() {
     assert_eq!(append(&mut log, &[b"b"]), 50..51);
     drop(log);
     let (log, _) = open(dir.path(), SMALL);
-    assert_eq!(offsets(&log), (vec![0, 50], Progress { entries: 2, trimmed: 0, damaged: 49 }));
+    assert_eq!(offsets(&log), (vec![0, 50], Progress { entries: 2, trimmed: 0, damaged: 49, compacted: 0 }));
 }
 
 #[test]
