@@ -52,8 +52,8 @@ class KafkaConsumerClient(Client, ConsumerCore):
         key_deserializer: A function of the bytes of a key, which is text by default.
         start_at: Where to begin without a commit, instead of ``auto_offset_reset``: with the first message of this time
             or later, milliseconds since the epoch or a datetime.
-        on_assign: Called with the ``(topic, partition)`` pairs that the group gives to this member, before messages of
-            them are; may `seek`.
+        on_assign: Called with the ``(topic, partition)`` pairs that the group gives to this member, before any message
+            of them is fetched; may `seek`, `pause`, and take its time, up to ``max_poll_interval_ms``.
         on_revoke: Called with those that it is to give up, after what the loop has finished with was committed; may
             `commit`. Both are called by the thread that reads, between messages; what they raise goes into the log
             ``gds_kafka``. They are functions, also with `AsyncKafkaConsumerClient`: coroutine functions are refused.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -340,6 +341,57 @@ def test_callbacks_are_told_of_partitions_and_may_use_the_consumer(
         assert any(what == "taken" for what, _ in told)
     assert told[-1][0] == "taken", "what it had at the end"
     assert "on_revoke: raised Left" in caplog.text
+
+
+# Once far longer than a poll, and than a member that is dead would be waited for.
+@pytest.mark.parametrize(("by", "restoring_seconds"), [("message", 7.0), ("list", 0.2)])
+def test_a_member_has_time_to_restore_what_belongs_to_its_partitions(
+    hub: str, topic: str, by: str, restoring_seconds: float
+) -> None:
+    made = gds("kafka", "topics", topic, "--create", 2, "-b", hub)
+    assert made.returncode == 0, made.stderr
+    for partition in range(2):
+        publish(hub, topic, *range(3), partition=partition)
+    told: list[str] = []
+
+    def given(partitions: list[tuple[str, int]]) -> None:
+        told.append(f"assigned {len(partitions)}")
+        threading.Event().wait(restoring_seconds)
+        for name, partition in partitions:
+            consumer.seek(name, partition, 1)
+        consumer.pause([(topic, 1)])
+        told.append("restored")
+
+    more: dict[str, Any] = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 500, "enable_auto_commit": False}
+    # Without a place to begin it would be an error to fetch anything before.
+    more |= {"auto_offset_reset": "none", "on_assign": given, "on_revoke": lambda _: told.append("revoked")}
+    if by == "list":
+        more["consumer_timeout_ms"] = int(LONG * 1000)
+    with reader(hub, topic, topic, **more) as consumer:
+        lists = consumer.batches(2, 0.1)
+
+        def read(count: int) -> list[int]:
+            found: list[int] = []
+
+            def enough() -> bool:
+                if by == "message":
+                    found.extend(message["value"] for message in itertools.islice(consumer, count - len(found)))
+                else:
+                    found.extend(message["value"] for message in next(lists))
+                assert not found or told == ["assigned 2", "restored"], "before anything of them was given"
+                return len(found) == count
+
+            wait_until(enough, what=lambda: f"{count}: {found}, {told}", timeout_seconds=LONG)
+            return found
+
+        assert read(2) == [1, 2], "of the partition that is not paused, from where it was sought"
+        consumer.commit()
+        consumer.resume([(topic, 1)])
+        assert read(2) == [1, 2]
+        consumer.commit()
+        assert consumer.assignment() == [(topic, 0), (topic, 1)]
+        assert told == ["assigned 2", "restored"], "it is a member still"
+    assert told[2:] == ["revoked"]
 
 
 def test_an_empty_group_is_named(hub: str, topic: str) -> None:

@@ -103,9 +103,12 @@ pub type TopicPartition = (Arc<str>, i32);
 /// What happens to the partitions of a reader.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Change {
-    /// They are this reader's from now on.
+    /// They are this reader's from now on, and none of their messages was given yet: the time to seek, pause, or restore
+    /// what belongs to them. That may take longer than a poll, up to Kafka's `max.poll.interval.ms` (5 minutes in the
+    /// embedded hub), after which the group gives them to others.
     Assigned(Vec<TopicPartition>),
-    /// They will be given up: this is the last moment to commit what was handled of them.
+    /// They will be given up, by [`give_up`](Subscriber::give_up) or the next poll: until then what was given of them can
+    /// be committed.
     Revoking(Vec<TopicPartition>),
     /// They are this reader's no more; what is not handled yet is left to others.
     Revoked(Vec<TopicPartition>),
@@ -137,10 +140,13 @@ pub struct Position {
 pub trait Subscriber: Send + Debug {
     /// Appends up to `max` messages to `batch`; returns when there are some, or after `patience` without.
     ///
-    /// It also returns when partitions are to be [given up](Self::give_up).
+    /// It also returns when partitions are to be [given up](Self::give_up), and without messages when some
+    /// [came](Change::Assigned): ask for [`changes`](Self::changes) after each poll.
     fn poll(&mut self, batch: &mut Batch, max: usize, patience: Duration) -> Result<()>;
 
-    /// What happened to the partitions since the last call, in order, as seen at the end of the last poll.
+    /// What happened to the partitions since the last call, in order, as seen at the end of the last
+    /// [`poll`](Self::poll), [`give_up`](Self::give_up) or [`assign`](Self::assign). A reader may have some before its
+    /// first poll.
     fn changes(&mut self) -> Vec<Change>;
 
     /// Gives up, with what was committed of them kept before, the partitions that are [told](Change::Revoking) to be

@@ -250,10 +250,18 @@ impl Consumer {
         self.offsets.handled(places);
     }
 
-    /// Fetches up to `max` messages once those before are used up; commits what is finished when it is time to.
+    /// Fetches up to `max` messages once those before are used up; commits what is finished when it is time to. Where a
+    /// program that listens is to be [told](Self::take_changes) something first, it fetches nothing.
     pub fn fetch(&mut self, max: usize, patience: Duration) -> Result<()> {
         if self.commit_every.is_some_and(|every| self.committed_at.elapsed() >= every) {
             self.commit_finished()?;
+        }
+        if self.options.listens {
+            // Whoever wants to hear of partitions does so before anything is fetched of them.
+            self.follow_changes()?;
+            if !self.changes.is_empty() {
+                return Ok(());
+            }
         }
         let (offsets, subscriber) = self.sides()?;
         let polled = subscriber.poll(offsets.refill(), max, patience);

@@ -126,9 +126,12 @@ fn consuming(
     every: Duration,
     on_error: OnError,
 ) -> (Consumer, Arc<dyn Hub>, TempDir) {
+    consuming_as(subscriber, ConsumerOptions { auto_commit_interval: Some(every), listens: false, on_error })
+}
+
+fn consuming_as(subscriber: impl Subscriber + 'static, options: ConsumerOptions) -> (Consumer, Arc<dyn Hub>, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let hub: Arc<dyn Hub> = Arc::new(Embedded::open(folder.path(), EmbeddedOptions::default()).unwrap());
-    let options = ConsumerOptions { auto_commit_interval: Some(every), listens: false, on_error };
     let warn = |text: &str| panic!("{text}");
     (Consumer::new(Box::new(subscriber), Arc::clone(&hub), options, Arc::new(warn)), hub, folder)
 }
@@ -233,6 +236,19 @@ fn a_seek_is_not_undone_by_what_was_open() {
     assert_eq!(next(&mut consumer, 2, true), Some((1, 7)));
     assert_eq!(next(&mut consumer, 2, false), Some((0, 5)));
     assert_eq!(committed(&hub), [(1, 8)]);
+}
+
+#[test]
+fn nothing_is_fetched_before_a_program_that_listens_was_told() {
+    let hub = Scripted::default();
+    hub.0.lock().polls = vec![vec![(0, 7)]];
+    hub.0.lock().changes = vec![Change::Assigned(vec![place(0)])];
+    let (mut consumer, ..) = consuming_as(hub, ConsumerOptions { listens: true, ..ConsumerOptions::default() });
+    assert_eq!(next(&mut consumer, 1, true), None);
+    assert_eq!(next(&mut consumer, 1, false), None, "nor while it was not");
+    assert_eq!(consumer.take_changes(), [Change::Assigned(vec![place(0)])]);
+    consumer.changes_reported().unwrap();
+    assert_eq!(next(&mut consumer, 1, false), Some((0, 7)));
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub(super) struct EmbeddedSubscriber {
     /// Which partition is the first one read.
     turn: usize,
     changes: Vec<Change>,
+    /// Some came in this poll.
+    came: bool,
     /// Partitions that are to be given up, as was told.
     revoking: bool,
     /// The topics that `owned` was made of.
@@ -105,6 +107,7 @@ impl EmbeddedSubscriber {
             owned: Vec::new(),
             turn: 0,
             changes: Vec::new(),
+            came: false,
             revoking: false,
             topics_version: None,
             closed: false,
@@ -189,6 +192,7 @@ impl EmbeddedSubscriber {
             self.owned.push(Owned { topic, partition: *partition, reader, paused: false, homeless: from.is_none() });
         }
         if !assigned.is_empty() {
+            self.came = true;
             self.wishes.retain(|place, _| !assigned.contains(place));
             self.changes.push(Change::Assigned(assigned));
         }
@@ -287,9 +291,10 @@ impl EmbeddedSubscriber {
         let core = Arc::clone(&self.core);
         // Only who has looked in vain listens, and looks once more.
         let mut listener: Option<Listener<'_>> = None;
+        self.came = false;
         loop {
             self.refresh()?;
-            if self.revoking {
+            if self.revoking || self.came {
                 return Ok(());
             }
             self.all_begin()?;

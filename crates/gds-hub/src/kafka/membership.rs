@@ -65,6 +65,7 @@ impl KafkaSubscriber {
             rebalance.wishes.retain(|place, _| !places.contains(place));
             if !places.is_empty() {
                 rebalance.changes.push(Change::Assigned(places.to_vec()));
+                self.came = true;
             }
         }
         if !homeless.is_empty() {

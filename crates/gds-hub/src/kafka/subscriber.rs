@@ -63,6 +63,8 @@ pub(super) struct KafkaSubscriber {
     pub(super) homeless: BTreeSet<TopicPartition>,
     /// Partitions of which an error came: librdkafka takes its offset for that of a message, until there is one.
     doubtful: BTreeSet<TopicPartition>,
+    /// Partitions came in this poll.
+    pub(super) came: bool,
     closed: bool,
 }
 
@@ -124,6 +126,7 @@ impl KafkaSubscriber {
             topics: BTreeSet::new(),
             homeless: BTreeSet::new(),
             doubtful: BTreeSet::new(),
+            came: false,
             closed: false,
         };
         subscriber.begin(kafka.settings.connect_timeout)?;
@@ -318,10 +321,14 @@ impl Subscriber for KafkaSubscriber {
         if self.by_hand() && self.client.shared().rebalance.lock().owned.is_empty() {
             return Err(Error::new(ErrorKind::Config, "there is nothing to read: give topics, or assign partitions"));
         }
+        self.came = false;
         self.settle_later()?;
         self.look(patience)?;
         if self.group {
             self.commit_on();
+        }
+        if self.came {
+            return Ok(());
         }
         self.all_begin()?;
         let end = Instant::now() + patience;

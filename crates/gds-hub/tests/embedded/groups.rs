@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use gds_hub::{Admin, ErrorKind, Record, Start};
+use gds_hub::{Admin, Batch, Change, ErrorKind, Record, Start};
 
 use crate::support::*;
 
@@ -92,6 +92,31 @@ fn a_member_that_waits_gets_what_the_other_gives_up() {
         drop(one);
         assert_eq!(values(&waiting.join().expect("no panic")), ["v"]);
     });
+}
+
+#[test]
+fn what_comes_is_told_before_any_of_its_messages() {
+    let dir = folder();
+    let hub = open(dir.path());
+    for value in ["a", "b", "c"] {
+        publish(&hub, &record("orders", value.as_bytes()));
+    }
+    let assigned = |topic: &str| [Change::Assigned(vec![(topic.into(), 0)])];
+    let mut one = subscribe(&hub, &["^."], Some("g"), Start::Earliest);
+    assert_eq!(one.changes(), assigned("orders"), "before the first poll, even");
+    let mut two = subscribe(&hub, &["^."], Some("g"), Start::Earliest);
+    one.commit(&[position("orders", 0, 1)], true).expect("committed");
+    drop(one);
+    let mut batch = Batch::default();
+    two.poll(&mut batch, 10, PATIENCE).expect("polled");
+    assert_eq!((batch.len(), two.changes()), (0, assigned("orders").to_vec()));
+    two.seek(&position("orders", 0, 2)).expect("its own by now");
+    assert_eq!(values(&poll(&mut *two, 10, PATIENCE)), ["c"]);
+    publish(&hub, &record("later", b"v"));
+    two.poll(&mut batch, 10, PATIENCE).expect("polled");
+    assert_eq!((batch.len(), two.changes()), (0, assigned("later").to_vec()));
+    two.pause(&[("later".into(), 0)]).expect("paused");
+    assert!(drain(&mut *two).is_empty());
 }
 
 #[test]

@@ -73,10 +73,13 @@ pub(crate) fn subscribe(hub: &Embedded, topics: &[&str], group: Option<&str>, st
 /// Topic, partition, offset and value.
 pub(crate) type Seen = (String, i32, i64, Vec<u8>);
 
-/// What one poll gives; it waits only if there is nothing.
+/// What one poll gives, or a second one that waits too: the first may only tell of partitions that came.
 pub(crate) fn poll(subscriber: &mut dyn Subscriber, max: usize, patience: Duration) -> Vec<Seen> {
     let mut batch = Batch::default();
     subscriber.poll(&mut batch, max, patience).expect("polled");
+    if batch.is_empty() && !patience.is_zero() {
+        subscriber.poll(&mut batch, max, patience).expect("polled");
+    }
     let seen = batch.iter().map(|message| {
         let value = message.value.unwrap_or_default().to_vec();
         (message.topic.to_string(), message.partition, message.offset, value)

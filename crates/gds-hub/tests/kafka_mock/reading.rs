@@ -282,3 +282,25 @@ fn partitions_assigned_by_hand_are_read_and_committed() {
     reader.assign(&[("t".into(), 0)]).unwrap();
     assert_eq!(read(reader.as_mut(), 1), ["2"]);
 }
+
+#[test]
+fn what_a_group_gives_is_told_before_any_of_its_messages() {
+    let cluster = cluster(2);
+    fill(&cluster, "t", numbers(5));
+    let mut reader = reading(&cluster).subscribe(&subscription(&["t"], Some("g"), Start::Nowhere)).unwrap();
+    let end = Instant::now() + PATIENCE;
+    let mut batch = Batch::default();
+    let assigned = loop {
+        assert!(Instant::now() < end, "no partitions");
+        reader.poll(&mut batch, 10, Duration::from_millis(200)).unwrap();
+        assert!(batch.is_empty());
+        if let Some(Change::Assigned(places)) = reader.changes().pop() {
+            break places;
+        }
+    };
+    assert_eq!(assigned, [("t".into(), 0), ("t".into(), 1)]);
+    // The time to say where they begin, which would be an error a moment later, and which of them are read.
+    reader.seek(&at(0, 3)).unwrap();
+    reader.seek(&at(1, 0)).unwrap();
+    assert_eq!(read(reader.as_mut(), 2), ["3", "4"]);
+}
