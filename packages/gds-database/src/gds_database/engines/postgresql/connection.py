@@ -44,7 +44,7 @@ _DEFAULTS: Mapping[str, Any] = {
 # Names that programs use, and libpq's.
 _NAMES = {"database": "dbname", "username": "user"}
 _LIMITS = ("statement_timeout", "lock_timeout", "default_transaction_read_only")
-_ASK = "SELECT " + ", ".join(f"current_setting('{name}')" for name in _LIMITS)
+_ASK = "SELECT pg_catalog.pg_backend_pid(), " + ", ".join(f"current_setting('{name}')" for name in _LIMITS)
 _SET = "SELECT " + ", ".join(f"set_config('{name}', %s, false)" for name in _LIMITS)
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
@@ -349,7 +349,14 @@ class PostgreSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceMa
         if raw is None or self._shown or raw.closed or raw.pgconn.transaction_status != 0:
             return None
         if self._limits != limits:
-            before = raw.execute(_ASK).fetchone() if self._limits is None else self._before
+            before = self._before
+            if self._limits is None:
+                pid, *known = raw.execute(_ASK).fetchall()[0]
+                before = tuple(known)
+                if pid != raw.info.backend_pid:
+                    # A pool such as pgbouncer stands between: the next statement may be in a session of others.
+                    self._shown = True
+                    return None
             raw.execute(_SET, (*map(str, limits), "on"))
             self._before, self._limits = before, limits
         return raw
