@@ -108,9 +108,9 @@ def test_statement_behind_an_access_exclusive_lock_ends_in_time(postgresql: Post
 
 
 def test_statement_that_takes_too_long_is_ended_on_the_server(postgresql: PostgreSQL) -> None:
-    with engine_of(postgresql, timeout_seconds=0.2) as engine:
+    with engine_of(postgresql) as engine:
         with pytest.raises(StatementTimeoutError, match="took too long"):
-            engine._query("SELECT pg_sleep(600)")
+            engine._query("SELECT pg_sleep(600)", timeout_seconds=0.2)
         assert not [
             each
             for each in engine.list_processes()
@@ -162,13 +162,15 @@ def test_cut_network_ends_the_wait_and_the_connection(
     monkeypatch.setattr(_session, "GRACE_SECONDS", 0.5)
     proxy = toxiproxy.proxy(postgresql.port)
     name = unique("cut off")
-    with engine_of(postgresql, port=proxy.port, timeout_seconds=0.5, application_name=name) as engine:
+    with engine_of(postgresql, port=proxy.port, application_name=name) as engine:
         assert engine.get_version()
         proxy.half_open()
         begin = time.monotonic()
+        engine.timeout_seconds = 0.5
         with pytest.raises(DatabaseConnectionError, match="silent for 1 s"):
             engine.get_version()
         assert time.monotonic() - begin < BOUND_SECONDS
+        engine.timeout_seconds = BOUND_SECONDS
         assert not engine.connection.is_connected()
         proxy.reset()
         engine.connect()
