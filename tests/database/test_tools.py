@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from gds_database import ConfigurationError, StatementTimeoutError, ToolError
 from gds_database._redact import Secrets
 from gds_database.control import Command, Control, Kubernetes, PgCtl, Systemd
 from gds_database.tools import find_tool, private_file, run_tool, tool_step
+from tests.services.process import wait_until
 
 PYTHON = [sys.executable, "-u", "-c"]
 
@@ -52,7 +54,8 @@ def test_one_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Pat
     pids = tmp_path / "pids"
     program = (
         f"import os, subprocess, sys, time\n"
-        f"child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        # It does not listen to the request to end.
+        f"child = subprocess.Popen(['sh', '-c', 'trap \"\" TERM; sleep 600 & wait; wait'])\n"
         f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}'); time.sleep(600)"
     )
     started = threading.Event()
@@ -73,18 +76,18 @@ def test_one_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Pat
         started.set()
         thread.join()
     for pid in map(int, pids.read_text().split()):
-        assert not _alive(pid)
+        wait_until(partial(_ended, pid), what=f"the end of {pid}")
     with pytest.raises(StatementTimeoutError, match=r"was ended after 0.2 s") as caught:
         run_tool([*PYTHON, "import time; time.sleep(600)"], timeout_seconds=0.2)
     assert isinstance(caught.value, TimeoutError)
 
 
-def _alive(pid: int) -> bool:
-    """Whether it runs; one that has ended and that nobody waits for does not."""
+def _ended(pid: int) -> bool:
+    """Whether it does not run any more, even if nobody has waited for its end."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def test_one_that_cannot_be_started_or_found_says_so() -> None:
