@@ -11,6 +11,7 @@ that is not there fails as SQL Server fails. It has no plans, no pages and no cl
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,9 @@ import trustme
 from tests.services.process import LOOPBACK, Server, ServerFailed
 
 __all__ = ["SqlServer"]
+
+# Its core of its own, which needs no library that a machine may not have; read when the driver is imported.
+os.environ.setdefault("MSSQL_PYTHON_NATIVE_PROVIDER", "mssql-odbc")
 
 _ROOT = Path(__file__).parents[3]
 

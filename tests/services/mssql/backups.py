@@ -12,7 +12,7 @@ from .instance import Database
 from .wire import Result
 
 if TYPE_CHECKING:
-    from .statements import Batch
+    from .reading import Reading
 
 _FLAGS = {
     "INIT",
@@ -40,7 +40,7 @@ _VALUES = {
 _TYPES = {"DATABASE": "D", "DIFFERENTIAL": "I", "LOG": "L"}
 
 
-def backup(batch: Batch) -> Result:
+def backup(batch: Reading) -> Result:
     """BACKUP { DATABASE | LOG } name TO DISK = path [WITH ...]."""
     tokens = batch.tokens
     tokens.expect_words("BACKUP")
@@ -90,7 +90,7 @@ def _may_be_taken(found: Database, kind: str, options: dict[str, Any]) -> None:
 
 
 def _backup_row(
-    batch: Batch, found: Database, kind: str, options: dict[str, Any], path: Path, set_id: int
+    batch: Reading, found: Database, kind: str, options: dict[str, Any], path: Path, set_id: int
 ) -> dict[str, Any]:
     lsn, now, size = batch.instance.lsn(), batch.instance.now(), 8192 * found.size_pages
     return {
@@ -104,7 +104,7 @@ def _backup_row(
     }  # fmt: skip
 
 
-def _write(batch: Batch, found: Database, path: Path, row: dict[str, Any], *, append: bool) -> None:
+def _write(batch: Reading, found: Database, path: Path, row: dict[str, Any], *, append: bool) -> None:
     if path.exists() and not append:
         path.unlink()
     if path.exists():
@@ -126,7 +126,7 @@ def _write(batch: Batch, found: Database, path: Path, row: dict[str, Any], *, ap
         ) from None
 
 
-def _header(batch: Batch, path: Path) -> dict[str, Any]:
+def _header(batch: Reading, path: Path) -> dict[str, Any]:
     duck = batch.instance.duck.cursor()
     if not path.is_file():
         raise said(3201, path)
@@ -145,7 +145,7 @@ def _header(batch: Batch, path: Path) -> dict[str, Any]:
     return dict(zip(("kind", "name", "set_id", "base", "model", "finished"), found, strict=True))
 
 
-def restore(batch: Batch) -> Result:
+def restore(batch: Reading) -> Result:
     """RESTORE { DATABASE | LOG } name FROM DISK = path [WITH ...], and what only looks at a file."""
     tokens = batch.tokens
     tokens.expect_words("RESTORE")
@@ -189,13 +189,13 @@ def restore(batch: Batch) -> Result:
     return Result(messages=[f"RESTORE {word} successfully processed 100 pages in 0.010 seconds (78.125 MB/sec)."])
 
 
-def _device(batch: Batch) -> Path:
+def _device(batch: Reading) -> Path:
     batch.tokens.expect_words("FROM", "DISK")
     batch.tokens.expect_mark("=")
     return Path(str(batch.value()))
 
 
-def _look(batch: Batch, word: str) -> Result:
+def _look(batch: Reading, word: str) -> Result:
     path = _device(batch)
     _options(batch)
     header = _header(batch, path)
@@ -220,7 +220,7 @@ def _look(batch: Batch, word: str) -> Result:
     )
 
 
-def _target(batch: Batch, name: str, header: dict[str, Any], options: dict[str, Any], word: str) -> Database:
+def _target(batch: Reading, name: str, header: dict[str, Any], options: dict[str, Any], word: str) -> Database:
     """The database that is restored into, after all that keeps it from that."""
     found = batch.instance.databases.get(name.lower())
     if header["kind"] in ("I", "L"):
@@ -247,7 +247,7 @@ def _target(batch: Batch, name: str, header: dict[str, Any], options: dict[str, 
     return found
 
 
-def _read(batch: Batch, found: Database, path: Path) -> None:
+def _read(batch: Reading, found: Database, path: Path) -> None:
     duck = batch.instance.duck.cursor()
     duck.execute(f"DETACH {found.store}")
     duck.execute(f"ATTACH ':memory:' AS {found.store}")
@@ -261,7 +261,7 @@ def _quoted(path: Path) -> str:
     return str(path).replace("'", "''")
 
 
-def _options(batch: Batch) -> dict[str, Any]:
+def _options(batch: Reading) -> dict[str, Any]:
     found: dict[str, Any] = {}
     tokens = batch.tokens
     if not tokens.take_words("WITH"):

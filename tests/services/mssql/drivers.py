@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pymssql
@@ -11,8 +10,6 @@ import pytds
 from . import SqlServer
 
 DRIVERS = ("pymssql", "pytds", "mssql_python")
-# Its own core, which needs no library of the system; read when it is imported.
-os.environ.setdefault("MSSQL_PYTHON_NATIVE_PROVIDER", "mssql-odbc")
 
 
 def connect(

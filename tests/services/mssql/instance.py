@@ -230,6 +230,8 @@ class Instance:
     def rows(self, view: View, database: Database, reader: Session) -> Iterable[Row]:
         """All rows of a view, as the session that reads sees them."""
         name = view.name.lower()
+        if name.startswith(("sys.dm_os_", "sys.dm_io_", "sys.dm_hadr_")):
+            self._need_server_state(reader)
         if name in self.put_rows:
             return self.put_rows[name]
         make = getattr(self, "_" + name.removeprefix("sys.").replace(".", "_"), None)
@@ -356,6 +358,11 @@ class Instance:
         return login.principal_id in self.logins["sysadmin"].members or not set(permissions).isdisjoint(
             login.permissions
         )
+
+    def _need_server_state(self, reader: Session) -> None:
+        if not self.may(reader.login, "VIEW SERVER STATE", "VIEW SERVER PERFORMANCE STATE"):
+            wanted = "VIEW SERVER STATE" if self.version < 16 else "VIEW SERVER PERFORMANCE STATE"
+            raise SqlError(300, f"{wanted} permission was denied on object 'server', database 'master'.", 14)
 
     def _dm_os_sys_info(self) -> Iterable[Row]:
         up_ms = int((self.now() - self.started).total_seconds() * 1000)

@@ -20,6 +20,7 @@ from .statements import Batch
 from .wire import Result
 
 _POLL_SECONDS = 0.02
+_LINGER_SECONDS = 5.0
 
 
 class Closed(Exception):
@@ -207,6 +208,8 @@ class Session:
                 "Logon", f"Error: {error.number}, Severity: {error.severity}, State: {error.state}."
             )
             self.instance.write_log("Logon", f"{error.text} [CLIENT: 127.0.0.1]")
+            # pymssql loses the words of an error that the end of the connection comes right behind.
+            self.transport.can_read(_LINGER_SECONDS)
             return False
         self._say(wire.login_accepted(version, self.database.name) + wire.done())
         return True

@@ -112,7 +112,7 @@ def read_login(body: bytes) -> Login:
 
     secret = bytes((byte ^ 0xA5) >> 4 | ((byte ^ 0xA5) & 15) << 4 for byte in part(44))
     host, user, password, program, library, database = (
-        raw.decode("utf-16-le") for raw in (part(36), part(40), secret, part(48), part(60), part(68))
+        raw.decode("utf-16-le", "replace") for raw in (part(36), part(40), secret, part(48), part(60), part(68))
     )
     return Login(host, user, password, program, library, database, struct.unpack_from("<I", body, 16)[0])
 
