@@ -1,0 +1,128 @@
+"""T-SQL as text: names in brackets, constants, placeholders, passwords as the server keeps them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from gds_database.errors import ConfigurationError, QueryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["bracketed", "constant", "hashed", "reading", "spliced", "to_format", "utf16_length"]
+
+LONGEST_NAME = 128
+LONGEST_PASSWORD = 128
+
+_PIECES = re.compile(
+    r"""'(?:[^']|'')*'            # text
+      | \[(?:[^\]]|\]\])*\]       # names
+      | "(?:[^"]|"")*"
+      | --[^\n]*                  # comments
+      | /\*.*?\*/
+      | \? | %""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def utf16_length(text: str) -> int:
+    """How many characters the server counts: those beyond the basic plane are two."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def bracketed(name: str, kind: str = "name") -> str:
+    """A name as an identifier.
+
+    Args:
+        name: As it is, without quotes.
+        kind: What it is the name of, for the error.
+
+    Raises:
+        ConfigurationError: The server could not have such a name.
+    """
+    if not name or not isinstance(name, str):
+        raise ConfigurationError(f"{kind}={name!r}: expected text that is not empty")
+    if utf16_length(name) > LONGEST_NAME:
+        raise ConfigurationError(
+            f"{kind}={name[:40]!r}...: expected at most {LONGEST_NAME} characters, got {utf16_length(name)}"
+        )
+    if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
+        raise ConfigurationError(f"{kind}={name!r}: expected text without NUL and without lone surrogates")
+    return f"[{name.replace(']', ']]')}]"
+
+
+def constant(text: str) -> str:
+    """Text as a constant, for statements of ours that take no value."""
+    return "N'" + text.replace("'", "''") + "'"
+
+
+def hashed(password: str) -> str:
+    """A password as the server keeps it since 2012, so that it need not be in a statement.
+
+    A version, a salt of four bytes, and SHA-512 of the UTF-16 of the password with the salt behind it.
+    """
+    salt = secrets.token_bytes(4)
+    return "0x0200" + (salt + hashlib.sha512(password.encode("utf-16-le") + salt).digest()).hex().upper()
+
+
+@functools.lru_cache(maxsize=256)
+def to_format(query: str) -> str:
+    """A statement with ``?`` for values as drivers want it that take ``%s``; text, names and comments stay."""
+    return _PIECES.sub(_as_format, query)
+
+
+def _as_format(found: re.Match[str]) -> str:
+    piece = found[0]
+    return "%s" if piece == "?" else piece.replace("%", "%%")
+
+
+def spliced(query: str, params: tuple[Any, ...], quote: Callable[..., bytes]) -> str:
+    """A statement with its values in it, as pymssql would write them.
+
+    pymssql looks for ``%s`` in text and names, too, and knows no way to write one that is none.
+
+    Args:
+        query: With ``?`` for values.
+        params: The values.
+        quote: ``pymssql._mssql.substitute_params``.
+
+    Raises:
+        QueryError: There are more values than places, or fewer.
+    """
+    values = [quote("%s", (value,), "UTF-8").decode() for value in params]
+    places = iter(values)
+
+    def place(found: re.Match[str]) -> str:
+        return next(places, "?") if found[0] == "?" else found[0]
+
+    text = _PIECES.sub(place, query)
+    count = sum(found[0] == "?" for found in _PIECES.finditer(query))
+    if count != len(values):
+        raise QueryError(f"the statement has {count} places for values, got {len(values)}")
+    return text
+
+
+_TYPES = {bool: "bit", int: "bigint", float: "float", str: "nvarchar(4000)"}
+
+
+def reading(query: str, params: tuple[Any, ...] | None, lock_timeout_ms: int) -> str:
+    """A query of ours that waits for no lock for long and loses any deadlock.
+
+    What is set inside ``sp_executesql`` ends with it: the session of whoever owns the connection stays as it was.
+
+    Args:
+        query: With ``@p1``, ``@p2`` ... for values; they are given to what this returns, as ``?``.
+        params: The values, for their types.
+        lock_timeout_ms: How long it waits for a lock.
+    """
+    text = constant(f"SET LOCK_TIMEOUT {lock_timeout_ms}; SET DEADLOCK_PRIORITY LOW; {query}")
+    if not params:
+        return f"EXEC sys.sp_executesql {text}"
+    names = [f"@p{number}" for number in range(1, len(params) + 1)]
+    declared = ", ".join(f"{name} {_TYPES[type(value)]}" for name, value in zip(names, params, strict=True))
+    given = ", ".join(f"{name} = ?" for name in names)
+    return f"EXEC sys.sp_executesql {text}, N'{declared}', {given}"

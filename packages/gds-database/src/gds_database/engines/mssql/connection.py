@@ -1,0 +1,444 @@
+"""A connection of ours to SQL Server, by any of four drivers."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any
+
+from gds_database._redact import Secrets
+from gds_database.base import ConfigurableComponent, DatabaseConnection, ResourceManager
+from gds_database.engines._base import driver as driver_module
+from gds_database.engines._base import only
+from gds_database.engines.mssql._deadlines import Deadline, Line, sockets
+from gds_database.engines.mssql._errors import LOGIN_FAILED, error_for, number_of, text_of
+from gds_database.engines.mssql._sql import spliced, to_format
+from gds_database.errors import ConfigurationError, DatabaseConnectionError, StatementTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["DRIVERS", "MSSQLConnection"]
+
+DRIVERS = ("pymssql", "mssql-python", "python-tds", "pyodbc")
+PORT = 1433
+LOGIN_TIMEOUT_SECONDS = 15
+
+_OPTIONS = ("encrypt", "trust_server_certificate", "ca_file", "login_timeout_seconds", "application_name", "autocommit")
+_MODULES = {"pymssql": "pymssql", "mssql-python": "mssql_python", "python-tds": "pytds", "pyodbc": "pyodbc"}
+# Drivers whose connection has a time for each statement, and sends the server a cancel then.
+_TIMED = ("mssql-python", "pyodbc")
+
+_connecting = threading.Lock()
+
+
+class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager):
+    """A connection; statements have ``?`` for values, whatever the driver.
+
+    Args:
+        server: Host name or address.
+        database: Which to begin in; by default the login's own.
+        user: SQL Server login.
+        password: Its password; in no ``repr``, log or error.
+        authentication: Of Microsoft's drivers, such as ``ActiveDirectoryDefault``; needs one of those.
+        driver: ``pymssql``, ``mssql-python``, ``python-tds`` or ``pyodbc``; any other name is that of an ODBC driver,
+            which pyodbc loads. By default ``pymssql``, or ``mssql-python`` where ``authentication`` is given.
+        port: By default 1433.
+        config: The same by name, and what follows; arguments win over it.
+        kwargs: ``encrypt`` (bool, True), ``trust_server_certificate`` (bool, False), ``ca_file`` (a PEM file for
+            python-tds), ``login_timeout_seconds`` (15), ``application_name``, ``autocommit`` (bool, True).
+
+    pymssql encrypts and checks no certificate; mssql-python and pyodbc check it, python-tds does with ``ca_file``.
+
+    Raises:
+        ConfigurationError: A setting cannot be used.
+    """
+
+    def __init__(
+        self,
+        server: str | None = None,
+        database: str | None = None,
+        user: str | None = None,
+        password: str | None = None,
+        authentication: str | None = None,
+        driver: str | None = None,
+        port: int | None = None,
+        config: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        given = {
+            "server": server, "database": database, "user": user, "password": password,
+            "authentication": authentication, "driver": driver, "port": port,
+        }  # fmt: skip
+        only(kwargs, "MSSQLConnection", *_OPTIONS)
+        settings = {**(config or {}), **{name: value for name, value in given.items() if value is not None}, **kwargs}
+        only(settings, "MSSQLConnection", *given, *_OPTIONS)
+        self.connection: Any = None
+        self._line: Line | None = None
+        self._cursor: Any = None
+        self._was_cut = False
+        super().__init__(settings)
+
+    def __repr__(self) -> str:
+        info = self.get_connection_info()
+        return f"{type(self).__name__}({info['server']!r}, port={info['port']}, driver={info['driver']!r})"
+
+    # ------------------------------------------------------------------ settings
+    def validate_config(self) -> bool:
+        """Whether the settings can be used.
+
+        Raises:
+            ConfigurationError: One cannot.
+        """
+        if not isinstance(self.config.get("server"), str) or not self.config["server"]:
+            raise ConfigurationError("server: expected a host name, such as 'db1.example.org'")
+        port = self.config.get("port", PORT)
+        if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+            raise ConfigurationError(f"port={port!r}: expected a number from 1 to 65535")
+        for name in ("encrypt", "trust_server_certificate", "autocommit"):
+            if not isinstance(self.config.get(name, True), bool):
+                raise ConfigurationError(f"{name}={self.config[name]!r}: expected True or False")
+        limit = self.config.get("login_timeout_seconds", LOGIN_TIMEOUT_SECONDS)
+        if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit >= 1:
+            raise ConfigurationError(f"login_timeout_seconds={limit!r}: expected 1 or more")
+        if self.driver in ("pymssql", "python-tds") and self.config.get("authentication"):
+            raise ConfigurationError(f"authentication: {self.driver} has none; use driver='mssql-python' or 'pyodbc'")
+        if self.config.get("ca_file") and self.driver != "python-tds":
+            use = "it checks no certificate" if self.driver == "pymssql" else "it uses the certificates of the system"
+            raise ConfigurationError(f"ca_file: {self.driver} does not take it, {use}; use driver='python-tds'")
+        return True
+
+    @property
+    def driver(self) -> str:
+        """One of ``DRIVERS``."""
+        found = self.config.get("driver")
+        if found is None:
+            return "mssql-python" if self.config.get("authentication") else "pymssql"
+        return {"mssql_python": "mssql-python", "pytds": "python-tds"}.get(
+            found, found if found in DRIVERS else "pyodbc"
+        )
+
+    @property
+    def password(self) -> str | None:
+        """The password, so that engines keep it out of errors."""
+        return self.config.get("password")
+
+    @property
+    def port(self) -> int:
+        """The port of the server."""
+        return int(self.config.get("port", PORT))
+
+    # ------------------------------------------------------------------ open and close
+    def connect(self) -> Any:
+        """Connect, unless it is; the connection of the driver.
+
+        Raises:
+            DatabaseConnectionError: The server cannot be reached, or refuses.
+            MissingExtraError: The driver is not installed.
+        """
+        if self.is_connected():
+            return self.connection
+        self.disconnect()
+        module = driver_module(_MODULES[self.driver], "mssql")
+        if self.driver in ("pymssql", "python-tds") and not (self.config.get("user") and self.password is not None):
+            raise ConfigurationError(f"user, password: {self.driver} needs both")
+        open_it = {
+            "pymssql": self._by_pymssql, "python-tds": self._by_python_tds,
+            "mssql-python": self._by_odbc, "pyodbc": self._by_odbc,
+        }[self.driver]  # fmt: skip
+        failed: Exception | None = None
+        # One at a time: the socket that is new then is this connection's.
+        with _connecting:
+            before = sockets() if self.driver not in _TIMED else {}
+            try:
+                self.connection = open_it(module)
+            except Exception as error:  # noqa: BLE001 - drivers have errors of their own, which may hold a password
+                failed = self._refused(error)
+            else:
+                self._line = Line.opened_since(before, self.port) if self.driver not in _TIMED else None
+        if failed is not None:
+            raise failed
+        self._was_cut = False
+        return self.connection
+
+    def _refused(self, error: Exception) -> Exception:
+        if isinstance(error, ConfigurationError):
+            return error
+        said = self._said(error)
+        if number_of(error) == LOGIN_FAILED and "ogin failed" not in said:
+            # pymssql loses the words of the server where the end of the connection comes close behind them.
+            said = f"Login failed for user {self.config.get('user')!r}. {said}"
+        return DatabaseConnectionError(f"{self.config['server']}:{self.port}: {said}")
+
+    def _by_pymssql(self, module: Any) -> Any:
+        return module.connect(
+            server=self.config["server"],
+            user=self.config["user"],
+            password=self.config["password"],
+            database=self.config.get("database") or "",
+            port=str(self.port),
+            login_timeout=int(self.config.get("login_timeout_seconds", LOGIN_TIMEOUT_SECONDS)),
+            appname=self._application,
+            autocommit=self._autocommit,
+            encryption="require" if self._encrypts else "off",
+        )
+
+    def _by_python_tds(self, module: Any) -> Any:
+        ca_file = self.config.get("ca_file")
+        if self._encrypts and not ca_file:
+            raise ConfigurationError(
+                "encrypt: python-tds needs ca_file for it, a PEM file with who vouches for the server"
+            )
+        return module.connect(
+            self.config["server"],
+            database=self.config.get("database"),
+            user=self.config["user"],
+            password=self.config["password"],
+            port=self.port,
+            login_timeout=self.config.get("login_timeout_seconds", LOGIN_TIMEOUT_SECONDS),
+            appname=self._application,
+            autocommit=self._autocommit,
+            cafile=ca_file if self._encrypts else None,
+            validate_host=not self.config.get("trust_server_certificate", False),
+        )
+
+    def _by_odbc(self, module: Any) -> Any:
+        parts = {
+            "Server": f"{self.config['server']},{self.port}",
+            "Database": self.config.get("database"),
+            "UID": self.config.get("user"),
+            "PWD": self.config.get("password"),
+            "Authentication": self.config.get("authentication"),
+            "Encrypt": "yes" if self._encrypts else "no",
+            "TrustServerCertificate": "yes" if self.config.get("trust_server_certificate") else "no",
+            "APP": self._application,
+        }
+        limit = int(self.config.get("login_timeout_seconds", LOGIN_TIMEOUT_SECONDS))
+        if self.driver == "pyodbc":
+            given = self.config.get("driver")
+            parts = {"Driver": given if given not in (None, "pyodbc") else "ODBC Driver 18 for SQL Server", **parts}
+        else:
+            parts.pop("APP")  # it has its own
+        text = "".join(f"{name}={_braced(str(value))};" for name, value in parts.items() if value is not None)
+        return module.connect(text, autocommit=self._autocommit, timeout=limit)
+
+    @property
+    def _encrypts(self) -> bool:
+        return bool(self.config.get("encrypt", True))
+
+    @property
+    def _autocommit(self) -> bool:
+        return bool(self.config.get("autocommit", True))
+
+    @property
+    def _application(self) -> str:
+        return str(self.config.get("application_name") or "gds-database")
+
+    def disconnect(self) -> None:
+        """Close; does nothing when it is closed."""
+        connection, self.connection = self.connection, None
+        line, self._line = self._line, None
+        self._cursor = None
+        if connection is not None:
+            with suppress(Exception):  # the server may be gone, and there is nothing left to do about it
+                connection.close()
+        if line is not None:
+            line.close()
+
+    def is_connected(self) -> bool:
+        """Whether it is open, as far as this side knows."""
+        if self.connection is None or self._was_cut:
+            return False
+        raw = getattr(self.connection, "_conn", None) if self.driver == "pymssql" else None
+        return bool(getattr(raw, "connected", True)) if raw is not None else True
+
+    def initialize(self) -> None:
+        """Connect."""
+        self.connect()
+
+    def cleanup(self) -> None:
+        """Disconnect."""
+        self.disconnect()
+
+    def is_initialized(self) -> bool:
+        """Whether it is connected."""
+        return self.is_connected()
+
+    def get_connection_info(self) -> dict[str, Any]:
+        """Where it leads: ``server``, ``port``, ``database``, ``user``, ``driver`` and whether it is ``connected``."""
+        return {
+            "server": self.config.get("server"),
+            "port": self.port,
+            "database": self.config.get("database"),
+            "user": self.config.get("user"),
+            "driver": self.driver,
+            "connected": self.is_connected(),
+        }
+
+    # ------------------------------------------------------------------ statements
+    def execute_query(
+        self, query: str, params: tuple[Any, ...] | None = None, fetch_all: bool = True, return_dict: bool = False
+    ) -> list[Any]:
+        """Run a statement.
+
+        Args:
+            query: With ``?`` for values.
+            params: The values.
+            fetch_all: Whether to return its rows; without it they are left to the driver, and the list is empty.
+            return_dict: Whether rows are dicts; else they are tuples.
+
+        Raises:
+            QueryError: The server refuses.
+            DatabaseConnectionError: It is not connected, or not any more.
+        """
+        return self.run(query, params, fetch_all=fetch_all, return_dict=return_dict)
+
+    def execute_query_dict(self, query: str, params: tuple[Any, ...] | None = None) -> list[dict[str, Any]]:
+        """As `execute_query`, with rows as dicts."""
+        return self.run(query, params, return_dict=True)
+
+    def run(
+        self,
+        query: str,
+        params: tuple[Any, ...] | None = None,
+        *,
+        timeout_seconds: float | None = None,
+        fetch_all: bool = True,
+        return_dict: bool = False,
+    ) -> list[Any]:
+        """As `execute_query`, within a time.
+
+        Raises:
+            StatementTimeoutError: It took longer. Microsoft's drivers cancel it; with the others the connection ends
+                with it, and the next statement opens a new one.
+        """
+        if self._was_cut:
+            self.connect()
+        if self.connection is None:
+            raise DatabaseConnectionError(f"{self.config['server']}:{self.port}: not connected; call connect() first")
+        failed: Exception | None = None
+        limit = Deadline(timeout_seconds, self._cut) if timeout_seconds and self.driver not in _TIMED else None
+        try:
+            with self._timed(timeout_seconds), limit or nullcontext():
+                return self._fetched(query, params, fetch_all=fetch_all, return_dict=return_dict)
+        except Exception as error:  # noqa: BLE001 - as in connect
+            if limit is not None and limit.passed:
+                failed = StatementTimeoutError(
+                    f"the statement was ended after {timeout_seconds:g} s, and its connection with it"
+                )
+            else:
+                failed = error_for(error, self._said(error))
+        raise failed
+
+    def _fetched(self, query: str, params: tuple[Any, ...] | None, *, fetch_all: bool, return_dict: bool) -> list[Any]:
+        # A cursor of python-tds or ODBC that is left open keeps the connection from the next statement.
+        self.close_active_cursor()
+        cursor = self._cursor = self.connection.cursor()
+        if self.driver == "pymssql" and params:
+            quote = driver_module("pymssql", "mssql")._mssql.substitute_params
+            cursor.execute(spliced(query, tuple(params), quote))
+        elif self.driver == "python-tds" and params:
+            cursor.execute(to_format(query), tuple(params))
+        elif params:
+            cursor.execute(query, tuple(params))
+        else:
+            cursor.execute(query)
+        if not fetch_all:
+            return []
+        rows: list[Any] = []
+        while True:
+            # The last result that has columns; and all of them are taken, or ODBC would cancel the rest of a batch.
+            if cursor.description:
+                names = [column[0] for column in cursor.description]
+                rows = [tuple(row) for row in cursor.fetchall()]
+                if return_dict:
+                    rows = [dict(zip(names, row, strict=True)) for row in rows]
+            if not cursor.nextset():
+                break
+        self.close_active_cursor()
+        return rows
+
+    @contextmanager
+    def _timed(self, seconds: float | None) -> Iterator[None]:
+        """The time of a driver that has one for each connection."""
+        if seconds is None or self.driver not in _TIMED:
+            yield
+            return
+        before, self.connection.timeout = self.connection.timeout, max(1, round(seconds))
+        try:
+            yield
+        finally:
+            with suppress(Exception):
+                self.connection.timeout = before
+
+    def cancel(self) -> None:
+        """End what another thread is running on it, and the connection with it.
+
+        Raises:
+            ConfigurationError: The driver gives no way to.
+        """
+        if self._line is None:
+            raise ConfigurationError(f"{self.driver}: gives no way to cancel a statement from another thread")
+        self._cut()
+
+    @property
+    def can_be_cancelled(self) -> bool:
+        """Whether `cancel` can be used."""
+        return self._line is not None
+
+    def _cut(self) -> None:
+        if self._line is not None:
+            self._was_cut = True
+            self._line.cut()
+
+    def close_active_cursor(self) -> None:
+        """Give up the rows that were not read."""
+        cursor, self._cursor = self._cursor, None
+        if cursor is not None:
+            with suppress(Exception):
+                cursor.close()
+
+    # ------------------------------------------------------------------ transactions
+    def begin_transaction(self) -> None:
+        """Begin a transaction."""
+        self.run("BEGIN TRANSACTION")
+
+    def commit(self) -> None:
+        """Keep what the transaction did; nothing if there is none."""
+        self._end("commit", "IF @@TRANCOUNT > 0 COMMIT TRANSACTION")
+
+    def rollback(self) -> None:
+        """Undo what the transaction did; nothing if there is none."""
+        self._end("rollback", "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
+
+    def _end(self, how: str, statement: str) -> None:
+        if self._autocommit or self.connection is None:
+            self.run(statement)
+        else:
+            # The driver counts its own transactions.
+            getattr(self.connection, how)()
+
+    # ------------------------------------------------------------------ what there is
+    def get_table_names(self, schema: str = "dbo") -> list[str]:
+        """The tables of a schema of the database it is in."""
+        query = "SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = ? ORDER BY TABLE_NAME"
+        return [row[0] for row in self.run(query, (schema,))]
+
+    def get_column_info(self, table_name: str, schema: str = "dbo") -> list[dict[str, Any]]:
+        """The columns of a table: ``COLUMN_NAME``, ``DATA_TYPE``, ``IS_NULLABLE``, ``COLUMN_DEFAULT``."""
+        return self.run(
+            "SELECT COLUMN_NAME, DATA_TYPE, IS_NULLABLE, COLUMN_DEFAULT FROM INFORMATION_SCHEMA.COLUMNS"
+            " WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION",
+            (schema, table_name),
+            return_dict=True,
+        )
+
+    def _said(self, error: BaseException) -> str:
+        secrets = Secrets()
+        secrets.add(self.password)
+        return secrets.redact(text_of(error))
+
+
+def _braced(value: str) -> str:
+    """A value of an ODBC connection string, whatever is in it."""
+    return "{" + value.replace("}", "}}") + "}"
