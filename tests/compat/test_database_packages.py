@@ -15,6 +15,7 @@ from tests.vault.test_alone import BLOCKED, run
 PACKAGES = {path.name: path for path in (Path(__file__).parents[2] / "packages").glob("gds-*")}
 PLATFORMS = {
     "gds-mongodb": ("mongodb", "MongoDB", "pymongo"),
+    "gds-mssql": ("mssql", "MSSQL", "pymssql"),
     "gds-postgres": ("postgresql", "PostgreSQL", "psycopg"),
 }
 DRIVERS = {driver.partition(".")[0] for _, _, driver in PLATFORMS.values()}
