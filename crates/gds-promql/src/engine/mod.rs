@@ -76,6 +76,11 @@ impl Engine {
         Self { options }
     }
 
+    /// What it was made with.
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
     /// The answer of a query at one time.
     pub fn instant(&self, query: &str, source: &dyn Source, time: i64) -> Result<QueryResult, Error> {
         self.evaluate(&parser::parse(query)?, source, When::Instant(time), &Cancel::new())

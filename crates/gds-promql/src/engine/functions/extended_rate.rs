@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::rate::{Growth, combine};
+use super::growth::{Growth, combine};
 use crate::annotations::{Combination, Note};
 use crate::ast::Extension;
 use crate::engine::interpolate;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::rate::combine;
+use super::growth::combine;
 use crate::annotations::{Combination, Note};
 use crate::engine::column::Point;
 use crate::engine::window::{Window, starts_anew};

@@ -5,6 +5,7 @@
 pub(super) mod changes;
 pub(super) mod elementwise;
 pub(super) mod extended_rate;
+mod growth;
 pub(super) mod histogram;
 pub(super) mod instant_rate;
 pub(super) mod label;

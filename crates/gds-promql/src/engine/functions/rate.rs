@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::extended_rate;
+use super::growth::{Growth, combine};
 use crate::annotations::{Combination, Note};
 use crate::engine::window::{Part, Window};
 use crate::error::Error;
@@ -22,14 +23,6 @@ pub(in crate::engine) fn increase(window: &Window<'_>) -> Result<Option<Sample>,
 /// `delta`
 pub(in crate::engine) fn delta(window: &Window<'_>) -> Result<Option<Sample>, Error> {
     Ok(growth(window, Growth { is_counter: false, per_second: false }))
-}
-
-/// Which growth is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Growth {
-    /// Whether a smaller value is a reset rather than a fall.
-    pub(super) is_counter: bool,
-    pub(super) per_second: bool,
 }
 
 fn growth(window: &Window<'_>, kind: Growth) -> Option<Sample> {
@@ -196,26 +189,4 @@ fn between(window: &Window<'_>, kind: Growth) -> Option<FloatHistogram> {
     growth.counter_reset_hint = CounterResetHint::Gauge;
     growth.compact();
     Some(growth)
-}
-
-/// Adds or subtracts a histogram and says what happened; nothing where the two do not fit together.
-pub(super) fn combine(
-    window: &Window<'_>,
-    how: Combination,
-    target: &mut FloatHistogram,
-    other: &FloatHistogram,
-) -> Option<()> {
-    let combined = if how == Combination::Subtraction { target.subtract(other) } else { target.add(other) };
-    match combined {
-        Ok(combined) => {
-            if combined.bounds_reconciled {
-                window.notes.add(Note::BoundsReconciled(how), window.span);
-            }
-            Some(())
-        }
-        Err(_) => {
-            window.notes.add(Note::MixedExponentialCustom(window.metric_name()), window.span);
-            None
-        }
-    }
 }
