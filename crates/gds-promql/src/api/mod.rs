@@ -17,6 +17,7 @@ mod params;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
@@ -24,7 +25,7 @@ use serde_json::json;
 use self::encode::{LabelsJson, QueryData};
 pub use self::params::Params;
 use self::params::{Invalid, MAX_TIME, MIN_TIME};
-use crate::engine::{Engine, QueryResult};
+use crate::engine::{Cancel, Engine, EngineOptions, QueryResult, When};
 use crate::error::Error;
 use crate::labels::Labels;
 use crate::matcher::Matcher;
@@ -83,7 +84,6 @@ impl From<SourceError> for Response {
 
 fn failed(error: &Error) -> Response {
     let (status, kind) = match error {
-        Error::Parse(_) => return Invalid::new("query", error).into(),
         Error::Cancelled => (499, "canceled"),
         Error::Timeout => (503, "timeout"),
         Error::Source(_) => (500, "internal"),
@@ -99,21 +99,18 @@ fn answered(answer: Result<Response, Response>) -> Response {
 
 // ------------------------------------------------------------------ queries
 /// The value of `query` at `time`, in seconds or as RFC 3339; at `now`, in milliseconds, where there is none. `limit` is
-/// how many series of it are sent.
-pub fn query(engine: &Engine, source: &dyn Source, params: &Params<'_>, now: i64) -> Response {
+/// how many series of it are sent, `timeout` is how long it may take where that is less than the engine's own.
+pub fn query(engine: &Engine, source: &dyn Source, params: &Params<'_>, now: i64, cancel: &Cancel) -> Response {
     answered((|| {
-        let limit = params.limit("limit")?;
         let time = params.time("time", Some(now))?;
-        let text = params.get("query").unwrap_or_default();
-        let answer = engine.instant(text, source, time).map_err(|error| failed(&error))?;
-        Ok(respond(text, answer, limit))
+        evaluate(engine, source, params, When::Instant(time), cancel)
     })())
 }
 
-/// The values of `query` from `start` to `end` at a distance of `step`, which is seconds or a duration.
-pub fn query_range(engine: &Engine, source: &dyn Source, params: &Params<'_>) -> Response {
+/// The values of `query` from `start` to `end` at a distance of `step`, which is seconds or a duration; `limit` and
+/// `timeout` as in [`query`].
+pub fn query_range(engine: &Engine, source: &dyn Source, params: &Params<'_>, cancel: &Cancel) -> Response {
     answered((|| {
-        let limit = params.limit("limit")?;
         let (start, end) = (params.time("start", None)?, params.time("end", None)?);
         if end < start {
             return Err(Invalid::new("end", "end timestamp must not be before start time").into());
@@ -128,10 +125,29 @@ pub fn query_range(engine: &Engine, source: &dyn Source, params: &Params<'_>) ->
                            resolution (?step=XX)";
             return Err(failure(400, "bad_data", message));
         }
-        let text = params.get("query").unwrap_or_default();
-        let answer = engine.range(text, source, start, end, step).map_err(|error| failed(&error))?;
-        Ok(respond(text, answer, limit))
+        evaluate(engine, source, params, When::Range { start, end, step }, cancel)
     })())
+}
+
+fn evaluate(
+    engine: &Engine,
+    source: &dyn Source,
+    params: &Params<'_>,
+    when: When,
+    cancel: &Cancel,
+) -> Result<Response, Response> {
+    let limit = params.limit("limit")?;
+    let text = params.get("query").unwrap_or_default();
+    let expr = parser::parse(text).map_err(|error| Invalid::new("query", error))?;
+    let answer = if params.get("timeout").is_none_or(str::is_empty) {
+        engine.evaluate(&expr, source, when, cancel)
+    } else {
+        let timeout = Duration::from_millis(params.duration("timeout")?.try_into().unwrap_or(0));
+        let timeout = timeout.min(engine.options().timeout);
+        let options = EngineOptions { timeout, ..engine.options().clone() };
+        Engine::new(options).evaluate(&expr, source, when, cancel)
+    };
+    Ok(respond(text, answer.map_err(|error| failed(&error))?, limit))
 }
 
 fn respond(text: &str, mut answer: QueryResult, limit: Option<usize>) -> Response {

@@ -3,7 +3,6 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::engine::EngineOptions;
 use crate::histogram::{Buckets, FloatHistogram};
 use crate::memory::MemorySource;
 use crate::value::Sample;
@@ -35,11 +34,11 @@ fn body(response: &Response) -> Json {
 }
 
 fn instant(values: &[(&str, &str)]) -> Response {
-    query(&Engine::new(EngineOptions::default()), &source(), &Params(&pairs(values)), 60_000)
+    query(&Engine::new(EngineOptions::default()), &source(), &Params(&pairs(values)), 60_000, &Cancel::new())
 }
 
 fn range(values: &[(&str, &str)]) -> Response {
-    query_range(&Engine::new(EngineOptions::default()), &source(), &Params(&pairs(values)))
+    query_range(&Engine::new(EngineOptions::default()), &source(), &Params(&pairs(values)), &Cancel::new())
 }
 
 #[test]
@@ -92,6 +91,11 @@ fn what_cannot_be_answered_says_why() {
             "400 bad_data invalid parameter \"query\": 1:5: parse error: unexpected end of input, expected an expression",
         ),
         (vec![("time", "x")], "400 bad_data invalid parameter \"time\": cannot parse \"x\" to a valid timestamp"),
+        (vec![("query", "up"), ("timeout", "0")], "503 timeout query timed out in expression evaluation"),
+        (
+            vec![("query", "up"), ("timeout", "x")],
+            "400 bad_data invalid parameter \"timeout\": cannot parse \"x\" to a valid duration",
+        ),
         (vec![("limit", "-1")], "400 bad_data invalid parameter \"limit\": expected a count, got \"-1\""),
         (vec![("query", "up * ignoring (job) up")], "422 execution found duplicate series for the match group"),
     ] {
