@@ -17,6 +17,7 @@ PLATFORMS = {
     "gds-mongodb": ("mongodb", "MongoDB", "pymongo"),
     "gds-mssql": ("mssql", "MSSQL", "pymssql"),
     "gds-postgres": ("postgresql", "PostgreSQL", "psycopg"),
+    "gds-snowflake": ("snowflake", "Snowflake", "snowflake.connector"),
 }
 DRIVERS = {driver.partition(".")[0] for _, _, driver in PLATFORMS.values()}
 

@@ -9,6 +9,7 @@ import pytest
 
 from gds_cli._app import run
 from tests.services.mongodb import MongoDB
+from tests.services.snowflake import Snowflake
 
 LOOKS = ("list", "info", "capabilities", "users", "processes", "config", "replication", "metrics", "logs")
 
@@ -37,3 +38,9 @@ def test_mongodb(mongodb: MongoDB, capsys: pytest.CaptureFixture[str]) -> None:
     found = looked_at(mongodb.url, capsys)
     assert "local" in found["info"][0]["databases"]
     assert found["metrics"][0]["name"].startswith("mongodb.")
+
+
+def test_snowflake(snowflake: Snowflake, capsys: pytest.CaptureFixture[str]) -> None:
+    found = looked_at(snowflake.url, capsys)
+    assert "SNOWFLAKE" in found["info"][0]["databases"]
+    assert "DBA" in {each["name"] for each in found["users"]}

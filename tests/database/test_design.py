@@ -9,9 +9,11 @@ import pytest
 
 from gds_mongodb import MongoDBEngine
 from gds_postgres import PostgreSQLEngine
+from gds_snowflake import SnowflakeEngine
 from tests.database.postgresql import unique
 from tests.services.mongodb import MongoDB
 from tests.services.postgresql import PASSWORD, SUPERUSER, PostgreSQL
+from tests.services.snowflake import Snowflake
 
 
 def program(engine: Any, name: str, path: Path) -> None:
@@ -42,3 +44,11 @@ def test_it_runs_on_postgresql(
 def test_it_runs_on_mongodb(mongodb: MongoDB, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program(MongoDBEngine(connection_string=mongodb.url), unique("TargetDB"), tmp_path / "backup")
     assert "Found DB: local (" in capsys.readouterr().out
+
+
+def test_it_runs_on_snowflake(snowflake: Snowflake, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clone = tmp_path / "backup"
+    program(SnowflakeEngine(connection_string=snowflake.url), unique("TargetDB"), clone)
+    with SnowflakeEngine(connection_string=snowflake.url) as engine:
+        assert engine.get_database(str(clone)).drop().is_success()
+    assert "Found DB: SNOWFLAKE (None bytes)" in capsys.readouterr().out

@@ -222,6 +222,14 @@ _SERVICES = (
         recipe=PythonProgram(Path(__file__).parent / "mongodb"),
         use_path=False,
     ),
+    Service(
+        name="snowflake",
+        # fakesnow, which speaks Snowflake's protocol; the version is also in snowflake/requirements.txt.
+        version="0.12.1",
+        binaries=(Binary("snowflake-emulator"),),
+        recipe=PythonProgram(Path(__file__).parent / "snowflake"),
+        use_path=False,
+    ),
 )
 
 SERVICES: Mapping[str, Service] = MappingProxyType({s.name: s for s in _SERVICES})

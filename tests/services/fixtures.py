@@ -31,6 +31,7 @@ from .run import (
     StatsdExporter,
     promtool_check_metrics,
 )
+from .snowflake import Snowflake
 from .toxiproxy import Toxiproxy
 from .vault import Vault
 
@@ -53,6 +54,7 @@ __all__ = [
     "require_service",
     "secure_kafka",
     "secure_kafka_factory",
+    "snowflake",
     "sql_server",
     "sql_server_factory",
     "statsd_exporter",
@@ -346,3 +348,11 @@ def sql_server_factory() -> Iterator[SqlServerFactory]:
             return servers.enter_context(SqlServer(**settings))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def snowflake() -> Iterator[Snowflake]:
+    """One server for the whole run; tests leave it as they found it."""
+    require_service("snowflake")
+    with Snowflake() as server:
+        yield server

@@ -103,7 +103,8 @@ def driver(module: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        if error.name != module.partition(".")[0]:
+        # Its first part may be a folder that other packages share, as `snowflake` is.
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise  # it is there, and broken
         raise MissingExtraError(f"{module} is not installed; run: pip install 'gds-database[{extra}]'") from None
 

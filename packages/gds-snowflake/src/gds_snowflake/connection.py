@@ -1,0 +1,5 @@
+"""Where programs have always found `SnowflakeConnection`."""
+
+from gds_database.engines.snowflake import SnowflakeConnection
+
+__all__ = ["SnowflakeConnection"]
