@@ -77,8 +77,8 @@ def test_all_has_every_other_extra() -> None:
     metadata = importlib.metadata.metadata("gds-database")
     needed: dict[str, set[str]] = {name: set() for name in metadata.get_all("Provides-Extra") or ()}
     for requirement in map(Requirement, metadata.get_all("Requires-Dist") or ()):
-        for extra in needed:
+        for extra, what in needed.items():
             if requirement.marker is not None and requirement.marker.evaluate({"extra": extra}):
-                needed[extra].add(f"{requirement.name} {requirement.specifier}")
+                what.add(f"{requirement.name} {requirement.specifier}")
     whole = needed.pop("all")
     assert whole == set().union(*needed.values())
