@@ -73,7 +73,8 @@ def test_every_driver_sends_values_and_long_text(sql_server: SqlServer, driver: 
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_a_wrong_password_is_refused(sql_server: SqlServer, driver: str) -> None:
-    with pytest.raises(Exception, match="Login failed for user 'sa'"):
+    # Behind what it said of connections that ended before, pymssql may have no room for the words, only for the number.
+    with pytest.raises(Exception, match=r"Login failed for user 'sa'|18456"):
         connect(driver, sql_server, password="wrong")
     assert "Error: 18456, Severity: 14, State: 1." in str(
         rows(connect("pymssql", sql_server).cursor(), "EXEC sys.xp_readerrorlog 0, 1, N'18456'")

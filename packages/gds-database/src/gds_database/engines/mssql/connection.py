@@ -166,7 +166,7 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
             return error
         said = self._said(error)
         if number_of(error) == LOGIN_FAILED and "ogin failed" not in said:
-            # pymssql loses the words of the server where the end of the connection comes close behind them.
+            # pymssql tells again what it said of connections that ended before, and cuts off what is new.
             said = f"Login failed for user {self.config.get('user')!r}. {said}"
         return DatabaseConnectionError(f"{self.config['server']}:{self.port}: {said}")
 
