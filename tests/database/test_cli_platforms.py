@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gds_cli._app import run
 from tests.services.mongodb import MongoDB
+from tests.services.mssql import SqlServer
 from tests.services.snowflake import Snowflake
 
 LOOKS = ("list", "info", "capabilities", "users", "processes", "config", "replication", "metrics", "logs")
@@ -44,3 +46,13 @@ def test_snowflake(snowflake: Snowflake, capsys: pytest.CaptureFixture[str]) -> 
     found = looked_at(snowflake.url, capsys)
     assert "SNOWFLAKE" in found["info"][0]["databases"]
     assert "DBA" in {each["name"] for each in found["users"]}
+
+
+def test_sql_server(
+    sql_server: SqlServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "password").write_text(sql_server.password)
+    monkeypatch.setenv("GDS_DATABASE_PASSWORD_FROM", f"file:{tmp_path / 'password'}")
+    found = looked_at(f"mssql://sa@127.0.0.1:{sql_server.port}/master?trust_server_certificate=true", capsys)
+    assert "master" in found["info"][0]["databases"]
+    assert found["info"][0]["edition"]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from gds_mongodb import MongoDBEngine
+from gds_mssql import MSSQLEngine
 from gds_postgres import PostgreSQLEngine
 from gds_snowflake import SnowflakeEngine
 from tests.database.postgresql import unique
 from tests.services.mongodb import MongoDB
+from tests.services.mssql import SqlServer
 from tests.services.postgresql import PASSWORD, SUPERUSER, PostgreSQL
 from tests.services.snowflake import Snowflake
 
@@ -52,3 +55,10 @@ def test_it_runs_on_snowflake(snowflake: Snowflake, tmp_path: Path, capsys: pyte
     with SnowflakeEngine(connection_string=snowflake.url) as engine:
         assert engine.get_database(str(clone)).drop().is_success()
     assert "Found DB: SNOWFLAKE (None bytes)" in capsys.readouterr().out
+
+
+def test_it_runs_on_sql_server(sql_server: SqlServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    address = f"mssql://sa:{quote(sql_server.password, safe='')}@127.0.0.1:{sql_server.port}/master"
+    engine = MSSQLEngine(connection_string=f"{address}?trust_server_certificate=true")
+    program(engine, unique("TargetDB"), tmp_path / "backup.bak")
+    assert "Found DB: master (" in capsys.readouterr().out
