@@ -219,6 +219,16 @@ def test_every_type_index_option_and_view_comes_back(engine: MongoDBEngine, tmp_
         assert list(copy["a/b%c"].find()) == [{"_id": 1}]
 
 
+def test_however_many_collections_there_are_all_of_them_are_in_the_backup(
+    engine: MongoDBEngine, tmp_path: Path
+) -> None:
+    # More than the first batch of a cursor has.
+    with database_of(engine, "many") as database:
+        for number in range(120):
+            database.create_collection(f"c{number}")
+        assert done(engine.get_database("many").backup(str(tmp_path / "b")))["collections"] == 120
+
+
 def test_a_backup_that_was_changed_is_not_restored(engine: MongoDBEngine, tmp_path: Path) -> None:
     with database_of(engine, "changed") as database:
         database["things"].insert_many([{"_id": number, "text": "x" * 50} for number in range(10)])

@@ -143,6 +143,24 @@ def test_a_name_in_the_wrong_case_is_told(engine: SnowflakeEngine) -> None:
         _ = engine.get_database("snowflake").metadata
 
 
+def test_more_names_than_one_statement_shows_are_all_there(
+    engine: SnowflakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = [{"name": f"it's {number:06}"} for number in range(20_001)]
+    asked = []
+
+    def shown(self: SnowflakeEngine, statement: str) -> list[dict[str, Any]]:
+        asked.append(statement)
+        after = statement.partition(" FROM ")[2]
+        first = 0 if not after else 1 + next(n for n, each in enumerate(there) if literal(each["name"]) == after)
+        return there[first : first + 10_000]
+
+    monkeypatch.setattr(SnowflakeEngine, "_rows", shown)
+    assert len(engine.list_users()) == 20_001
+    assert asked[1] == "SHOW USERS LIMIT 10000 FROM 'it\\'s 009999'"
+    assert engine.get_database("it's 020000").exists()
+
+
 # ------------------------------------------------------------------ databases
 def test_what_was_asked_for_is_in_the_statement(engine: SnowflakeEngine) -> None:
     drop(engine, "options")

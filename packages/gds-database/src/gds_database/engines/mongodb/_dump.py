@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from gds_database.base import QueryError
 from gds_database.engines._base import driver
-from gds_database.engines.mongodb._commands import Command, Question
+from gds_database.engines.mongodb._commands import Command
 from gds_database.errors import ConfigurationError, StatementTimeoutError, ToolError
 from gds_database.plan import Step
 
@@ -59,20 +59,6 @@ class Collection:
     metadata_sha256: str
 
 
-def collections(database: str) -> Question[list[dict[str, Any]]]:
-    """The collections and views of a database, each with its indexes; without those of the server."""
-    found, reply = [], (yield Command("listCollections", 1, {"cursor": {"batchSize": 10_000}}, database))
-    for each in reply["cursor"]["firstBatch"]:
-        if str(each["name"]).startswith("system."):
-            continue
-        indexes: list[Any] = []
-        if each.get("type", "collection") != "view":
-            answer = yield Command("listIndexes", each["name"], {"cursor": {"batchSize": 10_000}}, database)
-            indexes = list(answer["cursor"]["firstBatch"])
-        found.append({**each, "indexes": indexes})
-    return sorted(found, key=lambda each: str(each["name"]))
-
-
 class Dump:
     """One database and the folder that it is written to or read from."""
 
@@ -97,7 +83,7 @@ class Dump:
     def write(self) -> dict[str, Any]:
         """Write all of it; returns counts. The manifest comes last: without one there is no backup."""
         written = []
-        for each in self._engine._ask(collections(self._database)):
+        for each in self._collections():
             one = self._write_collection(each)
             written.append(one)
             self._tell(f"{one.name}: {one.documents} documents")
@@ -167,7 +153,7 @@ class Dump:
             self._compare(each.metadata, each.metadata_sha256)
             if each.file is not None:
                 self._compare(each.file, each.sha256)
-        names = {str(each["name"]) for each in self._engine._ask(collections(self._database))}
+        names = {str(each["name"]) for each in self._collections()}
         steps = []
         for each in found:
             if each.name in names:
@@ -267,6 +253,22 @@ class Dump:
             yield batch
 
     # ------------------------------------------------------------------ both
+    def _collections(self) -> list[dict[str, Any]]:
+        """The collections and views of the database, each with its indexes; without those of the server."""
+        found: list[dict[str, Any]] = []
+
+        def read() -> None:
+            # By the driver's cursors: however many there are, these read all of them.
+            database = self._engine._client()[self._database]
+            for each in database.list_collections():
+                if not str(each["name"]).startswith("system."):
+                    view = each.get("type") == "view"
+                    indexes = [] if view else [dict(index) for index in database[each["name"]].list_indexes()]
+                    found.append({**each, "indexes": indexes})
+
+        self._bounded(read)
+        return sorted(found, key=lambda each: str(each["name"]))
+
     def _raw(self, name: str) -> Any:
         """A collection whose documents stay bytes."""
         options = driver("bson.codec_options", "mongodb").CodecOptions(

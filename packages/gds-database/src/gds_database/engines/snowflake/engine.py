@@ -31,6 +31,7 @@ __all__ = ["SnowflakeEngine"]
 
 TESTED = "emulator only; connector 5.x untested"
 STATEMENT_CHARACTERS = 1000
+SHOWN = 10_000
 LOG_LINES = 1000
 
 _RUN = (
@@ -104,6 +105,15 @@ class SnowflakeEngine(EngineBase):
         """The rows of a query, with names in lower case."""
         return self._query(statement, params)
 
+    def _all(self, kind: str) -> list[dict[str, Any]]:
+        """All objects of a kind, of which one SHOW tells no more than 10,000."""
+        found = self._rows(f"SHOW {kind}")
+        page = found
+        while len(page) >= SHOWN:
+            page = self._rows(f"SHOW {kind} LIMIT {SHOWN} FROM {literal(str(page[-1]['name']))}")
+            found += page
+        return found
+
     def _where_allowed(self, statement: str, params: tuple[Any, ...] | None = None) -> list[dict[str, Any]] | None:
         """The rows of a query; None where the role may not ask."""
         try:
@@ -162,7 +172,7 @@ class SnowflakeEngine(EngineBase):
         return [SnowflakeDatabase(self, name) for name in sorted(self._databases())]
 
     def _databases(self) -> dict[str, dict[str, Any]]:
-        return {str(each["name"]): each for each in self._rows("SHOW DATABASES")}
+        return {str(each["name"]): each for each in self._all("DATABASES")}
 
     def get_database(self, name: str) -> SnowflakeDatabase:
         """The database of a name, whether it exists or not."""
@@ -171,7 +181,7 @@ class SnowflakeEngine(EngineBase):
     # ------------------------------------------------------------------ users
     def list_users(self) -> list[str]:
         """All users that the role may see."""
-        return sorted(str(each["name"]) for each in self._rows("SHOW USERS"))
+        return sorted(str(each["name"]) for each in self._all("USERS"))
 
     @operation
     def create_user(
@@ -207,7 +217,7 @@ class SnowflakeEngine(EngineBase):
             if name in self.list_users():
                 raise QueryError(f"user {name!r} exists already")
             roles = [roles] if isinstance(roles, str) else list(roles)
-            there = {str(each["name"]) for each in self._rows("SHOW ROLES")} if roles else set()
+            there = {str(each["name"]) for each in self._all("ROLES")} if roles else set()
             for role in roles:
                 self._must_exist("role", role, there)
             if default_warehouse is not None:
