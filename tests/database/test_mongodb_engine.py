@@ -475,12 +475,17 @@ def test_awaited_it_is_native_and_gives_the_same_answers(mongodb: MongoDB, engin
             assert isinstance((await twin.list_processes())[0]["id"], str)
             names = {each.name for each in await twin.list_databases()}
             assert names == {each.name for each in engine.list_databases()}
+            now = datetime.now(timezone.utc)
+            names = {each.name for each in await twin.get_metrics(now - timedelta(minutes=1), now)}
+            assert names == {each.name for each in engine.get_metrics(now - timedelta(minutes=1), now)}
+            assert await twin.get_metrics(now - timedelta(hours=9), now - timedelta(hours=8)) == []
+            assert await twin.get_logs(now - timedelta(hours=1), now, level="info")
+            assert (await twin.get_replication_status()).role == "primary"
             # None of this began a thread: the client is pymongo's own for asyncio.
             assert not [each for each in threading.enumerate() if each.name.startswith("gds-database")]
             created = await twin.create_database("awaited")
             assert await created.exists()
             assert (await created.drop()).is_success()
-            assert (await twin.get_replication_status()).role == "primary"
 
     asyncio.run(ask())
 

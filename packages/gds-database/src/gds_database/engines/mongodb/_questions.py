@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from gds_database.base import QueryError
 from gds_database.engines.mongodb._commands import Command, Question, optional
+from gds_database.engines.mongodb._metrics import metrics_of
+from gds_database.engines.mongodb._replication import replication
 from gds_database.errors import ConfigurationError, ObjectNotFoundError
 from gds_database.metadata import DatabaseMetadata, DatabaseState, DatabaseType, EngineMetadata, LogEntry, Metric
-
-from ._metrics import metrics_of
 
 __all__ = ["NOT_SETTINGS"]
 
@@ -253,6 +254,29 @@ def metrics(name: str) -> Question[list[Metric]]:
     return found
 
 
+def is_now(start: datetime, end: datetime) -> bool:
+    """Whether this moment is in a range, which may have ended a minute ago."""
+    return start <= datetime.now(timezone.utc) <= end + timedelta(minutes=1)
+
+
+def all_metrics(name: str) -> Question[list[Metric]]:
+    """As `metrics`, with those of replication where the login may know them."""
+    found = yield from metrics(name)
+    try:
+        status = yield from replication()
+        window = yield from oplog_window()
+    except QueryError:
+        return found
+    at, labels = found[0].timestamp, {"instance_id": name}
+    if window is not None:
+        found.append(Metric("mongodb.oplog.window", window, "s", at, labels))
+    for node in status.nodes:
+        if node["lag_seconds"] is not None and node["role"] != "primary":
+            tags = {**labels, "member": str(node["name"])}
+            found.append(Metric("mongodb.replication.lag", node["lag_seconds"], "s", at, tags))
+    return found
+
+
 def oplog_window() -> Question[float | None]:
     """How many seconds of changes the oplog holds, between its ends; None where there is none."""
     ends: list[int] = []
@@ -272,7 +296,8 @@ def logs(start: datetime, end: datetime, level: str | None) -> Question[list[Log
     """What the server still has in memory: its last 1024 lines."""
     reply = yield Command("getLog", "global")
     entries = [entry for line in reply.get("log") or () if (entry := log_entry(str(line)))]
-    chosen = [entry for entry in entries if start <= entry.timestamp <= end and level in (None, entry.level)]
+    wanted = None if level is None else level.upper()
+    chosen = [entry for entry in entries if start <= entry.timestamp <= end and wanted in (None, entry.level)]
     return sorted(chosen, key=lambda entry: entry.timestamp)
 
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timezone
+from typing import Any
 
 from gds_database.engines.mongodb._commands import Command, Question, optional
 from gds_database.errors import QueryError
 from gds_database.metadata import ReplicationDetails
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
-__all__ = ["CATCH_UP_SECONDS", "Member", "described", "electable", "replication"]
+__all__ = ["CATCH_UP_SECONDS", "Member", "described", "electable", "replication", "with_skew"]
 
 STATES = {
     0: "startup",
@@ -68,6 +66,18 @@ def replication() -> Question[ReplicationDetails]:
     status = yield Command("replSetGetStatus")
     config = yield from optional(Command("replSetGetConfig"))
     return described(status, config.get("config") or {})
+
+
+def with_skew() -> Question[ReplicationDetails]:
+    """As `replication`, with how far the server's clock is from this machine's, told apart from lag."""
+    asked = datetime.now(timezone.utc)
+    reply = yield Command("hello")
+    answered = datetime.now(timezone.utc)
+    clock = reply["localTime"]
+    clock = clock.replace(tzinfo=timezone.utc) if clock.tzinfo is None else clock
+    status = yield from replication()
+    status.clock_skew_seconds = (clock - (asked + (answered - asked) / 2)).total_seconds()
+    return status
 
 
 def members(status: Mapping[str, Any], config: Mapping[str, Any]) -> list[Member]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gds_database.aio import AsyncDatabase, AsyncDatabaseEngine
-from gds_database.engines._base import OURS, driver
+from gds_database.engines._base import OURS, aware, driver, only
 from gds_database.engines.mongodb import _questions as questions
 from gds_database.engines.mongodb._commands import Command, Question
+from gds_database.engines.mongodb._replication import with_skew
 from gds_database.engines.mongodb.connection import MongoDBConnection
 from gds_database.errors import ConfigurationError
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from gds_database.engines.mongodb.engine import MongoDBEngine
-    from gds_database.metadata import EngineMetadata
+    from gds_database.metadata import EngineMetadata, LogEntry, Metric, ReplicationStatus
 
 __all__ = ["AsyncMongoDBEngine"]
 
@@ -133,3 +134,20 @@ class AsyncMongoDBEngine(AsyncDatabaseEngine):
     async def list_processes(self) -> list[dict[str, Any]]:
         """Operations and idle connections."""
         return self.engine._told(await self._ask(questions.processes()))
+
+    async def get_metrics(self, start_time: datetime, end_time: datetime) -> list[Metric]:
+        """The figures of this moment; none if it is not in the range."""
+        start, end = aware(start_time, end_time)
+        return await self._ask(questions.all_metrics(self.name)) if questions.is_now(start, end) else []
+
+    async def get_logs(
+        self, start_time: datetime, end_time: datetime, *, level: str | None = None, **kwargs: Any
+    ) -> list[LogEntry]:
+        """What the server still has in memory of its log."""
+        only(kwargs, "get_logs", "level")
+        start, end = aware(start_time, end_time)
+        return self.engine._without_secrets(await self._ask(questions.logs(start, end, level)))
+
+    async def get_replication_status(self) -> ReplicationStatus:
+        """How far the members are."""
+        return await self._ask(with_skew())

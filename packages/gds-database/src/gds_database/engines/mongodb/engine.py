@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from gds_database.base import DatabaseConnectionError, OperationResult, QueryError
@@ -19,19 +18,20 @@ from gds_database.engines.mongodb._errors import translated
 from gds_database.engines.mongodb.connection import MongoDBConnection
 from gds_database.engines.mongodb.database import MongoDBDatabase
 from gds_database.errors import ConfigurationError, ObjectNotFoundError
-from gds_database.metadata import EngineMetadata, LogEntry, Metric, ReplicationDetails
 from gds_database.plan import Step
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from gds_database.aio import AsyncDatabaseEngine
     from gds_database.config import EngineConfig
+    from gds_database.metadata import EngineMetadata, LogEntry, Metric, ReplicationDetails
 
 __all__ = ["MongoDBEngine"]
 
 T = TypeVar("T")
 
 TESTED = "MongoDB protocol; never run on MongoDB"
-NOW = timedelta(minutes=1)
 _LOOK_SECONDS = 0.2
 _OPERATION = re.compile(r"(?:[\w.-]+:)?-?\d+")
 
@@ -295,24 +295,9 @@ class MongoDBEngine(EngineBase):
     def get_metrics(self, start_time: datetime, end_time: datetime) -> list[Metric]:
         """The figures of this moment; none if it is not in the range, for MongoDB keeps no others."""
         start, end = aware(start_time, end_time)
-        now = datetime.now(timezone.utc)
-        if not start <= now <= end + NOW:
+        if not questions.is_now(start, end):
             return []
-        found = self._ask(questions.metrics(self.name))
-        labels = {"instance_id": self.name}
-        try:
-            status, window = self.get_replication_status(), self._ask(questions.oplog_window())
-        except QueryError:
-            # A login without the right still has the rest.
-            return found
-        at = found[0].timestamp if found else now
-        if window is not None:
-            found.append(Metric("mongodb.oplog.window", window, "s", at, labels))
-        for node in status.nodes:
-            if node["lag_seconds"] is not None and node["role"] != "primary":
-                tags = {**labels, "member": str(node["name"])}
-                found.append(Metric("mongodb.replication.lag", node["lag_seconds"], "s", at, tags))
-        return found
+        return self._ask(questions.all_metrics(self.name))
 
     def get_logs(
         self, start_time: datetime, end_time: datetime, *, level: str | None = None, **kwargs: Any
@@ -327,7 +312,10 @@ class MongoDBEngine(EngineBase):
         """
         only(kwargs, "get_logs", "level")
         start, end = aware(start_time, end_time)
-        found = self._ask(questions.logs(start, end, None if level is None else level.upper()))
+        return self._without_secrets(self._ask(questions.logs(start, end, level)))
+
+    def _without_secrets(self, found: list[LogEntry]) -> list[LogEntry]:
+        """Lines of the log as they may be told."""
         for each in found:
             each.message = self._secrets.redact(each.message)
             each.context = {key: self._hidden(value) for key, value in each.context.items()}
@@ -347,12 +335,7 @@ class MongoDBEngine(EngineBase):
         ``lag_seconds`` is the server's own where it is a secondary, else that of the slowest; a member that is told to
         stay behind is not late for that. An arbiter has no data and no lag.
         """
-        asked = datetime.now(timezone.utc)
-        clock = self.get_server_time()
-        answered = datetime.now(timezone.utc)
-        status = self._ask(_replication.replication())
-        status.clock_skew_seconds = (clock - (asked + (answered - asked) / 2)).total_seconds()
-        return status
+        return self._ask(_replication.with_skew())
 
     @operation
     def failover(
