@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from gds_database.engines.postgresql import PostgreSQLConnection, PostgreSQLEngine, _session
+from gds_database.engines.postgresql import connection as connection_module
 from gds_database.errors import DatabaseConnectionError, QueryError, StatementTimeoutError
 from tests.database.postgresql import connection_to, engine_of, nothing_left, unique
 from tests.services.fixtures import PostgreSQLFactory
@@ -252,6 +253,24 @@ def test_session_is_the_program_s_own_whenever_it_uses_it(postgresql: PostgreSQL
         raw = connection.connection
         assert raw is not None
         assert engine.get_version()
+        assert raw.execute(asked).fetchall() == [("0", "off")]
+        with pytest.raises(QueryError, match="read-only"):
+            engine._query("CREATE TABLE never (n int)")
+
+
+def test_behind_a_pool_no_setting_is_left_in_a_session(postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = "SELECT current_setting('statement_timeout'), current_setting('default_transaction_read_only')"
+    for module in (_session, connection_module):
+        monkeypatch.setattr(module, "is_pooled", lambda raw, process: True)
+    connection = connection_to(postgresql)
+    with PostgreSQLEngine(connection) as engine:
+        raw = connection._raw
+        assert raw is not None
+        assert engine.get_version()
+        assert raw.execute(asked).fetchall() == [("0", "off")]
+        name = unique("pooled")
+        assert engine.get_database(name).create().is_success()
+        assert engine.get_database(name).drop().is_success()
         assert raw.execute(asked).fetchall() == [("0", "off")]
         with pytest.raises(QueryError, match="read-only"):
             engine._query("CREATE TABLE never (n int)")

@@ -132,7 +132,7 @@ def _check_follows(engine: PostgreSQLEngine, target: PostgreSQLEngine, here: dic
         )
     if engine.control is not None:
         return
-    nodes = _replication.status(engine).nodes
+    nodes = engine.get_replication_status().nodes
     synchronous = [node for node in nodes if node["sync_state"] in {"sync", "quorum"}]
     if here["commits"] in {"off", "local"} or not synchronous:
         raise QueryError(

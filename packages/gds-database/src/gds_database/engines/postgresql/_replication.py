@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from gds_database.engines.postgresql._asking import Ask
 from gds_database.metadata import ReplicationDetails
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gds_database.engines.postgresql._asking import Question
     from gds_database.engines.postgresql.engine import PostgreSQLEngine
 
 __all__ = ["status"]
@@ -63,16 +65,17 @@ _RECEIVER_COLUMNS = (
 _TRANSIT_SECONDS = 0.5
 
 
-def status(engine: PostgreSQLEngine) -> ReplicationDetails:
-    """Of this server, whatever it is now."""
+def status(name: str) -> Question[ReplicationDetails]:
+    """Of the server of that name, whatever it is now."""
     before = time.time()
-    (clock,) = engine._query(_CLOCK, columns=("now", "standby"))
+    (clock,) = yield Ask(_CLOCK, ("now", "standby"))
     skew = clock["now"].timestamp() - (before + time.time()) / 2
-    senders = engine._query(_SENDERS, columns=_SENDER_COLUMNS)
+    senders = yield Ask(_SENDERS, _SENDER_COLUMNS)
     nodes = [_node(row) for row in senders]
     if clock["standby"]:
-        return _of_standby(receiver(engine), nodes, engine.name)
-    slots = engine._query(_SLOTS, columns=("name", "kind", "active", "held_bytes"))
+        (row,) = yield Ask(_RECEIVER, _RECEIVER_COLUMNS)
+        return _of_standby(row, nodes, name)
+    slots = yield Ask(_SLOTS, ("name", "kind", "active", "held_bytes"))
     nodes += [
         {
             "name": row["name"],

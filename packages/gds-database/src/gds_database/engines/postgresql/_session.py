@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any
 from gds_database.base import DatabaseConnectionError, QueryError
 from gds_database.engines._rows import dicts, driver_object
 from gds_database.engines.postgresql._watch import watched
-from gds_database.engines.postgresql.connection import PostgreSQLConnection
+from gds_database.engines.postgresql.connection import READ_ONLY, PostgreSQLConnection, is_pooled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gds_database.base import DatabaseConnection
 
-__all__ = ["GRACE_SECONDS", "Sql", "driver_connection", "run"]
+__all__ = ["GRACE_SECONDS", "READ_ONLY", "Sql", "driver_connection", "limits", "run", "set_local"]
 
 GRACE_SECONDS = 5.0
 """How much longer than the server is allowed it may take until its answer is here."""
@@ -101,17 +101,17 @@ def run(
     """
     if isinstance(statement, str):
         statement = Sql(statement, changes=False)
-    limits = (_milliseconds(timeout_seconds), _milliseconds(min(lock_timeout_seconds, timeout_seconds)))
+    bounds = limits(timeout_seconds, lock_timeout_seconds)
     raw = driver_connection(connection)
     if raw is None:
-        return _by_query(connection, statement, params, limits)
+        return _by_query(connection, statement, params, bounds)
     if raw.closed:
         raise DatabaseConnectionError("the connection is closed; connect() opens it again")
     with watched(raw.fileno(), timeout_seconds + GRACE_SECONDS) as wait:
         try:
             if isinstance(connection, PostgreSQLConnection):
-                return _by_ours(connection, raw, statement, params, limits)
-            return _by_driver(raw, statement, params, limits)
+                return _by_ours(connection, raw, statement, params, bounds)
+            return _by_driver(raw, statement, params, bounds)
         except Exception as error:
             if not wait.given_up:
                 raise
@@ -123,6 +123,11 @@ def run(
         with suppress(Exception):
             raw.close()
     raise failed
+
+
+def limits(timeout_seconds: float, lock_timeout_seconds: float) -> tuple[int, int]:
+    """Of statements and of locks, in milliseconds as the server takes them."""
+    return _milliseconds(timeout_seconds), _milliseconds(min(lock_timeout_seconds, timeout_seconds))
 
 
 def _milliseconds(seconds: float) -> int:
@@ -179,7 +184,7 @@ def _transaction(raw: Any, statement: Sql, limits: tuple[int, int]) -> Iterator[
     if not statement.changes:
         begin.append("SET TRANSACTION READ ONLY")
     try:
-        _rows(raw, "; ".join([*begin, _set_local(limits)]))
+        _rows(raw, "; ".join([*begin, set_local(limits)]))
         yield
         if autocommit:
             _rows(raw, "COMMIT")
@@ -195,7 +200,7 @@ def _transaction(raw: Any, statement: Sql, limits: tuple[int, int]) -> Iterator[
 
 @contextmanager
 def _savepoint(raw: Any, limits: tuple[int, int]) -> Iterator[None]:
-    _rows(raw, f"SAVEPOINT gds_database; {_set_local(limits)}")
+    _rows(raw, f"SAVEPOINT gds_database; {set_local(limits)}")
     try:
         yield
     finally:
@@ -212,6 +217,9 @@ def _outside(raw: Any, statement: Sql, limits: tuple[int, int]) -> Iterator[None
         raw.autocommit = True
     try:
         (before,) = _rows(raw, _ASK)
+        if is_pooled(raw, before["process"]):
+            yield  # with the limits that the pool has
+            return
         _rows(raw, _SET, tuple(map(str, limits)))
         try:
             yield
@@ -235,11 +243,15 @@ def _end_without_changes(raw: Any) -> None:
         _rows(raw, "ROLLBACK")
 
 
-def _set_local(limits: tuple[int, int]) -> str:
+def set_local(limits: tuple[int, int]) -> str:
+    """The statements that set limits for a transaction."""
     return f"SET LOCAL statement_timeout = {limits[0]}; SET LOCAL lock_timeout = {limits[1]}"
 
 
-_ASK = "SELECT current_setting('statement_timeout') AS statement, current_setting('lock_timeout') AS lock"
+_ASK = (
+    "SELECT current_setting('statement_timeout') AS statement, current_setting('lock_timeout') AS lock, "
+    "pg_backend_pid() AS process"
+)
 _SET = "SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false)"
 
 
@@ -248,7 +260,7 @@ def _by_query(
     connection: DatabaseConnection, statement: Sql, params: tuple[Any, ...] | None, limits: tuple[int, int]
 ) -> list[dict[str, Any]]:
     ask = getattr(connection, "execute_query_dict", None) or connection.execute_query
-    (before,) = dicts(ask(_ASK), ("statement", "lock"))
+    (before,) = dicts(ask(_ASK), ("statement", "lock", "process"))
     ask(_SET, tuple(map(str, limits)))
     commit = getattr(connection, "commit", None)
     try:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gds_database.engines.postgresql._asking import Ask
 from gds_database.engines.postgresql._session import Sql
 from gds_database.errors import ConfigurationError, ObjectNotFoundError, QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gds_database.engines.postgresql._asking import Question
     from gds_database.engines.postgresql.engine import PostgreSQLEngine
     from gds_database.plan import Step
 
@@ -38,9 +40,10 @@ _COLUMNS = (
 )
 
 
-def sessions(engine: PostgreSQLEngine, *, background: bool) -> list[dict[str, Any]]:
+def sessions(redact: Callable[[str], str], *, background: bool = False) -> Question[list[dict[str, Any]]]:
     """Sessions of clients, and the server's own processes if asked for."""
-    return [_told(row, engine._secrets.redact) for row in engine._query(_SESSIONS, (background,), columns=_COLUMNS)]
+    rows = yield Ask(_SESSIONS, _COLUMNS, (background,))
+    return [_told(row, redact) for row in rows]
 
 
 def _told(row: dict[str, Any], redact: Callable[[str], str]) -> dict[str, Any]:

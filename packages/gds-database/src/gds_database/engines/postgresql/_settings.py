@@ -6,17 +6,19 @@ import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
+from gds_database.engines.postgresql._asking import Ask
 from gds_database.engines.postgresql._quoting import identifier, literal
 from gds_database.engines.postgresql._session import Sql
 from gds_database.errors import ConfigurationError, ObjectNotFoundError, QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from gds_database.engines.postgresql._asking import Question
     from gds_database.engines.postgresql.engine import PostgreSQLEngine
     from gds_database.plan import Step
 
-__all__ = ["change_steps", "read", "typed"]
+__all__ = ["change_steps", "check_applied", "find", "loaded", "read", "told", "values"]
 
 COLUMNS = (
     *("name", "setting", "unit", "vartype", "context", "source", "sourcefile", "min_val", "max_val", "enumvals"),
@@ -38,9 +40,16 @@ _QUANTITY = re.compile(r"\s*(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?
 _ON, _OFF = ("on", "true", "yes", "1"), ("off", "false", "no", "0")
 
 
-def read(engine: PostgreSQLEngine) -> dict[str, dict[str, Any]]:
+def read() -> Question[dict[str, dict[str, Any]]]:
     """All settings by name, as the server describes them."""
-    return {row["name"]: row for row in engine._query(_ALL, columns=COLUMNS)}
+    rows = yield Ask(_ALL, COLUMNS)
+    return {row["name"]: row for row in rows}
+
+
+def values(redact: Callable[[str], str]) -> Question[dict[str, Any]]:
+    """All settings by name, with their values alone."""
+    rows = yield from read()
+    return {name: told(row, redact)["value"] for name, row in rows.items()}
 
 
 def typed(row: Mapping[str, Any], value: str | None) -> Any:
@@ -57,7 +66,7 @@ def typed(row: Mapping[str, Any], value: str | None) -> Any:
     return value
 
 
-def told(row: Mapping[str, Any], redact: Any) -> dict[str, Any]:
+def told(row: Mapping[str, Any], redact: Callable[[str], str]) -> dict[str, Any]:
     """A setting for people."""
     value = typed(row, row["setting"])
     return {
@@ -80,7 +89,7 @@ def told(row: Mapping[str, Any], redact: Any) -> dict[str, Any]:
 
 def find(engine: PostgreSQLEngine, name: str) -> dict[str, Any]:
     """One setting; `ObjectNotFoundError` with the nearest name if there is none."""
-    rows = read(engine)
+    rows = engine._answer(read())
     if name not in rows:
         near = difflib.get_close_matches(str(name), rows, 1)
         raise ObjectNotFoundError("setting", name, engine.name + (f" (did you mean {near[0]}?)" if near else ""))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gds_database._redact import MASK
 from gds_database.engines._base import driver
+from gds_database.engines.postgresql._asking import Ask
 from gds_database.engines.postgresql._quoting import checked, identifier, literal
 from gds_database.engines.postgresql._session import Sql
 from gds_database.errors import ConfigurationError, QueryError
@@ -14,6 +15,7 @@ from gds_database.errors import ConfigurationError, QueryError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gds_database.engines.postgresql._asking import Question
     from gds_database.engines.postgresql.engine import PostgreSQLEngine
     from gds_database.plan import Step
 
@@ -23,9 +25,10 @@ _USERS = "SELECT rolname FROM pg_catalog.pg_roles WHERE rolcanlogin ORDER BY rol
 _ROLES = "SELECT rolname FROM pg_catalog.pg_roles WHERE rolname = ANY(%s)"
 
 
-def users(engine: PostgreSQLEngine) -> list[str]:
+def users() -> Question[list[str]]:
     """Who may log in."""
-    return [row["rolname"] for row in engine._query(_USERS, columns=("rolname",))]
+    rows = yield Ask(_USERS, ("rolname",))
+    return [row["rolname"] for row in rows]
 
 
 def existing(engine: PostgreSQLEngine, names: Sequence[str]) -> set[str]:
@@ -108,7 +111,7 @@ GROUP BY 1 ORDER BY 1
 
 def drop_steps(engine: PostgreSQLEngine, name: str) -> list[Step]:
     """What drops a user; refused while it owns something or has rights on it."""
-    engine._must_exist("user", name, users(engine))
+    engine._must_exist("user", name, engine.list_users())
     owned = engine._query(_OWNED, (name,), columns=("database", "objects"))
     if owned:
         where = ", ".join(f"{row['database']}: {row['objects']}" for row in owned)

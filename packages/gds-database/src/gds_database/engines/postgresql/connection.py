@@ -45,7 +45,7 @@ _DEFAULTS: Mapping[str, Any] = {
 _NAMES = {"database": "dbname", "username": "user"}
 _LIMITS = ("statement_timeout", "lock_timeout", "default_transaction_read_only")
 _ASK = "SELECT pg_catalog.pg_backend_pid(), " + ", ".join(f"current_setting('{name}')" for name in _LIMITS)
-_SET = "SELECT " + ", ".join(f"set_config('{name}', %s, false)" for name in _LIMITS)
+READ_ONLY = "SELECT " + ", ".join(f"set_config('{name}', %s, false)" for name in _LIMITS)
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
 
@@ -198,12 +198,15 @@ class PostgreSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceMa
                 self._raw, self._shown, self._limits = raw, False, None
             return
         except (module.Error, OSError, ValueError, UnicodeError) as error:
-            failed = self._translate(error)
-        if not isinstance(failed, DatabaseConnectionError):
-            failed = DatabaseConnectionError(str(failed))
-        if "certificate verify failed" in str(failed) and (why := _why_not_trusted(parameters)):
-            failed = DatabaseConnectionError(f"{failed}: {why}")
+            failed = self._refused(error)
         raise failed
+
+    def _refused(self, error: Exception) -> DatabaseConnectionError:
+        """Why it could not connect."""
+        failed = self._translate(error)
+        if "certificate verify failed" in str(failed) and (why := _why_not_trusted(self.parameters())):
+            return DatabaseConnectionError(f"{failed}: {why}")
+        return failed if isinstance(failed, DatabaseConnectionError) else DatabaseConnectionError(str(failed))
 
     def disconnect(self) -> None:
         """Close; does nothing when it is closed."""
@@ -353,11 +356,10 @@ class PostgreSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceMa
             if self._limits is None:
                 pid, *known = raw.execute(_ASK).fetchall()[0]
                 before = tuple(known)
-                if pid != raw.info.backend_pid:
-                    # A pool such as pgbouncer stands between: the next statement may be in a session of others.
+                if is_pooled(raw, pid):
                     self._shown = True
                     return None
-            raw.execute(_SET, (*map(str, limits), "on"))
+            raw.execute(READ_ONLY, (*map(str, limits), "on"))
             self._before, self._limits = before, limits
         return raw
 
@@ -366,7 +368,7 @@ class PostgreSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceMa
         if self._limits is not None and self._raw is not None:
             self._limits = None
             with suppress(Exception):  # it is gone, as the next statement will say
-                self._raw.execute(_SET, self._before)
+                self._raw.execute(READ_ONLY, self._before)
 
     def _translate(self, error: Exception) -> Exception:
         failed = translate(error)
@@ -374,6 +376,16 @@ class PostgreSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceMa
         if self._password and self._password in text:
             return type(failed)(text.replace(self._password, "********"))
         return failed
+
+
+def is_pooled(raw: Any, process: int) -> bool:
+    """Whether a pool such as pgbouncer is between here and the server, so that a setting may be left to others.
+
+    Args:
+        raw: A connection of psycopg.
+        process: What the server says its process is.
+    """
+    return bool(raw.info.backend_pid != process)
 
 
 def _from_url(url: str) -> dict[str, Any]:

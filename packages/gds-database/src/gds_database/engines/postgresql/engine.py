@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from gds_database.capabilities import Capabilities, Capability, TestedAgainst
 from gds_database.engines._base import EngineBase, aware, only, operation
@@ -14,6 +14,7 @@ from gds_database.engines.postgresql import (
     _logs,
     _metrics,
     _replication,
+    _server,
     _sessions,
     _settings,
     _users,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from gds_database.base import OperationResult
     from gds_database.config import EngineConfig
     from gds_database.database import Database
+    from gds_database.engines.postgresql._asking import Question
+    from gds_database.engines.postgresql.aio import AsyncPostgreSQLEngine
     from gds_database.metadata import LogEntry, Metric, ReplicationDetails
     from gds_database.plan import Step
 
@@ -46,20 +49,7 @@ _KILL_SECONDS = 5.0
 # The end of a range is usually "now", asked for before the sample is taken.
 _JUST_NOW = timedelta(minutes=1)
 
-_VERSION = "SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number"
-_TIME = "SELECT clock_timestamp() AS now"
-_DATABASES = "SELECT datname::text AS name FROM pg_catalog.pg_database WHERE %s OR NOT datistemplate ORDER BY datname"
-# The number of a cluster begins with the second in which it was made.
-_METADATA = """
-SELECT current_setting('server_version') AS version, version() AS text, pg_catalog.pg_is_in_recovery() AS standby,
-  pg_catalog.pg_postmaster_start_time() AS started, current_setting('server_encoding') AS encoding,
-  current_setting('data_checksums') AS checksums, current_setting('max_connections')::int AS max_connections,
-  current_setting('cluster_name') AS cluster, c.system_identifier AS system
-FROM pg_catalog.pg_control_system() c
-"""
-_METADATA_COLUMNS = (
-    *("version", "text", "standby", "started", "encoding", "checksums", "max_connections", "cluster", "system"),
-)
+T = TypeVar("T")
 
 
 class PostgreSQLEngine(EngineBase):
@@ -95,6 +85,13 @@ class PostgreSQLEngine(EngineBase):
         self._number = 0
 
     @classmethod
+    async def open_async(cls, config: EngineConfig, **settings: Any) -> AsyncPostgreSQLEngine:
+        """A twin for asyncio, connected; see `open_engine_async`."""
+        from gds_database.engines.postgresql.aio import AsyncPostgreSQLEngine
+
+        return await AsyncPostgreSQLEngine.opened(cls.from_config(config, **settings))
+
+    @classmethod
     def _open(cls, config: EngineConfig) -> PostgreSQLConnection:
         connection = PostgreSQLConnection(config=parameters_of(config))
         connection.parameters()
@@ -116,6 +113,16 @@ class PostgreSQLEngine(EngineBase):
             lock_timeout_seconds=self.lock_timeout_seconds,
         )
 
+    def _answer(self, question: Question[T]) -> T:
+        """What the server says to a question."""
+        try:
+            ask = next(question)
+            while True:
+                ask = question.send(self._query(ask.statement, ask.params, columns=ask.columns))
+        except StopIteration as end:
+            answer: T = end.value
+            return answer
+
     def _translate(self, error: Exception) -> Exception:
         failed = translate(error)
         text = self._said(failed)
@@ -124,8 +131,7 @@ class PostgreSQLEngine(EngineBase):
     def _version_number(self) -> int:
         """Such as 150018."""
         if not self._number:
-            (row,) = self._query(_VERSION, columns=("version", "number"))
-            self._number = row["number"]
+            self._number = self._answer(_server.version_number())
         return self._number
 
     # ------------------------------------------------------------------ what it is
@@ -189,44 +195,21 @@ class PostgreSQLEngine(EngineBase):
     @property
     def metadata(self) -> EngineMetadata:
         """What is known of the server."""
-        (row,) = self._query(_METADATA, columns=_METADATA_COLUMNS)
         info = self._info()
-        return EngineMetadata(
-            name=self.name,
-            version=row["version"].partition(" ")[0],
-            edition="PostgreSQL",
-            host=info.get("host"),
-            port=info.get("port"),
-            status="standby" if row["standby"] else "primary",
-            created_at=datetime.fromtimestamp(row["system"] >> 32, timezone.utc),
-            additional_attributes={
-                "version_text": row["text"],
-                "started_at": row["started"],
-                "encoding": row["encoding"],
-                "data_checksums": row["checksums"] == "on",
-                "max_connections": row["max_connections"],
-                "cluster_name": row["cluster"],
-                "system_identifier": str(row["system"]),
-            },
-        )
+        return self._answer(_server.metadata(self.name, info.get("host"), info.get("port")))
 
     def get_version(self) -> str:
         """The version of the server, such as ``15.18``."""
-        (row,) = self._query(_VERSION, columns=("version", "number"))
-        version: str = row["version"].partition(" ")[0]
-        return version
+        return self._answer(_server.version())
 
     def get_server_time(self) -> datetime:
         """The server's clock."""
-        (row,) = self._query(_TIME, columns=("now",))
-        now: datetime = row["now"]
-        return now
+        return self._answer(_server.server_time())
 
     # ------------------------------------------------------------------ databases
     def list_databases(self, *, templates: bool = False) -> list[Database]:
         """All databases by name; templates only if asked for."""
-        rows = self._query(_DATABASES, (templates,), columns=("name",))
-        return [PostgreSQLDatabase(self, row["name"]) for row in rows]
+        return [PostgreSQLDatabase(self, name) for name in self._answer(_server.databases(templates=templates))]
 
     def get_database(self, name: str) -> PostgreSQLDatabase:
         """The database of a name, whether it exists or not.
@@ -323,7 +306,7 @@ class PostgreSQLEngine(EngineBase):
     # ------------------------------------------------------------------ users
     def list_users(self) -> list[str]:
         """Roles that may log in, by name."""
-        return _users.users(self)
+        return self._answer(_users.users())
 
     @operation
     def create_user(
@@ -389,7 +372,7 @@ class PostgreSQLEngine(EngineBase):
         Args:
             background: The server's own processes as well.
         """
-        return _sessions.sessions(self, background=background)
+        return self._answer(_sessions.sessions(self._secrets.redact, background=background))
 
     @operation
     def kill_process(
@@ -417,7 +400,7 @@ class PostgreSQLEngine(EngineBase):
     # ------------------------------------------------------------------ settings
     def get_configuration(self) -> dict[str, Any]:
         """All settings by name, as bool, int, float or text; `get_setting` tells the unit of one."""
-        return {name: _settings.told(row, self._secrets.redact)["value"] for name, row in _settings.read(self).items()}
+        return self._answer(_settings.values(self._secrets.redact))
 
     def get_setting(self, name: str) -> dict[str, Any]:
         """One setting with all that the server tells of it.
@@ -503,7 +486,7 @@ class PostgreSQLEngine(EngineBase):
     # ------------------------------------------------------------------ replication
     def get_replication_status(self) -> ReplicationDetails:
         """How far the copies are, seen from this server."""
-        return _replication.status(self)
+        return self._answer(_replication.status(self.name))
 
     @operation
     def failover(

@@ -1,0 +1,179 @@
+"""PostgreSQL for asyncio, over psycopg's own asynchronous connection.
+
+What is asked of the server is awaited natively. What changes it, backups, logs and metrics run as in the synchronous
+engine, in the threads of `AsyncDatabaseEngine`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gds_database.aio import AsyncDatabase, AsyncDatabaseEngine
+from gds_database.engines._base import driver
+from gds_database.engines._rows import dicts
+from gds_database.engines.postgresql import _replication, _server, _session, _sessions, _settings, _users
+from gds_database.engines.postgresql.connection import PostgreSQLConnection, is_pooled
+from gds_database.errors import ConfigurationError, DatabaseConnectionError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from datetime import datetime
+
+    from typing_extensions import Self
+
+    from gds_database.engines.postgresql._asking import Ask, Question
+    from gds_database.engines.postgresql.engine import PostgreSQLEngine
+    from gds_database.metadata import EngineMetadata, ReplicationDetails
+
+__all__ = ["AsyncPostgreSQLEngine"]
+
+T = TypeVar("T")
+
+
+class AsyncPostgreSQLEngine(AsyncDatabaseEngine):
+    """A `PostgreSQLEngine`, awaited.
+
+    Args:
+        engine: It; its connection is one of ours, which says how to connect.
+        threads: How many of the calls that are not native run at a time.
+    """
+
+    engine: PostgreSQLEngine
+
+    def __init__(self, engine: PostgreSQLEngine, *, threads: int = 4) -> None:
+        super().__init__(engine, threads=threads)
+        connection = engine.connection
+        if not isinstance(connection, PostgreSQLConnection):
+            raise ConfigurationError(
+                f"engine: expected one over a PostgreSQLConnection of gds_database, got "
+                f"{type(connection).__name__}; AsyncDatabaseEngine takes any"
+            )
+        self._connection = connection
+        self._raw: Any = None
+        self._limits: tuple[int, int] | None = None
+        self._pooled = False
+        # One statement at a time, and one connection.
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    async def opened(cls, engine: PostgreSQLEngine, *, threads: int = 4) -> Self:
+        """One that is connected."""
+        twin = cls(engine, threads=threads)
+        try:
+            await twin.connect()
+        except BaseException:
+            await twin.close()
+            raise
+        return twin
+
+    async def connect(self) -> Any:
+        """Open the connection if it is not open."""
+        async with self._turn:
+            return await self._connected()
+
+    async def close(self) -> None:
+        """Close what this has opened."""
+        raw, self._raw = self._raw, None
+        if raw is not None:
+            await raw.close()
+        await super().close()
+
+    async def _connected(self) -> Any:
+        if self._raw is None or self._raw.closed:
+            connect = driver("psycopg", "postgresql").AsyncConnection.connect
+            try:
+                self._raw = await connect(
+                    **self._connection.parameters(),
+                    password=self._connection.password,
+                    autocommit=True,
+                    prepare_threshold=None,
+                )
+            except Exception as error:  # noqa: BLE001 - the driver's own, which may hold a password
+                failed = await asyncio.to_thread(self._connection._refused, error)
+            else:
+                self._limits = None
+                cursor = await self._raw.execute("SELECT pg_backend_pid()")
+                self._pooled = is_pooled(self._raw, (await cursor.fetchone())[0])
+                return self._raw
+            raise failed
+        return self._raw
+
+    async def _rows(self, ask: Ask) -> list[dict[str, Any]]:
+        """The rows of one statement, within the limits of the engine."""
+        engine = self.engine
+        async with self._turn:
+            raw = await self._connected()
+            patience = engine.timeout_seconds + _session.GRACE_SECONDS
+            try:
+                with engine._report.observed("SELECT", engine._namespace()):
+                    # The session is the engine's alone, so what is set once stays.
+                    return await asyncio.wait_for(self._run(raw, ask), patience)
+            except asyncio.TimeoutError:
+                with suppress(Exception):
+                    await raw.close()
+                failed: Exception = DatabaseConnectionError(
+                    f"the server was silent for {patience:g} s, so the connection was closed"
+                )
+            except Exception as error:  # noqa: BLE001 - the driver's own, which may hold a password
+                failed = engine._translate(error)
+        raise failed
+
+    async def _run(self, raw: Any, ask: Ask) -> list[dict[str, Any]]:
+        limits = _session.limits(self.engine.timeout_seconds, self.engine.lock_timeout_seconds)
+        if self._pooled:
+            async with raw.transaction():
+                await raw.execute(f"SET TRANSACTION READ ONLY; {_session.set_local(limits)}")
+                cursor = await raw.execute(ask.statement, ask.params)
+                return dicts(await cursor.fetchall(), ask.columns)
+        if self._limits != limits:
+            await raw.execute(_session.READ_ONLY, (*map(str, limits), "on"))
+            self._limits = limits
+        cursor = await raw.execute(ask.statement, ask.params)
+        return dicts(await cursor.fetchall(), ask.columns)
+
+    async def _ask(self, question: Question[T]) -> T:
+        """What the server says to a question."""
+        try:
+            ask = next(question)
+            while True:
+                ask = question.send(await self._rows(ask))
+        except StopIteration as end:
+            answer: T = end.value
+            return answer
+
+    # ------------------------------------------------------------------ what is native
+    @property
+    def metadata(self) -> Awaitable[EngineMetadata]:
+        """What is known of the server: ``await engine.metadata``."""
+        info = self.engine._info()
+        return self._ask(_server.metadata(self.name, info.get("host"), info.get("port")))
+
+    async def get_version(self) -> str:
+        """The version of the server."""
+        return await self._ask(_server.version())
+
+    async def get_server_time(self) -> datetime:
+        """The server's clock."""
+        return await self._ask(_server.server_time())
+
+    async def list_databases(self) -> list[AsyncDatabase]:
+        """All databases but templates."""
+        return [self.get_database(name) for name in await self._ask(_server.databases())]
+
+    async def list_users(self) -> list[str]:
+        """Roles that may log in, by name."""
+        return await self._ask(_users.users())
+
+    async def list_processes(self) -> list[dict[str, Any]]:
+        """Sessions, the longest statement first."""
+        return await self._ask(_sessions.sessions(self.engine._secrets.redact))
+
+    async def get_configuration(self) -> dict[str, Any]:
+        """All settings by name."""
+        return await self._ask(_settings.values(self.engine._secrets.redact))
+
+    async def get_replication_status(self) -> ReplicationDetails:
+        """How far the copies are, seen from this server."""
+        return await self._ask(_replication.status(self.name))
