@@ -87,6 +87,8 @@ class SqlServerBase(EngineBase):
     def _run(self, statement: str, params: tuple[Any, ...] | None, timeout_seconds: float) -> Any:
         connection = self.connection
         if isinstance(connection, MSSQLConnection):
+            if connection.autocommit:
+                return connection.run(statement, params, timeout_seconds=timeout_seconds, return_dict=True)
             with self._committing(connection.connection, statement):
                 return connection.run(statement, params, timeout_seconds=timeout_seconds, return_dict=True)
         raw = driver_object(connection, "cursor")

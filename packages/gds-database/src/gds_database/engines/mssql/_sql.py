@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import re
 import secrets
 from typing import TYPE_CHECKING, Any
@@ -93,17 +94,22 @@ def spliced(query: str, params: tuple[Any, ...], quote: Callable[..., bytes]) ->
     Raises:
         QueryError: There are more values than places, or fewer.
     """
+    parts = _between_places(query)
+    if len(parts) - 1 != len(params):
+        raise QueryError(f"the statement has {len(parts) - 1} places for values, got {len(params)}")
     values = [quote("%s", (value,), "UTF-8").decode() for value in params]
-    places = iter(values)
+    return "".join(itertools.chain.from_iterable(zip(parts, values))) + parts[-1]  # noqa: B905 - one part more
 
-    def place(found: re.Match[str]) -> str:
-        return next(places, "?") if found[0] == "?" else found[0]
 
-    text = _PIECES.sub(place, query)
-    count = sum(found[0] == "?" for found in _PIECES.finditer(query))
-    if count != len(values):
-        raise QueryError(f"the statement has {count} places for values, got {len(values)}")
-    return text
+@functools.lru_cache(maxsize=256)
+def _between_places(query: str) -> tuple[str, ...]:
+    """What is before, between and behind the places for values."""
+    parts, start = [], 0
+    for found in _PIECES.finditer(query):
+        if found[0] == "?":
+            parts.append(query[start : found.start()])
+            start = found.end()
+    return (*parts, query[start:])
 
 
 _TYPES = {bool: "bit", int: "bigint", float: "float", str: "nvarchar(4000)"}
@@ -119,10 +125,15 @@ def reading(query: str, params: tuple[Any, ...] | None, lock_timeout_ms: int) ->
         params: The values, for their types.
         lock_timeout_ms: How long it waits for a lock.
     """
+    return _reading(query, tuple(type(value) for value in params or ()), lock_timeout_ms)
+
+
+@functools.lru_cache(maxsize=256)
+def _reading(query: str, kinds: tuple[type, ...], lock_timeout_ms: int) -> str:
     text = constant(f"SET LOCK_TIMEOUT {lock_timeout_ms}; SET DEADLOCK_PRIORITY LOW; {query}")
-    if not params:
+    if not kinds:
         return f"EXEC sys.sp_executesql {text}"
-    names = [f"@p{number}" for number in range(1, len(params) + 1)]
-    declared = ", ".join(f"{name} {_TYPES[type(value)]}" for name, value in zip(names, params, strict=True))
+    names = [f"@p{number}" for number in range(1, len(kinds) + 1)]
+    declared = ", ".join(f"{name} {_TYPES[kind]}" for name, kind in zip(names, kinds, strict=True))
     given = ", ".join(f"{name} = ?" for name in names)
     return f"EXEC sys.sp_executesql {text}, N'{declared}', {given}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from gds_database._redact import Secrets
@@ -17,6 +17,7 @@ from gds_database.errors import ConfigurationError, DatabaseConnectionError, Sta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 __all__ = ["DRIVERS", "MSSQLConnection"]
 
@@ -101,6 +102,10 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
         limit = self.config.get("login_timeout_seconds", LOGIN_TIMEOUT_SECONDS)
         if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit >= 1:
             raise ConfigurationError(f"login_timeout_seconds={limit!r}: expected 1 or more")
+        self._driver = self._driver_of(self.config.get("driver"))
+        self.autocommit = bool(self.config.get("autocommit", True))
+        self._driver = self._driver_of(self.config.get("driver"))
+        self.autocommit = bool(self.config.get("autocommit", True))
         if self.driver in ("pymssql", "python-tds") and self.config.get("authentication"):
             raise ConfigurationError(f"authentication: {self.driver} has none; use driver='mssql-python' or 'pyodbc'")
         if self.config.get("ca_file") and self.driver != "python-tds":
@@ -111,12 +116,13 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
     @property
     def driver(self) -> str:
         """One of ``DRIVERS``."""
-        found = self.config.get("driver")
-        if found is None:
+        return self._driver
+
+    def _driver_of(self, given: str | None) -> str:
+        if given is None:
             return "mssql-python" if self.config.get("authentication") else "pymssql"
-        return {"mssql_python": "mssql-python", "pytds": "python-tds"}.get(
-            found, found if found in DRIVERS else "pyodbc"
-        )
+        known = {"mssql_python": "mssql-python", "pytds": "python-tds"}
+        return known.get(given, given if given in DRIVERS else "pyodbc")
 
     @property
     def password(self) -> str | None:
@@ -179,7 +185,7 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
             port=str(self.port),
             login_timeout=int(self.config.get("login_timeout_seconds", LOGIN_TIMEOUT_SECONDS)),
             appname=self._application,
-            autocommit=self._autocommit,
+            autocommit=self.autocommit,
             encryption="require" if self._encrypts else "off",
         )
 
@@ -197,7 +203,7 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
             port=self.port,
             login_timeout=self.config.get("login_timeout_seconds", LOGIN_TIMEOUT_SECONDS),
             appname=self._application,
-            autocommit=self._autocommit,
+            autocommit=self.autocommit,
             cafile=ca_file if self._encrypts else None,
             validate_host=not self.config.get("trust_server_certificate", False),
         )
@@ -220,15 +226,11 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
         else:
             parts.pop("APP")  # it has its own
         text = "".join(f"{name}={_braced(str(value))};" for name, value in parts.items() if value is not None)
-        return module.connect(text, autocommit=self._autocommit, timeout=limit)
+        return module.connect(text, autocommit=self.autocommit, timeout=limit)
 
     @property
     def _encrypts(self) -> bool:
         return bool(self.config.get("encrypt", True))
-
-    @property
-    def _autocommit(self) -> bool:
-        return bool(self.config.get("autocommit", True))
 
     @property
     def _application(self) -> str:
@@ -317,12 +319,16 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
         if self.connection is None:
             raise DatabaseConnectionError(f"{self.config['server']}:{self.port}: not connected; call connect() first")
         failed: Exception | None = None
-        limit = Deadline(timeout_seconds, self._cut) if timeout_seconds and self.driver not in _TIMED else None
+        limit: AbstractContextManager[Any] | None = None
+        if timeout_seconds:
+            limit = self._timed(timeout_seconds) if self._driver in _TIMED else Deadline(timeout_seconds, self._cut)
         try:
-            with self._timed(timeout_seconds), limit or nullcontext():
+            if limit is None:
+                return self._fetched(query, params, fetch_all=fetch_all, return_dict=return_dict)
+            with limit:
                 return self._fetched(query, params, fetch_all=fetch_all, return_dict=return_dict)
         except Exception as error:  # noqa: BLE001 - as in connect
-            if limit is not None and limit.passed:
+            if isinstance(limit, Deadline) and limit.passed:
                 failed = StatementTimeoutError(
                     f"the statement was ended after {timeout_seconds:g} s, and its connection with it"
                 )
@@ -334,15 +340,15 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
         # A cursor of python-tds or ODBC that is left open keeps the connection from the next statement.
         self.close_active_cursor()
         cursor = self._cursor = self.connection.cursor()
-        if self.driver == "pymssql" and params:
+        if not params:
+            cursor.execute(query)
+        elif self._driver == "pymssql":
             quote = driver_module("pymssql", "mssql")._mssql.substitute_params
             cursor.execute(spliced(query, tuple(params), quote))
-        elif self.driver == "python-tds" and params:
+        elif self._driver == "python-tds":
             cursor.execute(to_format(query), tuple(params))
-        elif params:
-            cursor.execute(query, tuple(params))
         else:
-            cursor.execute(query)
+            cursor.execute(query, tuple(params))
         if not fetch_all:
             return []
         rows: list[Any] = []
@@ -359,11 +365,8 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
         return rows
 
     @contextmanager
-    def _timed(self, seconds: float | None) -> Iterator[None]:
+    def _timed(self, seconds: float) -> Iterator[None]:
         """The time of a driver that has one for each connection."""
-        if seconds is None or self.driver not in _TIMED:
-            yield
-            return
         before, self.connection.timeout = self.connection.timeout, max(1, round(seconds))
         try:
             yield
@@ -412,7 +415,7 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
         self._end("rollback", "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
 
     def _end(self, how: str, statement: str) -> None:
-        if self._autocommit or self.connection is None:
+        if self.autocommit or self.connection is None:
             self.run(statement)
         else:
             # The driver counts its own transactions.
