@@ -216,28 +216,28 @@ fn compact(partition: &Mutex<State>, now_ms: i64, stop: &AtomicBool) {
 }
 
 fn compact_until(partition: &Mutex<State>, now_ms: i64, stop: &AtomicBool) -> Result<()> {
+    // In the place of a topic that was deleted there may be another one.
+    let is_over = |state: &State| state.is_deleted || stop.load(Ordering::Relaxed);
     let mut compaction = {
-        let mut state = partition.lock();
-        state.log.remove_replaced()?; // what an attempt before could not
+        let state = partition.lock();
         state.log.compaction(role_of, now_ms, state.config.keep_tombstones_ms)
     };
-    while let Some(made) = compaction.next(stop)? {
-        // In the place of a topic that was deleted there may be another one.
-        let is_gone = |state: &State| state.is_deleted || stop.load(Ordering::Relaxed);
+    loop {
+        // At first what an attempt before has left.
+        compaction.sync()?;
         {
             let mut state = partition.lock();
-            if is_gone(&state) || !state.log.replace(made)? {
+            if is_over(&state) {
                 return Ok(());
             }
+            state.log.remove_replaced()?;
         }
-        compaction.sync()?;
+        let Some(made) = compaction.next(stop)? else { return Ok(()) };
         let mut state = partition.lock();
-        if is_gone(&state) {
+        if is_over(&state) || !state.log.replace(made)? {
             return Ok(());
         }
-        state.log.remove_replaced()?;
     }
-    Ok(())
 }
 
 fn role_of(payload: &[u8]) -> Role<'_> {
