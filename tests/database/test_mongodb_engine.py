@@ -17,6 +17,7 @@ from urllib.parse import quote_plus
 import bson
 import pymongo
 import pytest
+import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymongo import CursorType
@@ -433,6 +434,31 @@ def test_a_network_that_is_cut_or_swallows_is_an_error_in_bounded_time(mongodb: 
         assert time.monotonic() - began < 60
         proxy.restore()
         assert engine.get_version()
+
+
+def test_a_certificate_that_has_expired_or_that_nobody_vouches_for_is_an_error(tmp_path: Path) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    past = datetime.now(timezone.utc) - timedelta(days=1)
+    for name, ca in (("ca", authority), ("stranger", stranger)):
+        ca.cert_pem.write_to_path(tmp_path / name)
+    for certificate, trusted, words in (
+        (authority.issue_cert(LOOPBACK), "ca", None),
+        (authority.issue_cert(LOOPBACK), "stranger", "certificate verify failed"),
+        (authority.issue_cert(LOOPBACK, not_before=past - timedelta(days=9), not_after=past), "ca", "expired"),
+    ):
+        with MongoDB(certificate.private_key_and_cert_chain_pem.bytes()) as server:
+            options: dict[str, Any] = {
+                "tls": True,
+                "tlsCAFile": str(tmp_path / trusted),
+                "serverSelectionTimeoutMS": 5000,
+            }
+            engine = MongoDBEngine(connection_of(server, **options))
+            if words is None:
+                with engine:
+                    assert engine.get_version()
+            else:
+                with pytest.raises(DatabaseConnectionError, match=words):
+                    engine.connect()
 
 
 def test_the_password_is_nowhere(

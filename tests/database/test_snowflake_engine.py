@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -30,6 +31,7 @@ from gds_database.engines.snowflake._errors import translated
 from gds_database.engines.snowflake._text import literal, quoted
 from gds_database.errors import PrivilegeError, StatementTimeoutError
 from tests.services.snowflake import Snowflake
+from tests.services.toxiproxy import Toxiproxy
 
 CANARY = "Canary-5d27'\"\\%s$}{ä"
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
@@ -588,6 +590,21 @@ def test_nobody_there_is_an_error_in_bounded_time(leased_port: int) -> None:
         SnowflakeEngine(connection).connect()
     assert "Canary" not in str(caught.value)
     assert not connection.is_connected()
+
+
+# The timer of the connector, by which the server would end the statement, cannot reach it either: its thread fails.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_network_that_is_cut_is_an_error_in_bounded_time(snowflake: Snowflake, toxiproxy: Toxiproxy) -> None:
+    proxy = toxiproxy.proxy(snowflake.port)
+    with SnowflakeEngine(connection_of(snowflake, port=proxy.port, network_timeout=2), timeout_seconds=2) as engine:
+        assert engine.get_version()
+        proxy.cut()
+        began = time.monotonic()
+        with pytest.raises((DatabaseConnectionError, StatementTimeoutError)):
+            engine.get_version()
+        assert time.monotonic() - began < 60
+        proxy.restore()
+        assert engine.get_version()
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,10 @@ class MongoDB(Server):
     replica_set = "rs0"
     user = "root"
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: bytes | None = None) -> None:
+        """``certificate`` is a private key and a chain, in PEM; with one it takes TLS alone."""
         super().__init__()
+        self._certificate = certificate
         self._binary = install("mongodb")["mongodb-emulator"]
         self._port = 0
         self.password = f"root-{secrets.token_hex(8)}"
@@ -47,6 +49,8 @@ class MongoDB(Server):
     def _prepare(self) -> None:
         self._port = self._lease_port()
         (self.folder / "root-password").write_text(self.password, "utf-8")
+        if self._certificate is not None:
+            (self.folder / "certificate.pem").write_bytes(self._certificate)
 
     def _command(self) -> Sequence[str | Path]:
         return [self._binary, str(self._port), self.folder, self.replica_set]

@@ -1,7 +1,8 @@
 """The server, as a program of its own: nothing of the project imports it, nor what it imports.
 
 ``server.py PORT FOLDER REPLICA_SET`` reads the password of the user ``root`` from the file ``root-password`` in the
-folder, makes that user on the first start, and serves those who log in until it is terminated.
+folder, makes that user on the first start, and serves those who log in until it is terminated: by TLS alone where the
+folder has the file ``certificate.pem``.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ def main(arguments: list[str]) -> int:
             client.admin.command("createUser", "root", pwd=password, roles=[{"role": "root", "db": "admin"}])
             client.close()
         made.touch()
+    certificate = Path(folder) / "certificate.pem"
+    if certificate.exists():
+        options |= {"tls_cert_file": str(certificate), "tls_key_file": str(certificate)}
     with secantus.SecantusDBServer(port=int(port), require_auth=True, **options):
         done.wait()
     return 0
