@@ -53,6 +53,13 @@ fn a_query_that_needs_too_much_ends_with_the_name_of_its_limit() {
 }
 
 #[test]
+fn series_without_many_values_are_counted_for_what_they_take_besides() {
+    let options = EngineOptions { max_bytes: 2_000, ..EngineOptions::default() };
+    let error = evaluate("up", options, When::Instant(60_000)).unwrap_err();
+    assert_eq!(error, Error::Limit { limit: Limit::Bytes, allowed: 2_000 });
+}
+
+#[test]
 fn an_aggregation_holds_its_groups_rather_than_its_series() {
     // A column of 241 steps takes some 2 kB: ten of them do not fit, the two of a series and its group do.
     let options = EngineOptions { max_bytes: 12_000, ..EngineOptions::default() };

@@ -106,6 +106,9 @@ impl Point<'_> {
     }
 }
 
+/// What a series takes besides its values, as far as that can be said of all: labels, and its place in tables.
+const BESIDE_VALUES: usize = 512;
+
 /// The values at the steps: numbers in a row with a bit for each that is there, the few histograms beside them.
 #[derive(Debug)]
 pub(super) struct Column {
@@ -119,7 +122,7 @@ pub(super) struct Column {
 impl Column {
     /// Without any value.
     pub(super) fn new(query: &Query<'_>, count: usize) -> Result<Self, Error> {
-        let held = query.hold(count.saturating_mul(8) + count / 8)?;
+        let held = query.hold(count.saturating_mul(8).saturating_add(count / 8 + BESIDE_VALUES))?;
         Ok(Self { floats: vec![0.0; count], there: Bits::new(count), histograms: Vec::new(), held })
     }
 

@@ -164,10 +164,11 @@ impl Join<'_, '_> {
                 let Some(value) = value else { continue };
                 let answer = match last {
                     Some((known, answer)) if known == partner => answer,
-                    _ => match partner {
-                        Some(other) => self.answer((Some(*at), partner), &series.labels, &one[other].labels)?,
-                        None => self.answer((Some(*at), None), &series.labels, &signature(&series.labels, matching))?,
-                    },
+                    _ => {
+                        let substitute = signature(&series.labels, matching);
+                        let one = partner.map_or(&substitute, |other| &one[other].labels);
+                        self.answer((Some(*at), partner), (&series.labels, one), series.drop_name)?
+                    }
                 };
                 last = Some((partner, answer));
                 self.pair(step, answer, point, value)?;
@@ -184,7 +185,11 @@ impl Join<'_, '_> {
                     Some(answer) => answer,
                     None => {
                         let substitute = signature(&series.labels, matching);
-                        *answer.insert(self.answer((None, Some(*at)), &substitute, &series.labels)?)
+                        *answer.insert(self.answer(
+                            (None, Some(*at)),
+                            (&substitute, &series.labels),
+                            series.drop_name,
+                        )?)
                     }
                 };
                 self.pair(step, answer, Point::Float(fill), point)?;
@@ -193,13 +198,21 @@ impl Join<'_, '_> {
         Ok(())
     }
 
-    fn answer(&mut self, pair: (Option<usize>, Option<usize>), many: &Labels, one: &Labels) -> Result<usize, Error> {
+    /// Where the results of a pair of series go. What is no longer the metric of its name does not become that again by
+    /// being compared.
+    fn answer(
+        &mut self,
+        pair: (Option<usize>, Option<usize>),
+        (many, one): (&Labels, &Labels),
+        drop_name: bool,
+    ) -> Result<usize, Error> {
         if let Some(answer) = self.pairs.get(&pair) {
             return Ok(*answer);
         }
         let labels = self.operator.result_labels(many, one);
         let (query, count) = (self.query, self.grid.count);
-        let answer = self.answers.index(&labels, self.operator.return_bool, || Column::new(query, count))?;
+        let drop_name = drop_name || self.operator.return_bool;
+        let answer = self.answers.index(&labels, drop_name, || Column::new(query, count))?;
         self.pairs.insert(pair, answer);
         Ok(answer)
     }
