@@ -16,11 +16,11 @@ AG = "0e1c0a4e-0000-4000-8000-0000000000aa"
 
 def connection_to(server: SqlServer, driver: str = "pymssql", **settings: Any) -> MSSQLConnection:
     """A connection of ours that is not connected yet."""
-    more: dict[str, Any] = {"trust_server_certificate": True}
+    more: dict[str, Any] = {"trust_server_certificate": True, **settings}
     if driver == "python-tds":
-        more["ca_file"] = str(server.certificate_authority)
-    given = {"user": "sa", "password": server.password, "port": server.port, **settings}
-    return MSSQLConnection("127.0.0.1", driver=driver, **more, **given)
+        more.setdefault("ca_file", str(server.certificate_authority))
+    given = {"user": "sa", "password": server.password, "port": server.port, **more}
+    return MSSQLConnection("127.0.0.1", driver=driver, **given)
 
 
 def engine_on(server: SqlServer, driver: str = "pymssql", **settings: Any) -> MSSQLEngine:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pymssql
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -196,6 +198,42 @@ def test_a_lock_is_waited_for_five_seconds_at_most_and_the_session_stays_as_it_w
         engine.list_databases()
         assert engine.connection.execute_query("SELECT @@LOCK_TIMEOUT") == [(1234,)]
         assert "SET LOCK_TIMEOUT 5000; SET DEADLOCK_PRIORITY LOW; " in sql_server.statements()[-2]
+
+
+@pytest.mark.parametrize("driver", ["pymssql", "python-tds"])
+def test_the_connection_that_is_ended_is_none_of_those_that_were_opened_beside_it(
+    sql_server: SqlServer, driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = connection_to(sql_server, driver)
+    name = "_by_pymssql" if driver == "pymssql" else "_by_python_tds"
+    opened = getattr(connection, name)
+    others: list[Any] = []
+
+    def open_with_others(module: Any) -> Any:
+        others.extend(connect(each, sql_server) for each in ("pymssql", "pytds"))
+        return opened(module)
+
+    monkeypatch.setattr(connection, name, open_with_others)
+    with MSSQLEngine(connection, timeout_seconds=1) as engine:
+        with pytest.raises(StatementTimeoutError):
+            engine._execute("WAITFOR DELAY '00:05:00'")
+        for each in others:
+            cursor = each.cursor()
+            cursor.execute("SELECT 1")
+            assert cursor.fetchall() == [(1,)]
+            each.close()
+
+
+def test_a_server_that_nobody_vouches_for_is_not_talked_to(sql_server: SqlServer, tmp_path: Path) -> None:
+    stranger = tmp_path / "stranger.pem"
+    trustme.CA().cert_pem.write_to_path(str(stranger))
+    for connection in (
+        connection_to(sql_server, "python-tds", ca_file=str(stranger)),
+        connection_to(sql_server, "mssql-python", trust_server_certificate=False),
+    ):
+        with pytest.raises(DatabaseConnectionError):
+            connection.connect()
+        assert not connection.is_connected()
 
 
 def test_another_thread_ends_what_runs(sql_server: SqlServer) -> None:

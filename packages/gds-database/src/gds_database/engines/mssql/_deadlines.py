@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["Deadline", "Line", "sockets"]
+__all__ = ["Deadline", "Line", "opened_since", "sockets"]
 
 _OPEN = (Path("/proc/self/fd"), Path("/dev/fd"))
 
@@ -48,13 +48,6 @@ class Line:
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=os.dup(descriptor))
 
-    @classmethod
-    def opened_since(cls, before: dict[int, int], port: int) -> Line | None:
-        """That of the connection that was made to this port since; None if it cannot be told from others."""
-        known = set(before.values())
-        found = [number for number, what in sockets().items() if what not in known and _leads_to(number, port)]
-        return cls(found[0]) if len(found) == 1 else None
-
     def cut(self) -> None:
         """End the connection: whoever reads from it gets an end."""
         with suppress(OSError):
@@ -65,12 +58,21 @@ class Line:
         self._socket.close()
 
 
-def _leads_to(descriptor: int, port: int) -> bool:
-    try:
-        with socket.socket(fileno=os.dup(descriptor)) as probe:
-            return bool(probe.type == socket.SOCK_STREAM and probe.getpeername()[1] == port)
-    except (OSError, IndexError):
-        return False
+def opened_since(before: dict[int, int], port: int) -> dict[int, int]:
+    """The sockets that lead to this port and are new: the number of each with its own port.
+
+    Args:
+        before: What `sockets` gave then.
+        port: Of the server.
+    """
+    known = set(before.values())
+    found = {}
+    for number, what in sockets().items():
+        if what not in known:
+            with suppress(OSError, IndexError, TypeError), socket.socket(fileno=os.dup(number)) as probe:
+                if probe.type == socket.SOCK_STREAM and probe.getpeername()[1] == port:
+                    found[number] = probe.getsockname()[1]
+    return found
 
 
 class Deadline:

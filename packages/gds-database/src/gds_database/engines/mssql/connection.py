@@ -10,7 +10,7 @@ from gds_database._redact import Secrets
 from gds_database.base import ConfigurableComponent, DatabaseConnection, ResourceManager
 from gds_database.engines._base import driver as driver_module
 from gds_database.engines._base import only
-from gds_database.engines.mssql._deadlines import Deadline, Line, sockets
+from gds_database.engines.mssql._deadlines import Deadline, Line, opened_since, sockets
 from gds_database.engines.mssql._errors import LOGIN_FAILED, error_for, number_of, text_of
 from gds_database.engines.mssql._sql import spliced, to_format
 from gds_database.errors import ConfigurationError, DatabaseConnectionError, StatementTimeoutError
@@ -161,11 +161,20 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
             except Exception as error:  # noqa: BLE001 - drivers have errors of their own, which may hold a password
                 failed = self._refused(error)
             else:
-                self._line = Line.opened_since(before, self.port) if self.driver not in _TIMED else None
+                self._line = self._line_of(opened_since(before, self.port)) if self.driver not in _TIMED else None
         if failed is not None:
             raise failed
         self._was_cut = False
         return self.connection
+
+    def _line_of(self, found: dict[int, int]) -> Line | None:
+        """The socket of this connection; None if it cannot be told from others that the program opened meanwhile."""
+        if len(found) > 1 and self.autocommit:
+            query = "SELECT client_tcp_port FROM sys.dm_exec_connections WHERE session_id = @@SPID"
+            with suppress(Exception):  # the login may not look, or its port is another behind a proxy
+                ours = {row[0] for row in self._fetched(query, None, fetch_all=True, return_dict=False)}
+                found = {number: port for number, port in found.items() if port in ours}
+        return Line(next(iter(found))) if len(found) == 1 else None
 
     def _refused(self, error: Exception) -> Exception:
         if isinstance(error, ConfigurationError):
