@@ -5,6 +5,8 @@ use gds_promql::ast::{DurationExpr, Expr, ExprKind, Span};
 use gds_promql::parser::{parse, parse_selector};
 use gds_promql::printer::pretty;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 
 /// What a text may hold.
 #[derive(Clone, Copy, PartialEq)]
@@ -217,6 +219,16 @@ proptest! {
             prop_assert_eq!(parse(&line).map(bare), Ok(bare(expr)), "{}", line);
         }
         let _ = parse_selector(&text);
+    }
+}
+
+#[test]
+fn most_generated_texts_are_queries() {
+    let mut runner = TestRunner::deterministic();
+    for language in [Language::Common, Language::Whole] {
+        let texts = vector(language);
+        let count = (0..200).filter(|_| parse(&texts.new_tree(&mut runner).unwrap().current()).is_ok()).count();
+        assert!(count > 100, "{count} of 200");
     }
 }
 
