@@ -6,6 +6,7 @@ import logging
 import string
 import traceback
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -187,6 +188,17 @@ def test_user_who_owns_something_is_not_dropped(postgresql: PostgreSQL, engine: 
     result = engine.drop_user(name)
     assert "REASSIGN OWNED" in (result.error or "")
     assert name in engine.list_users()
+
+
+def test_database_that_somebody_is_in_is_not_dropped(postgresql: PostgreSQL, engine: PostgreSQLEngine) -> None:
+    database = engine.create_database(unique("busy"))
+    with closing(postgresql.connect(dbname=database.name)):
+        for options in ({"dry_run": True}, {}):
+            assert "force=True" in (database.drop(**options).error or "")
+        assert database.exists()
+        assert database.drop(force=True).is_success()
+    own = engine.get_database("postgres").drop(force=True)
+    assert "connected to it" in (own.error or "")
 
 
 CANARY = "Canary-0c1f'\"\\%s{}x"

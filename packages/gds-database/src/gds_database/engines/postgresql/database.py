@@ -148,7 +148,8 @@ class PostgreSQLDatabase(DatabaseBase):
         if self.name == self.engine._namespace():
             raise ConfigurationError(f"database {self.name!r}: the engine is connected to it; connect to another one")
         (row,) = self.engine._query(_SESSIONS, (self.name,), columns=("sessions",))
-        if row["sessions"] and not force:
+        # When it is run, the server itself waits some seconds for sessions that are about to end.
+        if dry_run and row["sessions"] and not force:
             raise QueryError(
                 f"database {self.name!r}: {row['sessions']} sessions are in it, list_processes() tells whose; "
                 "force=True ends them; nothing was changed"
