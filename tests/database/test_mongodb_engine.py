@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote_plus
 
 import bson
@@ -409,6 +409,27 @@ def test_an_address_becomes_what_it_says() -> None:
     assert (arguments["replicaset"], arguments["tls"], arguments["username"]) == ("rs0", False, "dba")
     assert "pw@x" not in repr(connection)
     assert MongoDBEngine(connection).name == "a:1,b:27017"
+
+
+def test_a_config_of_the_older_package_is_taken_with_what_it_says_for_people(mongodb: MongoDB) -> None:
+    class OlderConfig:
+        """As its MongoDBConnectionConfig: the settings are in the dict ``config``."""
+
+        config: ClassVar[dict[str, Any]] = {
+            "host": LOOPBACK,
+            "port": mongodb.port,
+            "username": mongodb.user,
+            "password": mongodb.password,
+            "instance_name": "prod",
+            "tags": ["a"],
+            "directConnection": True,
+        }
+
+    connection = MongoDBConnection(config=OlderConfig())
+    with MongoDBEngine(connection) as engine:
+        assert engine.get_version()
+    assert connection.get_config("instance_name") == "prod"
+    assert mongodb.password not in f"{connection!r}{vars(connection)['config']}"
 
 
 # ------------------------------------------------------------------ failures

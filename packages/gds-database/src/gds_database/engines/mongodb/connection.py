@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["MongoDBConnection"]
 
 PORT = 27017
+# What a config of the earlier package says for people; it is kept, and no option of a client.
+DESCRIPTIVE = frozenset({"instance_name", "environment", "description", "tags", "metadata"})
 # pymongo waits for 30 s for a server that is not there, and for ever for one that does not answer.
 WAITS = {"serverSelectionTimeoutMS": 10_000, "connectTimeoutMS": 10_000}
 
@@ -66,8 +68,8 @@ class MongoDBConnection(DatabaseConnection, ConfigurableComponent, ResourceManag
             "tls": tls,
         }
         known = _settings(config)
-        extra = {name: value for name, value in known.items() if name not in given}
-        known = {name: value for name, value in known.items() if name in given}
+        extra = {name: value for name, value in known.items() if name not in given and name not in DESCRIPTIVE}
+        known = {name: value for name, value in known.items() if name not in extra}
         known |= {name: value for name, value in given.items() if value is not None}
         self.password: str | None = known.pop("password", None)
         self._options = {**WAITS, **extra, **kwargs}
