@@ -82,10 +82,8 @@ class AsyncDatabaseEngine:
 
     async def close(self) -> None:
         """Close what this has opened; calls that are under way come to their end first."""
-        close = getattr(self.engine, "close", None)
         try:
-            if close is not None:
-                await self._call(close)
+            await self._call(self.engine.close)
         finally:
             self._threads.shutdown(wait=False)
 

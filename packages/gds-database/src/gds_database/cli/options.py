@@ -102,9 +102,7 @@ def opened(url: str, password_from: str | None, **settings: Any) -> Iterator[Dat
     try:
         yield engine
     finally:
-        close = getattr(engine, "close", None)
-        if close is not None:
-            close()
+        engine.close()
 
 
 def secret(source: str | None) -> str | None:
