@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from gds_database.control import Command
-from gds_database.engines.postgresql import PostgreSQLEngine
+from gds_database.engines.postgresql import PostgreSQLEngine, _replication
 from gds_database.engines.postgresql._replication import lag_of_standby
 from gds_database.errors import DatabaseConnectionError
 from tests.database.postgresql import engine_of
@@ -271,3 +271,14 @@ def test_clocks_that_differ_are_no_lag(known: dict[str, Any], seconds: float, sk
     found, found_skew = lag_of_standby(known)
     assert found == pytest.approx(seconds)
     assert found_skew == skew
+
+
+def test_server_that_is_promoted_between_two_statements_is_still_told(
+    postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It said that it is a standby, and is none any more when it is asked where it is.
+    monkeypatch.setattr(_replication, "_CLOCK", _replication._CLOCK.replace("pg_catalog.pg_is_in_recovery()", "true"))
+    with engine_of(postgresql) as engine:
+        status = engine.get_replication_status()
+        assert (status.role, status.mode) == ("standby", "disconnected")
+        assert status.lag_seconds >= 0

@@ -54,7 +54,8 @@ SELECT w.status, w.sender_host AS host, w.sender_port AS port, w.slot_name AS sl
   extract(epoch FROM clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp())::float8 AS since_replay,
   extract(epoch FROM w.last_msg_receipt_time - w.last_msg_send_time)::float8 AS skew,
   extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time)::float8 AS since_message,
-  pg_catalog.pg_is_wal_replay_paused() AS paused
+  -- What is promoted between two statements has no answer to this any more.
+  CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_is_wal_replay_paused() END AS paused
 FROM (SELECT 1) AS one LEFT JOIN pg_catalog.pg_stat_wal_receiver w ON true
 """
 _RECEIVER_COLUMNS = (
