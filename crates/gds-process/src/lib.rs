@@ -11,6 +11,8 @@ pub mod gate;
 pub mod lock;
 #[cfg(test)]
 mod ordering;
+#[cfg(unix)]
+mod parent_only;
 mod per_process;
 pub mod random;
 pub mod resolve;
@@ -19,6 +21,8 @@ mod signals;
 mod slots;
 pub mod sync;
 
+#[cfg(unix)]
+pub use parent_only::ParentOnly;
 pub use per_process::PerProcess;
 pub use signals::leave_signals;
 

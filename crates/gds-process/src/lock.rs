@@ -5,7 +5,6 @@
 
 use std::fs::{self, File, Metadata};
 use std::io;
-use std::mem::ManuallyDrop;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,14 +12,12 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use crate::fork;
+use crate::ParentOnly;
 
 /// A lock on a file, exclusive unless it says otherwise, held until this is dropped or the process ends.
 #[derive(Debug)]
 pub struct Lock {
-    file: ManuallyDrop<File>,
-    close_in_child: Option<fork::ChildClose>,
-    generation: u32,
+    file: ParentOnly<File>,
 }
 
 impl Lock {
@@ -86,21 +83,14 @@ impl Lock {
 
     /// Named to the fork handler before it is locked, so that no child is ever born with a locked copy.
     fn over(file: File) -> Self {
-        fork::watch();
-        let close_in_child = Some(fork::close_in_child(&file));
-        Self { file: ManuallyDrop::new(file), close_in_child, generation: fork::generation() }
+        Self { file: ParentOnly::new(file) }
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        drop(self.close_in_child.take()); // first, so that no child closes a number that means another file by then
-        // In a forked child the descriptor was closed by the fork handler, and its number may be another file's by now.
-        if self.generation == fork::generation() {
+        if self.file.is_here() {
             let _ = flock(&*self.file, FlockOperation::Unlock); // closing does it too, unless a child has a copy
-            #[allow(unsafe_code)]
-            // SAFETY: taken once, in drop; nobody uses the field afterwards.
-            drop(unsafe { ManuallyDrop::take(&mut self.file) });
         }
     }
 }
