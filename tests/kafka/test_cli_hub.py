@@ -1,4 +1,4 @@
-"""The command line with a hub in a folder: one process after the other has it."""
+"""The command line with a hub in a folder: one process after the other has it, or they share it."""
 
 from __future__ import annotations
 
@@ -104,9 +104,31 @@ def test_a_wrong_setting_is_a_line_and_exit_code_2(hub: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_hub_that_another_process_has_is_a_line_and_exit_code_1(hub: str) -> None:
-    with KafkaProducerClient(hub):
-        done = gds("kafka", "topics", "-b", hub)
+def test_tail_shows_what_a_running_producer_sends(hub: str) -> None:
+    with KafkaProducerClient(hub) as producer:
+        producer.send_many("orders", [{"id": 1}])
+        command = [sys.executable, "-m", "gds_cli", "kafka", "tail", "orders", "--from-beginning", "--json", "-b", hub]
+        process = subprocess.Popen(
+            [*command, "--max", "3"], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        watchdog = threading.Timer(60, process.kill)
+        watchdog.start()
+        try:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["value"] == {"id": 1}
+            producer.send_many("orders", [{"id": 2}])
+            assert json.loads(process.stdout.readline())["value"] == {"id": 2}
+            [delivered] = kafka(hub, "produce", "orders", '{"id": 3}')
+            rest, errors = process.communicate()
+        finally:
+            watchdog.cancel()
+            process.kill()
+    assert (delivered["offset"], json.loads(rest)["value"], errors) == (2, {"id": 3}, "")
+
+
+def test_a_hub_that_cannot_be_had_is_a_line_and_exit_code_1(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = gds("kafka", "topics", "-b", f"embedded:{tmp_path / 'file' / 'hub'}")
     assert done.returncode == 1
     assert done.stderr.startswith("gds: ")
     assert done.stderr.count("\n") == 1

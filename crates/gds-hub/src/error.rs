@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Short for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Which exception the error becomes, and who can do something about it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum ErrorKind {
     /// A setting that is unknown or makes no sense: the program is to be changed.
     Config,
@@ -27,7 +29,7 @@ pub enum ErrorKind {
 }
 
 /// An error with what a caller needs to act on it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Error {
     /// What kind of thing went wrong.
     pub kind: ErrorKind,

@@ -5,6 +5,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::batch::Batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Record;
@@ -71,7 +73,7 @@ pub trait Publisher: Send + Sync + Debug {
 }
 
 /// Where to begin in a partition for which the group has committed nothing.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Start {
     /// With the oldest record there is.
     #[default]
@@ -85,7 +87,7 @@ pub enum Start {
 }
 
 /// What to read, and as whom.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Subscription {
     /// Names of topics; one that begins with `^` is a regular expression. Without any, partitions are
     /// [assigned](Subscriber::assign) by hand.
@@ -115,7 +117,7 @@ pub enum Change {
 }
 
 /// An end of a partition.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum OffsetSpec {
     /// The oldest record there is.
     Earliest,
@@ -206,9 +208,10 @@ pub trait Subscriber: Send + Debug {
 }
 
 /// How far a reader is behind.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Lag {
     /// The topic's name.
+    #[serde(serialize_with = "write_name", deserialize_with = "read_name")]
     pub topic: Arc<str>,
     /// The number of the partition.
     pub partition: i32,
@@ -218,6 +221,15 @@ pub struct Lag {
     pub end: i64,
     /// Records between the two; all there are, without a position.
     pub lag: i64,
+}
+
+// serde would share names across threads only with a feature that all crates of a program have to agree on.
+fn write_name<S: Serializer>(name: &Arc<str>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(name)
+}
+
+fn read_name<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Arc<str>, D::Error> {
+    String::deserialize(deserializer).map(Arc::from)
 }
 
 /// The error for a group that nobody knows, with the names most like it.
@@ -230,7 +242,7 @@ pub(crate) fn no_such_group(name: &str, known: &[String]) -> Error {
 }
 
 /// A topic to be made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct NewTopic {
     /// Its name.
     pub name: String,
@@ -243,7 +255,7 @@ pub struct NewTopic {
 }
 
 /// A topic as it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Topic {
     /// Its name.
     pub name: String,
@@ -252,7 +264,7 @@ pub struct Topic {
 }
 
 /// A partition as it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Partition {
     /// Its number.
     pub id: i32,

@@ -13,7 +13,11 @@ mod killed;
 mod model;
 #[path = "embedded/owner.rs"]
 mod owner;
+#[path = "embedded/served.rs"]
+mod served;
 #[path = "embedded/support.rs"]
 mod support;
+#[path = "embedded/takeover.rs"]
+mod takeover;
 #[path = "embedded/topics.rs"]
 mod topics;

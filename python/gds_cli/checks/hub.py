@@ -65,7 +65,7 @@ class _Hub:
         except GdsKafkaError as error:
             self._down = "the hub is not reached"
             if embedded and error.retriable:
-                return Finding(WARNING, _text(error), "a program that is running may be what you want")
+                return Finding(WARNING, _text(error), "the program that has the hub may be what you want")
             return Finding(FAILED, _text(error), "start it, or name the right one with -b and its settings with -X")
         return Finding(OK, f"{self._servers} answers")
 

@@ -1,83 +1,116 @@
-//! Looking after the topics of the embedded hub. Nothing here waits for anybody, so nothing needs patience.
+//! Looking after the topics of the embedded hub. In the process that has it nothing waits for anybody, so nothing needs
+//! patience; the others ask that one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Embedded;
 use super::meta::Settings;
+use super::protocol::Request;
 use super::topic::Topic as Known;
 use super::topics::unknown;
+use super::{Core, Embedded};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Admin, Lag, NewTopic, Partition, Topic, no_such_group};
 
-impl Admin for Embedded {
+impl Admin for Core {
     fn create_topic(&self, topic: &NewTopic, _patience: Duration) -> Result<()> {
-        self.core.check()?;
+        self.check()?;
         if !matches!(topic.replication, -1 | 1) {
             let message =
                 format!("replication {} for an embedded hub, which is on one machine; expected 1", topic.replication);
             return Err(Error::new(ErrorKind::Config, message));
         }
-        self.core.topics.defaults().with(&topic.config)?;
+        self.topics.defaults().with(&topic.config)?;
         let settings = Settings { partitions: topic.partitions, config: topic.config.clone() };
-        self.core.topics.create(&topic.name, settings)?;
-        self.core.changed.notify();
+        self.topics.create(&topic.name, settings)?;
+        self.changed.notify();
         Ok(())
     }
 
     fn delete_topic(&self, name: &str, _patience: Duration) -> Result<()> {
-        self.core.check()?;
-        self.core.topics.delete(name)?;
-        let groups: Vec<_> = self.core.groups.lock().values().cloned().collect();
+        self.check()?;
+        self.topics.delete(name)?;
+        let groups: Vec<_> = self.groups.lock().values().cloned().collect();
         for group in groups {
             group.lock().forget(name);
         }
-        self.core.changed.notify();
+        self.changed.notify();
         Ok(())
     }
 
     fn alter_topic(&self, name: &str, changes: &BTreeMap<String, Option<String>>, _patience: Duration) -> Result<()> {
-        self.core.check()?;
-        self.core.topics.alter(name, changes)
+        self.check()?;
+        self.topics.alter(name, changes)
     }
 
     fn topic_config(&self, name: &str, _patience: Duration) -> Result<BTreeMap<String, String>> {
-        self.core.check()?;
-        Ok(self.core.topics.get(name).ok_or_else(|| unknown(name))?.config().shown())
+        self.check()?;
+        Ok(self.topics.get(name).ok_or_else(|| unknown(name))?.config().shown())
     }
 
     fn topics(&self, name: Option<&str>, _patience: Duration) -> Result<Vec<Topic>> {
-        self.core.check()?;
+        self.check()?;
         let known = match name {
-            Some(name) => vec![self.core.topics.get(name).ok_or_else(|| unknown(name))?],
-            None => self.core.topics.all(),
+            Some(name) => vec![self.topics.get(name).ok_or_else(|| unknown(name))?],
+            None => self.topics.all(),
         };
         known.iter().map(|topic| describe(topic)).collect()
     }
 
     fn lag(&self, group: &str, _patience: Duration) -> Result<Vec<Lag>> {
-        self.core.check()?;
-        let commits = self.core.meta.lock().commits(group).cloned();
+        self.check()?;
+        let commits = self.meta.lock().commits(group).cloned();
         let Some(commits) = commits else {
             let groups = self.groups(Duration::ZERO)?;
             let known = groups.iter().any(|known| known == group);
             return if known { Ok(Vec::new()) } else { Err(no_such_group(group, &groups)) };
         };
         let lags = commits.into_iter().filter_map(|((topic, partition), position)| {
-            let topic = self.core.topics.get(&topic)?;
+            let topic = self.topics.get(&topic)?;
             Some(lag(&topic, partition, position))
         });
         lags.collect()
     }
 
     fn groups(&self, _patience: Duration) -> Result<Vec<String>> {
-        self.core.check()?;
-        let mut groups: Vec<_> = self.core.meta.lock().groups().map(str::to_owned).collect();
-        let here = self.core.groups.lock();
+        self.check()?;
+        let mut groups: Vec<_> = self.meta.lock().groups().map(str::to_owned).collect();
+        let here = self.groups.lock();
         groups.extend(here.iter().filter(|(_, group)| !group.lock().is_empty()).map(|(name, _)| name.clone()));
         groups.sort_unstable();
         groups.dedup();
         Ok(groups)
+    }
+}
+
+impl Admin for Embedded {
+    fn create_topic(&self, topic: &NewTopic, patience: Duration) -> Result<()> {
+        self.ask(&Request::CreateTopic(topic.clone()), patience, |core| core.create_topic(topic, patience))
+    }
+
+    fn delete_topic(&self, name: &str, patience: Duration) -> Result<()> {
+        self.ask(&Request::DeleteTopic(name.to_owned()), patience, |core| core.delete_topic(name, patience))
+    }
+
+    fn alter_topic(&self, name: &str, changes: &BTreeMap<String, Option<String>>, patience: Duration) -> Result<()> {
+        let request = Request::AlterTopic(name.to_owned(), changes.clone());
+        self.ask(&request, patience, |core| core.alter_topic(name, changes, patience))
+    }
+
+    fn topic_config(&self, name: &str, patience: Duration) -> Result<BTreeMap<String, String>> {
+        self.ask(&Request::TopicConfig(name.to_owned()), patience, |core| core.topic_config(name, patience))
+    }
+
+    fn topics(&self, name: Option<&str>, patience: Duration) -> Result<Vec<Topic>> {
+        self.ask(&Request::Topics(name.map(str::to_owned)), patience, |core| core.topics(name, patience))
+    }
+
+    fn lag(&self, group: &str, patience: Duration) -> Result<Vec<Lag>> {
+        self.ask(&Request::GroupLag(group.to_owned()), patience, |core| core.lag(group, patience))
+    }
+
+    fn groups(&self, patience: Duration) -> Result<Vec<String>> {
+        self.ask(&Request::Groups, patience, |core| core.groups(patience))
     }
 }
 

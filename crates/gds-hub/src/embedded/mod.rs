@@ -1,20 +1,29 @@
 //! A hub on one machine, in a folder: no server, the same topics, partitions, offsets and groups.
 //!
-//! - One process has the folder at a time; another one is told who. All clients in a process share one hub. The
-//!   folder is free again when the last of them is dropped, or the process ends in whatever way.
+//! - All processes that open the folder share the hub, and all clients in one. The process that opens it first serves
+//!   the others through a socket in the folder, to programs of the same user alone. When its last client is dropped, or
+//!   it ends in whatever way, one of the others takes over. Where the folder has no room for a socket (some network
+//!   file systems), the others are told who has it.
 //! - A record is [appended](crate::log) before its delivery is told: it survives kill -9, as does a commit. A power cut
 //!   may take what the system had not written yet, unless [`Embedded::sync`] returned before.
 //! - Records of one key are in one partition, the one that Kafka would choose, in order. A topic is made when something
 //!   is first published to it.
-//! - Members of a group share its partitions and go on where it has committed: at least once. Groups are of one
-//!   process, as is the folder; their commits last.
+//! - Members of a group, in whatever process, share its partitions and go on where it has committed: at least once.
 //! - Old messages are removed in whole segments, by age and by size, while new ones come in. Readers that were still
 //!   before go on with the oldest there is.
 //! - Of a topic that is compacted (`cleanup.policy`), the last message of each key stays, beside those in the file that is
 //!   written to. That is done by a thread of its own, and offsets stay as they are.
 //!
+//! While another process takes over, publishers keep what was not acknowledged and publish it again: in order, and
+//! once, since records of other processes have the number of their publisher and their own with them in the log (where
+//! the topic's name has its place, which the log needs no more). Readers without a group go on where they were. Members
+//! of a group join it anew: their partitions are [revoked](crate::hub::Change::Revoked) and they begin at what was
+//! committed. A client that finds nobody to serve it in time says so with an error that is retriable; polls give nothing.
+//! Clients of the process that took over read and write through its socket until they are made anew.
+//!
 //! ```text
 //! PATH/lock                        locked by the process that has the folder; holds its number
+//! PATH/socket                      where it serves the others
 //! PATH/meta/                       a log: settings of topics, commits of groups
 //! PATH/topics/NAME/PARTITION/      a log for each partition
 //! PATH/trash/                      topics that are being deleted
@@ -23,25 +32,35 @@
 mod admin;
 mod config;
 mod group;
+mod link;
 mod meta;
 mod names;
+mod owner;
+mod protocol;
 mod publisher;
+mod remote_publisher;
+mod remote_subscriber;
+mod serve;
+mod socket;
 mod subscriber;
+#[cfg(test)]
+mod tests;
 mod topic;
 mod topics;
 mod worker;
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use gds_process::fork;
 use gds_process::lock::Lock;
 use gds_process::sync::Mutex;
-use gds_process::{PerProcess, fork};
+use serde::de::DeserializeOwned;
 
 pub use config::Retention;
 
@@ -51,13 +70,15 @@ use crate::hub::{Deliveries, Hub, Publisher, Subscriber, Subscription};
 use crate::log::{Recovered, now_ms};
 use crate::private;
 use group::Group;
+use link::Link;
 use meta::Meta;
+use owner::Owner;
+use protocol::Request;
+use remote_publisher::RemotePublisher;
+use remote_subscriber::RemoteSubscriber;
 use topics::Topics;
 
-/// How long a hub that this process has just let go of may take to be gone.
-const LETTING_GO: Duration = Duration::from_secs(5);
-
-/// How an embedded hub is kept. Those of the first client to open it in a process count.
+/// How an embedded hub is kept. Those of the client count with which a process came to have the folder.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct EmbeddedOptions {
     /// Partitions of topics that are made because something is published to them.
@@ -102,31 +123,39 @@ impl Default for EmbeddedOptions {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Embedded {
-    core: Arc<Core>,
+    home: Home,
+    options: EmbeddedOptions,
+    link: Arc<Mutex<Link>>,
 }
+
+/// The folder, and the process that opened it.
+#[derive(Clone, Debug)]
+struct Home {
+    path: PathBuf,
+    generation: u32,
+    process: u32,
+}
+
+/// What a client holds for as long as its process is to have the hub.
+type Keep = Option<Arc<dyn Debug + Send + Sync>>;
 
 /// The hub itself; lives as long as one of its clients.
 #[derive(Debug)]
 struct Core {
-    path: PathBuf,
-    generation: u32,
-    process: u32,
+    home: Home,
     topics: Topics,
     meta: Arc<Mutex<Meta>>,
     groups: Mutex<BTreeMap<String, Arc<Mutex<Group>>>>,
     changed: Event,
     members: AtomicU64,
+    /// No client of this process is left, so that others are not served any longer.
+    ends: AtomicBool,
     recovered: Recovered,
     /// Folders with names that may not be on disk.
     unsynced_dirs: Mutex<Vec<PathBuf>>,
     /// Let go last.
     _lock: Lock,
 }
-
-type Opened = Mutex<HashMap<PathBuf, Weak<Core>>>;
-
-/// The hubs of this process.
-static OPENED: PerProcess<Opened> = PerProcess::new();
 
 impl Embedded {
     /// The hub in the folder `path`, which is made if there is none.
@@ -135,77 +164,74 @@ impl Embedded {
         let unusable = |error: io::Error| unusable(path, &error);
         let made_dirs = private::make_dirs_noting(path).map_err(unusable)?;
         let path = path.canonicalize().map_err(unusable)?;
-        let mut opened = OPENED.get_or_init(Opened::default).lock();
-        if let Some(core) = opened.get(&path).and_then(Weak::upgrade) {
-            return Ok(Self { core });
-        }
-        let core = Arc::new(Core::open(&path, options, made_dirs)?);
-        opened.retain(|_, core| core.strong_count() > 0);
-        opened.insert(path, Arc::downgrade(&core));
-        Ok(Self { core })
+        let link = Link::open(path.clone(), options, made_dirs)?;
+        Ok(Self { home: Home::new(path), options, link: Arc::new(Mutex::new(link)) })
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
-        &self.core.path
+        &self.home.path
     }
 
-    /// What was found when the folder was opened, in all partitions together.
+    /// What this process found when it came to have the folder, in all partitions together.
     pub fn recovered(&self) -> Recovered {
-        self.core.recovered
+        self.owner().ok().flatten().map_or_else(Recovered::default, |owner| owner.core.recovered)
     }
 
     /// Has everything published and committed so far on the disk, safe from a power cut.
     pub fn sync(&self) -> Result<()> {
-        self.core.check()?;
-        let mut unsynced = self.core.unsynced_dirs.lock();
-        while let Some(dir) = unsynced.last() {
-            private::sync_dir(dir).map_err(|error| unusable(dir, &error))?;
-            unsynced.pop();
-        }
-        drop(unsynced);
-        self.core.topics.sync()?;
-        self.core.meta.lock().sync()
+        self.ask(&Request::Sync, link::PATIENCE, Core::sync)
+    }
+
+    /// The hub, if this process has it.
+    fn owner(&self) -> Result<Option<Arc<Owner>>> {
+        self.home.check()?;
+        Ok(self.link.lock().owner())
+    }
+
+    /// Asks the process that has the hub; if it is this one, does it `here`.
+    fn ask<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+        patience: Duration,
+        here: impl FnOnce(&Core) -> Result<T>,
+    ) -> Result<T> {
+        let owner = match self.owner()? {
+            Some(owner) => owner,
+            None => match self.link.lock().ask_hub(request, Instant::now().checked_add(patience))? {
+                Ok(answer) => return Ok(answer),
+                Err(owner) => owner,
+            },
+        };
+        here(&owner.core)
     }
 }
 
 impl Hub for Embedded {
     fn publisher(&self, deliveries: Arc<dyn Deliveries>) -> Result<Box<dyn Publisher>> {
-        self.core.check()?;
-        Ok(Box::new(publisher::EmbeddedPublisher::new(self.core.clone(), deliveries)))
+        Ok(match self.owner()? {
+            Some(owner) => Box::new(publisher::EmbeddedPublisher::new(owner.core.clone(), deliveries, Some(owner))),
+            None => Box::new(RemotePublisher::new(self.home.clone(), self.options, deliveries)),
+        })
     }
 
     fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Subscriber>> {
-        self.core.check()?;
-        Ok(Box::new(subscriber::EmbeddedSubscriber::new(self.core.clone(), subscription)?))
+        Ok(match self.owner()? {
+            Some(owner) => {
+                Box::new(subscriber::EmbeddedSubscriber::new(owner.core.clone(), subscription, &[], Some(owner))?)
+            }
+            None => Box::new(RemoteSubscriber::new(self.home.clone(), self.options, subscription)?),
+        })
     }
 
-    fn check(&self, _patience: Duration) -> Result<()> {
-        self.core.check()
+    fn check(&self, patience: Duration) -> Result<()> {
+        self.ask(&Request::Check, patience, Core::check)
     }
 }
 
-impl Core {
-    fn open(path: &Path, options: EmbeddedOptions, mut made_dirs: Vec<PathBuf>) -> Result<Self> {
-        let lock = lock(path)?;
-        made_dirs.push(path.to_owned()); // that of its topics is in it
-        let generation = fork::generation();
-        let (meta, _) = Meta::open(&path.join("meta"))?;
-        let meta = Arc::new(Mutex::new(meta));
-        let (topics, recovered) = Topics::open(path, options, meta.clone())?;
-        Ok(Self {
-            path: path.to_owned(),
-            generation,
-            process: std::process::id(),
-            topics,
-            meta,
-            groups: Mutex::default(),
-            changed: Event::default(),
-            members: AtomicU64::new(0),
-            recovered,
-            unsynced_dirs: Mutex::new(made_dirs),
-            _lock: lock,
-        })
+impl Home {
+    fn new(path: PathBuf) -> Self {
+        Self { path, generation: fork::generation(), process: std::process::id() }
     }
 
     /// Whether this is still the process that opened it: what a forked child has is a copy that must not be used.
@@ -217,12 +243,63 @@ impl Core {
         if self.is_here() {
             return Ok(());
         }
-        let (path, owner, here) = (self.path.display(), self.process, std::process::id());
+        let (path, opener, here) = (self.path.display(), self.process, std::process::id());
         let message = format!(
-            "embedded hub {path} belongs to process {owner}, and this is its forked child {here}; \
-             let one process have the hub, or give each a folder of its own"
+            "embedded hub {path} was opened by process {opener}, and this is its forked child {here}; open it here anew"
         );
         Err(Error::new(ErrorKind::Closed, message).fatal())
+    }
+}
+
+impl Core {
+    /// Opens the hub in a folder that this process has locked.
+    fn open(path: &Path, options: EmbeddedOptions, mut made_dirs: Vec<PathBuf>, lock: Lock) -> Result<Self> {
+        made_dirs.push(path.to_owned()); // that of its topics is in it
+        let (meta, _) = Meta::open(&path.join("meta"))?;
+        let meta = Arc::new(Mutex::new(meta));
+        let (topics, recovered) = Topics::open(path, options, meta.clone())?;
+        Ok(Self {
+            home: Home::new(path.to_owned()),
+            topics,
+            meta,
+            groups: Mutex::default(),
+            changed: Event::default(),
+            members: AtomicU64::new(0),
+            ends: AtomicBool::new(false),
+            recovered,
+            unsynced_dirs: Mutex::new(made_dirs),
+            _lock: lock,
+        })
+    }
+
+    fn is_here(&self) -> bool {
+        self.home.is_here()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.home.check()
+    }
+
+    fn sync(&self) -> Result<()> {
+        let mut unsynced = self.unsynced_dirs.lock();
+        while let Some(dir) = unsynced.last() {
+            private::sync_dir(dir).map_err(|error| unusable(dir, &error))?;
+            unsynced.pop();
+        }
+        drop(unsynced);
+        self.topics.sync()?;
+        self.meta.lock().sync()
+    }
+
+    /// Whether others are not served any longer.
+    fn ends(&self) -> bool {
+        self.ends.load(Ordering::SeqCst)
+    }
+
+    /// Those who are served give up what they wait for.
+    fn end(&self) {
+        self.ends.store(true, Ordering::SeqCst);
+        self.changed.notify();
     }
 
     /// The topic to publish to, made if there is none.
@@ -256,35 +333,6 @@ fn unusable(path: &Path, error: &io::Error) -> Error {
         "cannot use {path} as embedded hub: {error}; name a folder on a local disk that this program may write to"
     );
     Error::new(ErrorKind::Storage, message)
-}
-
-/// Takes the folder for this process.
-fn lock(path: &Path) -> Result<Lock> {
-    let lock_path = path.join("lock");
-    let deadline = Instant::now() + LETTING_GO;
-    loop {
-        let file = private::options().truncate(false).open(&lock_path);
-        match file.and_then(|file| Lock::within(file, Duration::ZERO)) {
-            Ok(lock) => {
-                let told = fs::write(&lock_path, std::process::id().to_string());
-                return told.map(|()| lock).map_err(|error| unusable(path, &error));
-            }
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(unusable(path, &error)),
-            Err(_) => {}
-        }
-        let owner = fs::read_to_string(&lock_path).ok().and_then(|owner| owner.trim().parse::<u32>().ok());
-        // Its last client in this process is being dropped by another thread.
-        if owner == Some(std::process::id()) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
-            continue;
-        }
-        let owner = owner.map_or_else(|| "another process".to_owned(), |owner| format!("process {owner}"));
-        let path = path.display();
-        let message = format!(
-            "embedded hub {path} belongs to {owner}; one process has it at a time: end that one, or name another folder"
-        );
-        return Err(Error::new(ErrorKind::Storage, message).retriable());
-    }
 }
 
 /// Does what retention and compaction ask for now.

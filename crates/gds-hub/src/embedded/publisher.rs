@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use gds_process::sync::Mutex;
 
-use super::Core;
 use super::topic::Topic;
+use super::{Core, Keep};
 use crate::codec;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Deliveries, Delivery, Publisher};
@@ -26,6 +26,31 @@ pub(super) struct EmbeddedPublisher {
     /// Where the next record without a key goes.
     turn: AtomicU32,
     buffer: Mutex<Vec<u8>>,
+    _keep: Keep,
+}
+
+/// Who published a record, and which of its records it is: so that one whose acknowledgement was lost is known again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Mark {
+    pub(super) publisher: u64,
+    pub(super) number: u64,
+}
+
+impl Mark {
+    /// The one that [`Display`](fmt::Display) wrote.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let (publisher, number) = text.split_once('.')?;
+        let [Ok(publisher), Ok(number)] = [publisher, number].map(|text| u64::from_str_radix(text, 16)) else {
+            return None;
+        };
+        Some(Self { publisher, number })
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}.{:x}", self.publisher, self.number)
+    }
 }
 
 impl fmt::Debug for EmbeddedPublisher {
@@ -35,8 +60,9 @@ impl fmt::Debug for EmbeddedPublisher {
 }
 
 impl EmbeddedPublisher {
-    pub(super) fn new(core: Arc<Core>, deliveries: Arc<dyn Deliveries>) -> Self {
-        Self { core, deliveries, turn: AtomicU32::new(gds_process::random::random()), buffer: Mutex::default() }
+    pub(super) fn new(core: Arc<Core>, deliveries: Arc<dyn Deliveries>, keep: Keep) -> Self {
+        let turn = AtomicU32::new(gds_process::random::random());
+        Self { core, deliveries, turn, buffer: Mutex::default(), _keep: keep }
     }
 
     fn partition(&self, topic: &Topic, record: &Record<'_>) -> i32 {
@@ -52,11 +78,12 @@ impl EmbeddedPublisher {
         partition.cast_signed()
     }
 
-    fn append(&self, record: &Record<'_>) -> Result<(Arc<Topic>, i32, u64)> {
+    /// Appends a record; where it landed. `mark` is kept with it.
+    pub(super) fn append(&self, record: &Record<'_>, mark: &str) -> Result<(Arc<Topic>, i32, u64)> {
         let mut buffer = self.buffer.lock();
         buffer.clear();
-        // Topic and partition are those of the log.
-        codec::write(&mut buffer, &Record { topic: "", partition: None, ..*record });
+        // Topic and partition are those of the log; where the topic has its place is room for the mark.
+        codec::write(&mut buffer, &Record { topic: mark, partition: None, ..*record });
         loop {
             let topic = self.core.topic_for(record.topic)?;
             let partition = self.partition(&topic, record);
@@ -73,7 +100,7 @@ impl EmbeddedPublisher {
 impl Publisher for EmbeddedPublisher {
     fn publish(&self, id: u64, record: &Record<'_>) -> Result<()> {
         self.core.check()?;
-        match self.append(record) {
+        match self.append(record, "") {
             Ok((topic, partition, offset)) => {
                 self.core.changed.notify();
                 let offset = i64::try_from(offset).unwrap_or(i64::MAX);

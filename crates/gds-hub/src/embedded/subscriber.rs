@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use gds_process::sync::Mutex;
 
-use super::Core;
 use super::admin::lag;
 use super::group::Group;
 use super::meta;
 use super::names::Selector;
 use super::topic::Topic;
 use super::topics::unknown;
+use super::{Core, Keep};
 use crate::batch::Batch;
 use crate::codec;
 use crate::error::{Error, ErrorKind, Result};
@@ -49,6 +49,7 @@ pub(super) struct EmbeddedSubscriber {
     /// The topics that `owned` was made of.
     topics_version: Option<u64>,
     closed: bool,
+    _keep: Keep,
 }
 
 #[derive(Debug)]
@@ -81,18 +82,36 @@ impl Owned {
 }
 
 impl EmbeddedSubscriber {
-    pub(super) fn new(core: Arc<Core>, subscription: &Subscription) -> Result<Self> {
+    /// With the places where it was before, if it goes on: a member's are where the group began.
+    pub(super) fn new(
+        core: Arc<Core>,
+        subscription: &Subscription,
+        resumed: &[(TopicPartition, Option<i64>)],
+        keep: Keep,
+    ) -> Result<Self> {
         let selectors = subscription.topics.iter().map(|topic| Selector::parse(topic)).collect::<Result<Vec<_>>>()?;
         let mut ends = HashMap::new();
+        let mut wishes = HashMap::new();
         for topic in core.topics.all() {
             for partition in 0..topic.len() {
-                ends.insert((topic.name.clone(), partition), topic.range(partition)?.1);
+                let place = (topic.name.clone(), partition);
+                let end = topic.range(partition)?.1;
+                if let Some((place, Some(offset))) = resumed.iter().find(|(resumed, _)| *resumed == place) {
+                    // Behind the end is what was of a topic that was deleted.
+                    wishes.extend(u64::try_from(*offset).ok().filter(|to| *to <= end).map(|to| (place.clone(), to)));
+                }
+                ends.insert(place, end);
             }
         }
         let group = subscription.group.clone();
         let membership = group.as_ref().filter(|_| !selectors.is_empty()).map(|name| {
             let (group, id) = (core.group(name), core.new_member());
-            group.lock().join(id, selectors.clone());
+            let mut joined = group.lock();
+            joined.join(id, selectors.clone());
+            for (place, start) in wishes.drain() {
+                joined.starts.entry(place).or_insert(start);
+            }
+            drop(joined);
             Membership { group, id, version: None, waits: false }
         });
         let start = subscription.start;
@@ -103,7 +122,7 @@ impl EmbeddedSubscriber {
             membership,
             start,
             ends,
-            wishes: HashMap::new(),
+            wishes,
             owned: Vec::new(),
             turn: 0,
             changes: Vec::new(),
@@ -111,10 +130,31 @@ impl EmbeddedSubscriber {
             revoking: false,
             topics_version: None,
             closed: false,
+            _keep: keep,
         };
         subscriber.core.changed.notify();
         subscriber.refresh()?;
+        if subscriber.selectors.is_empty() {
+            subscriber.take(&resumed.iter().map(|(place, _)| place.clone()).collect::<Vec<_>>())?;
+        }
         Ok(subscriber)
+    }
+
+    /// Whether something happened to its partitions that was not told.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// Where to go on in a partition at the next process that has the hub, if nothing is committed: where it is, or a
+    /// member where the group began.
+    pub(super) fn resumes_at(&self, place: &TopicPartition) -> Option<i64> {
+        let offset = if let Some(membership) = &self.membership {
+            membership.group.lock().starts.get(place).copied()
+        } else {
+            let owned = self.owned.iter().find(|owned| owned.is(&place.0, place.1) && !owned.homeless);
+            owned.map(|owned| owned.reader.position())
+        };
+        offset.and_then(|offset| i64::try_from(offset).ok())
     }
 
     fn check(&self) -> Result<()> {
@@ -300,7 +340,7 @@ impl EmbeddedSubscriber {
             self.all_begin()?;
             self.fill(batch, max)?;
             let now = Instant::now();
-            if batch.len() > before || deadline.is_some_and(|deadline| now >= deadline) {
+            if batch.len() > before || deadline.is_some_and(|deadline| now >= deadline) || core.ends() {
                 return Ok(());
             }
             let waits = self.membership.as_ref().is_some_and(|membership| membership.waits);
@@ -462,8 +502,7 @@ impl Subscriber for EmbeddedSubscriber {
     }
 
     fn statistics(&self) -> BTreeMap<String, f64> {
-        let lags = self.lag(Duration::ZERO).unwrap_or_default().into_iter();
-        lags.map(|lag| (format!("consumer_lag.{}.{}", lag.topic, lag.partition), lag.lag as f64)).collect()
+        figures(self.lag(Duration::ZERO).unwrap_or_default())
     }
 
     fn close(&mut self) -> Result<()> {
@@ -483,6 +522,12 @@ impl Drop for EmbeddedSubscriber {
     fn drop(&mut self) {
         let _ = self.close(); // does not fail
     }
+}
+
+/// Lags as a subscriber's figures.
+pub(super) fn figures(lags: Vec<Lag>) -> BTreeMap<String, f64> {
+    let lags = lags.into_iter();
+    lags.map(|lag| (format!("consumer_lag.{}.{}", lag.topic, lag.partition), lag.lag as f64)).collect()
 }
 
 fn beyond(topic: &str, partition: i32, offset: i64, end: u64) -> Error {

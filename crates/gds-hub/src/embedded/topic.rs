@@ -10,7 +10,8 @@ use super::config::TopicConfig;
 use super::worker::Worker;
 use crate::codec;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::{Log, LogOptions, Reader, Recovered, Role};
+use crate::log::{Entry, Log, LogOptions, Reader, Recovered, Role};
+use crate::record::Record;
 
 /// Retention and compaction are looked after this often at most: it costs a look at each segment.
 const LOOK_EVERY_MS: i64 = 1_000;
@@ -161,19 +162,42 @@ impl Topic {
 
     /// The first offset whose record is of this time or later, in milliseconds since the epoch. Reads the partition.
     pub(super) fn first_since(&self, partition: i32, time_ms: i64) -> Result<Option<u64>> {
-        const AT_A_TIME: usize = 1 << 20;
-        let (first, end) = self.range(partition)?;
-        let mut reader = self.reader(partition, first)?;
         let mut found = None;
-        while found.is_none() && reader.position() < end {
-            reader.next_batch(end, AT_A_TIME, |entry| {
-                let late = codec::read(entry.payload).is_ok_and(|(record, _)| record.timestamp >= time_ms);
-                if late && found.is_none() {
-                    found = Some(entry.offset);
+        self.read(partition, 0, |entry| {
+            let late = codec::read(entry.payload).is_ok_and(|(record, _)| record.timestamp >= time_ms);
+            if late && found.is_none() {
+                found = Some(entry.offset);
+            }
+            found.is_none()
+        })?;
+        Ok(found)
+    }
+
+    /// Gives partition, offset and content of each record that was appended at this time or later, in milliseconds since
+    /// the epoch, and of some before.
+    pub(super) fn each_since(&self, time_ms: i64, mut each: impl FnMut(i32, i64, &Record<'_>)) -> Result<()> {
+        for partition in 0..self.len() {
+            let from = self.state(partition)?.lock().log.offset_before(time_ms);
+            self.read(partition, from, |entry| {
+                if let (Ok((record, _)), Ok(offset)) = (codec::read(entry.payload), i64::try_from(entry.offset)) {
+                    each(partition, offset, &record);
                 }
+                true
             })?;
         }
-        Ok(found)
+        Ok(())
+    }
+
+    /// Reads from an offset to the end of now, or until `each` says that it is enough.
+    fn read(&self, partition: i32, from: u64, mut each: impl FnMut(Entry<'_>) -> bool) -> Result<()> {
+        const AT_A_TIME: usize = 1 << 20;
+        let (first, end) = self.range(partition)?;
+        let mut reader = self.reader(partition, from.max(first))?;
+        let mut goes_on = true;
+        while goes_on && reader.position() < end {
+            reader.next_batch(end, AT_A_TIME, |entry| goes_on = goes_on && each(entry))?;
+        }
+        Ok(())
     }
 
     /// What all partitions take on disk.

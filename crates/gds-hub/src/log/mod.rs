@@ -393,6 +393,14 @@ impl Log {
         self.shared.segments.lock().front().map_or_else(|| self.next_offset(), |segment| segment.base)
     }
 
+    /// An offset that no entry has before it that was appended at `time_ms` or later, in milliseconds since the epoch: the
+    /// first one of a segment.
+    pub fn offset_before(&self, time_ms: i64) -> u64 {
+        let segments = self.shared.segments.lock();
+        let older = segments.iter().rev().find(|segment| segment.before_ms < time_ms);
+        older.or_else(|| segments.front()).map_or(0, |segment| segment.base)
+    }
+
     /// The offset that the next entry will get.
     pub fn next_offset(&self) -> u64 {
         self.shared.next()

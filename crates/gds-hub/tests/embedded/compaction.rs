@@ -94,6 +94,7 @@ fn a_record_without_a_key_is_refused_and_others_are_taken() {
     let (publisher, told) = publisher(&hub);
     publisher.publish(1, &record("state", b"v")).expect("told otherwise");
     publisher.publish(2, &Record { key: Some(b""), ..record("state", b"v") }).expect("taken");
+    publisher.handed_over();
     let told = std::mem::take(&mut *told.0.lock());
     let error = told[0].1.as_ref().expect_err("it would go with the first compaction");
     assert_eq!((error.kind, error.code, error.retriable), (ErrorKind::Message, Some(87), false));
@@ -130,6 +131,7 @@ fn settings_are_shown_changed_and_there_again() {
         assert_eq!(shown(&hub), expected);
         let (publisher, told) = publisher(&hub);
         publisher.publish(1, &record("orders", b"v")).expect("told");
+        publisher.handed_over();
         assert!(told.0.lock()[0].1.is_err(), "it holds at once");
         drop(publisher);
         drop(hub);

@@ -107,6 +107,8 @@ fn run(steps: Vec<Step>) {
                 create(&hub, TOPICS[topic], PARTITIONS[topic]);
                 fresh(&mut model, topic);
             }
+            // The members take the hub over.
+            Step::Reopen if crate::served::is_asked() => crate::served::kill(dir.path()),
             Step::Reopen => {
                 members.clear();
                 drop(hub);
@@ -146,7 +148,7 @@ fn run(steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if crate::served::is_asked() { 20 } else { 100 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_hub_is_lists_that_survive(steps in steps()) {

@@ -1,15 +1,9 @@
-//! One process has the folder.
+//! One process has the folder, for as long as one of its clients is there.
 
-use std::process::{Command, Stdio};
-
-use gds_hub::embedded::{Embedded, EmbeddedOptions};
 use gds_hub::{ErrorKind, Start};
 use gds_process::fork::testing::Child;
 
 use crate::support::*;
-
-/// Set in a process of this program that is to try to open the folder it names.
-const TRY: &str = "GDS_HUB_TEST_TRY";
 
 #[test]
 fn clients_of_a_process_share_one_hub_and_the_last_one_lets_go() {
@@ -42,34 +36,7 @@ fn threads_that_let_go_and_open_again_never_meet_a_locked_folder() {
 }
 
 #[test]
-fn another_process_is_told_who_has_the_folder() {
-    let dir = folder();
-    let hub = open(dir.path());
-    let try_to_open = || {
-        let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command.args(["owner::child_tries", "--exact", "--nocapture"]).env(TRY, dir.path()).stdin(Stdio::null());
-        String::from_utf8_lossy(&command.output().expect("run").stdout).into_owned()
-    };
-    let said = try_to_open();
-    let process = std::process::id();
-    assert!(said.contains(&format!("belongs to process {process};")), "{said}");
-    assert!(said.contains(&*dir.path().canonicalize().expect("there").to_string_lossy()), "{said}");
-    drop(hub);
-    assert!(try_to_open().contains("OPENED"));
-}
-
-/// Does something only when started by the test above.
-#[test]
-fn child_tries() {
-    let Some(path) = std::env::var_os(TRY) else { return };
-    match Embedded::open(path.as_ref(), EmbeddedOptions::default()) {
-        Ok(_) => println!("OPENED"),
-        Err(error) => println!("{:?} {error}", error.kind),
-    }
-}
-
-#[test]
-fn a_forked_child_is_refused_and_does_not_keep_the_folder() {
+fn a_forked_child_is_a_client_of_its_own_and_does_not_keep_the_folder() {
     let dir = folder();
     let hub = open(dir.path());
     let (publisher, told) = publisher(&hub);
@@ -80,14 +47,14 @@ fn a_forked_child_is_refused_and_does_not_keep_the_folder() {
     let child = Child::fork_running(|_| {
         let published = publisher.publish(1, &record("orders", b"w")).is_err_and(refused);
         let assigned = reader.assignment().is_err_and(refused);
-        let opened = Embedded::open(dir.path(), EmbeddedOptions::default())
-            .is_err_and(|error| error.kind == ErrorKind::Storage && error.message.contains("belongs to process"));
-        published && assigned && opened
+        let asked = gds_hub::Admin::topics(&hub, None, PATIENCE).is_err_and(refused);
+        let anew = open(dir.path());
+        published && assigned && asked && publish(&anew, &record("orders", b"of the child")) == (0, 1)
     });
     assert!(child.answer);
     assert_eq!(told.0.lock().len(), 1);
     publisher.publish(2, &record("orders", b"x")).expect("the parent's is as it was");
     drop((hub, publisher, reader));
-    drop(open(dir.path()));
+    assert_eq!(publish(&open(dir.path()), &record("orders", b"y")), (0, 3));
     drop(child);
 }

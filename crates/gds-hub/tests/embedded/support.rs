@@ -36,7 +36,9 @@ pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
+/// A hub that this process has, or another one if the tests are [run so](crate::served).
 pub(crate) fn open(path: &Path) -> Embedded {
+    crate::served::hold_if_asked(path);
     Embedded::open(path, EmbeddedOptions::default()).expect("opened")
 }
 
@@ -60,6 +62,7 @@ pub(crate) fn publisher(hub: &Embedded) -> (Box<dyn Publisher>, Arc<Told>) {
 pub(crate) fn publish(hub: &Embedded, record: &Record<'_>) -> (i32, i64) {
     let (publisher, told) = publisher(hub);
     publisher.publish(7, record).expect("taken");
+    publisher.handed_over();
     let (id, place) = told.0.lock().pop().expect("told at once");
     assert_eq!((id, publisher.in_flight()), (7, 0));
     place.expect("delivered")

@@ -1,0 +1,295 @@
+//! The way into a hub that another process has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use gds_process::sync::Mutex;
+
+use super::link::Link;
+use super::protocol::{Found, Outcome, Published, Reply, Request};
+use super::{EmbeddedOptions, Home};
+use crate::codec;
+use crate::error::{Error, ErrorKind, Result};
+use crate::hub::{Deliveries, Delivery, Publisher};
+use crate::log::now_ms;
+use crate::record::Record;
+
+/// Records are published together up to this many bytes.
+const BATCH_BYTES: usize = 256 << 10;
+/// How long a call waits for an answer. Later calls go on waiting for it.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long figures are waited for: nobody needs them.
+const FIGURES_PATIENCE: Duration = Duration::from_millis(100);
+/// How far the clock may be set back while a record is under way, or it may be there twice.
+const CLOCK_SLACK_MS: i64 = 60_000;
+
+/// Collects records, publishes them together, and keeps them until they are acknowledged: by the process that has the
+/// hub, or the one after it, which is asked first what it has of them.
+pub(super) struct RemotePublisher {
+    home: Home,
+    deliveries: Arc<dyn Deliveries>,
+    id: u64,
+    state: Mutex<State>,
+    /// Records whose outcome is not told.
+    in_flight: AtomicUsize,
+}
+
+struct State {
+    link: Link,
+    /// Records, each with its number before.
+    batch: Vec<u8>,
+    /// What the caller calls each of them.
+    ids: Vec<u64>,
+    next_number: u64,
+    /// Before any of the batch can have been appended, in milliseconds since the epoch; none if none of it was sent.
+    since_ms: Option<i64>,
+    /// The answer of the process that it is connected to is awaited.
+    asked: bool,
+    /// Why the batch is still here, if it was to be gone.
+    stuck: Option<Error>,
+}
+
+/// Records whose outcomes are known; told when nothing is locked.
+#[derive(Default)]
+struct Settled {
+    batch: Vec<u8>,
+    /// Id, place in the batch and outcome.
+    outcomes: Vec<(u64, usize, Outcome)>,
+}
+
+impl fmt::Debug for RemotePublisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemotePublisher").field("home", &self.home).finish_non_exhaustive()
+    }
+}
+
+impl RemotePublisher {
+    pub(super) fn new(home: Home, options: EmbeddedOptions, deliveries: Arc<dyn Deliveries>) -> Self {
+        let state = State {
+            link: Link::new(home.path.clone(), options),
+            batch: Vec::new(),
+            ids: Vec::new(),
+            next_number: 0,
+            since_ms: None,
+            asked: false,
+            stuck: None,
+        };
+        let id = gds_process::random::random();
+        Self { home, deliveries, id, state: Mutex::new(state), in_flight: AtomicUsize::new(0) }
+    }
+
+    /// As if the records from the first on were still under way, `back` of them, and nobody there to answer.
+    #[cfg(test)]
+    pub(super) fn forget_answer(&self, back: u64) {
+        let mut state = self.state.lock();
+        state.link.disconnect();
+        state.since_ms = Some(now_ms() - CLOCK_SLACK_MS);
+        state.next_number -= back;
+    }
+
+    /// Publishes what was collected, as far as that is possible now.
+    fn exchange(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut goes_on = true;
+        while goes_on {
+            let settled = {
+                let mut state = self.state.lock();
+                state.stuck = None;
+                let step = state.step(self.id, deadline);
+                if let Err(error) = &step {
+                    state.stuck = Some(error.clone());
+                }
+                goes_on = matches!(step, Ok(Some(_))) && state.stuck.is_none();
+                step.ok().flatten().unwrap_or_default()
+            };
+            self.tell(&settled);
+        }
+    }
+
+    fn tell(&self, settled: &Settled) {
+        for (id, start, outcome) in &settled.outcomes {
+            let Ok((record, _)) = codec::read(&settled.batch[*start..]) else { unreachable!("written by codec") };
+            match outcome {
+                Ok((partition, offset)) => {
+                    let (topic, timestamp) = (record.topic, record.timestamp);
+                    let place = Delivery { topic, partition: *partition, offset: *offset, timestamp };
+                    self.deliveries.delivered(*id, &place);
+                }
+                Err(error) => self.deliveries.failed(*id, &record, error),
+            }
+            self.in_flight.fetch_sub(1, Ordering::SeqCst);
+        }
+        if !settled.outcomes.is_empty() {
+            self.deliveries.collected();
+        }
+    }
+}
+
+impl State {
+    /// One step towards an empty batch: none when it is empty, an error when it has to stay for now.
+    fn step(&mut self, publisher: u64, deadline: Instant) -> Result<Option<Settled>> {
+        if self.ids.is_empty() {
+            return Ok(None);
+        }
+        let may_change = |error: Error| error.retriable();
+        if !self.link.is_connected() {
+            self.asked = false;
+            self.link.connect(Some(deadline)).map_err(may_change)?;
+            let (topics, since_ms) = match self.since_ms {
+                Some(since_ms) => (self.topics(), since_ms),
+                None => (Vec::new(), i64::MAX),
+            };
+            let request = Request::Publisher { id: publisher, topics, since_ms };
+            let Some(reply) = self.link.ask::<Vec<Found>>(&request, Some(deadline)).map_err(may_change)? else {
+                return Ok(Some(Settled::default())); // it went away; who is next?
+            };
+            let found = reply.outcome.inspect_err(|_| self.link.disconnect()).map_err(may_change)?;
+            let mut found: BTreeMap<_, _> =
+                found.into_iter().map(|(number, partition, offset)| (number, (partition, offset))).collect();
+            // What is before one that came through was taken or refused: it must not come behind it now.
+            let taken = found.keys().next_back().copied();
+            let is_unknown = |number| Some(number) < taken;
+            return Ok(Some(self.settle(|number| {
+                let outcome = found.remove(&number).map(Ok);
+                outcome.or_else(|| is_unknown(number).then(|| Err(outcome_unknown())))
+            })));
+        }
+        let Some(wire) = self.link.wire() else { unreachable!("connected") };
+        let mut received = Ok(true);
+        if !self.asked {
+            self.since_ms.get_or_insert_with(|| now_ms() - CLOCK_SLACK_MS);
+            self.asked = true;
+            received = wire.send(&Request::Publish, &self.batch).map(|()| true);
+        }
+        if received.is_ok() {
+            received = wire.receive(Some(deadline));
+        }
+        let reply = match received {
+            Ok(true) => wire.said::<Reply<Published>>(),
+            Ok(false) => return Err(self.link.unanswered()),
+            Err(error) => Err(error),
+        };
+        wire.forget();
+        let Ok(reply) = reply else {
+            self.link.lose(Some(deadline))?;
+            return Ok(Some(Settled::default()));
+        };
+        self.asked = false;
+        let (outcomes, stopped) = reply.outcome.inspect_err(|_| self.link.disconnect()).map_err(may_change)?;
+        let mut outcomes = outcomes.into_iter();
+        let settled = self.settle(|_| outcomes.next());
+        self.stuck = stopped;
+        Ok(Some(settled))
+    }
+
+    /// Takes the records out whose outcome is known.
+    fn settle(&mut self, mut outcome_of: impl FnMut(u64) -> Option<Outcome>) -> Settled {
+        let (batch, ids) = (mem::take(&mut self.batch), mem::take(&mut self.ids));
+        let mut outcomes = Vec::with_capacity(ids.len());
+        let mut at = 0;
+        for id in ids {
+            let (number, start) = (number_at(&batch, at), at + 8);
+            let end = start + codec::read(&batch[start..]).map_or(0, |(_, taken)| taken);
+            if let Some(outcome) = outcome_of(number) {
+                outcomes.push((id, start, outcome));
+            } else {
+                self.batch.extend_from_slice(&batch[at..end]);
+                self.ids.push(id);
+            }
+            at = end;
+        }
+        if self.ids.is_empty() {
+            self.since_ms = None;
+        }
+        Settled { batch, outcomes }
+    }
+
+    /// The topics of the batch.
+    fn topics(&self) -> Vec<String> {
+        let (mut topics, mut rest) = (BTreeSet::new(), &self.batch[..]);
+        while let Some((record, taken)) = rest.get(8..).and_then(|bytes| codec::read(bytes).ok()) {
+            topics.insert(record.topic);
+            rest = &rest[8 + taken..];
+        }
+        topics.into_iter().map(str::to_owned).collect()
+    }
+}
+
+fn outcome_unknown() -> Error {
+    let message = "the hub went to another process, which does not know what became of this record: it was refused, or \
+                   is gone again";
+    Error::new(ErrorKind::Message, message)
+}
+
+fn number_at(batch: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|byte| batch[at + byte]))
+}
+
+impl Publisher for RemotePublisher {
+    fn publish(&self, id: u64, record: &Record<'_>) -> Result<()> {
+        self.home.check()?;
+        if let Some(partition) = record.partition.filter(|partition| *partition < 0) {
+            let message = format!("partition {partition} of topic {:?}; expected 0 or more", record.topic);
+            self.deliveries.failed(id, record, &Error::new(ErrorKind::Message, message));
+            self.deliveries.collected();
+            return Ok(());
+        }
+        let is_full = {
+            let mut state = self.state.lock();
+            if let Some(error) = &state.stuck {
+                return Err(Error { kind: ErrorKind::Full, ..error.clone() });
+            }
+            let State { batch, ids, next_number, .. } = &mut *state;
+            batch.extend_from_slice(&next_number.to_le_bytes());
+            codec::write(batch, record);
+            *next_number += 1;
+            ids.push(id);
+            self.in_flight.fetch_add(1, Ordering::SeqCst);
+            batch.len() >= BATCH_BYTES
+        };
+        if is_full {
+            self.exchange();
+        }
+        Ok(())
+    }
+
+    fn handed_over(&self) {
+        if self.in_flight() > 0 && self.home.is_here() {
+            self.exchange();
+        }
+    }
+
+    fn idle(&self) {
+        self.handed_over();
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::SeqCst)
+    }
+
+    fn purge(&self) {
+        if !self.home.is_here() {
+            return;
+        }
+        let settled = {
+            let mut state = self.state.lock();
+            state.link.disconnect();
+            state.stuck = None;
+            let error = state.link.unanswered();
+            state.settle(|_| Some(Err(error.clone())))
+        };
+        self.tell(&settled);
+    }
+
+    fn statistics(&self) -> BTreeMap<String, f64> {
+        let state = self.home.is_here().then(|| self.state.try_lock()).flatten();
+        let Some(mut state) = state.filter(|state| !state.asked) else { return BTreeMap::new() };
+        let deadline = Instant::now().checked_add(FIGURES_PATIENCE);
+        let reply = state.link.ask::<BTreeMap<String, f64>>(&Request::Statistics, deadline);
+        reply.ok().flatten().and_then(|reply| reply.outcome.ok()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,337 @@
+//! Serving the hub to other processes: a thread that takes connections, and one for each of them.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gds_process::sync::Mutex;
+use gds_process::{ParentOnly, leave_signals};
+use rustix::event::{PollFd, PollFlags};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Core;
+use super::protocol::{ChangeKind, Found, Place, Published, Reply, Request, Wire};
+use super::publisher::{EmbeddedPublisher, Mark};
+use super::subscriber::EmbeddedSubscriber;
+use crate::batch::Batch;
+use crate::codec;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Event;
+use crate::hub::{Admin, Change, Deliveries, Delivery, Subscriber};
+use crate::record::Record;
+
+/// How often it is looked whether who waits for messages is still there: its partitions go to others then.
+const LOOK: Duration = Duration::from_millis(200);
+/// Before connections are taken again when the process has no descriptor left.
+const EXHAUSTED: Duration = Duration::from_millis(50);
+
+/// Serves for as long as it is kept.
+#[derive(Debug)]
+pub(super) struct Server {
+    shared: Arc<Shared>,
+    /// The thread that takes connections ends when this is dropped.
+    wake: ParentOnly<UnixStream>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    ended: Event,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stops: bool,
+    threads: usize,
+    last: u64,
+    streams: HashMap<u64, Arc<ParentOnly<UnixStream>>>,
+}
+
+impl Server {
+    pub(super) fn start(listener: UnixListener, core: &Arc<Core>) -> io::Result<Self> {
+        let (wake, woken) = UnixStream::pair()?;
+        let shared = Arc::new(Shared::default());
+        let (listener, core) = (ParentOnly::new(listener), Arc::downgrade(core));
+        begin(&shared, None, {
+            let shared = shared.clone();
+            move || take(&shared, &core, &listener, &woken)
+        })?;
+        Ok(Self { shared, wake: ParentOnly::new(wake) })
+    }
+
+    /// Returns when nobody is served any longer.
+    pub(super) fn stop(self, core: &Core) {
+        let Self { shared, wake } = self;
+        drop(wake);
+        {
+            let mut state = shared.state.lock();
+            state.stops = true;
+            for stream in state.streams.values() {
+                let _ = stream.shutdown(std::net::Shutdown::Both); // fails where the other side is gone
+            }
+        }
+        core.end();
+        let is_over = || shared.state.lock().threads == 0;
+        while !is_over() {
+            shared.ended.wait_until(Duration::from_secs(1), is_over);
+        }
+    }
+}
+
+/// Runs `work` in a thread that is waited for at the end, with the stream that it is about.
+fn begin(
+    shared: &Arc<Shared>,
+    stream: Option<Arc<ParentOnly<UnixStream>>>,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    let running = {
+        let mut state = shared.state.lock();
+        if state.stops {
+            return Ok(());
+        }
+        state.threads += 1;
+        state.last += 1;
+        let number = state.last;
+        stream.map(|stream| state.streams.insert(number, stream));
+        Running { shared: shared.clone(), number }
+    };
+    let thread = thread::Builder::new().name("gds-hub-serve".to_owned());
+    thread.spawn(move || {
+        let _running = running; // until all that `work` has is let go of
+        leave_signals();
+        work();
+    })?;
+    Ok(())
+}
+
+struct Running {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        state.streams.remove(&self.number);
+        state.threads -= 1;
+        drop(state);
+        self.shared.ended.notify();
+    }
+}
+
+/// Takes connections until `woken` is closed at the other end.
+fn take(shared: &Arc<Shared>, core: &Weak<Core>, listener: &ParentOnly<UnixListener>, woken: &UnixStream) {
+    loop {
+        let mut ready = [PollFd::new(woken, PollFlags::IN), PollFd::new(&**listener, PollFlags::IN)];
+        match rustix::event::poll(&mut ready, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(_) => return,
+            Ok(_) if !ready[0].revents().is_empty() => return,
+            Ok(_) => {}
+        }
+        let accepted = listener.accept().and_then(|(stream, _)| {
+            stream.set_nonblocking(true)?;
+            let (stream, core) = (Arc::new(ParentOnly::new(stream)), core.clone());
+            begin(shared, Some(stream.clone()), move || {
+                if let Some(core) = core.upgrade() {
+                    let _ = talk(core, stream); // an error: the other side is gone
+                }
+            })
+        });
+        if accepted.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock) {
+            thread::sleep(EXHAUSTED);
+        }
+    }
+}
+
+/// Answers one client until it is gone.
+fn talk(core: Arc<Core>, stream: Arc<ParentOnly<UnixStream>>) -> io::Result<()> {
+    let Some(mut wire) = Wire::accept(stream)? else { return Ok(()) };
+    let mut client = Client { core, publisher: None, subscriber: None, batch: Batch::default() };
+    let mut data = Vec::new();
+    while wire.receive(None)? {
+        data.clear();
+        match wire.said()? {
+            Request::Publish => {
+                let published = client.publish(wire.data());
+                wire.send(&Reply { outcome: published, changes: Vec::new() }, &[])?;
+            }
+            request => {
+                let over = || wire.is_over();
+                let outcome = client.answer(request, &mut data, &over);
+                wire.send(&Reply { outcome, changes: client.changes() }, &data)?;
+            }
+        }
+        wire.forget();
+    }
+    Ok(())
+}
+
+/// A client of another process.
+struct Client {
+    core: Arc<Core>,
+    publisher: Option<(u64, EmbeddedPublisher)>,
+    subscriber: Option<EmbeddedSubscriber>,
+    batch: Batch,
+}
+
+fn said<T: Serialize>(outcome: Result<T>) -> Result<Value> {
+    serde_json::to_value(outcome?).map_err(|error| Error::new(ErrorKind::Serialization, error.to_string()))
+}
+
+fn out_of_place() -> Error {
+    Error::new(ErrorKind::Config, "the client has not said before what it is")
+}
+
+impl Client {
+    fn answer(&mut self, request: Request, data: &mut Vec<u8>, over: &dyn Fn() -> bool) -> Result<Value> {
+        const NOW: Duration = Duration::ZERO;
+        let core = &*self.core;
+        match request {
+            Request::Check => said(core.check()),
+            Request::Sync => said(core.sync()),
+            Request::CreateTopic(topic) => said(core.create_topic(&topic, NOW)),
+            Request::DeleteTopic(name) => said(core.delete_topic(&name, NOW)),
+            Request::AlterTopic(name, changes) => said(core.alter_topic(&name, &changes, NOW)),
+            Request::TopicConfig(name) => said(core.topic_config(&name, NOW)),
+            Request::Topics(name) => said(core.topics(name.as_deref(), NOW)),
+            Request::GroupLag(group) => said(core.lag(&group, NOW)),
+            Request::Groups => said(core.groups(NOW)),
+            Request::Statistics => said(Ok(core.statistics())),
+            Request::Publisher { id, topics, since_ms } => {
+                let publisher = EmbeddedPublisher::new(self.core.clone(), Arc::new(Unheard), None);
+                self.publisher = Some((id, publisher));
+                said(self.find(id, &topics, since_ms))
+            }
+            Request::Publish => Err(out_of_place()), // answered by who has its data
+            Request::Subscribe { subscription, resumed } => {
+                let resumed: Vec<_> = resumed.iter().map(|place| (place.pair(), place.offset)).collect();
+                let subscriber = EmbeddedSubscriber::new(self.core.clone(), &subscription, &resumed, None)?;
+                self.subscriber = Some(subscriber);
+                said(Ok(()))
+            }
+            Request::Poll { max, patience } => said(self.poll(max, patience, data, over)),
+            request => said_by(self.subscriber.as_mut().ok_or_else(out_of_place)?, request),
+        }
+    }
+
+    /// What is there of what a publisher has published to these topics since then.
+    fn find(&self, id: u64, topics: &[String], since_ms: i64) -> Result<Vec<Found>> {
+        let mut found = Vec::new();
+        for topic in topics.iter().filter_map(|name| self.core.topics.get(name)) {
+            topic.each_since(since_ms, |partition, offset, record| {
+                if let Some(number) = Mark::read(record.topic).filter(|mark| mark.publisher == id) {
+                    found.push((number.number, partition, offset));
+                }
+            })?;
+        }
+        Ok(found)
+    }
+
+    fn publish(&self, mut data: &[u8]) -> Result<Published> {
+        let (id, publisher) = self.publisher.as_ref().ok_or_else(out_of_place)?;
+        let mut outcomes = Vec::new();
+        let mut stopped = None;
+        while let Some((number, rest)) = data.split_first_chunk() {
+            let malformed = |_| Error::new(ErrorKind::Serialization, "these bytes are no record");
+            let (record, taken) = codec::read(rest).map_err(malformed)?;
+            data = &rest[taken..];
+            let mark = Mark { publisher: *id, number: u64::from_le_bytes(*number) };
+            match publisher.append(&record, &mark.to_string()) {
+                Ok((_, partition, offset)) => outcomes.push(Ok((partition, i64::try_from(offset).unwrap_or(i64::MAX)))),
+                // Those behind it must not overtake it.
+                Err(error) if error.retriable => {
+                    stopped = Some(error);
+                    break;
+                }
+                Err(error) => outcomes.push(Err(error)),
+            }
+        }
+        self.core.changed.notify();
+        Ok((outcomes, stopped))
+    }
+
+    /// Waits for messages while the client is there.
+    fn poll(&mut self, max: usize, patience: Duration, data: &mut Vec<u8>, over: &dyn Fn() -> bool) -> Result<()> {
+        let subscriber = self.subscriber.as_mut().ok_or_else(out_of_place)?;
+        let deadline = Instant::now().checked_add(patience);
+        self.batch.clear();
+        loop {
+            let left = deadline.map_or(LOOK, |deadline| deadline.saturating_duration_since(Instant::now()));
+            let polled = subscriber.poll(&mut self.batch, max, left.min(LOOK));
+            if self.batch.is_empty() {
+                polled?; // else it fails again the next time
+            }
+            if !self.batch.is_empty() || subscriber.has_changes() || left <= LOOK || self.core.ends() || over() {
+                break;
+            }
+        }
+        for message in self.batch.iter() {
+            data.extend_from_slice(&message.offset.to_le_bytes());
+            let record = Record {
+                topic: message.topic,
+                partition: Some(message.partition),
+                timestamp: message.timestamp.unwrap_or_default(),
+                key: message.key,
+                value: message.value,
+                headers: message.headers,
+            };
+            codec::write(data, &record);
+        }
+        Ok(())
+    }
+
+    fn changes(&mut self) -> Vec<(ChangeKind, Vec<Place>)> {
+        let Some(subscriber) = &mut self.subscriber else { return Vec::new() };
+        let changes = subscriber.changes().into_iter().map(|change| match change {
+            Change::Assigned(places) => {
+                let begins = places.iter().map(|place| Place::new(place, subscriber.resumes_at(place)));
+                (ChangeKind::Assigned, begins.collect())
+            }
+            Change::Revoking(places) => (ChangeKind::Revoking, Place::all(&places)),
+            Change::Revoked(places) => (ChangeKind::Revoked, Place::all(&places)),
+        });
+        changes.collect()
+    }
+}
+
+fn said_by(subscriber: &mut EmbeddedSubscriber, request: Request) -> Result<Value> {
+    const NOW: Duration = Duration::ZERO;
+    let pairs = |places: &[Place]| places.iter().map(Place::pair).collect::<Vec<_>>();
+    match request {
+        Request::GiveUp => said(subscriber.give_up()),
+        Request::Assign(places) => said(subscriber.assign(&pairs(&places))),
+        Request::OffsetsForTimes(places) => {
+            let times: Vec<_> = places.iter().map(|place| (place.pair(), place.offset.unwrap_or(0))).collect();
+            let found = subscriber.offsets_for_times(&times, NOW);
+            said(found.map(|found| found.into_iter().map(|(_, offset)| offset).collect::<Vec<_>>()))
+        }
+        Request::Offsets(places, which) => {
+            let found = subscriber.offsets(&pairs(&places), which, NOW);
+            said(found.map(|found| found.into_iter().map(|(_, offset)| offset).collect::<Vec<_>>()))
+        }
+        Request::Commit(places) => {
+            said(subscriber.commit(&places.iter().map(Place::position).collect::<Vec<_>>(), true))
+        }
+        Request::Seek(place) => said(subscriber.seek(&place.position())),
+        Request::Pause(places) => said(subscriber.pause(&pairs(&places))),
+        Request::Resume(places) => said(subscriber.resume(&pairs(&places))),
+        Request::Assignment => said(subscriber.assignment().map(|places| Place::all(&places))),
+        Request::Lag => said(subscriber.lag(NOW)),
+        Request::Close => said(subscriber.close()),
+        _ => Err(out_of_place()),
+    }
+}
+
+/// Outcomes go back to the client with the answer.
+struct Unheard;
+
+impl Deliveries for Unheard {
+    fn delivered(&self, _: u64, _: &Delivery<'_>) {}
+
+    fn failed(&self, _: u64, _: &Record<'_>, _: &Error) {}
+}

@@ -1,0 +1,74 @@
+//! What processes say to each other, where that cannot be seen from outside.
+
+use std::io::{Read, Write};
+
+use super::publisher::Mark;
+use super::*;
+use crate::hub::{Admin, Delivery};
+use crate::record::Record;
+
+#[derive(Default)]
+struct Told(Mutex<Vec<(u64, i64)>>);
+
+impl Deliveries for Told {
+    fn delivered(&self, id: u64, place: &Delivery<'_>) {
+        self.0.lock().push((id, place.offset));
+    }
+
+    fn failed(&self, _: u64, _: &Record<'_>, error: &Error) {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn marks_are_read_as_they_were_written() {
+    for mark in [Mark { publisher: 0, number: 0 }, Mark { publisher: u64::MAX, number: 0x1234_5678_9abc }] {
+        assert_eq!(Mark::read(&mark.to_string()), Some(mark));
+    }
+    for other in ["", ".", "orders", "1.", "a.b.c"] {
+        assert_eq!(Mark::read(other), None, "{other}");
+    }
+}
+
+#[test]
+fn a_record_whose_acknowledgement_was_lost_is_not_published_again() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let hub = Embedded::open(dir.path(), EmbeddedOptions::default()).expect("opened");
+    let told = Arc::new(Told::default());
+    let publisher = RemotePublisher::new(hub.home.clone(), hub.options, told.clone());
+    let publish = |ids: std::ops::Range<u64>| {
+        for id in ids {
+            publisher.publish(id, &Record { topic: "orders", value: Some(b"v"), ..Record::default() }).expect("taken");
+        }
+    };
+    publish(0..3);
+    publisher.handed_over();
+    assert_eq!(std::mem::take(&mut *told.0.lock()), [(0, 0), (1, 1), (2, 2)]);
+    // Three of a batch of five had come through when the answer to it was lost.
+    publisher.forget_answer(3);
+    publish(0..5);
+    publisher.handed_over();
+    assert_eq!(*told.0.lock(), [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4)]);
+    assert_eq!((hub.topics(None, link::PATIENCE).expect("known")[0].partitions[0].end, publisher.in_flight()), (5, 0));
+}
+
+#[test]
+fn a_process_that_speaks_another_version_is_named_with_both() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().canonicalize().expect("there");
+    let file = private::options().open(path.join("lock")).expect("made");
+    let _lock = Lock::wait(file).expect("locked");
+    let listener = socket::listen(&path).expect("listens");
+    listener.set_nonblocking(false).expect("waits");
+    let other = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("somebody");
+        let mut greeting = [0; 12];
+        stream.read_exact(&mut greeting).expect("a greeting");
+        greeting[6..].copy_from_slice(&[9, 0, 0xd2, 4, 0, 0]);
+        stream.write_all(&greeting).expect("written");
+    });
+    let error = Embedded::open(&path, EmbeddedOptions::default()).expect_err("refused");
+    let says = ["process 1234 ", "version 9 ", "version 1:"];
+    assert!(says.iter().all(|says| error.message.contains(says)) && !error.retriable, "{error}");
+    other.join().expect("no panic");
+}
