@@ -20,7 +20,7 @@ const FOLDER: &str = "GDS_HUB_TEST_FOLDER";
 const NUMBER: &str = "GDS_HUB_TEST_NUMBER";
 const PARTITIONS: i32 = 3;
 const PROCESSES: usize = 3;
-const KILLS: usize = 12;
+const KILLS: usize = 30;
 /// Keys of each process.
 const KEYS: u64 = 4;
 
