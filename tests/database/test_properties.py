@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from urllib.parse import quote
 
 from hypothesis import given, settings
@@ -50,8 +51,8 @@ def test_an_address_gives_back_who_and_where(user: str | None, password: str | N
     config = EngineConfig.parse(address)
     assert (config.host, config.port) == ("host", 5)
     assert (config.user, config.password, config.database) == (user, password, database)
-    if password is not None and len(password) > 20:
-        assert password not in repr(config)
+    # The same whatever the password is: the user may be called like it.
+    assert repr(config) == repr(replace(config, password="another"))
 
 
 @given(st.lists(TEXT, min_size=1, max_size=4, unique=True), PASSWORDS)
