@@ -7,6 +7,7 @@ import sqlite3
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -218,17 +219,16 @@ class Pair(NamedTuple):
 def test_rows_are_dicts_whatever_the_connection_returns() -> None:
     row = Pair(1, 2)
     expected = [{"a": 1, "b": 2}]
-    cursor = sqlite3.connect(":memory:").execute("SELECT 1 AS A, 2 AS b")
-    named = sqlite3.connect(":memory:")
-    named.row_factory = sqlite3.Row
-    rows = named.execute("SELECT 1 AS A, 2 AS b").fetchall()
-    for result in ([{"A": 1, "b": 2}], [row], cursor, rows, SimpleNamespace(rows=[(1, 2)], columns=["A", "b"])):
+    with closing(sqlite3.connect(":memory:")) as connection:
+        assert dicts(connection.execute("SELECT 1 AS A, 2 AS b")) == expected
+        assert dicts(connection.execute("CREATE TABLE x (y)")) == []
+        connection.row_factory = sqlite3.Row
+        assert dicts(connection.execute("SELECT 1 AS A, 2 AS b").fetchall()) == expected
+    for result in ([{"A": 1, "b": 2}], [row], SimpleNamespace(rows=[(1, 2)], columns=["A", "b"])):
         assert dicts(result) == expected
-    named.close()
     assert dicts([(1, 2)], ("a", "b")) == expected
     assert dicts([{"B": 2, "A": 1, "C": 3}], ("a", "b")) == expected
     assert dicts(None) == []
-    assert dicts(sqlite3.connect(":memory:").execute("CREATE TABLE x (y)")) == []
 
 
 @pytest.mark.parametrize(
