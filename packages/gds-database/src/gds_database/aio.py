@@ -76,6 +76,17 @@ class AsyncDatabaseEngine:
             raise
 
     # ------------------------------------------------------------------ open and close
+    @classmethod
+    async def opened(cls, engine: Any, *, threads: int = THREADS) -> Self:
+        """One that is connected."""
+        twin = cls(engine, threads=threads)
+        try:
+            await twin.connect()
+        except BaseException:
+            await twin.close()
+            raise
+        return twin
+
     async def connect(self) -> Any:
         """Open the connection if it is not open."""
         return await self._call(self.engine.connect)

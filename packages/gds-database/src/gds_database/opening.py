@@ -77,15 +77,8 @@ async def open_engine_async(
     if native is not None:
         engine: AsyncDatabaseEngine = await native(found, **settings)
         return engine
-    engine = AsyncDatabaseEngine(
-        kind.from_config(found, **settings), **({} if threads is None else {"threads": threads})
-    )
-    try:
-        await engine.connect()
-    except BaseException:
-        await engine.close()
-        raise
-    return engine
+    limit = {} if threads is None else {"threads": threads}
+    return await AsyncDatabaseEngine.opened(kind.from_config(found, **settings), **limit)
 
 
 def _found(

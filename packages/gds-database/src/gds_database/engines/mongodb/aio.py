@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
     from datetime import datetime
 
-    from typing_extensions import Self
-
     from gds_database.engines.mongodb.engine import MongoDBEngine
     from gds_database.metadata import EngineMetadata, LogEntry, Metric, ReplicationStatus
 
@@ -50,17 +48,6 @@ class AsyncMongoDBEngine(AsyncDatabaseEngine):
             )
         self._arguments = connection._arguments
         self._client: Any = None
-
-    @classmethod
-    async def opened(cls, engine: MongoDBEngine, *, threads: int = 4) -> Self:
-        """One that is connected."""
-        twin = cls(engine, threads=threads)
-        try:
-            await twin.connect()
-        except BaseException:
-            await twin.close()
-            raise
-        return twin
 
     async def connect(self) -> Any:
         """Open the client if it is not open."""

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from datetime import datetime
 
-    from typing_extensions import Self
-
     from gds_database.engines.postgresql._asking import Ask, Question
     from gds_database.engines.postgresql.engine import PostgreSQLEngine
     from gds_database.metadata import EngineMetadata, ReplicationDetails
@@ -56,17 +54,6 @@ class AsyncPostgreSQLEngine(AsyncDatabaseEngine):
         self._pooled = False
         # One statement at a time, and one connection.
         self._turn = asyncio.Lock()
-
-    @classmethod
-    async def opened(cls, engine: PostgreSQLEngine, *, threads: int = 4) -> Self:
-        """One that is connected."""
-        twin = cls(engine, threads=threads)
-        try:
-            await twin.connect()
-        except BaseException:
-            await twin.close()
-            raise
-        return twin
 
     async def connect(self) -> Any:
         """Open the connection if it is not open."""
