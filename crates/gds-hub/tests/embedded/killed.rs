@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use gds_hub::embedded::{Embedded, EmbeddedOptions};
-use gds_hub::{Admin, Deliveries, Delivery, Error, Hub, Record, Start};
+use gds_hub::{Admin, Hub, Start};
 use gds_process::sync::Mutex;
 
 use crate::support::*;
@@ -13,20 +13,6 @@ use crate::support::*;
 /// Set in the process that is to be killed: the folder of its hub.
 const VICTIM: &str = "GDS_HUB_TEST_VICTIM";
 const PARTITIONS: i32 = 3;
-
-/// Says what was acknowledged, one line for each and one write(2) for a line.
-struct Aloud(Mutex<std::fs::File>);
-
-impl Deliveries for Aloud {
-    fn delivered(&self, id: u64, place: &Delivery<'_>) {
-        let line = format!("sent {id} {} {}\n", place.partition, place.offset);
-        self.0.lock().write_all(line.as_bytes()).expect("told");
-    }
-
-    fn failed(&self, _: u64, _: &Record<'_>, error: &Error) {
-        panic!("{error}");
-    }
-}
 
 /// Does something only when started by the test below: publishes, reads and commits until it is killed.
 #[test]

@@ -1,5 +1,6 @@
 //! A hub in a folder of its own, and short words for what tests do with it.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,4 +120,18 @@ pub(crate) fn values(seen: &[Seen]) -> Vec<String> {
 
 pub(crate) fn position(topic: &str, partition: i32, offset: i64) -> Position {
     Position { topic: Arc::from(topic), partition, offset }
+}
+
+/// Says what was acknowledged, one line for each and one write(2) for a line.
+pub(crate) struct Aloud(pub(crate) Mutex<std::fs::File>);
+
+impl Deliveries for Aloud {
+    fn delivered(&self, id: u64, place: &Delivery<'_>) {
+        let line = format!("sent {id} {} {}\n", place.partition, place.offset);
+        self.0.lock().write_all(line.as_bytes()).expect("told");
+    }
+
+    fn failed(&self, _: u64, _: &Record<'_>, error: &Error) {
+        panic!("{error}");
+    }
 }

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use gds_hub::embedded::{Embedded, EmbeddedOptions};
-use gds_hub::{Admin, Deliveries, Delivery, Error, Hub, Record, Start};
+use gds_hub::{Admin, Hub, Record, Start};
 use gds_process::sync::Mutex;
 
 use crate::served::again;
@@ -23,20 +23,6 @@ const PROCESSES: usize = 3;
 const KILLS: usize = 30;
 /// Keys of each process.
 const KEYS: u64 = 4;
-
-/// Says what was acknowledged, one line for each and one write(2) for a line.
-struct Aloud(Mutex<std::fs::File>);
-
-impl Deliveries for Aloud {
-    fn delivered(&self, id: u64, place: &Delivery<'_>) {
-        let line = format!("sent {id} {} {}\n", place.partition, place.offset);
-        self.0.lock().write_all(line.as_bytes()).expect("told");
-    }
-
-    fn failed(&self, _: u64, _: &Record<'_>, error: &Error) {
-        panic!("{error}");
-    }
-}
 
 /// Does something only when started by the test below: publishes, reads and commits until it is killed.
 #[test]
