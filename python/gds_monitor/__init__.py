@@ -1,0 +1,29 @@
+"""Database monitoring: what is measured of databases, and where it goes.
+
+Importing this package starts nothing: no thread, no socket, no logger.
+"""
+
+from __future__ import annotations
+
+from gds_metrics import _lazy
+
+TYPE_CHECKING = False  # `typing` is not imported for this: it would be most of the time this package takes to import
+
+if TYPE_CHECKING:
+    from gds_monitor.metric import Metric
+    from gds_monitor.output import OutputHandler, WriteResult
+
+__all__ = [
+    "Metric",
+    "OutputHandler",
+    "WriteResult",
+]
+
+_HOME = {
+    "Metric": "metric",
+    "OutputHandler": "output",
+    "WriteResult": "output",
+}
+
+# What a program does not use it does not load.
+__getattr__, __dir__ = _lazy.exports(globals(), _HOME)
