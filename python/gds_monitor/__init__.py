@@ -10,17 +10,29 @@ from gds_metrics import _lazy
 TYPE_CHECKING = False  # `typing` is not imported for this: it would be most of the time this package takes to import
 
 if TYPE_CHECKING:
+    from gds_monitor.base import BaseMonitor, MetricCollector, MonitoringResult, Outcome
     from gds_monitor.metric import Metric
     from gds_monitor.output import OutputHandler, WriteResult
+    from gds_monitor.scheduler import MonitoringScheduler
 
 __all__ = [
+    "BaseMonitor",
     "Metric",
+    "MetricCollector",
+    "MonitoringResult",
+    "MonitoringScheduler",
+    "Outcome",
     "OutputHandler",
     "WriteResult",
 ]
 
 _HOME = {
+    "BaseMonitor": "base",
     "Metric": "metric",
+    "MetricCollector": "base",
+    "MonitoringResult": "base",
+    "MonitoringScheduler": "scheduler",
+    "Outcome": "base",
     "OutputHandler": "output",
     "WriteResult": "output",
 }
