@@ -38,10 +38,19 @@ pub struct SourceError {
 /// Series one after the other, each once.
 pub type SeriesIter<'a> = Box<dyn Iterator<Item = Result<SourceSeries<'a>, SourceError>> + 'a>;
 
+/// Labels of series one after the other, each once.
+pub type LabelsIter<'a> = Box<dyn Iterator<Item = Result<Labels, SourceError>> + 'a>;
+
 /// Finds series.
 pub trait Source {
     /// The series that all matchers choose and that have a sample in the window.
     fn select<'a>(&'a self, request: &Select<'_>) -> Result<SeriesIter<'a>, SourceError>;
+
+    /// The labels of such series. A source that has an index answers from it, without reading a sample; it may give
+    /// series besides whose samples are near the window.
+    fn select_labels<'a>(&'a self, request: &Select<'_>) -> Result<LabelsIter<'a>, SourceError> {
+        Ok(Box::new(self.select(request)?.map(|series| Ok(series?.labels))))
+    }
 }
 
 /// A series and its samples.

@@ -250,8 +250,8 @@ fn found(source: &dyn Source, params: &Params<'_>) -> Result<BTreeSet<Labels>, R
     }
     let mut found = BTreeSet::new();
     for matchers in &sets {
-        for series in source.select(&Select { matchers, start, end, step: 0 })? {
-            found.insert(series?.labels);
+        for labels in source.select_labels(&Select { matchers, start, end, step: 0 })? {
+            found.insert(labels?);
         }
     }
     Ok(found)

@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::histogram::{Buckets, FloatHistogram};
 use crate::memory::MemorySource;
+use crate::source::{LabelsIter, SeriesIter, SourceError};
 use crate::value::Sample;
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -185,4 +186,28 @@ fn queries_are_formatted_and_parsed() {
                 "rhs": {"type": "numberLiteral", "val": "5", "duration": false}},
             "rhs": {"type": "durationExpr", "op": "step", "lhs": null, "rhs": null, "wrapped": false}})
     );
+}
+
+/// Has an index, and cannot read a sample.
+struct Index;
+
+impl Source for Index {
+    fn select<'a>(&'a self, _request: &Select<'_>) -> Result<SeriesIter<'a>, SourceError> {
+        Err(SourceError { message: "the samples are away".to_owned(), retriable: true })
+    }
+
+    fn select_labels<'a>(&'a self, request: &Select<'_>) -> Result<LabelsIter<'a>, SourceError> {
+        let all = ["api", "db"].map(|job| Labels::from_pairs([("__name__", "up"), ("job", job)]));
+        let matches = |labels: &Labels| request.matchers.iter().all(|own| own.matches(labels.get(own.name())));
+        Ok(Box::new(all.into_iter().filter(matches).map(Ok).collect::<Vec<_>>().into_iter()))
+    }
+}
+
+#[test]
+fn what_series_there_are_is_answered_without_their_samples() {
+    let asked = pairs(&[("match[]", "up{job=\"db\"}")]);
+    let params = Params(&asked);
+    assert_eq!(body(&series(&Index, &params))["data"], json!([{"__name__": "up", "job": "db"}]));
+    assert_eq!(body(&labels(&Index, &params))["data"], json!(["__name__", "job"]));
+    assert_eq!(body(&label_values(&Index, "job", &Params(&[])))["data"], json!(["api", "db"]));
 }
