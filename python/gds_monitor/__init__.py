@@ -11,6 +11,7 @@ TYPE_CHECKING = False  # `typing` is not imported for this: it would be most of 
 
 if TYPE_CHECKING:
     from gds_monitor.base import BaseMonitor, MetricCollector, MonitoringResult, Outcome
+    from gds_monitor.collectors.postgresql import PostgreSQLCollector
     from gds_monitor.metric import Metric
     from gds_monitor.output import OutputHandler, WriteResult
     from gds_monitor.scheduler import MonitoringScheduler
@@ -23,6 +24,7 @@ __all__ = [
     "MonitoringScheduler",
     "Outcome",
     "OutputHandler",
+    "PostgreSQLCollector",
     "WriteResult",
 ]
 
@@ -34,6 +36,7 @@ _HOME = {
     "MonitoringScheduler": "scheduler",
     "Outcome": "base",
     "OutputHandler": "output",
+    "PostgreSQLCollector": "collectors.postgresql",
     "WriteResult": "output",
 }
 

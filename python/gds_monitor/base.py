@@ -19,6 +19,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from gds_monitor._report import Report
+from gds_monitor.errors import NOT_FOR_IT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +59,11 @@ class Outcome:
     def ok(self) -> bool:
         """Whether it succeeded."""
         return not self.reason
+
+    @property
+    def skipped(self) -> bool:
+        """Whether it does not apply here, so that nothing is missing."""
+        return self.reason in NOT_FOR_IT
 
 
 class MetricCollector(ABC):
@@ -135,13 +141,18 @@ class MonitoringResult:
         return sum(each.ok for each in self.outcomes)
 
     @property
+    def skipped(self) -> int:
+        """How many do not apply, to this version or role for example."""
+        return sum(each.skipped for each in self.outcomes)
+
+    @property
     def failed(self) -> int:
-        """How many are not; with ``succeeded`` it is ``planned``."""
-        return len(self.outcomes) - self.succeeded
+        """How many are missing; with ``succeeded`` and ``skipped`` it is ``planned``."""
+        return len(self.outcomes) - self.succeeded - self.skipped
 
     @property
     def success(self) -> bool:
-        """Whether all that was planned is there."""
+        """Whether nothing is missing."""
         return not self.error and not self.failed
 
     @property

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["REASONS", "CollectionError", "MonitorConfigError"]
+__all__ = ["NOT_FOR_IT", "REASONS", "CollectionError", "MonitorConfigError"]
 
 REASONS = {
     "aborted": "the connection was closed under a query that did not end",
     "authentication": "the server did not take the credentials",
     "authentication_backoff": "it did not take them before, and is not asked again yet",
-    "collector_disabled": "a feature flag has it switched off",
     "connection": "the server cannot be reached, or the connection was lost",
     "connections_scarce": "a database was not visited because hardly any connections are left for others",
     "cycle_budget": "the time of the cycle was used up before it",
@@ -27,6 +26,22 @@ REASONS = {
 """The reasons, and what each means. They are the label ``reason`` of own metrics, so there are no others."""
 
 
+NOT_FOR_IT = {
+    "column": "the server has none of the columns",
+    "database": "it is for other databases",
+    "disabled": "it is switched off, by the pack or by a feature flag",
+    "extension": "an extension is not installed",
+    "predicate": "a query of the pack said no",
+    "role": "it is for a primary and this is a standby, or the other way round",
+    "schema": "a schema is not there",
+    "setting": "a setting of the server is another",
+    "tag": "it is for targets with other tags",
+    "user": "it is for another login",
+    "version": "it is for other versions of the server",
+}
+"""Why something has not to be measured there: nothing is missing."""
+
+
 class CollectionError(Exception):
     """Something was not measured.
 
@@ -36,7 +51,7 @@ class CollectionError(Exception):
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(detail or REASONS[reason])
+        super().__init__(detail or REASONS.get(reason, reason))
         self.reason = reason
 
 
