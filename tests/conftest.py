@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.services.fixtures import (
+    ferretdb,
     kafka,
     kafka_cluster,
     kafka_factory,
@@ -19,6 +20,7 @@ from tests.services.fixtures import (
     mongodb,
     otel_collector,
     otel_collector_factory,
+    pgbouncer,
     postgresql,
     postgresql_factory,
     prometheus_factory,
@@ -35,6 +37,7 @@ from tests.services.fixtures import (
 )
 
 __all__ = [
+    "ferretdb",
     "kafka",
     "kafka_cluster",
     "kafka_factory",
@@ -44,6 +47,7 @@ __all__ = [
     "mongodb",
     "otel_collector",
     "otel_collector_factory",
+    "pgbouncer",
     "postgresql",
     "postgresql_factory",
     "prometheus_factory",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-
-import psycopg
 
 from gds_database.base import DatabaseConnection
 from gds_database.engines.postgresql import PostgreSQLConnection, PostgreSQLEngine
@@ -42,14 +41,26 @@ def engine_of(
 
 
 class OlderConnection(DatabaseConnection):
-    """As the package before 2.0 has it: not in autocommit, rows as tuples, what changes is committed by the caller."""
+    """As the package before 2.0 has it: not in autocommit, rows as tuples, what changes is committed by the caller.
 
-    def __init__(self, server: PostgreSQL) -> None:
-        self._server = server
-        self.connection: psycopg.Connection[Any] | None = None
+    Args:
+        server: Whose.
+        driver: ``psycopg`` or ``psycopg2``.
+        autocommit: Whether it is after all.
+        changes: Of the address.
+    """
+
+    def __init__(
+        self, server: PostgreSQL, driver: str = "psycopg", *, autocommit: bool = False, **changes: Any
+    ) -> None:
+        self._address = server.address(**changes)
+        self._driver: Any = importlib.import_module(driver)
+        self._autocommit = autocommit
+        self.connection: Any = None
 
     def connect(self) -> Any:
-        self.connection = psycopg.connect(**self._server.address())
+        self.connection = self._driver.connect(**self._address)
+        self.connection.autocommit = self._autocommit
         return self.connection
 
     def disconnect(self) -> None:
@@ -57,19 +68,17 @@ class OlderConnection(DatabaseConnection):
             self.connection.close()
 
     def execute_query(self, query: str, params: tuple[Any, ...] | None = None) -> list[Any]:
-        assert self.connection is not None
-        cursor = self.connection.execute(query, params)
-        return cursor.fetchall() if cursor.description else []
+        with self.connection.cursor() as cursor:
+            cursor.execute(query, params)
+            return cursor.fetchall() if cursor.description else []
 
     def is_connected(self) -> bool:
         return self.connection is not None and not self.connection.closed
 
     def get_connection_info(self) -> dict[str, Any]:
-        address = self._server.address()
-        return {"host": address["host"], "port": address["port"], "database": address["dbname"]}
+        return {"host": self._address["host"], "port": self._address["port"], "database": self._address["dbname"]}
 
     def commit(self) -> None:
-        assert self.connection is not None
         self.connection.commit()
 
 

@@ -1,4 +1,4 @@
-"""What every engine has to pass, on a real PostgreSQL: by our connection, and by one as earlier packages have it."""
+"""What every engine has to pass, on a real PostgreSQL: by our connection, and by those that programs have already."""
 
 from __future__ import annotations
 
@@ -37,12 +37,24 @@ class TestByOurConnection(EngineContract):
 
 class TestByAConnectionOfAnEarlierPackage(TestByOurConnection):
     prefix = "gdsc older"
+    driver = "psycopg"
+    autocommit = False
 
     @pytest.fixture
     def engine(self, postgresql: PostgreSQL) -> Iterator[DatabaseEngine]:
         self._server = postgresql
-        connection = OlderConnection(postgresql)
+        connection = OlderConnection(postgresql, self.driver, autocommit=self.autocommit)
         connection.connect()
         yield PostgreSQLEngine(connection, tools_folder=postgresql.tools)
         assert connection.is_connected()
         connection.disconnect()
+
+
+class TestByAConnectionOfPsycopg2(TestByAConnectionOfAnEarlierPackage):
+    prefix = "gdsc two"
+    driver = "psycopg2"
+
+
+class TestByAConnectionOfPsycopg2InAutocommit(TestByAConnectionOfPsycopg2):
+    prefix = "gdsc auto"
+    autocommit = True

@@ -205,6 +205,21 @@ _SERVICES = (
         use_path=False,
     ),
     Service(
+        name="pgbouncer",
+        version="1.18.0",
+        binaries=(Binary("pgbouncer"),),
+        recipe=DebianPackage("pgbouncer", libraries=("libc-ares2", "libevent-2.1-7")),
+    ),
+    Service(
+        name="odbc",
+        # FreeTDS's driver for SQL Server, and the driver manager that pyodbc loads; the binary says what version it is.
+        version="2.3.11",
+        binaries=(Binary("odbcinst"),),
+        recipe=DebianPackage("odbcinst", libraries=("tdsodbc", "libodbc2", "libodbcinst2", "libltdl7")),
+        # What the path has may be without the driver.
+        use_path=False,
+    ),
+    Service(
         name="toxiproxy",
         version="2.12.0",
         binaries=(Binary("toxiproxy-server"),),
@@ -220,6 +235,15 @@ _SERVICES = (
         version="0.7.0",
         binaries=(Binary("mongodb-emulator"),),
         recipe=PythonProgram(Path(__file__).parent / "mongodb"),
+        use_path=False,
+    ),
+    Service(
+        name="ferretdb",
+        # The version is also in ferretdb/go.mod; the last one that keeps things in a PostgreSQL without extensions.
+        version="1.24.0",
+        binaries=(Binary("ferretdb"),),
+        recipe=GoSource(folder=Path(__file__).parent / "ferretdb", version_variable="main.version"),
+        # Another one may have been built to keep things elsewhere.
         use_path=False,
     ),
     Service(

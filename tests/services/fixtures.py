@@ -14,12 +14,14 @@ from typing import Any, NoReturn, Protocol
 
 import pytest
 
+from .ferretdb import FerretDB
 from .install import ServiceUnavailable, install
 from .kafka import KafkaBroker, KafkaCluster, KerberizedKafka, SecureKafka
 from .kafka.secure import Certificate
 from .kerberos import Kerberos
 from .mongodb import MongoDB
 from .mssql import SqlServer
+from .pgbouncer import PgBouncer
 from .postgresql import Certificate as PostgreSQLCertificate
 from .postgresql import PostgreSQL
 from .process import lease_port
@@ -36,6 +38,7 @@ from .toxiproxy import Toxiproxy
 from .vault import Vault
 
 __all__ = [
+    "ferretdb",
     "kafka",
     "kafka_cluster",
     "kafka_factory",
@@ -46,6 +49,7 @@ __all__ = [
     "mongodb",
     "otel_collector",
     "otel_collector_factory",
+    "pgbouncer",
     "postgresql",
     "postgresql_factory",
     "prometheus_factory",
@@ -293,6 +297,14 @@ def postgresql_factory() -> Iterator[PostgreSQLFactory]:
 
 
 @pytest.fixture
+def pgbouncer(postgresql: PostgreSQL) -> Iterator[PgBouncer]:
+    """A pool of one session before ``postgresql``, which whoever has no transaction open leaves to the next one."""
+    require_service("pgbouncer")
+    with PgBouncer(postgresql) as pool:
+        yield pool
+
+
+@pytest.fixture
 def toxiproxy() -> Iterator[Toxiproxy]:
     """A server without proxies yet."""
     require_service("toxiproxy")
@@ -313,6 +325,14 @@ def mongodb() -> Iterator[MongoDB]:
     """One server for the whole run; tests have databases and users of their own in it, and leave it running."""
     require_service("mongodb")
     with MongoDB() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ferretdb(postgresql: PostgreSQL) -> Iterator[FerretDB]:
+    """One server for the whole run, over ``postgresql``; tests have databases of their own in it."""
+    require_service("ferretdb")
+    with FerretDB(postgresql) as server:
         yield server
 
 

@@ -188,7 +188,9 @@ def _fault(path: Path, binary: Binary, service: Service) -> str | None:
     if binary.version_flag is None:
         # The status of a help text is anything; this one is the loader's, for want of a library.
         return f"{command} printed {text!r}" if answer.returncode == 127 else None
-    match = re.search(r"(?:\bversion v?|\bv|\(PostgreSQL\) )(\d+(?:\.\d+)+)", text, re.IGNORECASE)
+    match = re.search(
+        r"(?:\bversion v?|\bv|\(PostgreSQL\) |^(?:PgBouncer|unixODBC) )(\d+(?:\.\d+)+)", text, re.IGNORECASE
+    )
     if answer.returncode != 0 or match is None:
         return f"{command} exited with {answer.returncode} and printed {text!r}"
     if _numbers(match[1]) < _numbers(service.version):
@@ -294,8 +296,9 @@ def _build_go(service: Service, recipe: GoModule | GoSource, bin_folder: Path) -
     options = [
         "-trimpath",
         "-buildvcs=false",
-        # Leaves out golang.org/x/net/trace, which keeps the linker from dropping dead code.
-        "-tags=grpcnotrace",
+        # Leave out golang.org/x/net/trace, which keeps the linker from dropping dead code, and the one of FerretDB's
+        # two places to keep things in that takes longest to compile.
+        "-tags=grpcnotrace,ferretdb_no_sqlite",
         # Unoptimised: a third less time to build, and nothing here is timed against them.
         "-gcflags=all=-N -l",
         f"-ldflags={link}",

@@ -8,6 +8,7 @@ import pymongo
 import pytest
 from pymongo.errors import OperationFailure
 
+from tests.services.ferretdb import FerretDB
 from tests.services.mongodb import MongoDB
 from tests.services.process import LOOPBACK
 
@@ -34,3 +35,12 @@ def test_stranger_is_refused(mongodb: MongoDB) -> None:
         client.admin.command("usersInfo", 1)
     with client_of(mongodb.url) as client:
         assert client.admin.command("hello")["setName"] == MongoDB.replica_set
+
+
+def test_second_opinion_keeps_what_it_is_given_and_asks_who_is_there(ferretdb: FerretDB) -> None:
+    with client_of(ferretdb.url) as client:
+        client["helper"]["kept"].insert_one({"_id": 1, "text": "ä"})
+        assert client["helper"]["kept"].find_one() == {"_id": 1, "text": "ä"}
+    stranger = f"mongodb://{LOOPBACK}:{ferretdb.port}/?directConnection=true"
+    with client_of(stranger) as client, pytest.raises(OperationFailure, match=r"authentication|password|user"):
+        client["helper"]["kept"].find_one()

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from tests.services.fixtures import PostgreSQLFactory
+from tests.services.pgbouncer import PgBouncer
 from tests.services.postgresql import PostgreSQL
 
 
@@ -40,3 +41,14 @@ def test_certificate_is_the_one_asked_for(postgresql_factory: PostgreSQLFactory)
     assert server.ask("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", **checked) == [(True,)]
     with pytest.raises(psycopg.OperationalError, match="no encryption"):
         server.connect(sslmode="disable")
+
+
+def test_pool_hands_one_session_to_one_after_the_other_who_knows_the_password(
+    postgresql: PostgreSQL, pgbouncer: PgBouncer
+) -> None:
+    with postgresql.connect(port=pgbouncer.port) as one, postgresql.connect(port=pgbouncer.port) as two:
+        seen = {who.execute("SELECT pg_backend_pid()").fetchall()[0] for who in (one, two, one)}
+        assert len(seen) == 1
+        assert one.info.backend_pid not in {pid for (pid,) in seen}
+    with pytest.raises(psycopg.OperationalError, match="authentication failed"):
+        postgresql.connect(port=pgbouncer.port, password="wrong")

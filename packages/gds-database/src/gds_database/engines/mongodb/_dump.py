@@ -33,6 +33,8 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 BATCH_DOCUMENTS = 1000
 BATCH_BYTES = 8 * 1024 * 1024
+# What a server says of an index and no other one needs to be told: the format of its files, as mongorestore leaves out.
+_OWN_TO_A_SERVER = {"ns", "background", "v"}
 # A length that a document cannot have says that the file is none of BSON.
 LARGEST_BYTES = 64 * 1024 * 1024
 
@@ -213,7 +215,7 @@ class Dump:
                 )
             )
         indexes = [
-            {key: value for key, value in each.items() if key not in {"ns", "background"}}
+            {key: value for key, value in each.items() if key not in _OWN_TO_A_SERVER}
             for each in told["indexes"]
             if each.get("name") != "_id_"
         ]

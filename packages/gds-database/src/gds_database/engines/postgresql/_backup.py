@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gds_database.engines._base import driver
 from gds_database.engines.postgresql._session import driver_connection
+from gds_database.engines.postgresql.connection import is_pooled
 from gds_database.errors import ConfigurationError, ToolError
 from gds_database.tools import find_tool, private_file, run_tool, tool_step
 
@@ -82,6 +83,21 @@ class Tools:
         """Where a program is."""
         return find_tool(name, *self.folders, install="install PostgreSQL's client programs, or give tools_folder=")
 
+    def reach_the_server(self) -> None:
+        """Whether the programs get sessions of the server itself.
+
+        Raises:
+            ConfigurationError: They would get those of a pool. What they set there, such as an empty ``search_path``,
+                would stay for the programs that come next.
+        """
+        (row,) = self.engine._query("SELECT pg_catalog.pg_backend_pid() AS process", columns=("process",))
+        raw = driver_connection(self.engine.connection)
+        if raw is not None and is_pooled(raw, row["process"]):
+            raise ConfigurationError(
+                f"{self.engine.name}: the connection goes through a pool, whose sessions backups and restores would "
+                "leave changed; use an engine that is connected to the server itself"
+            )
+
     def step(self, name: str, *arguments: str, after: Callable[[], object] | None = None) -> Step:
         """A program as a step; the password is in no argument."""
         argv = [self.path(name), *arguments]
@@ -138,6 +154,7 @@ def dump_steps(tools: Tools, database: str, path: Path, form: str, options: Sequ
     """What writes a backup of one database."""
     if form not in FORMATS:
         raise ConfigurationError(f"format={form!r}: expected one of {', '.join(FORMATS)}")
+    tools.reach_the_server()
     place = _Place(path)
     # It waits for the locks of all tables, by itself without end.
     patience = f"--lock-wait-timeout={max(1, int(tools.engine.lock_timeout_seconds * 1000))}"
@@ -148,6 +165,7 @@ def dump_steps(tools: Tools, database: str, path: Path, form: str, options: Sequ
 
 def restore_steps(tools: Tools, database: str, path: Path, options: Sequence[str]) -> list[Step]:
     """What reads a backup into one database, all of it or nothing."""
+    tools.reach_the_server()
     whole = [] if any(option.startswith("--jobs=") for option in options) else ["--single-transaction"]
     arguments = [*whole, "--exit-on-error", *options, f"--dbname={_conninfo(database)}", str(path)]
     return [tools.step("pg_restore", *arguments)]
@@ -185,6 +203,7 @@ def format_of(path: Path) -> str:
 # ------------------------------------------------------------------ the server
 def physical_steps(tools: Tools, path: Path, options: Sequence[str], *, since: Path | None) -> list[Step]:
     """What copies the whole server, with the log that makes the copy consistent."""
+    tools.reach_the_server()
     place = _Place(path)
     arguments = [f"--pgdata={place.shown}", "--format=plain", "--wal-method=stream", *options]
     if since is not None:

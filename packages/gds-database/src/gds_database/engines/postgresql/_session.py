@@ -171,8 +171,10 @@ def _by_driver(
 
 
 def _rows(raw: Any, text: str, params: tuple[Any, ...] | None = None) -> list[dict[str, Any]]:
+    # A statement that psycopg 3 prepares stays in the session; behind a pool the next one may be another session.
+    unprepared = {"prepare": False} if hasattr(raw, "prepare_threshold") else {}
     with raw.cursor() as cursor:
-        cursor.execute(text, params)
+        cursor.execute(text, params, **unprepared)
         return dicts(cursor)
 
 
