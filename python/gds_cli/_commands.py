@@ -32,6 +32,7 @@ BUILT_IN = {
     "doctor": "gds_cli.doctor:doctor",
     "kafka": "gds_cli.kafka:app",
     "top": "gds_cli.top:top",
+    "watch": "gds_cli.watch:watch",
 }
 """What the wheel declares, for where that is not to be read: a copy without metadata, which `gds doctor` tells of."""
 

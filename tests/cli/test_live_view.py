@@ -10,9 +10,10 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from gds_cli.live.layout import clean, count, duration, rate, with_unit
 from gds_cli.live.model import Model
 from gds_cli.live.page import parse
-from gds_cli.live.view import Heading, clean, count, duration, plain, rate, render, with_unit
+from gds_cli.live.view import Heading, plain, render
 
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -9,8 +9,8 @@ import sys
 import timeit
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gds_cli.live.layout import BAD, FAINT, GOOD, NAME, count, duration, rate
 from gds_cli.live.model import QUANTILES, quantile
-from gds_cli.live.view import BAD, FAINT, GOOD, NAME, count, duration, rate
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -38,9 +38,14 @@ K = TypeVar("K")
 
 
 class Rising(Generic[K]):
-    """Numbers that only grow, and by how much they grew lately."""
+    """Numbers that only grow, and by how much they grew lately.
 
-    def __init__(self) -> None:
+    Args:
+        from_nothing: Whether one that is new began at nothing. Where only some of all are told, it did not.
+    """
+
+    def __init__(self, *, from_nothing: bool = True) -> None:
+        self._from_nothing = from_nothing
         self._last: dict[K, float] | None = None
         self._risen: dict[K, float] = {}
         self._past: deque[tuple[float, dict[K, float]]] = deque()
@@ -54,8 +59,8 @@ class Rising(Generic[K]):
             if first:
                 risen[key] = 0.0
                 continue
-            # One that is new began at nothing, and so did one that is less than it was.
-            before = last.get(key, 0.0)
+            # One that is less than it was began at nothing, and so did most that are new.
+            before = last.get(key, 0.0 if self._from_nothing else value)
             risen[key] = self._risen.get(key, 0.0) + (value - before if value >= before else value)
         # What is gone may come back, and is then not new; what never does is forgotten some time.
         keep = not first and len(last) <= 2 * len(values) + 1000

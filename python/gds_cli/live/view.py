@@ -11,24 +11,35 @@ from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 
+from gds_cli.live.layout import (
+    BAD,
+    FAINT,
+    GOOD,
+    WARN,
+    Section,
+    clean,
+    column,
+    count,
+    drawn,
+    rate,
+    with_unit,
+)
 from gds_cli.live.model import QUANTILES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import TypeAlias
 
     from rich.console import ConsoleRenderable
 
+    from gds_cli.live.layout import Cells
     from gds_cli.live.model import LogLine, Snapshot
 
-    Cells: TypeAlias = tuple[Text, ...]
-
-__all__ = ["Heading", "clean", "count", "duration", "plain", "rate", "render", "with_unit"]
+__all__ = ["Heading", "plain", "render"]
 
 WIDE = 120
 """From so many columns on there are two sections side by side."""
 
-GOOD, BAD, WARN, FAINT, NAME, REDACTED = "green", "bold red", "yellow", "bright_black", "bold cyan", "bold magenta"
+REDACTED = "bold magenta"
 LEVELS = {"DEBUG": FAINT, "WARNING": WARN, "ERROR": BAD, "CRITICAL": BAD}
 MOST_LINES = 8
 """Log lines a second, where lines stay."""
@@ -51,81 +62,6 @@ class Heading(NamedTuple):
     trouble: bool = False
     seconds: float = 0.0
     """How long it goes on; 0 is until somebody ends it."""
-
-
-class Section(NamedTuple):
-    """A part of the view: its columns, the first of which is its name, and rows."""
-
-    columns: tuple[str, ...]
-    widths: tuple[int, ...]
-    rows: Sequence[Cells]
-    nothing: Text
-    newest_last: bool = False
-    """Whether rows are left out at the top."""
-
-    @property
-    def wants(self) -> int:
-        """Rows without the line of its columns."""
-        return max(1, len(self.rows))
-
-
-# ------------------------------------------------------------------ numbers
-def rate(per_second: float | None) -> str:
-    """How many a second."""
-    if per_second is None or not math.isfinite(per_second):
-        return "-"
-    for scale, symbol in ((1e9, "G"), (1e6, "M")):
-        if per_second >= scale:
-            return f"{per_second / scale:,.1f}{symbol}/s"
-    if per_second == 0:
-        return "0/s"
-    if 0 < per_second < 0.05:
-        return "<0.1/s"
-    return f"{per_second:,.1f}/s" if per_second < 999.95 else f"{per_second:,.0f}/s"
-
-
-def count(value: float) -> str:
-    """A number as it is counted."""
-    if not math.isfinite(value):
-        return str(value)
-    if abs(value) >= 1e10:
-        return f"{value / 1e9:,.1f}G"
-    if abs(value) >= 1e8:
-        return f"{value / 1e6:,.1f}M"
-    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:,.4g}"
-
-
-def duration(seconds: float) -> str:
-    """A time, in the unit that suits it."""
-    if not math.isfinite(seconds):
-        return str(seconds)
-    size = abs(seconds)
-    # A little less than the next unit, so that 999.6 us are not "1000 us".
-    for unit, scale, end in (("µs", 1e6, 0.0009995), ("ms", 1e3, 0.9995), ("s", 1.0, 600.0), ("h", 1 / 3600, math.inf)):
-        if size < end:
-            scaled = seconds * scale
-            digits = 2 if abs(scaled) < 9.995 else 1 if abs(scaled) < 99.95 else 0
-            return f"{scaled:,.{0 if not scaled else digits}f} {unit}"
-    return str(seconds)
-
-
-def with_unit(value: float, unit: str, name: str = "") -> str:
-    """A number in its unit."""
-    if unit == "seconds" and math.isfinite(value):
-        if "timestamp" in name or (name.endswith("_time_seconds") and value > 1e9):
-            return time.strftime("%Y-%m-%d %H:%M", time.localtime(value)) if 0 <= value < 1e11 else count(value)
-        return duration(value)
-    if unit == "bytes" and math.isfinite(value):
-        for symbol, scale in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-            if abs(value) >= scale:
-                return f"{value / scale:,.1f} {symbol}"
-        return f"{value:,.0f} B"
-    return count(value)
-
-
-def clean(text: str) -> str:
-    """Text in one line, without what a terminal would obey."""
-    return "".join(each if each.isprintable() else " " for each in text)
 
 
 def _short(name: str) -> str:
@@ -280,12 +216,12 @@ def render(shown: Snapshot, heading: Heading, width: int, height: int) -> Consol
         both.add_column(width=half)
         both.add_column(width=width - 2 * half)
         both.add_column(width=half)
-        both.add_row(_column(left, upper, half), "", _column(right, upper, half))
-        return Stack(*top, both, Text(""), *_drawn(logs, log_rows, width))
+        both.add_row(column(left, upper, half), "", column(right, upper, half))
+        return Stack(*top, both, Text(""), *drawn(logs, log_rows, width))
     sections = [_rates(shown, width), _latencies(shown), _errors(shown), _hub(shown)]
     if room >= 30 and shown.gauges:
         sections.append(_gauges(shown))
-    return Stack(*top, _column([*sections, _logs(shown)], room, width))
+    return Stack(*top, column([*sections, _logs(shown)], room, width))
 
 
 def _top(shown: Snapshot, heading: Heading, width: int, height: int) -> list[Text]:
@@ -317,47 +253,6 @@ def _top(shown: Snapshot, heading: Heading, width: int, height: int) -> list[Tex
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes}:{rest:02d}"
-
-
-def _column(sections: Sequence[Section], room: int, width: int) -> ConsoleRenderable:
-    """Sections below each other, which share the rows there are."""
-    blank = 1 if room >= 5 * len(sections) else 0
-    left = max(0, room - len(sections) - blank * (len(sections) - 1))
-    rows = [0] * len(sections)
-    while left > 0 and any(have < section.wants for have, section in zip(rows, sections, strict=True)):
-        for index, section in enumerate(sections):
-            if left > 0 and rows[index] < section.wants:
-                rows[index] += 1
-                left -= 1
-    drawn: list[ConsoleRenderable] = []
-    for index, section in enumerate(sections):
-        if blank and index:
-            drawn.append(Text(""))
-        drawn += _drawn(section, rows[index], width)
-    return Stack(*drawn)
-
-
-def _drawn(section: Section, rows: int, width: int) -> list[ConsoleRenderable]:
-    table = Table(box=None, padding=(0, 0, 0, 0), pad_edge=False, expand=True, width=width, header_style="")
-    fixed = sum(section.widths)
-    left_out = len(section.rows) - rows if len(section.rows) > rows else 0
-    for index, (title, size) in enumerate(zip(section.columns, section.widths, strict=True)):
-        head = Text(title, FAINT if index else NAME)
-        if not index and left_out and not section.newest_last:
-            head.append(f"  {rows} of {len(section.rows)}", FAINT)
-        table.add_column(
-            head,
-            width=size or max(8, width - fixed),
-            justify="right" if index else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-        )
-    shown = section.rows[-rows:] if section.newest_last else section.rows[:rows]
-    if rows and not section.rows:
-        shown = [(section.nothing, *(Text("") for _ in section.columns[1:]))]
-    for cells in shown if rows else ():
-        table.add_row(*cells)
-    return [table]
 
 
 # ------------------------------------------------------------------ lines
