@@ -31,6 +31,7 @@ BUILT_IN = {
     "demo": "gds_cli.demo:demo",
     "doctor": "gds_cli.doctor:doctor",
     "kafka": "gds_cli.kafka:app",
+    "monitor": "gds_cli.monitor:app",
     "top": "gds_cli.top:top",
     "watch": "gds_cli.watch:watch",
 }

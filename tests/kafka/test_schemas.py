@@ -42,7 +42,7 @@ def without(value: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def test_there_is_a_schema_for_each_message() -> None:
-    assert NAMES == ["dead-letter.json", "log.json", "metric.json"]
+    assert set(NAMES) >= {"dead-letter.json", "log.json", "metric.json"}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,1 @@
+"""``monitor.yaml``: what is watched, and where it goes."""
