@@ -126,6 +126,9 @@ _KEYWORDS: dict[str, Callable[[Any, Any, Any, Any, str], list[str]]] = {
     "minimum": lambda _root, _rule, least, value, at: (
         [f"{at}: {value} is under {least}"] if _TYPES["number"](value) and value < least else []
     ),
+    "maximum": lambda _root, _rule, most, value, at: (
+        [f"{at}: {value} is over {most}"] if _TYPES["number"](value) and value > most else []
+    ),
     "minProperties": lambda _root, _rule, least, value, at: (
         [f"{at}: fewer than {least}"] if isinstance(value, dict) and len(value) < least else []
     ),

@@ -35,6 +35,40 @@ LETTER = {
     "dlq.attempts": "1",
     "traceparent": "00-1-1-00",
 }
+DATABASE: dict[str, Any] = {
+    "timestamp": "2026-03-01T12:00:00.250Z",
+    "database_type": "postgresql",
+    "instance_id": "pg-1",
+    "metric_name": "postgresql.backends",
+    "value": 7,
+    "tags": {"db.namespace": "app"},
+    "metadata": {"collection_duration_ms": 12, "version": "1.0", "correlation_id": None},
+    "unit": "{backend}",
+    "metric_type": "gauge",
+    "start_timestamp": None,
+}
+HEARTBEAT = {
+    "timestamp": "2026-03-01T12:00:00.250Z",
+    "collector": "postgresql",
+    "instance_id": "pg-1",
+    "database_type": "postgresql",
+    "topic": "gds.metrics.postgresql.production",
+    "status": "ok",
+    "interval_ms": 30000,
+}
+TRANSITION = {
+    "correlation_id": "c1",
+    "alert_key": "cpu:pg-1",
+    "rule_id": "cpu",
+    "transition_id": "t1",
+    "severity": "critical",
+    "state": "firing",
+    "labels": {"team": "db"},
+    "annotations": {},
+    "starts_at": "2026-03-01T12:00:00.250Z",
+}
+ALERT = {"type": "alert.triggered", "data": TRANSITION}
+LONG = {"id": "m1", "type": "request", "source": "dashboard", "event_type": "metrics.query", "payload": {"query": "up"}}
 
 
 def without(value: dict[str, Any], name: str) -> dict[str, Any]:
@@ -42,7 +76,15 @@ def without(value: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def test_there_is_a_schema_for_each_message() -> None:
-    assert set(NAMES) >= {"dead-letter.json", "log.json", "metric.json"}
+    assert set(NAMES) >= {
+        "alert.json",
+        "database-metric.json",
+        "dead-letter.json",
+        "event.json",
+        "heartbeat.json",
+        "log.json",
+        "metric.json",
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,6 +112,13 @@ def test_each_says_which_draft_it_is_and_what_it_is_about(name: str) -> None:
         ("log.json", LOG | {"trace_id": "0" * 31 + "1", "span_id": "0" * 15 + "1"}),
         ("dead-letter.json", LETTER),
         ("dead-letter.json", LETTER | {"dlq.partition": "0", "dlq.offset": "17"}),
+        ("database-metric.json", DATABASE),
+        ("database-metric.json", DATABASE | {"value": None, "non_finite": "NaN", "start_timestamp": "2026-01-01"}),
+        ("heartbeat.json", HEARTBEAT),
+        ("heartbeat.json", HEARTBEAT | {"status": "failed", "reason": "permission_denied"}),
+        ("alert.json", ALERT),
+        ("event.json", ALERT),
+        ("event.json", LONG),
     ],
 )
 def test_what_is_meant_is_accepted(name: str, value: dict[str, Any]) -> None:
@@ -97,6 +146,16 @@ def test_what_is_meant_is_accepted(name: str, value: dict[str, Any]) -> None:
         ("dead-letter.json", without(LETTER, "dlq.offset"), "$.dlq.offset"),
         ("dead-letter.json", LETTER | {"dlq.attempts": "0"}, "$.dlq.attempts"),
         ("dead-letter.json", LETTER | {"dlq.offset": "-2"}, "$.dlq.offset"),
+        *(("database-metric.json", without(DATABASE, field), f"$.{field}") for field in DATABASE),
+        ("database-metric.json", DATABASE | {"timestamp": "2026-03-01T12:00:00+01:00"}, "$.timestamp"),
+        ("database-metric.json", DATABASE | {"value": None}, "$.non_finite"),
+        ("database-metric.json", DATABASE | {"host": "x"}, "$.host"),
+        *(("heartbeat.json", without(HEARTBEAT, field), f"$.{field}") for field in HEARTBEAT),
+        ("heartbeat.json", HEARTBEAT | {"status": "well"}, "$.status"),
+        *(("alert.json", ALERT | {"data": without(TRANSITION, field)}, f"$.data.{field}") for field in TRANSITION),
+        ("alert.json", ALERT | {"type": "alert.acknowledged"}, "$.type"),
+        ("event.json", without(LONG, "id"), "$.id"),
+        ("event.json", {"type": "alert.triggered"}, "$.data"),
     ],
 )
 def test_what_is_not_meant_is_refused_where_it_is_wrong(name: str, value: dict[str, Any], at: str) -> None:
