@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gds_database.engines.mssql import MSSQLConnection, MSSQLEngine
+from tests.services.fixtures import require_service
 from tests.services.mssql import SqlServer
+from tests.services.mssql.drivers import odbc_driver
 from tests.services.process import wait_until
 
 __all__ = ["AG", "connection_to", "drop_login", "engine_on", "set_up_group"]
@@ -19,6 +21,9 @@ def connection_to(server: SqlServer, driver: str = "pymssql", **settings: Any) -
     more: dict[str, Any] = {"trust_server_certificate": True, **settings}
     if driver == "python-tds":
         more.setdefault("ca_file", str(server.certificate_authority))
+    if driver == "pyodbc":
+        require_service("odbc")
+        driver = odbc_driver()
     given = {"user": "sa", "password": server.password, "port": server.port, **more}
     return MSSQLConnection("127.0.0.1", driver=driver, **given)
 

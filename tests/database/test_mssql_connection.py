@@ -16,13 +16,13 @@ from gds_database import ConfigurationError, DatabaseConnection, DatabaseConnect
 from gds_database.engines.mssql import MSSQLConnection, MSSQLEngine
 from gds_database.engines.mssql._sql import bracketed, hashed, reading, spliced, to_format
 from gds_database.errors import PrivilegeError, StatementTimeoutError
-from tests.services.fixtures import SqlServerFactory
+from tests.services.fixtures import SqlServerFactory, require_service
 from tests.services.mssql import SqlServer
-from tests.services.mssql.drivers import DRIVERS, connect
+from tests.services.mssql.drivers import DRIVERS, connect, odbc_driver
 
 from .sqlservers import connection_to, drop_login, engine_on
 
-OURS = ("pymssql", "python-tds", "mssql-python")
+OURS = ("pymssql", "python-tds", "mssql-python", "pyodbc")
 
 
 @pytest.fixture(params=OURS)
@@ -105,6 +105,14 @@ def test_an_address_has_the_options_of_the_connection(sql_server: SqlServer) -> 
             open_engine(f"mssql://sa:x@127.0.0.1:{sql_server.port}/?{option}")
 
 
+@pytest.mark.parametrize("encrypt", [True, False])
+@pytest.mark.parametrize("driver", OURS)
+def test_it_is_encrypted_unless_that_is_not_wanted(sql_server: SqlServer, driver: str, encrypt: bool) -> None:
+    asked = "SELECT encrypt_option FROM sys.dm_exec_connections WHERE session_id = @@SPID"
+    with connection_to(sql_server, driver, encrypt=encrypt) as connection:
+        assert connection.execute_query(asked) == [(str(encrypt).upper(),)]
+
+
 @pytest.mark.parametrize("driver", OURS)
 def test_a_refused_login_is_a_connection_error_without_the_password(sql_server: SqlServer, driver: str) -> None:
     canary = "C4nary' }\"]%s"
@@ -118,6 +126,9 @@ def test_a_refused_login_is_a_connection_error_without_the_password(sql_server: 
 
 @pytest.mark.parametrize("driver", OURS)
 def test_a_server_that_is_not_there_is_a_connection_error_in_time(leased_port: int, driver: str) -> None:
+    if driver == "pyodbc":
+        require_service("odbc")
+        driver = odbc_driver()
     connection = MSSQLConnection(
         "127.0.0.1", None, "sa", "x", driver=driver, port=leased_port, login_timeout_seconds=5, encrypt=False
     )
@@ -223,6 +234,8 @@ class Bare(OlderConnection):
 def test_a_connection_that_exists_works_and_stays_as_it_was(
     sql_server: SqlServer, driver: str, autocommit: bool
 ) -> None:
+    if driver == "pyodbc":
+        require_service("odbc")
     connection = OlderConnection(sql_server, driver, autocommit=autocommit)
     with MSSQLEngine(connection) as engine:
         assert engine.get_version().startswith("16.")
@@ -313,7 +326,7 @@ def test_what_a_driver_of_another_kind_says_is_understood() -> None:
     odbc = Exception("42S02", f"[42S02] {prefix}[SQL Server]Invalid object name 'x'. (208) (SQLExecDirectW)")
     found = engine._translate(odbc)
     assert (type(found), vars(found)["number"]) == (QueryError, 208)
-    assert str(found).startswith("Invalid object name 'x'.")
+    assert str(found) == "Invalid object name 'x'."
     expired = Exception("HYT00", f"[HYT00] {prefix}Query timeout expired (0) (SQLExecDirectW)")
     assert isinstance(engine._translate(expired), StatementTimeoutError)
     library = pymssql.OperationalError(

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 import pytest
 
 from gds_database import Database, DatabaseEngine
-from gds_database.engines.mssql import MSSQLConnection, MSSQLEngine
 from gds_database.testing import EngineContract
 from tests.services.mssql import SqlServer
 from tests.services.mssql.drivers import DRIVERS
 
-NAMES = {"pymssql": "pymssql", "pytds": "python-tds", "mssql_python": "mssql-python"}
+from .sqlservers import engine_on
+
+NAMES = {"pymssql": "pymssql", "pytds": "python-tds", "mssql_python": "mssql-python", "pyodbc": "pyodbc"}
 
 
 class TestMSSQL(EngineContract):
@@ -22,7 +23,7 @@ class TestMSSQL(EngineContract):
 
     @pytest.fixture(params=DRIVERS)
     def engine(self, request: pytest.FixtureRequest, sql_server: SqlServer) -> Iterator[DatabaseEngine]:
-        with MSSQLEngine(connection(sql_server, NAMES[request.param])) as engine:
+        with engine_on(sql_server, NAMES[request.param]) as engine:
             yield engine
 
     def fill(self, database: Database) -> None:
@@ -36,11 +37,3 @@ class TestMSSQL(EngineContract):
 
     def backup_path(self, folder: Path) -> str:
         return str(folder / "it's a backup.bak")
-
-
-def connection(server: SqlServer, driver: str = "pymssql", **settings: Any) -> MSSQLConnection:
-    more: dict[str, Any] = {"trust_server_certificate": True}
-    if driver == "python-tds":
-        more["ca_file"] = str(server.certificate_authority)
-    given = {"user": "sa", "password": server.password, **settings}
-    return MSSQLConnection("127.0.0.1", driver=driver, port=server.port, **more, **given)

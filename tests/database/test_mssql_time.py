@@ -20,7 +20,7 @@ from .sqlservers import connection_to, engine_on
 
 pytestmark = pytest.mark.timing
 
-OURS = ("pymssql", "python-tds", "mssql-python")
+OURS = ("pymssql", "python-tds", "mssql-python", "pyodbc")
 
 
 @pytest.mark.parametrize("driver", OURS)

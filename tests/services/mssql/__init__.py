@@ -38,6 +38,8 @@ class SqlServer(Server):
     """
 
     name = "sqlserver"
+    # It is written in Python, and what it imports takes a busy machine long.
+    ready_timeout_seconds = 120.0
     password = "Tr1cky 'quote"
 
     def __init__(

@@ -20,6 +20,8 @@ __all__ = ["LOGIN_FAILED", "error_for", "number_of", "text_of"]
 _LIBRARY = re.compile(r"DB-Lib error message \d+, severity \d+:\s*")
 _GENERAL = re.compile(r"General SQL Server error: Check messages from the SQL Server")
 _ODBC = re.compile(r"\((\d{3,5})\)\s*(?:\(SQL\w+\)|;|$)")
+# What pyodbc puts behind the words of the server: their number, and its own function.
+_SUFFIX = re.compile(r"\s*\(\d+\)\s*\(SQL\w+\)")
 _PREFIX = re.compile(r"^(?:\[[^\]]*\]\s*)+|^Driver Error: .*?; DDBC Error: (?:\[[^\]]*\]\s*)*")
 
 CONNECTION = {
@@ -68,7 +70,7 @@ def text_of(error: BaseException) -> str:
     # DB-Library has the server's own words first.
     own, *library = _LIBRARY.split(text)
     text = own if own.strip() else " ".join(library)
-    return " ".join(_PREFIX.sub("", _GENERAL.sub("", text)).split()) or type(error).__name__
+    return " ".join(_PREFIX.sub("", _SUFFIX.sub("", _GENERAL.sub("", text))).split()) or type(error).__name__
 
 
 def error_for(error: Exception, said: str) -> Exception:

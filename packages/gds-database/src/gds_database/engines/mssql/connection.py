@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,8 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
         kwargs: ``encrypt`` (bool, True), ``trust_server_certificate`` (bool, False), ``ca_file`` (a PEM file for
             python-tds), ``login_timeout_seconds`` (15), ``application_name``, ``autocommit`` (bool, True).
 
-    pymssql encrypts and checks no certificate; mssql-python and pyodbc check it, python-tds does with ``ca_file``.
+    pymssql encrypts and checks no certificate, nor does FreeTDS's ODBC driver; mssql-python and pyodbc with Microsoft's
+    check it, python-tds does with ``ca_file``.
 
     Raises:
         ConfigurationError: A setting cannot be used.
@@ -231,7 +233,11 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
         limit = int(self.config.get("login_timeout_seconds", LOGIN_TIMEOUT_SECONDS))
         if self.driver == "pyodbc":
             given = self.config.get("driver")
-            parts = {"Driver": given if given not in (None, "pyodbc") else "ODBC Driver 18 for SQL Server", **parts}
+            name = str(given) if given not in (None, "pyodbc") else "ODBC Driver 18 for SQL Server"
+            parts = {"Driver": name, **parts}
+            if re.search(r"freetds|tdsodbc", name, re.IGNORECASE):
+                # What it has for Encrypt, which it passes over.
+                parts["Encryption"] = "require" if self._encrypts else "off"
         else:
             parts.pop("APP")  # it has its own
         text = "".join(f"{name}={_braced(str(value))};" for name, value in parts.items() if value is not None)
