@@ -84,10 +84,14 @@ class Document:
         """
         errors = list(_validator(schema).iter_errors(self.data))
         if errors:
-            self._refuse(min(errors, key=self._place))
+            self._refuse(min(errors, key=self._rank))
 
     def _place(self, error: Any) -> tuple[int, int]:
         return self.places.get(tuple(error.absolute_path)) or self.places[()]
+
+    def _rank(self, error: Any) -> tuple[tuple[int, int], bool]:
+        """The first in the file; a key that nobody knows may well be the one that is missing."""
+        return self._place(error), error.validator != "additionalProperties"
 
     def _refuse(self, error: Any) -> NoReturn:
         if error.context and error.validator in {"anyOf", "oneOf"}:

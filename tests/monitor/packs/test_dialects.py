@@ -36,7 +36,7 @@ def series(session: Any, pack: Pack) -> tuple[Series, list[Any], set[tuple[str, 
     facts = postgresql_facts(run, tags=["chosen"])
     todo = plan(pack, facts)
     metrics = []
-    reasons = {(each.collector, each.reason) for each in todo.skipped}
+    reasons: set[tuple[str, str]] = {(each.collector, each.reason) for each in todo.skipped}
     for planned in todo.queries:
         target = Target(instance_id="one", database_type=pack.engine, now=datetime(2026, 1, 1, tzinfo=timezone.utc))
         outcome = run_query(planned, run, target)
