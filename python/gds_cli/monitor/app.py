@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from gds_cli._options import Json, line, table
+from gds_cli.monitor.pack import app as pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 FAILED, WRONG = 1, 2
 
 app = typer.Typer(no_args_is_help=True, help="Watch databases: a cycle once, what is missing, or all the time.")
+app.add_typer(pack, name="pack")
 
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="monitor.yaml: targets and outputs.")

@@ -115,13 +115,22 @@ def run(
         print(f"gds: {file}: expected a pack for postgresql, got one for {pack.engine}", file=sys.stderr)
         return WRONG
     pack = _only(pack, collectors)
-    session = _Session(url)
+    from gds_database.errors import ConfigurationError
+    from gds_monitor.errors import CollectionError
+
+    try:
+        session = _Session(url)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error)) from None
     try:
         facts = session.facts(pack)
         failed = 0
         for row in _results(session, plan(pack, facts), facts):
             failed += row["status"] == "failed"
             _show(row, as_json=as_json)
+    except CollectionError as error:
+        print(f"gds: {error.reason}: {error}", file=sys.stderr)
+        return 1
     finally:
         session.close()
     return 1 if failed else 0

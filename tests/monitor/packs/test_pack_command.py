@@ -74,3 +74,17 @@ def test_run_shows_metrics_and_reasons_and_never_the_password(postgresql: Postgr
     assert code == 1
     assert [(row["collector"], row["reason"]) for row in failed] == [("shop_primary", "missing_object")]
     assert PASSWORD not in out + err + more
+
+
+def test_run_on_a_server_that_refuses_says_why_and_fails(postgresql: PostgreSQL) -> None:
+    url = f"postgresql://postgres:wrong-pa55@127.0.0.1:{postgresql.port}/postgres"
+    code, _, err = pack("run", "postgresql", url)
+    assert code == 1
+    assert err.startswith("gds: authentication: ")
+    assert "wrong-pa55" not in err
+
+
+def test_it_is_a_command_of_the_monitor() -> None:
+    from gds_cli.monitor import app as monitor
+
+    assert "convert" in CliRunner().invoke(monitor, ["pack", "--help"]).stdout
