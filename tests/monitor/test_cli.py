@@ -122,3 +122,24 @@ def _answers(port: int, path: str) -> bool:
         return http_get(port, path)[0] == 200
     except OSError:
         return False
+
+
+def test_an_address_is_enough_for_everything_that_the_package_knows_of_a_server(
+    postgresql: PostgreSQL, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(capsys, "once", "--json", url(postgresql))
+    assert (code, err) == (0, "")
+    names = {json.loads(line)["metric_name"] for line in out.splitlines()}
+    assert len({name for name in names if name.startswith("postgresql.")}) > 50, sorted(names)
+    role = unique("shipped")
+    postgresql.ask(f"CREATE ROLE {role} LOGIN PASSWORD 'w4tcher'")
+    address = url(postgresql, user=role, password="w4tcher")
+    code, out, _ = run(capsys, "check", "--json", address)
+    grants = json.loads(out)["grants"]
+    assert code == 1
+    assert grants
+    for grant in grants:
+        postgresql.ask(grant)
+    code, out, _ = run(capsys, "check", "--json", address)
+    assert json.loads(out)["grants"] == []
+    assert code == 0

@@ -379,6 +379,37 @@ def postgresql_nightly(folder: Path) -> None:
     assert sorted(path.name for path in (folder / "backups").iterdir()) == ["a%2Fb.dump", "postgres.dump"]
 
 
+def monitor(folder: Path) -> None:
+    require_service("postgresql")
+    with PostgreSQL() as server:
+        secret = server.address()["password"]
+        url = f"postgresql://postgres:{secret}@127.0.0.1:{server.port}/postgres"
+        printed = run("monitor.py", url, f"embedded:{folder / 'hub'}", cwd=folder)
+    assert "shop: 1 of 1 collectors, missing: nothing" in printed
+    assert "shop.orders.waiting among them: True" in printed
+    assert secret not in printed
+
+
+def monitor_yaml(folder: Path) -> None:
+    """The file with a server, a Vault and a hub that are there: nothing else of it is changed."""
+    require_service("postgresql")
+    with PostgreSQL() as server, VaultServer() as vault:
+        vault.put("databases/db1", {"password": server.address()["password"]})
+        text = (EXAMPLES / "monitor.yaml").read_text()
+        for shown, used in (
+            ("watcher@db1", f"postgres@127.0.0.1:{server.port}"),
+            ("localhost:9092", f"embedded:{folder / 'hub'}"),
+        ):
+            assert shown in text
+            text = text.replace(shown, used)
+        (folder / "monitor.yaml").write_text(text)
+        variables = environment(VAULT_ADDR=vault.url, VAULT_TOKEN=vault.root_token)
+        arguments = ("-m", "gds_cli", "monitor", "once", "--json", "-c", "monitor.yaml")
+        printed = python(*arguments, cwd=folder, variables=variables)
+    names = {json.loads(line)["metric_name"] for line in printed.splitlines()}
+    assert {"monitor.up", "postgresql.connection.max"} <= names
+
+
 CASES: dict[str, Callable[[Path], None]] = {
     "first_metric.py": first_metric,
     "logging.json": vault_cron,
@@ -401,6 +432,8 @@ CASES: dict[str, Callable[[Path], None]] = {
     "kafka_logging.py": kafka_logging,
     "kafka_metrics.py": kafka_metrics,
     "kafka_producer.py": kafka_producer,
+    "monitor.py": monitor,
+    "monitor.yaml": monitor_yaml,
     "postgresql_nightly.py": postgresql_nightly,
 }
 BY_CASE = {case: name for name, case in CASES.items()}

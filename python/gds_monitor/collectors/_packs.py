@@ -61,6 +61,7 @@ class _Spent:
     """What a cycle has used up."""
 
     until: float
+    visits: dict[str, float] = field(default_factory=dict)
     collectors: defaultdict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
 
 
@@ -275,7 +276,12 @@ class PackCollector(MetricCollector):
             assert self.facts is not None  # noqa: S101 - there is no plan without
             if todo.database != self.facts.database and (why := self._may_visit()):
                 return CollectionError("connections_scarce", why)
-            until = min(until, now + left, now + VISIT_SECONDS)
+            until = min(until, now + left)
+            if todo.database != self.facts.database:
+                leave = spent.visits.setdefault(todo.database, now + VISIT_SECONDS)
+                if now >= leave:
+                    return CollectionError("database_budget", "the visit was long enough; the rest comes in the next")
+                until = min(until, leave)
         return until
 
     async def _query(self, planned: PlannedQuery, todo: _Todo, until: float) -> tuple[list[Metric], int]:
