@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
+from enum import Enum
 
+import pytest
 from packaging.version import Version
 
 import gds_database
@@ -15,6 +17,23 @@ DATABASE = read(LISTS / "gds_database.txt")
 
 def test_everything_listed_is_there_with_its_parameters_and_defaults() -> None:
     assert differences(DATABASE) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "members"),
+    [
+        (gds_database.DatabaseType, "MSSQL SNOWFLAKE POSTGRESQL MONGODB MYSQL ORACLE SQLITE"),
+        (
+            gds_database.DatabaseState,
+            "ONLINE OFFLINE RESTORING RECOVERING SUSPECT EMERGENCY SINGLE_USER MULTI_USER UNKNOWN",
+        ),
+        (gds_database.BackupType, "FULL DIFFERENTIAL INCREMENTAL TRANSACTION_LOG"),
+    ],
+)
+def test_enumerations_have_every_member_under_its_value(kind: type[Enum], members: str) -> None:
+    for name in members.split():
+        assert kind[name].value == name.lower()
+        assert kind(name.lower()) is kind[name]
 
 
 def test_the_package_itself_has_every_name_of_its_modules() -> None:

@@ -10,6 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from tests.compat.api_lists import LISTS, differences, read
 from tests.vault.test_alone import BLOCKED, run
 
 PACKAGES = {path.name: path for path in (Path(__file__).parents[2] / "packages").glob("gds-*")}
@@ -32,6 +33,11 @@ def test_its_names_are_those_of_the_engine(distribution: str) -> None:
         assert getattr(package, name) is getattr(home, name)
     connection = importlib.import_module(f"{package.__name__}.connection")
     assert getattr(connection, f"{prefix}Connection") is getattr(home, f"{prefix}Connection")
+
+
+@pytest.mark.parametrize("distribution", PLATFORMS)
+def test_its_connection_has_all_that_the_earlier_one_had(distribution: str) -> None:
+    assert differences(read(LISTS / f"{distribution.replace('-', '_')}.txt")) == []
 
 
 @pytest.mark.parametrize("distribution", PLATFORMS)

@@ -356,7 +356,7 @@ def test_a_database_begins_without_metadata() -> None:
     assert database._metadata is None
     assert database.metadata is database.metadata
     assert database.backup("p").data == {"type": BackupType.FULL}
-    assert database.backup("p", BackupType("log")).is_success()
+    assert database.backup("p", BackupType("log")).data == {"type": BackupType.TRANSACTION_LOG}
 
 
 # ------------------------------------------------------------------ what is known and reported

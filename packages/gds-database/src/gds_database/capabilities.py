@@ -23,7 +23,7 @@ OPERATIONS = (
     "backup_full",
     "backup_differential",
     "backup_incremental",
-    "backup_log",
+    "backup_transaction_log",
     "restore",
     "list_users",
     "create_user",

@@ -31,6 +31,7 @@ class DatabaseType(str, Enum):
     SNOWFLAKE = "snowflake"
     MYSQL = "mysql"
     ORACLE = "oracle"
+    SQLITE = "sqlite"
     OTHER = "other"
 
 
@@ -43,6 +44,8 @@ class DatabaseState(str, Enum):
     RECOVERING = "recovering"
     SUSPECT = "suspect"
     EMERGENCY = "emergency"
+    SINGLE_USER = "single_user"
+    MULTI_USER = "multi_user"
     READ_ONLY = "read_only"
     UNKNOWN = "unknown"
 
@@ -56,8 +59,14 @@ class BackupType(str, Enum):
     """What changed since the last full one."""
     INCREMENTAL = "incremental"
     """What changed since the last one of any kind."""
-    LOG = "log"
+    TRANSACTION_LOG = "transaction_log"
     """The transaction log."""
+    LOG = "transaction_log"  # noqa: PIE796 - the shorter name
+    """The same."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> BackupType | None:
+        return cls.TRANSACTION_LOG if value == "log" else None
 
 
 class _Attributes:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gds_database.base import ConfigurableComponent, DatabaseConnection, ResourceManager
 from gds_database.engines._base import driver
+from gds_database.engines.mongodb._documents import Documents
 from gds_database.engines.mongodb._errors import translated
 from gds_database.errors import ConfigurationError
 
@@ -22,7 +23,7 @@ DESCRIPTIVE = frozenset({"instance_name", "environment", "description", "tags", 
 WAITS = {"serverSelectionTimeoutMS": 10_000, "connectTimeoutMS": 10_000}
 
 
-class MongoDBConnection(DatabaseConnection, ConfigurableComponent, ResourceManager):
+class MongoDBConnection(Documents, DatabaseConnection, ConfigurableComponent, ResourceManager):  # type: ignore[misc]
     """A client of one server, replica set or mongos.
 
     Args:
@@ -194,33 +195,6 @@ class MongoDBConnection(DatabaseConnection, ConfigurableComponent, ResourceManag
     def is_connected(self) -> bool:
         """Whether `connect` was called; the client finds a server that was away again by itself."""
         return self.client is not None
-
-    def execute_query(  # type: ignore[override]
-        self,
-        collection: str,
-        filter_query: dict[str, Any] | None = None,
-        projection: dict[str, Any] | None = None,
-        limit: int = 0,
-        skip: int = 0,
-        sort: list[tuple[str, int]] | None = None,
-    ) -> list[dict[str, Any]]:
-        """The documents of a collection.
-
-        Args:
-            collection: Of the database of the connection.
-            filter_query: Which documents.
-            projection: Which of their fields.
-            limit: How many; 0 is all.
-            skip: How many to leave out before.
-            sort: Names of fields with 1 or -1.
-        """
-        database = self.connect()[self.get_config("database", "test")]
-        found = database[collection].find(filter_query or {}, projection, skip=skip, limit=limit, sort=sort)
-        return list(found)
-
-    def execute_query_dict(self, collection: str, filter_query: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """The documents of a collection."""
-        return self.execute_query(collection, filter_query)
 
     def get_connection_info(self) -> dict[str, Any]:
         """Where it leads, and who asks."""

@@ -130,7 +130,7 @@ class MongoDBEngine(EngineBase):
         found = [Capability(name, True, f"{how} ({TESTED})", TestedAgainst.EMULATOR) for name, how in _RUN]
         found += [
             Capability(f"backup_{kind}", False, _LACKS, TestedAgainst.CHECKED)
-            for kind in ("differential", "incremental", "log")
+            for kind in ("differential", "incremental", "transaction_log")
         ]
         found.append(
             Capability(

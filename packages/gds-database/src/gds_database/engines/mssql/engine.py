@@ -32,7 +32,7 @@ _HOW = {
     "drop_database": "DROP DATABASE",
     "backup_full": "BACKUP DATABASE",
     "backup_differential": "BACKUP DATABASE WITH DIFFERENTIAL",
-    "backup_log": "BACKUP LOG",
+    "backup_transaction_log": "BACKUP LOG",
     "restore": "RESTORE DATABASE and RESTORE LOG",
     "list_users": "sys.server_principals",
     "create_user": "CREATE LOGIN with a hashed password",

@@ -300,6 +300,9 @@ class PostgreSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceMa
         """As `execute_query`, with rows as dicts."""
         return self.execute_query(query, params, return_dict=True)
 
+    def close_active_cursor(self) -> None:
+        """Nothing to do: each statement has a cursor of its own, which ends with its rows."""
+
     def begin_transaction(self) -> None:
         """Begin a transaction."""
         self.execute_query("BEGIN")

@@ -175,7 +175,7 @@ class PostgreSQLEngine(EngineBase):
                     TestedAgainst.REAL,
                 ),
                 Capability(
-                    "backup_log",
+                    "backup_transaction_log",
                     False,
                     "the log is archived all the time, not at request; use archive_command or pg_receivewal",
                     TestedAgainst.REAL,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import time
+from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from gds_database.base import ConfigurableComponent, DatabaseConnection, ResourceManager
@@ -24,6 +28,16 @@ OPTIONS = (
     *("client_session_keep_alive", "ocsp_fail_open", "disable_ocsp_checks", "workload_identity_provider"),
 )
 NUMBERS = ("port", "login_timeout", "network_timeout", "socket_timeout", "proxy_port")
+# What is told of a session, and by which function.
+_TOLD = {
+    "account_name": "CURRENT_ACCOUNT",
+    "current_user": "CURRENT_USER",
+    "current_role": "CURRENT_ROLE",
+    "current_warehouse": "CURRENT_WAREHOUSE",
+    "current_database": "CURRENT_DATABASE",
+    "snowflake_version": "CURRENT_VERSION",
+    "region": "CURRENT_REGION",
+}
 SECRETS = ("password", "passcode", "token", "private_key_file_pwd", "proxy_password", "private_key_passphrase")
 
 
@@ -183,6 +197,40 @@ class SnowflakeConnection(DatabaseConnection, ConfigurableComponent, ResourceMan
             connection.close()
 
     close = disconnect
+
+    def switch_account(self, new_account: str) -> Any:
+        """Close, and connect to another account with the same settings; the connector's connection."""
+        self.disconnect()
+        self.account = new_account
+        self.validate_config()
+        return self.connect()
+
+    def test_connectivity(self, timeout_seconds: int = 30) -> dict[str, Any]:
+        """Whether the account can be reached and lets the user in, by a session of its own; never raises.
+
+        Args:
+            timeout_seconds: For the login, and for the statement.
+
+        Returns:
+            ``success``, ``response_time_ms``, ``error`` (None or what was wrong), ``timestamp`` (ISO 8601) and
+            ``account_info`` with ``account_name``, ``current_user``, ``current_role``, ``current_warehouse``,
+            ``current_database``, ``snowflake_version`` and ``region``.
+        """
+        now = datetime.now().astimezone()
+        told: dict[str, Any] = {"success": False, "account_info": {}, "error": None, "timestamp": now.isoformat()}
+        began = time.monotonic()
+        probe = copy.copy(self)
+        probe.connection = None
+        probe.config = {**self.config, "login_timeout": timeout_seconds, "network_timeout": timeout_seconds}
+        try:
+            row = probe.execute_query(f"SELECT {', '.join(f'{function}()' for function in _TOLD.values())}")[0]
+            told |= {"success": True, "account_info": dict(zip(_TOLD, row, strict=True))}
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            told["error"] = str(error) or type(error).__name__
+        finally:
+            with suppress(Exception):
+                probe.disconnect()
+        return {**told, "response_time_ms": round((time.monotonic() - began) * 1000, 2)}
 
     def is_connected(self) -> bool:
         """Whether it is open."""

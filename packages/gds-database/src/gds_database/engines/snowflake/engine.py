@@ -59,7 +59,7 @@ _CHECKED = (
 _LACKS = (
     ("backup_differential", "clones share what did not change, so each is a full one; use BackupType.FULL"),
     ("backup_incremental", "clones share what did not change, so each is a full one; use BackupType.FULL"),
-    ("backup_log", "there is no log to copy: Time Travel keeps the past; use restore(name, at=...)"),
+    ("backup_transaction_log", "there is no log to copy: Time Travel keeps the past; use restore(name, at=...)"),
     ("build", "accounts are made by an organisation's administrator; use CREATE ACCOUNT as ORGADMIN"),
     ("destroy", "accounts are dropped by an organisation's administrator; use DROP ACCOUNT as ORGADMIN"),
 )
