@@ -34,6 +34,14 @@ impl Labels {
         Self(found.into_iter().filter(|(_, value)| !value.is_empty()).collect())
     }
 
+    /// From pairs that are what [`from_pairs`](Self::from_pairs) would make of them already: sorted by name, each name
+    /// once, no value empty. The texts are shared.
+    pub fn from_sorted(pairs: impl IntoIterator<Item = (Arc<str>, Arc<str>)>) -> Self {
+        let labels = Self(pairs.into_iter().collect());
+        debug_assert!(labels.0.windows(2).all(|pair| pair[0].0 < pair[1].0), "{labels} is not sorted");
+        labels
+    }
+
     /// The value of a label, `""` where there is none.
     pub fn get(&self, name: &str) -> &str {
         self.find(name).map_or("", |at| &self.0[at].1)

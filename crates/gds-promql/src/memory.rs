@@ -4,10 +4,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::histogram::{CounterResetHint, FloatHistogram};
 use crate::labels::Labels;
-use crate::source::{Samples, Select, SeriesIter, Source, SourceError, SourceSeries};
-use crate::value::{Sample, is_stale};
+use crate::source::{Samples, Select, SeriesIter, Source, SourceError, SourceSeries, hint_after};
+use crate::value::Sample;
 
 /// Series by their labels.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +32,7 @@ impl MemorySource {
             Sample::Histogram(mut histogram) => {
                 let newest = samples.histograms.values.last();
                 let float_between = samples.floats.times.last() > samples.histograms.times.last();
-                let hint = hint(newest.map(|newest| &**newest).filter(|_| !float_between), &histogram);
+                let hint = hint_after(newest.map(|newest| &**newest).filter(|_| !float_between), &histogram);
                 if histogram.counter_reset_hint != hint {
                     Arc::make_mut(&mut histogram).counter_reset_hint = hint;
                 }
@@ -46,22 +45,6 @@ impl MemorySource {
     pub fn labels(&self) -> impl Iterator<Item = &Labels> {
         self.series.keys()
     }
-}
-
-/// What a store knows of a reset between two histograms that it keeps side by side.
-fn hint(previous: Option<&FloatHistogram>, histogram: &FloatHistogram) -> CounterResetHint {
-    use CounterResetHint::{Gauge, NotReset, Reset, Unknown};
-    if histogram.counter_reset_hint == Gauge {
-        return Gauge;
-    }
-    let Some(previous) = previous.filter(|previous| previous.counter_reset_hint != Gauge) else { return Unknown };
-    let same_layout = histogram.schema == previous.schema
-        && histogram.zero_threshold.to_bits() == previous.zero_threshold.to_bits()
-        && histogram.custom_values == previous.custom_values;
-    if histogram.counter_reset_hint == Reset || is_stale(previous.sum) || !same_layout || histogram.is_below(previous) {
-        return Unknown;
-    }
-    NotReset
 }
 
 impl Source for MemorySource {
@@ -85,7 +68,7 @@ impl Source for MemorySource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::histogram::Buckets;
+    use crate::histogram::{Buckets, CounterResetHint, FloatHistogram};
     use crate::matcher::Matcher;
 
     fn counted(counts: &[f64]) -> FloatHistogram {

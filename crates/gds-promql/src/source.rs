@@ -188,3 +188,19 @@ impl Samples {
         })
     }
 }
+
+/// What a source knows of a reset between a histogram and the one that it keeps before it, with no number between them.
+pub fn hint_after(previous: Option<&FloatHistogram>, histogram: &FloatHistogram) -> CounterResetHint {
+    use CounterResetHint::{Gauge, NotReset, Reset, Unknown};
+    if histogram.counter_reset_hint == Gauge {
+        return Gauge;
+    }
+    let Some(previous) = previous.filter(|previous| previous.counter_reset_hint != Gauge) else { return Unknown };
+    let same_layout = histogram.schema == previous.schema
+        && histogram.zero_threshold.to_bits() == previous.zero_threshold.to_bits()
+        && histogram.custom_values == previous.custom_values;
+    if histogram.counter_reset_hint == Reset || is_stale(previous.sum) || !same_layout || histogram.is_below(previous) {
+        return Unknown;
+    }
+    NotReset
+}

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::Loadable;
 use super::script::Load;
 use super::series::SeriesValue;
 use crate::histogram::{Buckets, CUSTOM_BUCKETS, FloatHistogram};
 use crate::labels::{BUCKET, Labels};
 use crate::matcher::METRIC_NAME;
-use crate::memory::MemorySource;
 use crate::value::Sample;
 
 /// Appends the series of a command; classic histograms as native ones too, where it says so.
-pub(super) fn load(command: &Load, source: &mut MemorySource) -> Result<(), String> {
+pub(super) fn load(command: &Load, source: &mut dyn Loadable) -> Result<(), String> {
     let mut classic: BTreeMap<Labels, BTreeMap<i64, Classic>> = BTreeMap::new();
     for series in &command.series {
         let part = if command.native { Part::of(&series.labels) } else { None };
@@ -22,14 +22,14 @@ pub(super) fn load(command: &Load, source: &mut MemorySource) -> Result<(), Stri
             match value {
                 SeriesValue::Omitted => {}
                 SeriesValue::Float(number) => {
-                    source.append(&series.labels, time, start, Sample::Float(*number));
+                    source.append(&series.labels, time, start, Sample::Float(*number))?;
                     if let Some((labels, part)) = &part {
                         let histogram = classic.entry(labels.clone()).or_default().entry(time).or_default();
                         part.set(histogram, *number);
                     }
                 }
                 SeriesValue::Histogram { histogram, .. } => {
-                    source.append(&series.labels, time, start, Sample::Histogram(Arc::clone(histogram)));
+                    source.append(&series.labels, time, start, Sample::Histogram(Arc::clone(histogram)))?;
                 }
             }
             time += command.step;
@@ -38,7 +38,7 @@ pub(super) fn load(command: &Load, source: &mut MemorySource) -> Result<(), Stri
     for (labels, histograms) in classic {
         for (time, histogram) in histograms {
             let histogram = histogram.native().map_err(|error| format!("{labels}: {error}"))?;
-            source.append(&labels, time, 0, Sample::Histogram(Arc::new(histogram)));
+            source.append(&labels, time, 0, Sample::Histogram(Arc::new(histogram)))?;
         }
     }
     Ok(())

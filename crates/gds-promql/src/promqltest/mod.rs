@@ -26,8 +26,10 @@ use self::script::{Command, Eval};
 use crate::ast::{At, Expr, ExprKind};
 use crate::engine::{Engine, EngineOptions, QueryResult};
 use crate::error::Error;
+use crate::labels::Labels;
 use crate::memory::MemorySource;
 use crate::parser;
+use crate::source::Source;
 use crate::value::{Sample, Value, VectorSample};
 
 /// What an evaluation of a script came to.
@@ -41,23 +43,53 @@ pub struct Evaluation {
     pub failure: Option<String>,
 }
 
-/// Runs a script on an engine such as that of [`engine`]. Each `eval` is an evaluation, and so is each line that is no
-/// command and each `load` that fails.
+/// A source that scripts load.
+pub trait Loadable: Source {
+    /// Forgets all series.
+    fn clear(&mut self) -> Result<(), String>;
+    /// Appends a sample to a series; `start` is when what it counts began, zero where that is not known.
+    fn append(&mut self, labels: &Labels, time: i64, start: i64, value: Sample) -> Result<(), String>;
+    /// A `load` is over.
+    fn loaded(&mut self) -> Result<(), String>;
+}
+
+impl Loadable for MemorySource {
+    fn clear(&mut self) -> Result<(), String> {
+        *self = Self::new();
+        Ok(())
+    }
+
+    fn append(&mut self, labels: &Labels, time: i64, start: i64, value: Sample) -> Result<(), String> {
+        Self::append(self, labels, time, start, value);
+        Ok(())
+    }
+
+    fn loaded(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Runs a script on an engine such as that of [`engine`], in memory. Each `eval` is an evaluation, and so is each line that
+/// is no command and each `load` that fails.
 pub fn run(script: &str, engine: &Engine) -> Vec<Evaluation> {
+    run_on(script, engine, &mut MemorySource::new())
+}
+
+/// As [`run`], on a source without series.
+pub fn run_on(script: &str, engine: &Engine, source: &mut dyn Loadable) -> Vec<Evaluation> {
     let lines: Vec<&str> = script.lines().collect();
-    let mut source = MemorySource::new();
     let mut evaluations = Vec::new();
     for (line, command) in script::commands(script) {
         let failure = match &command {
-            Command::Clear => {
-                source = MemorySource::new();
-                continue;
-            }
-            Command::Load(command) => match load::load(command, &mut source) {
+            Command::Clear => match source.clear() {
                 Ok(()) => continue,
                 Err(error) => Some(error),
             },
-            Command::Eval(eval) => Runner { engine, source: &source, eval }.run().err(),
+            Command::Load(command) => match load::load(command, source).and_then(|()| source.loaded()) {
+                Ok(()) => continue,
+                Err(error) => Some(error),
+            },
+            Command::Eval(eval) => Runner { engine, source, eval }.run().err(),
             Command::Bad(error) => Some(error.clone()),
         };
         evaluations.push(Evaluation { line, command: lines[line - 1].trim().to_owned(), failure });
@@ -96,7 +128,7 @@ const MINUTE: i64 = 60_000;
 
 struct Runner<'a> {
     engine: &'a Engine,
-    source: &'a MemorySource,
+    source: &'a dyn Source,
     eval: &'a Eval,
 }
 
