@@ -39,7 +39,7 @@ PYTHON_CODE := python $(wildcard packages/*/src) tests $(wildcard bench examples
 
 say = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help demo dev test test-pythons test-repeat test-asan test-loom check-unsafe bench bench-check conformance lint wheel clean format lock
+.PHONY: help demo dev test test-long test-pythons test-repeat test-asan test-loom check-unsafe bench bench-check conformance lint wheel clean format lock
 .PHONY: reference environment install show test-rust test-model test-python test-part services lint-rust lint-python
 .PHONY: lint-stub audit
 
@@ -75,6 +75,10 @@ N ?= 20
 test-repeat: $(INSTALLED) services ## Run what depends on time N=20 times beside busy processes; K=pattern chooses other tests
 	@$(PY) -m tests.repeat --times $(N) --pattern '$(K)'
 
+test-long: ## Kill and stop the store at random points, many times more than `make test` does
+	$(say) "store, killed 1,000 times"
+	@GDS_STORE_KILLS=1000 GDS_STORE_CASES=5000 cargo test --package gds-store --locked --quiet --test store -- killed model
+
 test-asan: $(INSTALLED) services ## Run the Python tests with AddressSanitizer in the binding, less those of its memory; or K=pattern
 	@.ci/asan $(PY) -k '$(or $(K),not memory)'
 
@@ -105,6 +109,7 @@ conformance: ## Run PROMQLTEST_DIR, a folder of scripts of Prometheus; fails whe
 		echo "expected PROMQLTEST_DIR=, the folder promql/promqltest/testdata of Prometheus 3.14" >&2; exit 1; }
 	@cargo run --package gds-promql --locked --quiet --bin promqltest -- \
 		--least "$$(cat crates/gds-promql/conformance.txt)" "$(PROMQLTEST_DIR)"
+	@PROMQLTEST_DIR="$(abspath $(PROMQLTEST_DIR))" cargo test --package gds-store --locked --quiet --test store -- scripts
 
 lint: lint-rust lint-python lint-stub audit ## Check format, style, types, stubs, licences and known vulnerabilities
 
