@@ -51,7 +51,7 @@ INSTALLING := 'environment=Python environment in $(VENV) (a minute the first tim
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: ## A program that uses Vault, and a live view of what it reports; no server is needed
+demo: ## A program that uses Vault, then a database under load, each with a live view; no server is needed
 	@.ci/steps $(INSTALLING) 'show=gds demo'
 
 dev: $(VENV_MADE) $(PACKAGES_BUILT) ## Build without optimisation and install it into .venv: seconds after the first time
@@ -186,6 +186,7 @@ install: $(INSTALLED)
 
 show: $(INSTALLED)
 	@$(VENV)/bin/gds demo
+	@$(VENV)/bin/gds demo database
 
 # Without a pipe for standard error cargo shows its own progress; standard output is kept for the summary.
 test-rust:

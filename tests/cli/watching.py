@@ -187,7 +187,9 @@ class Watched:
 
 
 @contextmanager
-def watched(*arguments: object, width: int = 120, height: int = 40, **variables: str) -> Iterator[Watched]:
+def watched(
+    *arguments: object, command: tuple[str, ...] = ("watch",), width: int = 120, height: int = 40, **variables: str
+) -> Iterator[Watched]:
     """Start it; ended for good where a test gives up."""
     outer, inner = pty.openpty()
     fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
@@ -200,7 +202,7 @@ def watched(*arguments: object, width: int = 120, height: int = 40, **variables:
 
     try:
         with subprocess.Popen(
-            [*COMMAND, "watch", *map(str, arguments)],
+            [*COMMAND, *command, *map(str, arguments)],
             env=environment,
             stdin=inner,
             stdout=inner,
