@@ -37,6 +37,7 @@ BENCHMARKS = {
     "kafka_asyncio": ("kafka_asyncio", "awaiting"),
     "kafka_embedded": ("kafka_embedded", "embedded"),
     "kafka_memory": ("kafka_memory", "memory"),
+    "monitor_output": ("monitor_output", "output"),
     "vault": ("vault", "reads"),
     "database": ("database", "statements"),
     "import": ("package", "imports"),

@@ -1,6 +1,7 @@
 //! `gds_native._lib`: what the Python packages of this wheel call. A table of contents; every room says what it binds.
 
 mod errors;
+mod events;
 mod interop;
 mod json;
 mod kafka;
@@ -17,6 +18,7 @@ fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<metrics::otlp::OtlpCore>()?;
     module.add_class::<metrics::statsd::StatsdCore>()?;
     errors::add(module)?;
+    module.add_class::<events::MetricWriter>()?;
     module.add_class::<kafka::admin::HubAdmin>()?;
     module.add_class::<kafka::aio::AsyncConsumerCore>()?;
     module.add_class::<kafka::aio::AsyncProducerCore>()?;
@@ -26,6 +28,7 @@ fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<kafka::outgoing::OutgoingMessage>()?;
     module.add_class::<kafka::producer::ProducerCore>()?;
     module.add_class::<logging::LogEncoder>()?;
+    module.add_function(wrap_pyfunction!(events::read::parse_metric, module)?)?;
     module.add_function(wrap_pyfunction!(interop::asyncio::prepare_asyncio, module)?)?;
     module.add_function(wrap_pyfunction!(interop::exit::interpreter_ends, module)?)?;
     module.add_function(wrap_pyfunction!(metrics::noop::empty_call, module)?)?;

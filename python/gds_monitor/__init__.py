@@ -11,42 +11,54 @@ TYPE_CHECKING = False  # `typing` is not imported for this: it would be most of 
 
 if TYPE_CHECKING:
     from gds_monitor.base import BaseMonitor, MetricCollector, MonitoringResult, Outcome
+    from gds_monitor.collector_output import OtlpOutput, PrometheusOutput
     from gds_monitor.collectors.postgresql import PostgreSQLCollector
     from gds_monitor.factory import DatabaseMonitorFactory, MonitorFactory
     from gds_monitor.metric import Metric
-    from gds_monitor.output import OutputHandler, WriteResult
+    from gds_monitor.output import KafkaOutput, OutputHandler, StdoutOutput, WriteResult
     from gds_monitor.scheduler import MonitoringScheduler
+    from gds_monitor.subscriber import MetricSubscriber
     from gds_monitor.system import MonitoringSystem, MonitoringSystemBuilder
 
 __all__ = [
     "BaseMonitor",
     "DatabaseMonitorFactory",
+    "KafkaOutput",
     "Metric",
     "MetricCollector",
+    "MetricSubscriber",
     "MonitorFactory",
     "MonitoringResult",
     "MonitoringScheduler",
     "MonitoringSystem",
     "MonitoringSystemBuilder",
+    "OtlpOutput",
     "Outcome",
     "OutputHandler",
     "PostgreSQLCollector",
+    "PrometheusOutput",
+    "StdoutOutput",
     "WriteResult",
 ]
 
 _HOME = {
     "BaseMonitor": "base",
     "DatabaseMonitorFactory": "factory",
+    "KafkaOutput": "output",
     "Metric": "metric",
     "MetricCollector": "base",
+    "MetricSubscriber": "subscriber",
     "MonitorFactory": "factory",
     "MonitoringResult": "base",
     "MonitoringScheduler": "scheduler",
     "MonitoringSystem": "system",
     "MonitoringSystemBuilder": "system",
+    "OtlpOutput": "collector_output",
     "Outcome": "base",
     "OutputHandler": "output",
     "PostgreSQLCollector": "collectors.postgresql",
+    "PrometheusOutput": "collector_output",
+    "StdoutOutput": "output",
     "WriteResult": "output",
 }
 

@@ -1,24 +1,32 @@
-"""Where metrics go: `OutputHandler` is what a monitor writes to."""
+"""Where metrics go. `OutputHandler` is what a monitor writes to, `KafkaOutput` a hub, `StdoutOutput` a terminal."""
 
 from __future__ import annotations
 
+import asyncio
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, runtime_checkable
+
+from gds_kafka import KafkaProducerClient
+from gds_monitor.errors import MonitorConfigError
+from gds_native._lib import LogEncoder, MetricWriter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gds_monitor.metric import Metric
 
-__all__ = ["OutputHandler", "WriteResult"]
+__all__ = ["KafkaOutput", "OutputHandler", "StdoutOutput", "WriteResult"]
 
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What became of a batch: the three numbers add up to its length.
+    """What became of a batch: published, dead lettered and dropped add up to its length.
 
     Attributes:
-        published: Accepted by the output; what is accepted for the hub survives that the hub is away.
+        published: Accepted by the output; with a spool, what is accepted for the hub survives that the hub is away.
         dead_lettered: Could not be written as metrics, and went to the dead letters with their reason.
         dropped: Lost, by reason.
         scrubbed: How many of the published had secrets taken out.
@@ -41,3 +49,154 @@ class OutputHandler(Protocol):
     async def close(self) -> None:
         """Write what is left and let go of everything. A second call does nothing."""
         ...
+
+
+class KafkaOutput:
+    """Writes metrics to Kafka, or to a hub on this machine, as ``schemas/database-metric.json`` has them.
+
+    Secrets are taken out of names, tags and metadata, messages are written and queued in Rust, beside the event loop.
+    What is no metric goes to the topic ``gds.metrics.dlq`` with the reason; what the hub refuses to ``{topic}.dlq``.
+    Metrics of one instance have one key, so they keep their order.
+
+    Args:
+        hub: ``"host:port"``, several with commas or as a list; ``"embedded:PATH"`` is a hub in a folder of this
+            machine. Or a `gds_kafka.KafkaProducerClient`, which stays the program's: it is flushed and not closed.
+        environment: The last part of the topics ``gds.metrics.{database_type}.{environment}``.
+        topic_by: ``"environment"``, or ``"instance"`` for a topic for each instance.
+        key_by: ``"instance"``, or ``"instance_and_type"`` for keys with the type of the metric behind the instance.
+        format: ``"json"``, or ``"avro"`` in Confluent's frame.
+        schema_id: The id of ``schemas/database-metric.avsc`` in the registry; needed for Avro.
+        redact: Regular expressions of further secrets.
+        close_timeout_seconds: How long `close` waits for the hub.
+        config: Settings of the producer, as `gds_kafka.KafkaProducerClient` has them. With ``spool_dir`` nothing is
+            lost while the hub is away. Without, a batch waits for room ``max_block_ms`` at most, 1 second by default.
+
+    Raises:
+        MonitorConfigError: A setting makes no sense.
+        KafkaConfigurationError: A setting of the producer is unknown or makes no sense.
+        KafkaConnectionError: The hub was not reached, and ``lazy=False`` was given without a spool.
+    """
+
+    def __init__(
+        self,
+        hub: str | Sequence[str] | KafkaProducerClient,
+        *,
+        environment: str | None = None,
+        topic_by: str = "environment",
+        key_by: str = "instance",
+        format: str = "json",
+        schema_id: int | None = None,
+        redact: Sequence[str] = (),
+        close_timeout_seconds: float = 10.0,
+        **config: Any,
+    ) -> None:
+        _one_of("topic_by", topic_by, ("environment", "instance"))
+        _one_of("key_by", key_by, ("instance", "instance_and_type"))
+        _one_of("format", format, ("json", "avro"))
+        if (topic_by == "environment") != bool(environment):
+            raise MonitorConfigError(
+                f"environment={environment!r} with topic_by={topic_by!r}: expected an environment, such as "
+                "'production', with topic_by='environment', and none with topic_by='instance'"
+            )
+        if (format == "avro") != (schema_id is not None):
+            raise MonitorConfigError(
+                f"schema_id={schema_id!r} with format={format!r}: expected the schema's id in the registry with "
+                "format='avro', and none with format='json'"
+            )
+        self._owned = not isinstance(hub, KafkaProducerClient)
+        if isinstance(hub, KafkaProducerClient):
+            if config:
+                raise MonitorConfigError(f"{', '.join(sorted(config))}: expected where the producer was made")
+            self._producer = hub
+        else:
+            # Unless they are asked for, a monitor starts without its hub, and no cycle waits longer than this.
+            settings = {"lazy": True, "max_block_ms": 1000, "dead_letter": True} | config
+            self._producer = KafkaProducerClient(hub, **settings)
+        try:
+            self._writer = MetricWriter(
+                self._producer,
+                environment=environment,
+                key_with_type=key_by == "instance_and_type",
+                schema_id=schema_id,
+                redact=list(redact),
+            )
+        except ValueError as error:
+            if self._owned:
+                self._producer.close(0)
+            raise MonitorConfigError(str(error)) from None
+        self._patience = close_timeout_seconds
+        # One thread, so that batches keep the order in which they were written.
+        self._thread = ThreadPoolExecutor(1, "gds-monitor-output")
+        self._closed = False
+
+    async def write(self, metrics: Sequence[Metric]) -> WriteResult:
+        """Queue a batch for the hub; `flush` waits until the hub has it."""
+        if self._closed:
+            return WriteResult(dropped={"closed": len(metrics)} if metrics else {})
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._write, metrics)
+
+    def _write(self, metrics: Sequence[Metric]) -> WriteResult:
+        published, scrubbed, dead_lettered, dropped = self._writer.write(metrics)
+        return WriteResult(published, dead_lettered, dropped, scrubbed)
+
+    async def flush(self, timeout_seconds: float | None = None) -> int:
+        """Wait until the hub has all that was written; how many messages it has not, after that many seconds."""
+        flush = partial(self._producer.flush, timeout_seconds)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, flush)
+
+    def stats(self) -> dict[str, Any]:
+        """What the producer counted; see `gds_kafka.KafkaProducerClient`."""
+        return self._producer.stats()
+
+    async def close(self) -> None:
+        """Have delivered what is queued, within ``close_timeout_seconds``; what is left stays in the spool."""
+        if self._closed:
+            return
+        self._closed = True
+        end = self._producer.close if self._owned else self._producer.flush
+        await asyncio.get_running_loop().run_in_executor(self._thread, end, self._patience)
+        self._thread.shutdown(wait=False)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._producer!r})"
+
+
+class StdoutOutput:
+    """Prints a line for each metric, for people and for trying things out.
+
+    Args:
+        stream: Where to; standard output as it is at the time by default.
+        redact: Regular expressions of further secrets.
+    """
+
+    def __init__(self, stream: TextIO | None = None, *, redact: Sequence[str] = ()) -> None:
+        self._stream = stream
+        self._scrub = LogEncoder(redact=list(redact)).redact
+
+    async def write(self, metrics: Sequence[Metric]) -> WriteResult:
+        """Print a batch."""
+        lines = [_line(metric) for metric in metrics]
+        clean = [self._scrub(line) for line in lines]
+        try:
+            print(*clean, sep="\n", file=self._stream or sys.stdout, flush=True) if lines else None
+        except (OSError, ValueError):
+            # Whoever read it has gone, or the stream is closed.
+            return WriteResult(dropped={"closed": len(lines)})
+        return WriteResult(published=len(lines), scrubbed=sum(a != b for a, b in zip(lines, clean, strict=True)))
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def _line(metric: Metric) -> str:
+    """``2026-03-01T12:00:00+00:00 pg-1 postgresql.backends{db.namespace="app"} 7 {backend}``."""
+    tags = ",".join(f'{name}="{value}"' for name, value in sorted(metric.tags.items()))
+    when = f"{metric.timestamp.isoformat()} " if metric.timestamp else ""
+    named = f"{metric.metric_name}{{{tags}}}" if tags else metric.metric_name
+    unit = f" {metric.unit}" if metric.unit else ""
+    return f"{when}{metric.instance_id} {named} {metric.value}{unit}"
+
+
+def _one_of(setting: str, given: str, expected: tuple[str, ...]) -> None:
+    if given not in expected:
+        raise MonitorConfigError(f"{setting}={given!r}: expected {' or '.join(map(repr, expected))}")

@@ -23,6 +23,7 @@ __all__ = [
     "KafkaSerializationError",
     "KafkaTimeoutError",
     "LogEncoder",
+    "MetricWriter",
     "MockCluster",
     "NoOpMetrics",
     "OtlpCore",
@@ -34,6 +35,7 @@ __all__ = [
     "interpreter_ends",
     "json_dumps",
     "json_loads",
+    "parse_metric",
     "prepare_asyncio",
 ]
 
@@ -251,6 +253,38 @@ class LogEncoder:
         """How many records were made into messages, skipped, and made into messages but not as they were."""
 
 @final
+class MetricWriter:
+    """Native side of `gds_monitor.KafkaOutput`: writes batches of metrics to the hub."""
+
+    def __new__(
+        cls,
+        producer: ProducerCore,
+        *,
+        environment: str | None = None,
+        key_with_type: bool = False,
+        schema_id: int | None = None,
+        redact: Sequence[str] = ...,
+    ) -> Self:
+        """Sets up where metrics go, and how.
+
+        Args:
+            producer: What sends them.
+            environment: The last part of the topic; with None it is the instance.
+            key_with_type: Whether the key is instance and type of metric, and not the instance alone.
+            schema_id: Of the Avro schema in the registry; with None messages are JSON.
+            redact: Regular expressions of further secrets. One that is none is a `ValueError`, which names it by its
+                number: its text may be a secret.
+        """
+
+    def write(self, metrics: Iterable[object]) -> tuple[int, int, int, dict[str, int]]:
+        """Queue metrics in their order.
+
+        Returns how many were published, how many of those had secrets, how many went to the dead letters, and how many
+        were dropped by reason. Waits for room as the producer's ``on_full`` and ``max_block_ms`` say, for all of them
+        together. Raises nothing but what is no `Exception`.
+        """
+
+@final
 class DeliveredMessage:
     """Where a message landed."""
 
@@ -463,3 +497,11 @@ class ConsumerCore:
     def close(self, timeout: float | None = None) -> None: ...
     @property
     def closed(self) -> bool: ...
+
+def parse_metric(value: bytes, hub_ms: int, schema_header: bytes | None = None) -> dict[str, Any]:
+    """What a message says: the fields of a metric by name, times in milliseconds since the epoch.
+
+    ``value`` is a float and ``value_text`` its digits; ``time_from_hub`` tells that the message had no time, so that
+    ``time_ms`` is ``hub_ms``. ``schema_header`` is the header ``__value_schema_id``. A message that is no metric is a
+    `ValueError` with the name of the reason and its text.
+    """

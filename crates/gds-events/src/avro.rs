@@ -4,8 +4,9 @@
 //! default, so that either reads the other. Since one begins with the other, both are read here whatever their id.
 
 use crate::database::DatabaseMetric;
-use crate::parse::ParseError;
-use crate::{Sample, Timestamp};
+use crate::fault::ParseError;
+use crate::sample::Sample;
+use crate::time::Timestamp;
 
 /// The first byte of a frame.
 pub const MAGIC: u8 = 0;

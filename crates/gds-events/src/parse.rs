@@ -1,79 +1,17 @@
 //! Bytes of the hub become a [`Sample`].
 
-use std::fmt;
-
 use serde::Deserialize;
-use serde::de::{Deserializer, Visitor};
 use serde_json::value::RawValue;
 
 use crate::avro;
-use crate::{Sample, Tags, Timestamp};
+use crate::fault::ParseError;
+use crate::sample::Sample;
+use crate::tags::Tags;
+use crate::text::Text;
+use crate::time::Timestamp;
 
 /// The header by which newer Confluent serializers name the schema, instead of a frame around the value.
 pub const SCHEMA_HEADER: &str = "__value_schema_id";
-
-/// Why a message is no measurement. Nothing of the message is repeated: these texts go to logs and to dead letters.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum ParseError {
-    /// A deletion.
-    #[error("no value")]
-    Empty,
-    /// Neither JSON nor Avro.
-    #[error("not a JSON object of the expected form, at line {line}, column {column}")]
-    Malformed {
-        /// Counted from 1.
-        line: usize,
-        /// Counted from 1; 0 before the first character.
-        column: usize,
-    },
-    /// Framed, but not as the schema says.
-    #[error("the payload of schema {schema_id} is not what the metric schemas say: {what}")]
-    Avro {
-        /// In the registry; 0 where a header names the schema.
-        schema_id: u32,
-        /// What is wrong.
-        what: &'static str,
-    },
-    /// Without `metric_name` or `name`, or with an empty one.
-    #[error("no metric_name")]
-    NoMetricName,
-    /// Of a database, but nobody knows which.
-    #[error("no instance_id")]
-    NoInstanceId,
-    /// Without a value, or with null.
-    #[error("no value of the metric")]
-    NoValue,
-    /// The value is no number.
-    #[error("the value is no number")]
-    BadValue,
-    /// There is a time, but nobody can tell which.
-    #[error("the timestamp is neither ISO 8601 nor seconds or milliseconds since the epoch")]
-    BadTimestamp,
-    /// The same of the start.
-    #[error("the start_timestamp is neither ISO 8601 nor seconds or milliseconds since the epoch")]
-    BadStart,
-}
-
-impl ParseError {
-    /// What counters and dead letters call it.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Empty => "empty",
-            Self::Malformed { .. } => "malformed",
-            Self::Avro { .. } => "malformed_avro",
-            Self::NoMetricName => "no_metric_name",
-            Self::NoInstanceId => "no_instance_id",
-            Self::NoValue => "no_value",
-            Self::BadValue => "bad_value",
-            Self::BadTimestamp => "bad_timestamp",
-            Self::BadStart => "bad_start_timestamp",
-        }
-    }
-
-    pub(crate) fn json(error: &serde_json::Error) -> Self {
-        Self::Malformed { line: error.line(), column: error.column() }
-    }
-}
 
 /// Reads a measurement: the message of a monitor as JSON, or as Avro or JSON in a Confluent frame, or one of
 /// `KafkaMetrics`.
@@ -96,54 +34,6 @@ pub fn parse_message(value: &[u8], schema_header: Option<&[u8]>, hub_ms: i64) ->
     };
     // JSON is framed as well. As the first byte of Avro a brace would be the length of a text, and negative.
     if payload.first() == Some(&b'{') { from_json(payload, hub_ms) } else { avro::decode(payload, schema_id, hub_ms) }
-}
-
-/// Text, or what a program put in the place of one.
-#[derive(Debug, Default)]
-pub(crate) struct Text(pub(crate) String);
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextVisitor).map(Self)
-    }
-}
-
-struct TextVisitor;
-
-impl Visitor<'_> for TextVisitor {
-    type Value = String;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("text, a number, true, false or null")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<String, E> {
-        Ok(text.to_owned())
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<String, E> {
-        Ok(text)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<String, E> {
-        Ok(value.to_string())
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<String, E> {
-        Ok(number.to_string())
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<String, E> {
-        Ok(number.to_string())
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<String, E> {
-        Ok(number.to_string())
-    }
-
-    fn visit_unit<E>(self) -> Result<String, E> {
-        Ok(String::new())
-    }
 }
 
 /// All that a message may have. What is not here is skipped.

@@ -88,6 +88,11 @@ impl ProducerCore {
         if let Some(Some(live)) = self.live.get() { Ok(live) } else { self.make_live(py) }
     }
 
+    /// What this process sends with, for batches that are written with the interpreter released.
+    pub(crate) fn shared(&self, py: Python<'_>) -> PyResult<Arc<Producer<Token>>> {
+        self.live(py).map(|live| Arc::clone(&live.producer))
+    }
+
     /// A forked child has a client of its own: what its parent has queued, the parent sends.
     #[cold]
     fn make_live(&self, py: Python<'_>) -> PyResult<&ProducerInstance> {
