@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
 from gds_monitor.packs.plan import SUPERUSER, ServerFacts
@@ -22,6 +23,8 @@ PREDEFINED_ROLES = (
     "pg_read_all_data",
 )
 """Roles of PostgreSQL that packs may ask for."""
+
+_STEADY = timedelta(seconds=10)
 
 _BASICS = """
 SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS in_recovery,
@@ -92,13 +95,18 @@ SELECT CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(40)) AS version,
     CAST(SUSER_SNAME() AS nvarchar(128)) AS login, CAST(SERVERPROPERTY('EngineEdition') AS int) AS edition
 """
 _SQL_SERVER_PERMISSIONS = """
-SELECT CAST(permission_name AS nvarchar(128)) AS permission FROM sys.fn_my_permissions(NULL, 'SERVER')
-UNION SELECT CAST(permission_name AS nvarchar(128)) FROM sys.fn_my_permissions(NULL, 'DATABASE')
+SELECT CAST(HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW SERVER STATE') AS int) AS [VIEW SERVER STATE],
+    CAST(HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW SERVER PERFORMANCE STATE') AS int) AS [VIEW SERVER PERFORMANCE STATE],
+    CAST(HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'VIEW DATABASE STATE') AS int) AS [VIEW DATABASE STATE]
 """
 _SQL_SERVER_DATABASES = """
-SELECT CAST(name AS nvarchar(128)) AS name FROM sys.databases WHERE state = 0 AND HAS_DBACCESS(name) = 1 ORDER BY name
+SELECT CAST(name AS nvarchar(128)) AS name FROM sys.databases WHERE state = 0 ORDER BY name
 """
-_SQL_SERVER_START = "SELECT CONVERT(nvarchar(33), sqlserver_start_time, 126) AS started FROM sys.dm_os_sys_info"
+# Its times are those of its own zone.
+_SQL_SERVER_START = """
+SELECT DATEADD(minute, DATEDIFF(minute, GETDATE(), GETUTCDATE()), sqlserver_start_time) AS started
+FROM sys.dm_os_sys_info
+"""
 
 
 def sql_server_facts(run: Run, *, tags: Iterable[str] = ()) -> ServerFacts:
@@ -106,7 +114,7 @@ def sql_server_facts(run: Run, *, tags: Iterable[str] = ()) -> ServerFacts:
     from gds_monitor.packs.rows import as_time
 
     basics = run(_SQL_SERVER)[0]
-    permissions = frozenset(row["permission"] for row in run(_SQL_SERVER_PERMISSIONS))
+    permissions = frozenset(name for name, has in run(_SQL_SERVER_PERMISSIONS)[0].items() if has == 1)
     allowed = not permissions.isdisjoint({"VIEW SERVER STATE", "VIEW SERVER PERFORMANCE STATE", "VIEW DATABASE STATE"})
     started = run(_SQL_SERVER_START)[0]["started"] if allowed else None
     return ServerFacts(
@@ -121,15 +129,15 @@ def sql_server_facts(run: Run, *, tags: Iterable[str] = ()) -> ServerFacts:
     )
 
 
-def mongodb_facts(run: Run, *, tags: Iterable[str] = ()) -> ServerFacts:
+def mongodb_facts(run: Run, *, tags: Iterable[str] = (), started: datetime | None = None) -> ServerFacts:
     """What a MongoDB is: a primary is whatever takes writes, so also a mongos.
 
     Args:
         run: Runs a command in the database ``admin``; gives its answer as the one row.
         tags: Of the monitor.
+        started: ``server_start`` as it was known. It is worked out from how long the server has been up, so it stays as
+            it is where it differs by no more than what an answer takes.
     """
-    from datetime import datetime, timedelta, timezone
-
     hello: Mapping[str, Any] = run({"hello": 1})[0]
     built = run({"buildInfo": 1})[0]
     status = run({"serverStatus": 1, "repl": 0, "metrics": 0, "locks": 0, "wiredTiger": 0})[0]
@@ -137,7 +145,9 @@ def mongodb_facts(run: Run, *, tags: Iterable[str] = ()) -> ServerFacts:
     kind = "arbiter" if hello.get("arbiterOnly") else kind
     named = run({"listDatabases": 1, "nameOnly": True})[0]["databases"] if kind != "arbiter" else ()
     writes = hello.get("isWritablePrimary", hello.get("ismaster", True))
-    uptime = timedelta(milliseconds=float(status["uptimeMillis"]))
+    began = datetime.now(timezone.utc) - timedelta(milliseconds=float(status["uptimeMillis"]))
+    if started is not None and abs(began - started) < _STEADY:
+        began = started
     return ServerFacts(
         version=_version(built["version"]),
         role="primary" if writes else "standby",
@@ -145,7 +155,7 @@ def mongodb_facts(run: Run, *, tags: Iterable[str] = ()) -> ServerFacts:
         database="admin",
         databases=tuple(sorted(each["name"] for each in named)),
         tags=frozenset(tags),
-        server_start=datetime.now(timezone.utc) - uptime,
+        server_start=began,
     )
 
 

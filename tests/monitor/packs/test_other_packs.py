@@ -1,0 +1,138 @@
+"""The packs for MongoDB, SQL Server and Snowflake against what stands in for these servers here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pymongo
+import pymssql
+import pytest
+import sqlglot
+
+from gds_monitor import Metric
+from gds_monitor.packs import (
+    ServerFacts,
+    Target,
+    mongodb_facts,
+    plan,
+    run_query,
+    shipped_pack,
+    sql_server_facts,
+)
+from gds_monitor.packs.native import ENGINES
+from gds_monitor.packs.rows import number
+from tests.services.mongodb import MongoDB
+from tests.services.mssql import SqlServer
+
+# What stands in for SQL Server does not write binary values as text.
+NOT_HERE = {("statements", "statements")}
+
+
+@pytest.fixture
+def client(mongodb: MongoDB) -> Iterator[Any]:
+    opened: Any = pymongo.MongoClient(mongodb.url)
+    with opened as found:
+        found["packs"]["orders"].insert_one({"n": 1})
+        yield found
+        found.drop_database("packs")
+
+
+def test_the_pack_for_mongodb_tells_of_a_server_and_its_databases(client: Any) -> None:
+    def run_in(database: str) -> Any:
+        return lambda command: [client[database].command(dict(command))]
+
+    facts = mongodb_facts(run_in("admin"))
+    todo = plan(shipped_pack("mongodb"), facts)
+    metrics: list[Metric] = []
+    for planned in todo.queries:
+        for database in planned.databases:
+            each = planned.collector.scope != "instance"
+            target = Target(
+                instance_id="one",
+                database_type="mongodb",
+                database=database if each else None,
+                server_start=facts.server_start,
+            )
+            if planned.query.name != "oplog":  # its statistics are not to be had here
+                metrics += run_query(planned, run_in(planned.query.database or database), target).metrics
+    told = {metric.metric_name: metric for metric in metrics}
+    assert told["mongodb.operation.count"].start_timestamp == facts.server_start
+    assert told["mongodb.replication.state"].value == 1
+    stored = {metric.tags["db.namespace"] for metric in metrics if metric.metric_name == "mongodb.object.count"}
+    assert "packs" in stored
+    assert {each.query for each in todo.skipped} == {"balancer", "chunks"}
+
+
+def test_a_mongodb_has_one_start_however_long_its_answers_take(client: Any) -> None:
+    def run(command: Any) -> Any:
+        return [client["admin"].command(dict(command))]
+
+    first = mongodb_facts(run).server_start
+    assert first is not None
+    assert mongodb_facts(run, started=first).server_start == first
+    long_ago = first - timedelta(days=1)
+    assert mongodb_facts(run, started=long_ago).server_start != long_ago
+
+
+@pytest.mark.parametrize("version", [13, 17])
+def test_the_pack_for_sql_server_asks_for_columns_that_each_version_has(version: int) -> None:
+    with (
+        SqlServer(version=version, offset_minutes=120) as server,
+        pymssql.connect(
+            "127.0.0.1", "sa", server.password, port=str(server.port), as_dict=True, autocommit=True
+        ) as connection,
+    ):
+
+        def run(sql: Any) -> Any:
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+                return cursor.fetchall()
+
+        facts = sql_server_facts(run)
+        assert facts.version[0] == version
+        assert facts.server_start is not None
+        assert abs(facts.server_start - datetime.now(timezone.utc)) < timedelta(hours=1), "its zone is not ours"
+        todo = plan(shipped_pack("mssql"), facts)
+        told: set[str] = set()
+        for planned in todo.queries:
+            if (planned.collector.name, planned.query.name) not in NOT_HERE:
+                target = Target(instance_id="one", database_type="mssql", server_start=facts.server_start)
+                told |= {each.metric_name for each in run_query(planned, run, target).metrics}
+                assert not {"missing_column", "not_a_number"} & target.counts.keys(), planned.query.name
+    assert {"sqlserver.wait.time", "sqlserver.file.reads", "sqlserver.sessions", "sqlserver.database.state"} <= told
+    assert {each.query for each in todo.skipped} == ({"persistent_versions"} if version < 15 else set())
+
+
+def test_a_login_that_may_see_nothing_of_a_sql_server_is_told_what_it_needs() -> None:
+    todo = plan(shipped_pack("mssql"), ServerFacts(version=(16,), database="master", databases=("master",)))
+    assert todo.missing_privileges() == ("VIEW SERVER STATE|VIEW SERVER PERFORMANCE STATE",)
+    assert [each.query.name for each in todo.queries] == ["states"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "dialect"), [("postgresql", "postgres"), ("mssql", "tsql"), ("snowflake", "snowflake")]
+)
+def test_statements_can_be_read_as_the_sql_of_their_platform(engine: str, dialect: str) -> None:
+    for collector in shipped_pack(engine).collectors:
+        for query in collector.queries:
+            sql = query.sql.replace("{columns}", "1 AS one").replace("{max_rows}", "10")
+            (statement,) = sqlglot.parse(sql, dialect=dialect)
+            assert isinstance(statement, sqlglot.exp.Query), f"{collector.name}/{query.name} only reads"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_metrics_are_named_and_described_as_a_reader_expects(engine: str) -> None:
+    prefix = {"mssql": "sqlserver"}.get(engine, engine)
+    seen: dict[str, tuple[str, str | None]] = {}
+    for collector in shipped_pack(engine).collectors:
+        assert collector.description
+        for query in collector.queries:
+            for metric in query.metrics:
+                assert metric.name.startswith(f"{prefix}."), metric.name
+                assert metric.name == metric.name.lower()
+                assert metric.unit, metric.name
+                assert metric.description.endswith("."), metric.name
+                assert seen.setdefault(metric.name, (metric.type, metric.unit)) == (metric.type, metric.unit)
+                assert metric.constant is None or number(metric.constant) is not None
