@@ -24,7 +24,7 @@ __all__ = [
 
 MetricType = Literal["gauge", "counter"]
 Role = Literal["any", "primary", "standby"]
-Scope = Literal["instance", "database", "collection"]
+Scope = Literal["instance", "database"]
 
 SERVER_START = "@server_start"
 """As ``start``: a counter counts since the server was started."""
@@ -281,13 +281,13 @@ class Collector:
     Attributes:
         name: Within the pack.
         description: What it is about.
-        scope: ``instance`` runs once, ``database`` in each database, ``collection`` for each collection of MongoDB.
+        scope: ``instance`` runs once, ``database`` in each database.
         interval_seconds: None is the monitor's.
         timeout_seconds: Of each statement; None is the monitor's.
         budget_seconds: Of all databases together in one cycle; those left are visited first in the next.
         max_rows: Of each query. What is beyond it is counted.
         enabled: False leaves it out.
-        fatal: The instance counts as down when it fails.
+        fatal: As pg_exporter has it, kept for a conversion: whether it fails is told of each collector, of this one too.
         queries: In the order in which they run.
     """
 
