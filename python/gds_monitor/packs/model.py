@@ -287,7 +287,7 @@ class Collector:
         budget_seconds: Of all databases together in one cycle; those left are visited first in the next.
         max_rows: Of each query. What is beyond it is counted.
         enabled: False leaves it out.
-        fatal: As pg_exporter has it, kept for a conversion: whether it fails is told of each collector, of this one too.
+        fatal: As pg_exporter has it, kept for a conversion.
         queries: In the order in which they run.
     """
 
