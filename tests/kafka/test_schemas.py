@@ -77,6 +77,7 @@ def without(value: dict[str, Any], name: str) -> dict[str, Any]:
 
 def test_there_is_a_schema_for_each_message() -> None:
     assert set(NAMES) >= {
+        "alert-rules.json",
         "alert.json",
         "database-metric.json",
         "dead-letter.json",

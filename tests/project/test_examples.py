@@ -15,11 +15,13 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from gds_kafka import KafkaConsumerClient
 from gds_kafka.testing import MockKafkaCluster
 from gds_vault.testing import VaultServer
+from tests.kafka.schemas import problems
 from tests.project.documents import EXAMPLES, TIMEOUT_SECONDS, datagrams, receiver
 from tests.services.fixtures import require_service
 from tests.services.postgresql import PostgreSQL
@@ -410,6 +412,14 @@ def monitor_yaml(folder: Path) -> None:
     assert {"monitor.up", "postgresql.connection.max"} <= names
 
 
+def monitoring(_: Path) -> None:
+    """The rules are those of the schema; what they do is a case of the crate."""
+    rules = yaml.safe_load((EXAMPLES / "monitoring" / "rules.yaml").read_text("utf-8"))
+    assert problems("alert-rules.json", rules) == []
+    rules["rules"][0]["treshold"] = rules["rules"][0].pop("threshold")
+    assert problems("alert-rules.json", rules) == ["$.rules[0].treshold: not expected"]
+
+
 CASES: dict[str, Callable[[Path], None]] = {
     "first_metric.py": first_metric,
     "logging.json": vault_cron,
@@ -421,6 +431,7 @@ CASES: dict[str, Callable[[Path], None]] = {
     "timed_functions.py": timed_functions,
     "own_collector.py": own_collector,
     "cron_push.py": cron_push,
+    "monitoring": monitoring,
     "otlp.py": otlp,
     "statsd.py": statsd,
     "fastapi_app.py": fastapi_app,
