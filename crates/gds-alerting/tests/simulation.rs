@@ -77,7 +77,7 @@ fn history(dice: &mut Dice) -> Vec<Input> {
         history.push(Input { now_ms, event: Event::Sample(sample) });
         // Read once more, as after a rebalance.
         if dice.once_in(10) {
-            let back = dice.roll(history.len() as u64) as usize;
+            let back = usize::try_from(dice.roll(history.len() as u64)).expect("a place in the history");
             history.push(Input { now_ms, ..history[back].clone() });
         }
         if dice.once_in(4) {
