@@ -15,6 +15,7 @@ import pytest
 
 from gds_kafka import KafkaConsumerClient, KafkaProducerClient
 from gds_monitor import KafkaOutput, Metric, MetricSubscriber, OutputHandler, StdoutOutput, WriteResult
+from gds_monitor.config.outputs import make_output
 from gds_monitor.errors import MonitorConfigError
 from tests.kafka.schemas import problems
 from tests.services.fixtures import KafkaFactory
@@ -353,3 +354,29 @@ async def test_the_terminal_gets_a_line_for_each_metric_without_secrets() -> Non
     await output.close()
     stream.close()
     assert await output.write(metrics) == WriteResult(dropped={"closed": 2})
+
+
+async def test_the_hub_of_a_configuration_is_this_output(tmp_path: Path) -> None:
+    hub = f"embedded:{tmp_path}"
+    for given, environment, topic in [
+        (hub, "production", "gds.metrics.postgresql.production"),
+        ({"bootstrap_servers": hub, "key_by": "instance_and_type"}, "", "gds.metrics.postgresql.pg-1"),
+    ]:
+        output = make_output("kafka", given, environment)
+        assert await output.write([metric()]) == WriteResult(published=1)
+        await output.close()
+        assert len(messages(hub, topic, 1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "outputs: kafka: expected bootstrap_servers"),
+        ({"bootstrap_servers": "localhost:9092", "linger": 5}, 'outputs: kafka: "linger" is no setting'),
+        ({"bootstrap_servers": "localhost:9092", "format": "avro"}, "outputs: kafka: schema_id=None"),
+    ],
+)
+async def test_the_hub_of_a_configuration_says_where_it_is_wrong(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(MonitorConfigError) as error:
+        make_output("kafka", given, "production")
+    assert str(error.value).startswith(message)

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from gds_monitor.errors import MonitorConfigError
-from gds_monitor.output import WriteResult
+from gds_monitor.output import KafkaOutput, WriteResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gds_monitor.metric import Metric
     from gds_monitor.output import OutputHandler
 
-__all__ = ["Hub", "Lines", "fields_of", "make_output", "topic_of"]
+__all__ = ["Lines", "fields_of", "make_output"]
 
 
 def make_output(kind: str, given: Any, environment: str = "") -> OutputHandler:
@@ -24,7 +24,7 @@ def make_output(kind: str, given: Any, environment: str = "") -> OutputHandler:
 
     Args:
         kind: ``kafka`` or ``stdout``.
-        given: Of ``kafka``: the servers as text, or a mapping of the settings of its producer.
+        given: Of ``kafka``: the servers as text, or ``bootstrap_servers`` and settings of `KafkaOutput`.
         environment: A part of topics.
 
     Raises:
@@ -36,18 +36,13 @@ def make_output(kind: str, given: Any, environment: str = "") -> OutputHandler:
 
     settings = {"bootstrap_servers": given} if isinstance(given, str) else dict(given)
     try:
-        return Hub(environment=environment, **settings)
-    except (KafkaConfigurationError, TypeError) as error:
+        # Without an environment each instance has a topic of its own.
+        where: dict[str, Any] = {"environment": environment} if environment else {"topic_by": "instance"}
+        return KafkaOutput(settings.pop("bootstrap_servers"), **where, **settings)
+    except KeyError:
+        raise MonitorConfigError("outputs: kafka: expected bootstrap_servers, host:port or embedded:PATH") from None
+    except (KafkaConfigurationError, MonitorConfigError, TypeError) as error:
         raise MonitorConfigError(f"outputs: kafka: {error}") from None
-
-
-def topic_of(metric: Metric, environment: str) -> str:
-    """The topic of a metric: by its environment, else by its instance."""
-    return f"gds.metrics.{metric.database_type}.{environment or _safe(metric.instance_id)}"
-
-
-def _safe(text: str) -> str:
-    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "_" for letter in text)
 
 
 def fields_of(metric: Metric) -> dict[str, Any]:
@@ -87,41 +82,3 @@ class Lines:
 def _print(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
-
-
-class Hub:
-    """Metrics on topics of Kafka or of an embedded hub; of one instance in their order.
-
-    Args:
-        environment: A part of topics; without one each instance has a topic of its own.
-        settings: Of `gds_kafka.KafkaProducerClient`.
-    """
-
-    def __init__(self, *, environment: str = "", **settings: Any) -> None:
-        from gds_kafka import KafkaProducerClient
-
-        self._environment = environment
-        # Cycles never wait for a hub: with a spool nothing is lost meanwhile, without one what is lost is counted.
-        self._producer = KafkaProducerClient(**{"lazy": True, **settings})
-
-    async def write(self, metrics: Sequence[Metric]) -> WriteResult:
-        """Hand them to the producer."""
-        return await asyncio.to_thread(self._send, metrics)
-
-    def _send(self, metrics: Sequence[Metric]) -> WriteResult:
-        from gds_kafka.errors import GdsKafkaError
-
-        published = 0
-        dropped: dict[str, int] = {}
-        for each in metrics:
-            try:
-                self._producer.send(topic_of(each, self._environment), fields_of(each), key=each.instance_id)
-                published += 1
-            except GdsKafkaError as error:  # noqa: PERF203 - the others are sent all the same
-                reason = type(error).__name__
-                dropped[reason] = dropped.get(reason, 0) + 1
-        return WriteResult(published=published, dropped=dropped)
-
-    async def close(self) -> None:
-        """Deliver what is left."""
-        await asyncio.to_thread(self._producer.close)
