@@ -23,7 +23,7 @@ _MANY = 200_000
 # kafka-python takes about 30 us for each.
 _FEW = 20_000
 _BATCH = 500
-_PATIENCE_SECONDS = 60.0
+_TIMEOUT_SECONDS = 60.0
 
 _Message = dict[str, Any]
 _Batches = Iterator[list[_Message]]
@@ -52,7 +52,7 @@ def _ours(kafka: KafkaBroker, topic: str) -> KafkaConsumerClient:
 
 def _our_batches(kafka: KafkaBroker, topic: str) -> _Batches:
     with _ours(kafka, topic) as consumer:
-        yield from consumer.batches(_BATCH, _PATIENCE_SECONDS)
+        yield from consumer.batches(_BATCH, _TIMEOUT_SECONDS)
 
 
 def _our_messages(kafka: KafkaBroker, topic: str) -> Iterator[_Message]:
@@ -72,7 +72,7 @@ def _confluent_batches(kafka: KafkaBroker, topic: str) -> _Batches:
     try:
         while True:
             batch = []
-            for message in consumer.consume(_BATCH, _PATIENCE_SECONDS):
+            for message in consumer.consume(_BATCH, _TIMEOUT_SECONDS):
                 error = message.error()
                 if error is not None:
                     raise KafkaException(error)

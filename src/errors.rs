@@ -5,7 +5,7 @@
 //! `PermissionError` come by themselves), a server that is not there a `ConnectionError` or `TimeoutError`. The hub has
 //! classes of its own, which say whether to try again.
 
-use gds_hub::ErrorKind;
+use gds_hub::Failure;
 use gds_metrics::Error;
 use pyo3::exceptions::{PyConnectionError, PyException, PyOSError, PyTimeoutError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -100,13 +100,13 @@ impl Exceptions {
         })
     }
 
-    fn of(&self, kind: ErrorKind) -> &Py<PyType> {
-        match kind {
-            ErrorKind::Config => &self.configuration,
-            ErrorKind::Connection | ErrorKind::Closed => &self.connection,
-            ErrorKind::Message | ErrorKind::Storage => &self.message,
-            ErrorKind::Serialization => &self.serialization,
-            ErrorKind::Timeout | ErrorKind::Full => &self.timeout,
+    fn of(&self, error: &gds_hub::Error) -> &Py<PyType> {
+        match error {
+            gds_hub::Error::Config(_) => &self.configuration,
+            gds_hub::Error::Connection(_) | gds_hub::Error::Closed(_) => &self.connection,
+            gds_hub::Error::Message(_) | gds_hub::Error::Storage(_) => &self.message,
+            gds_hub::Error::Serialization(_) => &self.serialization,
+            gds_hub::Error::Timeout(_) | gds_hub::Error::Full(_) => &self.timeout,
         }
     }
 }
@@ -132,20 +132,24 @@ pub(crate) fn hub_error(py: Python<'_>, error: &gds_hub::Error) -> PyErr {
 
 /// The same, as an object that is not raised.
 pub(crate) fn hub_exception<'py>(py: Python<'py>, error: &gds_hub::Error) -> PyResult<Bound<'py, PyAny>> {
-    let exception = Exceptions::get(py)?.of(error.kind).bind(py).call1((error.message.as_str(),))?;
-    exception.setattr("retriable", error.retriable)?;
-    exception.setattr("fatal", error.fatal)?;
-    exception.setattr("code", error.code)?;
+    let exception = Exceptions::get(py)?.of(error).bind(py).call1((error.message(),))?;
+    exception.setattr("retriable", error.retriable())?;
+    exception.setattr("fatal", error.fatal())?;
+    exception.setattr("code", error.code())?;
     Ok(exception)
 }
 
 /// An exception as an error of the hub, to be told later.
 pub(crate) fn to_hub_error(py: Python<'_>, error: &PyErr) -> gds_hub::Error {
-    let kind = Exceptions::get(py).map_or(ErrorKind::Message, |all| {
-        let is = |class: &Py<PyType>| error.matches(py, class).unwrap_or(false);
-        let known = [ErrorKind::Connection, ErrorKind::Serialization, ErrorKind::Timeout, ErrorKind::Config];
-        known.into_iter().find(|kind| is(all.of(*kind))).unwrap_or(ErrorKind::Message)
-    });
-    let kind = if error.is_instance_of::<PyTypeError>(py) { ErrorKind::Serialization } else { kind };
-    gds_hub::Error::new(kind, error.value(py).to_string())
+    use gds_hub::Error::{Config, Connection, Message, Serialization, Timeout};
+    let failure = Failure::from(error.value(py).to_string());
+    let Ok(all) = Exceptions::get(py) else { return Message(failure) };
+    let is = |class: &Py<PyType>| error.matches(py, class).unwrap_or(false);
+    match () {
+        () if error.is_instance_of::<PyTypeError>(py) || is(&all.serialization) => Serialization(failure),
+        () if is(&all.connection) => Connection(failure),
+        () if is(&all.timeout) => Timeout(failure),
+        () if is(&all.configuration) => Config(failure),
+        () => Message(failure),
+    }
 }

@@ -26,7 +26,7 @@ SUFFIX = ".dlq"
 PREFIX = "dlq."
 ATTEMPTS = "dlq.attempts"
 BATCH = 500
-PATIENCE_SECONDS = 1.0
+TIMEOUT_SECONDS = 1.0
 QUIET_SECONDS = 10.0
 """How long to wait for partitions to be assigned, and for messages that should be there and do not come."""
 
@@ -101,7 +101,7 @@ def _to_the_end(consumer: KafkaConsumerClient, maximum: int | None) -> Iterator[
     """Batches of at most `maximum` messages in all, until nothing is left in the partitions of this member."""
     left = sys.maxsize if maximum is None else maximum
     heard = monotonic()
-    for batch in consumer.batches(min(BATCH, left), PATIENCE_SECONDS):
+    for batch in consumer.batches(min(BATCH, left), TIMEOUT_SECONDS):
         if batch:
             heard = monotonic()
             # What is cut off of the last batch is not committed.

@@ -101,15 +101,15 @@ def checked(steps: Iterable[tuple[str, Callable[[], Finding]]], seconds: float) 
         steps: The checks by name.
         seconds: How long a check waits for one answer. It may ask for three.
     """
-    patience = 3 * seconds + SPARE_SECONDS
+    timeout = 3 * seconds + SPARE_SECONDS
     for name, step in steps:
         found: list[Finding] = []
         # A thread, since looking up a name and asking a disk over a network have no time limit of their own.
         thread = threading.Thread(target=_run, args=(step, found), name=f"gds doctor: {name}", daemon=True)
         thread.start()
-        thread.join(patience)
+        thread.join(timeout)
         if not found:
-            found.append(Finding(FAILED, f"no end after {patience:g} s", "see what it waits for, or raise --timeout"))
+            found.append(Finding(FAILED, f"no end after {timeout:g} s", "see what it waits for, or raise --timeout"))
         yield Check(name, *found[0])
 
 

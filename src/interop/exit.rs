@@ -12,7 +12,7 @@ use gds_process::PerProcess;
 use pyo3::prelude::*;
 
 /// How long the end waits for Python code that an observing call runs, such as the `__str__` of a label.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Inherited by a forked child, as is what was registered.
 static WATCHED: AtomicBool = AtomicBool::new(false);
@@ -138,7 +138,7 @@ pub(crate) fn interpreter_ends(py: Python<'_>) {
         py.detach(|| std::thread::sleep(Duration::from_millis(1)));
     }
     calls.ending.store(this_thread(), Ordering::Relaxed);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while calls.under_way.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
         py.detach(|| std::thread::sleep(Duration::from_millis(1)));
     }

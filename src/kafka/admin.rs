@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gds_hub::settings::Role;
-use gds_hub::{Error, ErrorKind, Hub, NewTopic, Result};
+use gds_hub::{Error, Hub, NewTopic, Result};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -84,12 +84,12 @@ impl HubAdmin {
                 self.process_id,
                 std::process::id()
             );
-            return Err(hub_error(py, &Error::new(ErrorKind::Closed, message)));
+            return Err(hub_error(py, &Error::Closed(message.into())));
         };
-        let patience = Duration::try_from_secs_f64(timeout).map_err(|_| {
-            hub_error(py, &Error::new(ErrorKind::Config, format!("timeout={timeout}: expected seconds, 0 or more")))
+        let timeout = Duration::try_from_secs_f64(timeout).map_err(|_| {
+            hub_error(py, &Error::Config(format!("timeout={timeout}: expected seconds, 0 or more").into()))
         })?;
-        runtime::wait_blocking(py, move || question(&*hub, patience))?.map_err(|error| hub_error(py, &error))
+        runtime::wait_blocking(py, move || question(&*hub, timeout))?.map_err(|error| hub_error(py, &error))
     }
 }
 
@@ -111,7 +111,7 @@ impl HubAdmin {
         let opened = py.detach(|| gds_hub::open(&settings, callbacks)).map_err(|error| hub_error(py, &error))?;
         let made = Self { hub: Some(opened), process_id: std::process::id() };
         if !settings.lazy {
-            made.ask(py, settings.connect_timeout.as_secs_f64(), |hub, patience| hub.check(patience))?;
+            made.ask(py, settings.connect_timeout.as_secs_f64(), |hub, timeout| hub.check(timeout))?;
         }
         Ok(made)
     }
@@ -128,7 +128,7 @@ impl HubAdmin {
         timeout: f64,
     ) -> PyResult<()> {
         let topic = NewTopic { name, partitions, replication, config: config.unwrap_or_default() };
-        self.ask(py, timeout, move |hub, patience| hub.create_topic(&topic, patience))
+        self.ask(py, timeout, move |hub, timeout| hub.create_topic(&topic, timeout))
     }
 
     /// Changes settings of a topic by Kafka's names; None is the hub's own again.
@@ -140,39 +140,39 @@ impl HubAdmin {
         config: BTreeMap<String, Option<String>>,
         timeout: f64,
     ) -> PyResult<()> {
-        self.ask(py, timeout, move |hub, patience| hub.alter_topic(&name, &config, patience))
+        self.ask(py, timeout, move |hub, timeout| hub.alter_topic(&name, &config, timeout))
     }
 
     /// The settings of a topic as they are, by Kafka's names.
     #[pyo3(signature = (name, *, timeout = 30.0))]
     fn topic_config(&self, py: Python<'_>, name: String, timeout: f64) -> PyResult<BTreeMap<String, String>> {
-        self.ask(py, timeout, move |hub, patience| hub.topic_config(&name, patience))
+        self.ask(py, timeout, move |hub, timeout| hub.topic_config(&name, timeout))
     }
 
     /// Removes a topic with all it holds.
     #[pyo3(signature = (name, *, timeout = 30.0))]
     fn delete_topic(&self, py: Python<'_>, name: String, timeout: f64) -> PyResult<()> {
-        self.ask(py, timeout, move |hub, patience| hub.delete_topic(&name, patience))
+        self.ask(py, timeout, move |hub, timeout| hub.delete_topic(&name, timeout))
     }
 
     /// All topics, or one, with their partitions.
     #[pyo3(signature = (name = None, *, timeout = 30.0))]
     fn topics(&self, py: Python<'_>, name: Option<String>, timeout: f64) -> PyResult<Vec<Topic>> {
-        let found = self.ask(py, timeout, move |hub, patience| hub.topics(name.as_deref(), patience))?;
+        let found = self.ask(py, timeout, move |hub, timeout| hub.topics(name.as_deref(), timeout))?;
         Ok(found.into_iter().map(Topic::from).collect())
     }
 
     /// How far a group is behind, in every partition it has committed in.
     #[pyo3(signature = (group, *, timeout = 30.0))]
     fn lag(&self, py: Python<'_>, group: String, timeout: f64) -> PyResult<Vec<Lag>> {
-        let found = self.ask(py, timeout, move |hub, patience| hub.lag(&group, patience))?;
+        let found = self.ask(py, timeout, move |hub, timeout| hub.lag(&group, timeout))?;
         Ok(found.into_iter().map(Lag::from).collect())
     }
 
     /// The names of all groups.
     #[pyo3(signature = (*, timeout = 30.0))]
     fn groups(&self, py: Python<'_>, timeout: f64) -> PyResult<Vec<String>> {
-        self.ask(py, timeout, |hub, patience| hub.groups(patience))
+        self.ask(py, timeout, |hub, timeout| hub.groups(timeout))
     }
 }
 

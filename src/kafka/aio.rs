@@ -10,7 +10,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use super::admin::Lag as LagDict;
-use super::consumer::{ANSWER_PATIENCE, ConsumerCore, asking_for_offsets};
+use super::consumer::{ANSWER_TIMEOUT, ConsumerCore, asking_for_offsets};
 use super::partitions::{offsets_dict, pairs, partitions_of, places_of};
 use super::producer::ProducerCore;
 use crate::errors::hub_error;
@@ -83,7 +83,7 @@ impl AsyncConsumerCore {
 
     fn lag<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let dicts = |lags: Vec<Lag>| lags.into_iter().map(LagDict::from).collect::<Vec<_>>();
-        self.awaited(py, |consumer| consumer.lag(ANSWER_PATIENCE), move |py, lags| dicts(lags).into_bound_py_any(py))
+        self.awaited(py, |consumer| consumer.lag(ANSWER_TIMEOUT), move |py, lags| dicts(lags).into_bound_py_any(py))
     }
 
     fn offsets_for_times<'py>(
@@ -93,7 +93,7 @@ impl AsyncConsumerCore {
     ) -> PyResult<Bound<'py, PyAny>> {
         let times: Vec<_> =
             times.into_iter().map(|((topic, partition), time)| ((Arc::from(topic), partition), time)).collect();
-        let ask = move |consumer: &mut Consumer| consumer.subscriber()?.offsets_for_times(&times, ANSWER_PATIENCE);
+        let ask = move |consumer: &mut Consumer| consumer.subscriber()?.offsets_for_times(&times, ANSWER_TIMEOUT);
         self.awaited(py, ask, |py, found| offsets_dict(found).into_bound_py_any(py))
     }
 

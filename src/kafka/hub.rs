@@ -56,7 +56,7 @@ fn ask(py: Python<'_>, provider: &Py<PyAny>) -> Result<Token, String> {
 }
 
 /// Waits until the hub answers, or says why it does not.
-pub(crate) fn reach(py: Python<'_>, hub: &Arc<dyn Hub>, patience: Duration) -> PyResult<()> {
+pub(crate) fn reach(py: Python<'_>, hub: &Arc<dyn Hub>, timeout: Duration) -> PyResult<()> {
     let hub = Arc::clone(hub);
-    runtime::wait_blocking(py, move || hub.check(patience))?.map_err(|error| hub_error(py, &error))
+    runtime::wait_blocking(py, move || hub.check(timeout))?.map_err(|error| hub_error(py, &error))
 }

@@ -1,6 +1,6 @@
 //! Messages as the dicts that a program gets.
 
-use gds_hub::{Error, ErrorKind, Message, Position, consumer};
+use gds_hub::{Error, Message, Position, consumer};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
@@ -77,10 +77,7 @@ fn fields<'py>(
 
 fn not_read(message: &Message<'_>, why: &str) -> Error {
     let Message { topic, partition, offset, .. } = message;
-    Error::new(
-        ErrorKind::Serialization,
-        format!("message at {topic}[{partition}] offset {offset} cannot be read: {why}"),
-    )
+    Error::Serialization(format!("message at {topic}[{partition}] offset {offset} cannot be read: {why}").into())
 }
 
 fn deserialized<'py>(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gds_hub::kafka::mock;
-use gds_hub::{Error, ErrorKind, Result};
+use gds_hub::{Error, Result};
 use gds_process::sync::Mutex;
 use pyo3::prelude::*;
 
@@ -22,8 +22,7 @@ impl MockCluster {
     /// Asks the brokers' thread for something, with the interpreter free for other threads.
     fn ask(&self, py: Python<'_>, question: impl FnOnce(&mock::MockCluster) -> Result<()> + Send) -> PyResult<()> {
         let cluster = self.cluster.lock().clone();
-        let cluster =
-            cluster.ok_or_else(|| hub_error(py, &Error::new(ErrorKind::Closed, "the mock cluster is closed")))?;
+        let cluster = cluster.ok_or_else(|| hub_error(py, &Error::Closed("the mock cluster is closed".into())))?;
         py.detach(|| question(&cluster)).map_err(|error| hub_error(py, &error))
     }
 }

@@ -82,10 +82,10 @@ impl Many {
     }
 
     /// Waits until all are known; whether they are.
-    pub(crate) fn wait(&self, patience: Duration) -> bool {
+    pub(crate) fn wait(&self, timeout: Duration) -> bool {
         let outcomes = self.outcomes.lock();
         if self.left.load(Ordering::SeqCst) > 0 {
-            let _outcomes = self.changed.wait_for(outcomes, patience);
+            let _outcomes = self.changed.wait_for(outcomes, timeout);
         }
         self.left.load(Ordering::SeqCst) == 0
     }

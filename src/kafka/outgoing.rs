@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gds_hub::producer::Producer;
-use gds_hub::{Error, ErrorKind, Headers, OwnedHeader, Record, codec};
+use gds_hub::{Error, Headers, OwnedHeader, Record, codec};
 use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyString};
@@ -93,7 +93,7 @@ impl Serializers {
         let py = value.py();
         if bad_topic(topic) {
             let message = format!("topic {topic:?}: expected a name of 1 to 249 characters");
-            return Err(hub_error(py, &Error::new(ErrorKind::Message, message)));
+            return Err(hub_error(py, &Error::Message(message.into())));
         }
         let mut flags = Flags::default();
         let mut headers =
@@ -154,7 +154,7 @@ pub(super) fn topic_name<'a>(topic: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
     match topic.cast::<PyString>() {
         Ok(name) => name.to_str().map_err(|_| {
             let message = "topic: expected a name in UTF-8, got text with a lone surrogate";
-            hub_error(topic.py(), &Error::new(ErrorKind::Message, message))
+            hub_error(topic.py(), &Error::Message(message.into()))
         }),
         Err(_) => Err(PyTypeError::new_err(format!("topic is of type {}: expected a str", topic.get_type().name()?))),
     }
@@ -318,7 +318,7 @@ fn append_value(frame: &mut Vec<u8>, value: &Bound<'_, PyAny>, flags: &mut Flags
             {
                 return Err(cause.clone_ref(py)); // Ctrl-C while user code ran
             }
-            let raised = hub_error(py, &Error::new(ErrorKind::Serialization, error.to_string()));
+            let raised = hub_error(py, &Error::Serialization(error.to_string().into()));
             raised.set_cause(py, cause);
             Err(raised)
         }
@@ -351,18 +351,18 @@ fn bytes_of(made: &Bound<'_, PyAny>, who: &str, flags: &mut Flags) -> PyResult<O
     }
     let kind = made.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
     let message = format!("{who} returned an object of type {kind}: expected bytes");
-    Err(hub_error(made.py(), &Error::new(ErrorKind::Serialization, message)))
+    Err(hub_error(made.py(), &Error::Serialization(message.into())))
 }
 
 fn serializer_failed(py: Python<'_>, who: &str, error: PyErr) -> PyErr {
     if !error.is_instance_of::<PyException>(py) {
         return error;
     }
-    let raised = hub_error(py, &Error::new(ErrorKind::Serialization, format!("{who} raised {error}")));
+    let raised = hub_error(py, &Error::Serialization(format!("{who} raised {error}").into()));
     raised.set_cause(py, Some(error));
     raised
 }
 
 fn ending(py: Python<'_>) -> PyErr {
-    hub_error(py, &Error::new(ErrorKind::Closed, "the interpreter is ending"))
+    hub_error(py, &Error::Closed("the interpreter is ending".into()))
 }

@@ -1,7 +1,7 @@
 //! Settings of the clients: Python's values in, the hub's table asked.
 
+use gds_hub::Error;
 use gds_hub::settings::{Role, Settings, Value};
-use gds_hub::{Error, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
@@ -30,7 +30,7 @@ fn values(config: &Bound<'_, PyDict>) -> PyResult<Vec<(String, Value)>> {
             let kind = value.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
             let message =
                 format!("{name} is of type {kind}: expected a str, a number, a bool, a path or a list of str");
-            hub_error(config.py(), &Error::new(ErrorKind::Config, message))
+            hub_error(config.py(), &Error::Config(message.into()))
         })?;
         values.push((name, read));
     }

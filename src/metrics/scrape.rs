@@ -21,7 +21,7 @@ use crate::interop::warnings::log_warning;
 
 /// How long whoever reads a page waits for values that the program is asked for: a little longer than the functions are
 /// given, and no longer than `exit` waits for those under way.
-const PATIENCE: Duration = Duration::from_millis(1_900);
+const TIMEOUT: Duration = Duration::from_millis(1_900);
 
 /// How often processes that share a page ask for values that another of them will show.
 const REFRESH: Duration = Duration::from_secs(5);
@@ -65,7 +65,7 @@ impl Asked {
             };
             let _ = answer.send(Python::try_attach(call));
         });
-        if answered.recv_timeout(PATIENCE).is_err() {
+        if answered.recv_timeout(TIMEOUT).is_err() {
             registry.count_refusal(Refusal::CallbackTimeout);
         }
     }

@@ -38,15 +38,15 @@ impl Event {
         listener
     }
 
-    /// Sleeps until the next notification, for at most `patience`.
-    pub(crate) fn wait(&self, patience: Duration) {
-        self.listen().wait(Some(Instant::now() + patience));
+    /// Sleeps until the next notification, for at most `timeout`.
+    pub(crate) fn wait(&self, timeout: Duration) {
+        self.listen().wait(Some(Instant::now() + timeout));
     }
 
-    /// Sleeps until `condition` holds, for at most `patience`. It is looked at after each notification, which may be of
+    /// Sleeps until `condition` holds, for at most `timeout`. It is looked at after each notification, which may be of
     /// another change, or of one that was seen before.
-    pub(crate) fn wait_until(&self, patience: Duration, condition: impl Fn() -> bool) {
-        let deadline = Instant::now() + patience;
+    pub(crate) fn wait_until(&self, timeout: Duration, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + timeout;
         let mut listener = self.listen();
         let mut is_over = false;
         while !condition() && !is_over {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::batch::Batch;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::record::Record;
 
 /// A message hub: a place that others write to and read from.
@@ -19,8 +19,8 @@ pub trait Hub: Admin + Send + Sync + Debug {
     /// A way out.
     fn subscribe(&self, subscription: &Subscription) -> Result<Box<dyn Subscriber>>;
 
-    /// Whether the hub answers. Waits for it for at most `patience`.
-    fn check(&self, patience: Duration) -> Result<()>;
+    /// Whether the hub answers. Waits for it for at most `timeout`.
+    fn check(&self, timeout: Duration) -> Result<()>;
 }
 
 /// Told what became of published records, by a thread of the hub or from within a call of [`Publisher`]. Must not wait.
@@ -52,7 +52,7 @@ pub struct Delivery<'a> {
 pub trait Publisher: Send + Sync + Debug {
     /// Hands over a copy of `record`, in order. Its outcome is told once, under `id`, unless this returns an error.
     ///
-    /// A retriable error of kind [`Full`](crate::ErrorKind::Full) asks to come again with the same record later.
+    /// A retriable [`Error::Full`] asks to come again with the same record later.
     fn publish(&self, id: u64, record: &Record<'_>) -> Result<()>;
 
     /// No more for the moment: the time to write what was collected.
@@ -140,11 +140,11 @@ pub struct Position {
 ///
 /// Offsets are committed by [`commit`](Self::commit) only: what was polled and not committed comes again.
 pub trait Subscriber: Send + Debug {
-    /// Appends up to `max` messages to `batch`; returns when there are some, or after `patience` without.
+    /// Appends up to `max` messages to `batch`; returns when there are some, or after `timeout` without.
     ///
     /// It also returns when partitions are to be [given up](Self::give_up), and without messages when some
     /// [came](Change::Assigned): ask for [`changes`](Self::changes) after each poll.
-    fn poll(&mut self, batch: &mut Batch, max: usize, patience: Duration) -> Result<()>;
+    fn poll(&mut self, batch: &mut Batch, max: usize, timeout: Duration) -> Result<()>;
 
     /// What happened to the partitions since the last call, in order, as seen at the end of the last
     /// [`poll`](Self::poll), [`give_up`](Self::give_up) or [`assign`](Self::assign). A reader may have some before its
@@ -169,7 +169,7 @@ pub trait Subscriber: Send + Debug {
     fn offsets_for_times(
         &self,
         times: &[(TopicPartition, i64)],
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Vec<(TopicPartition, Option<i64>)>>;
 
     /// The offset at one end of each partition.
@@ -177,7 +177,7 @@ pub trait Subscriber: Send + Debug {
         &self,
         partitions: &[TopicPartition],
         which: OffsetSpec,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Vec<(TopicPartition, i64)>>;
 
     /// Keeps the places for the group. With `wait`, returns when they are kept; else they are kept soon, and at close.
@@ -196,7 +196,7 @@ pub trait Subscriber: Send + Debug {
     fn assignment(&self) -> Result<Vec<TopicPartition>>;
 
     /// How far this member is behind the end, in each of its partitions.
-    fn lag(&self, patience: Duration) -> Result<Vec<Lag>>;
+    fn lag(&self, timeout: Duration) -> Result<Vec<Lag>>;
 
     /// The hub's own figures, by name (bytes received, lag by partition); empty if it has none.
     fn statistics(&self) -> BTreeMap<String, f64> {
@@ -238,7 +238,7 @@ pub(crate) fn no_such_group(name: &str, known: &[String]) -> Error {
     alike.sort_by(|a, b| strsim::jaro_winkler(name, b).total_cmp(&strsim::jaro_winkler(name, a)));
     let alike: Vec<String> = alike.into_iter().take(5).map(|name| format!("{name:?}")).collect();
     let known = if alike.is_empty() { "none".to_owned() } else { alike.join(", ") };
-    Error::new(ErrorKind::Message, format!("there is no group {name:?}; groups there are, most like it first: {known}"))
+    Error::Message(format!("there is no group {name:?}; groups there are, most like it first: {known}").into())
 }
 
 /// A topic to be made.
@@ -283,23 +283,23 @@ pub struct Partition {
 /// Looking after topics.
 pub trait Admin {
     /// Makes topics; those that exist are an error.
-    fn create_topic(&self, topic: &NewTopic, patience: Duration) -> Result<()>;
+    fn create_topic(&self, topic: &NewTopic, timeout: Duration) -> Result<()>;
 
     /// Removes a topic with all it holds.
-    fn delete_topic(&self, name: &str, patience: Duration) -> Result<()>;
+    fn delete_topic(&self, name: &str, timeout: Duration) -> Result<()>;
 
     /// Changes settings of a topic, by Kafka's names; those without a value go back to the hub's own.
-    fn alter_topic(&self, name: &str, changes: &BTreeMap<String, Option<String>>, patience: Duration) -> Result<()>;
+    fn alter_topic(&self, name: &str, changes: &BTreeMap<String, Option<String>>, timeout: Duration) -> Result<()>;
 
     /// The settings of a topic as they are, by Kafka's names.
-    fn topic_config(&self, name: &str, patience: Duration) -> Result<BTreeMap<String, String>>;
+    fn topic_config(&self, name: &str, timeout: Duration) -> Result<BTreeMap<String, String>>;
 
     /// All topics, or one.
-    fn topics(&self, name: Option<&str>, patience: Duration) -> Result<Vec<Topic>>;
+    fn topics(&self, name: Option<&str>, timeout: Duration) -> Result<Vec<Topic>>;
 
     /// How far a group is behind, in every partition it has committed in.
-    fn lag(&self, group: &str, patience: Duration) -> Result<Vec<Lag>>;
+    fn lag(&self, group: &str, timeout: Duration) -> Result<Vec<Lag>>;
 
     /// The names of all groups.
-    fn groups(&self, patience: Duration) -> Result<Vec<String>>;
+    fn groups(&self, timeout: Duration) -> Result<Vec<String>>;
 }

@@ -24,7 +24,7 @@ pub mod settings;
 mod sync;
 
 pub use batch::{Batch, Message};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, Failure, Result};
 pub use headers::{Headers, HeadersIter, OwnedHeader};
 pub use hub::{
     Admin, Change, Deliveries, Delivery, Hub, Lag, NewTopic, OffsetSpec, Partition, Position, Publisher, Start,

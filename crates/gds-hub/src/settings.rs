@@ -1,6 +1,6 @@
 //! Settings: kafka-python's keywords, our own, and librdkafka's dotted keys, checked once and turned into types.
 //!
-//! A mistake is an [`Error`] of kind [`Config`](ErrorKind::Config) that names the key and, if there is no such key, the
+//! A mistake is an [`Error::Config`] that names the key and, if there is no such key, the
 //! nearest known one. Values of secret keys are in no error, and neither [`Debug`](fmt::Debug) nor
 //! [`Display`](fmt::Display) of [`Settings`] shows them.
 
@@ -20,7 +20,7 @@ use std::time::Duration;
 pub use address::Address;
 pub use value::Value;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::hub::Start;
 pub use crate::producer::{Durability, OnFull};
 use crate::producer::{ProducerOptions, REFUSED_PAUSE, SpoolOptions};
@@ -291,7 +291,7 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
 }
 
 fn config(message: String) -> Error {
-    Error::new(ErrorKind::Config, message)
+    Error::Config(message.into())
 }
 
 /// For people and logs: one line, without secrets.

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use gds_hub::ErrorKind;
+use gds_hub::Error;
 use gds_hub::log::{Log, LogOptions};
 
 /// Set in a process of this program that is to write: the folder.
@@ -76,7 +76,10 @@ fn limited() {
             Err(error) => break error,
         }
     };
-    assert!(error.kind == ErrorKind::Storage && error.retriable && error.message.contains("size of files"), "{error}");
+    assert!(
+        matches!(error, Error::Storage(_)) && error.retriable() && error.message().contains("size of files"),
+        "{error}"
+    );
     check(&log);
     limit(20_000);
     let next = log.next_offset();

@@ -14,16 +14,16 @@ pub struct Passed {
 }
 
 /// Waits until no fork is under way. Forks that begin after that wait until the guard is dropped, but not longer than
-/// `patience` from now: what the call does later needs no such care, or is not worth the wait.
-pub fn pass(patience: Duration) -> Passed {
+/// `timeout` from now: what the call does later needs no such care, or is not worth the wait.
+pub fn pass(timeout: Duration) -> Passed {
     #[cfg(unix)]
     {
         crate::fork::watch();
-        Passed { _slot: crate::slots::pass(patience) }
+        Passed { _slot: crate::slots::pass(timeout) }
     }
     #[cfg(not(unix))]
     {
-        let _ = patience;
+        let _ = timeout;
         Passed {}
     }
 }

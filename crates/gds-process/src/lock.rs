@@ -33,10 +33,10 @@ impl Lock {
         }
     }
 
-    /// Gives up on a holder that keeps it for longer than `patience`.
-    pub fn within(file: File, patience: Duration) -> io::Result<Self> {
+    /// Gives up on a holder that keeps it for longer than `timeout`.
+    pub fn within(file: File, timeout: Duration) -> io::Result<Self> {
         let lock = Self::over(file);
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         loop {
             match flock(&*lock.file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(lock),

@@ -27,10 +27,10 @@ impl Drop for Slot {
 }
 
 /// As [`pass`](crate::gate::pass), in a process whose forks are watched.
-pub(crate) fn pass(patience: Duration) -> Slot {
+pub(crate) fn pass(timeout: Duration) -> Slot {
     loop {
         if FORKING.load(Ordering::SeqCst) == 0
-            && let Some(slot) = take_slot(patience)
+            && let Some(slot) = take_slot(timeout)
         {
             // Either this look sees the fork, or the fork, which looks at the slots later, sees this call.
             if FORKING.load(Ordering::SeqCst) == 0 {
@@ -41,8 +41,8 @@ pub(crate) fn pass(patience: Duration) -> Slot {
     }
 }
 
-fn take_slot(patience: Duration) -> Option<Slot> {
-    let until = now().saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX));
+fn take_slot(timeout: Duration) -> Option<Slot> {
+    let until = now().saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
     let free = UNTIL.iter().find(|slot| slot.compare_exchange(FREE, until, Ordering::SeqCst, Ordering::SeqCst).is_ok());
     free.map(Slot)
 }

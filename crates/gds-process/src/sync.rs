@@ -99,9 +99,9 @@ impl Condvar {
         self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As [`wait`](Self::wait), but not longer than `patience`; whether that is over.
-    pub fn wait_for<'a, T>(&self, guard: MutexGuard<'a, T>, patience: Duration) -> (MutexGuard<'a, T>, bool) {
-        let (guard, result) = self.0.wait_timeout(guard, patience).unwrap_or_else(PoisonError::into_inner);
+    /// As [`wait`](Self::wait), but not longer than `timeout`; whether that is over.
+    pub fn wait_for<'a, T>(&self, guard: MutexGuard<'a, T>, timeout: Duration) -> (MutexGuard<'a, T>, bool) {
+        let (guard, result) = self.0.wait_timeout(guard, timeout).unwrap_or_else(PoisonError::into_inner);
         (guard, result.timed_out())
     }
 
@@ -141,9 +141,9 @@ impl<T> TimedMutex<T> {
         self.take(&mut self.value.lock())
     }
 
-    /// None when another still has it after `patience`.
-    pub fn try_lock_for(&self, patience: Duration) -> Option<TimedMutexGuard<'_, T>> {
-        self.try_lock_until(Instant::now() + patience)
+    /// None when another still has it after `timeout`.
+    pub fn try_lock_for(&self, timeout: Duration) -> Option<TimedMutexGuard<'_, T>> {
+        self.try_lock_until(Instant::now() + timeout)
     }
 
     /// None when another still has it at `deadline`.

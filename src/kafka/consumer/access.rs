@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use gds_hub::Error;
 use gds_hub::consumer::Consumer;
-use gds_hub::{Error, ErrorKind};
 use gds_process::fork;
 use pyo3::prelude::*;
 
@@ -17,7 +17,7 @@ impl ConsumerCore {
     pub(super) fn opened(&self, py: Python<'_>) -> PyResult<&Opened> {
         let Some(opened) = self.opened.get() else {
             let message = "the consumer is not open: its __init__ was not called; call super().__init__() first";
-            return Err(hub_error(py, &Error::new(ErrorKind::Closed, message)));
+            return Err(hub_error(py, &Error::Closed(message.into())));
         };
         if opened.generation != fork::generation() {
             let (made, here) = (opened.process, std::process::id());
@@ -25,7 +25,7 @@ impl ConsumerCore {
                 "this consumer was made in process {made} and cannot be used in process {here}, which is a fork of it: \
                  make a new KafkaConsumerClient in this process"
             );
-            return Err(hub_error(py, &Error::new(ErrorKind::Closed, message)));
+            return Err(hub_error(py, &Error::Closed(message.into())));
         }
         Ok(opened)
     }
@@ -95,7 +95,7 @@ impl ConsumerCore {
             return Ok(());
         }
         let message = "a deserializer cannot use the consumer that calls it; do it in the loop body";
-        Err(hub_error(py, &Error::new(ErrorKind::Message, message)))
+        Err(hub_error(py, &Error::Message(message.into())))
     }
 
     /// Runs `call` on the state with the interpreter held; waits for others without it. None while a `close` that ran
@@ -127,7 +127,7 @@ impl ConsumerCore {
         self.not_within(py)?;
         if self.reading.swap(true, Ordering::Acquire) {
             let message = "another thread is reading from this consumer; give each thread a consumer of its own";
-            return Err(hub_error(py, &Error::new(ErrorKind::Message, message)));
+            return Err(hub_error(py, &Error::Message(message.into())));
         }
         Ok(OneReader(&self.reading))
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use gds_hub::consumer::{Consumer, ConsumerOptions, OnError};
 use gds_hub::settings::Role;
-use gds_hub::{Error, ErrorKind, Lag, OffsetSpec, Subscription, TopicPartition};
+use gds_hub::{Error, Failure, Lag, OffsetSpec, Subscription, TopicPartition};
 use gds_process::fork;
 use gds_process::sync::{Mutex, TimedMutex};
 use pyo3::exceptions::PyTypeError;
@@ -34,7 +34,7 @@ use crate::interop::{exit, runtime};
 const SLICE: Duration = Duration::from_millis(50);
 
 /// How long questions wait for an answer.
-pub(super) const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Native side of `gds_kafka.KafkaConsumerClient`.
 #[pyclass(frozen, subclass, weakref, module = "gds_native._lib")]
@@ -69,7 +69,7 @@ impl ConsumerCore {
         }
         let handled = std::mem::take(&mut *self.handled.lock());
         let state = Arc::clone(&opened.state);
-        let patience = timeout.map_or(opened.settings.close_timeout, |seconds| {
+        let timeout = timeout.map_or(opened.settings.close_timeout, |seconds| {
             Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::from_secs(1 << 32))
         });
         let runtime = runtime::handle()?;
@@ -79,15 +79,13 @@ impl ConsumerCore {
                 take_in(&mut state, handled);
                 state.consumer.close()
             });
-            match runtime.block_on(async { tokio::time::timeout(patience, left).await }) {
+            match runtime.block_on(async { tokio::time::timeout(timeout, left).await }) {
                 Ok(Ok(ended)) => ended,
-                Ok(Err(error)) => {
-                    Err(Error::new(ErrorKind::Message, format!("closing failed; please report this: {error}")))
-                }
+                Ok(Err(error)) => Err(Error::Message(format!("closing failed; please report this: {error}").into())),
                 Err(_) => {
                     let message =
-                        format!("the group was not left within {patience:?}; the last places may not be committed");
-                    Err(Error::new(ErrorKind::Timeout, message).retriable())
+                        format!("the group was not left within {timeout:?}; the last places may not be committed");
+                    Err(Error::Timeout(Failure::new(message).retriable()))
                 }
             }
         }))
@@ -108,7 +106,7 @@ pub(super) fn asking_for_offsets(
     latest: bool,
 ) -> impl FnOnce(&mut Consumer) -> Result<Vec<(TopicPartition, i64)>, Error> {
     let (places, which) = (partitions_of(partitions), if latest { OffsetSpec::Latest } else { OffsetSpec::Earliest });
-    move |consumer| consumer.subscriber()?.offsets(&places, which, ANSWER_PATIENCE)
+    move |consumer| consumer.subscriber()?.offsets(&places, which, ANSWER_TIMEOUT)
 }
 
 #[pymethods]
@@ -156,7 +154,7 @@ impl ConsumerCore {
             "dead_letter" => OnError::DeadLetter,
             other => {
                 let message = format!("on_error={other:?}: expected \"raise\", \"skip\" or \"dead_letter\"");
-                return Err(hub_error(py, &Error::new(ErrorKind::Config, message)));
+                return Err(hub_error(py, &Error::Config(message.into())));
             }
         };
         let settings = settings::parse(py, Role::Consumer, &servers, config, librdkafka)?;
@@ -272,7 +270,7 @@ impl ConsumerCore {
         let times: Vec<_> =
             times.into_iter().map(|((topic, partition), time)| ((Arc::from(topic), partition), time)).collect();
         let found =
-            self.with_hub(py, move |consumer| consumer.subscriber()?.offsets_for_times(&times, ANSWER_PATIENCE))?;
+            self.with_hub(py, move |consumer| consumer.subscriber()?.offsets_for_times(&times, ANSWER_TIMEOUT))?;
         Ok(offsets_dict(found))
     }
 
@@ -307,7 +305,7 @@ impl ConsumerCore {
 
     /// How far this member is behind; what was fetched and not given out counts as not read.
     fn lag(&self, py: Python<'_>) -> PyResult<Vec<LagDict>> {
-        let lags = self.with_hub(py, |consumer| consumer.lag(ANSWER_PATIENCE))?;
+        let lags = self.with_hub(py, |consumer| consumer.lag(ANSWER_TIMEOUT))?;
         Ok(lags.into_iter().map(|lag: Lag| LagDict::from(lag)).collect())
     }
 

@@ -154,8 +154,8 @@ impl ConsumerCore {
     ) -> PyResult<Option<Bound<'py, PyList>>> {
         let opened = self.opened(py)?;
         let _reading = self.one_reader(py)?;
-        let patience = Duration::try_from_secs_f64(timeout_seconds).unwrap_or_default();
-        let deadline = Instant::now() + patience;
+        let timeout = Duration::try_from_secs_f64(timeout_seconds).unwrap_or_default();
+        let deadline = Instant::now() + timeout;
         let begins = self.begins.swap(false, Ordering::Relaxed);
         let list = PyList::empty(py);
         let (mut asked, mut fetched, mut late) = (false, false, false);

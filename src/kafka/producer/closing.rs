@@ -21,7 +21,7 @@ impl ProducerCore {
     fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u64> {
         let Some(Some(live)) = self.live.get() else { return Ok(0) };
         not_from_a_callback(live, "flush()")?;
-        let deadline = timeout.map(|_| Instant::now() + patience_of(timeout, Duration::ZERO));
+        let deadline = timeout.map(|_| Instant::now() + timeout_or(timeout, Duration::ZERO));
         live.producer.hurry();
         loop {
             let left = deadline.map_or(SIGNAL_CHECK, |deadline| deadline.saturating_duration_since(Instant::now()));
@@ -37,9 +37,9 @@ impl ProducerCore {
     /// Flush within a bound and stop; see `gds_kafka.KafkaProducerClient`.
     #[pyo3(signature = (timeout = None))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u64> {
-        let Some((live, patience)) = self.begin_close(timeout)? else { return Ok(0) };
+        let Some((live, timeout)) = self.begin_close(timeout)? else { return Ok(0) };
         // In two steps, since the first one can be interrupted.
-        let flushed = self.flush(py, Some(patience.as_secs_f64()));
+        let flushed = self.flush(py, Some(timeout.as_secs_f64()));
         let left = self.closed_with(py, &py.detach(|| live.producer.close(Duration::ZERO)));
         flushed?;
         left
@@ -54,8 +54,8 @@ impl ProducerCore {
         seconds: f64,
     ) -> PyResult<impl FnOnce() + Send + use<>> {
         let producer = Arc::clone(&self.live(py)?.producer);
-        let patience = Duration::from_secs_f64(seconds.clamp(0.0, 1.0));
-        Ok(move || producer.wait_for_room(patience))
+        let timeout = Duration::from_secs_f64(seconds.clamp(0.0, 1.0));
+        Ok(move || producer.wait_for_room(timeout))
     }
 
     /// What waits until all is flushed, for a thread without the interpreter, and says how much is not; none in a process
@@ -67,11 +67,11 @@ impl ProducerCore {
         let Some(Some(live)) = self.live.get() else { return Ok(None) };
         not_from_a_callback(live, "flush()")?;
         let producer = Arc::clone(&live.producer);
-        let patience = timeout.map(|_| patience_of(timeout, Duration::ZERO));
+        let timeout = timeout.map(|_| timeout_or(timeout, Duration::ZERO));
         Ok(Some(move || {
             producer.hurry();
-            match patience {
-                Some(patience) => _ = producer.wait_flushed(patience),
+            match timeout {
+                Some(timeout) => _ = producer.wait_flushed(timeout),
                 None => while !producer.wait_flushed(LONG) {},
             }
             producer.unflushed()
@@ -83,11 +83,11 @@ impl ProducerCore {
         &self,
         timeout: Option<f64>,
     ) -> PyResult<Option<impl FnOnce() -> CloseReport + Send + use<>>> {
-        let Some((live, patience)) = self.begin_close(timeout)? else { return Ok(None) };
+        let Some((live, timeout)) = self.begin_close(timeout)? else { return Ok(None) };
         let producer = Arc::clone(&live.producer);
         Ok(Some(move || {
             producer.hurry();
-            producer.close(patience)
+            producer.close(timeout)
         }))
     }
 
@@ -102,7 +102,7 @@ impl ProducerCore {
         let Some(opened) = self.opened.get() else { return Ok(None) };
         // A child that never used it has nothing to close.
         let Some(Some(live)) = self.live.get() else { return Ok(None) };
-        Ok(Some((live, patience_of(timeout, opened.settings.close_timeout))))
+        Ok(Some((live, timeout_or(timeout, opened.settings.close_timeout))))
     }
 
     /// Says what is left of a producer that was closed; the number of messages that were not delivered.
@@ -133,7 +133,7 @@ pub(super) fn not_from_a_callback(live: &ProducerInstance, call: &str) -> PyResu
     Ok(())
 }
 
-pub(super) fn patience_of(seconds: Option<f64>, default: Duration) -> Duration {
+pub(super) fn timeout_or(seconds: Option<f64>, default: Duration) -> Duration {
     seconds.map_or(default, |seconds| {
         Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::from_secs(1 << 32))
     })

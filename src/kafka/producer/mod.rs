@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use gds_hub::kafka::Callbacks;
 use gds_hub::producer::{BlockingError, Linger, Producer, Sent, Stats};
 use gds_hub::settings::{Role, Settings};
-use gds_hub::{Error, ErrorKind, Hub};
+use gds_hub::{Error, Failure, Hub};
 use gds_process::sync::Mutex;
 use gds_process::{PerProcess, fork};
 use pyo3::exceptions::{PyException, PyTypeError};
@@ -25,7 +25,7 @@ use crate::interop::drop_detached::DropDetached;
 use crate::interop::once::interned;
 use crate::interop::{exit, runtime};
 
-use closing::{not_from_a_callback, patience_of};
+use closing::{not_from_a_callback, timeout_or};
 
 /// How long a wait may keep Ctrl-C from being seen.
 const SIGNAL_CHECK: Duration = Duration::from_millis(50);
@@ -80,7 +80,7 @@ impl Turn {
 impl ProducerCore {
     fn opened(&self, py: Python<'_>) -> PyResult<&Opened> {
         let missing = || "the client is not open: its __init__ was not called; call super().__init__() first";
-        self.opened.get().ok_or_else(|| hub_error(py, &Error::new(ErrorKind::Closed, missing())))
+        self.opened.get().ok_or_else(|| hub_error(py, &Error::Closed(missing().into())))
     }
 
     #[inline]
@@ -344,7 +344,7 @@ impl ProducerCore {
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyList>> {
         not_from_a_callback(self.live(py)?, "send_many()")?;
-        let deadline = timeout.map(|seconds| Instant::now() + patience_of(Some(seconds), Duration::ZERO));
+        let deadline = timeout.map(|seconds| Instant::now() + timeout_or(Some(seconds), Duration::ZERO));
         let many = Arc::new(Many::default());
         for value in values.try_iter()? {
             let value = value?;
@@ -385,7 +385,7 @@ impl ProducerCore {
         let outcomes = PyList::empty(py);
         for outcome in many.take() {
             let unknown =
-                || Err(Error::new(ErrorKind::Timeout, "no outcome in time; it may still be delivered").retriable());
+                || Err(Error::Timeout(Failure::new("no outcome in time; it may still be delivered").retriable()));
             outcomes.append(outcome_object(py, outcome.unwrap_or_else(unknown))?)?;
         }
         Ok(outcomes)

@@ -8,7 +8,7 @@ use gds_process::sync::{Condvar, Mutex};
 
 use super::Warn;
 use crate::batch::Message;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Failure, Result};
 use crate::hub::{Hub, TopicPartition};
 use crate::producer::dead_letter::{self, Death};
 use crate::producer::{DeliveryMetadata, Linger, Producer, ProducerOptions, Reported, Reporter, Sent};
@@ -41,10 +41,10 @@ impl DeadLetterOutcome {
         self.known.notify_all();
     }
 
-    /// Waits until it is known, for at most `patience`; whether it is.
-    pub fn wait(&self, patience: Duration) -> bool {
+    /// Waits until it is known, for at most `timeout`; whether it is.
+    pub fn wait(&self, timeout: Duration) -> bool {
         let outcome = self.outcome.lock();
-        outcome.is_some() || self.known.wait_for(outcome, patience).0.is_some()
+        outcome.is_some() || self.known.wait_for(outcome, timeout).0.is_some()
     }
 }
 
@@ -68,8 +68,12 @@ struct Letter {
 
 impl Letter {
     fn refused(&self, why: &Error) -> Error {
-        let message = format!("{}: {}", self.trouble, why.message);
-        Error { code: why.code, ..Error::new(ErrorKind::Message, message).retriable() }
+        let message = format!("{}: {}", self.trouble, why.message());
+        let failure = Failure::new(message).retriable();
+        Error::Message(match why.code() {
+            Some(code) => failure.with_code(code),
+            None => failure,
+        })
     }
 }
 
@@ -86,7 +90,7 @@ impl DeadLetters {
                 Ok(outcome) => {
                     let trouble = format!(
                         "{topic} did not take the dead letter of a message that cannot be read ({})",
-                        error.message
+                        error.message()
                     );
                     self.written = Some(Letter { of, outcome, trouble });
                 }
@@ -108,7 +112,7 @@ impl DeadLetters {
 
     /// The error for a letter that takes too long; it stays under way.
     pub(super) fn timed_out(&self) -> Error {
-        let why = Error::new(ErrorKind::Timeout, format!("no answer within {DEAD_LETTER_TIMEOUT:?}"));
+        let why = Error::Timeout(format!("no answer within {DEAD_LETTER_TIMEOUT:?}").into());
         self.written.as_ref().map_or_else(|| why.clone(), |letter| letter.refused(&why))
     }
 
@@ -129,14 +133,14 @@ impl DeadLetters {
             value: message.value,
             headers: message.headers,
         };
-        let death = Death { error: &error.message, partition: Some(message.partition), offset: Some(message.offset) };
+        let death = Death { error: error.message(), partition: Some(message.partition), offset: Some(message.offset) };
         let headers = dead_letter::headers(&record, &death);
         let outcome = Arc::new(DeadLetterOutcome::default());
         let letter = dead_letter::record(&record, topic, &headers);
         // There is room: letters are written one by one.
         match producer.send(&producer.encode(&letter), Some(Arc::clone(&outcome)), Linger::Short)? {
             Sent::Queued => producer.hurry(),
-            Sent::Full(_) => outcome.set(Err(Error::new(ErrorKind::Full, "there is no room for it"))),
+            Sent::Full(_) => outcome.set(Err(Error::Full("there is no room for it".into()))),
             Sent::Dropped(_, why) => outcome.set(Err(why)),
         }
         Ok(outcome)

@@ -9,7 +9,7 @@ use super::Warn;
 use super::dead_letter::{DeadLetterStatus, DeadLetters};
 use super::offsets::{OffsetTracker, Offsets};
 use crate::batch::Message;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::hub::{Change, Hub, Lag, Position, Subscriber, TopicPartition};
 use crate::producer::dead_letter;
 
@@ -252,7 +252,7 @@ impl Consumer {
 
     /// Fetches up to `max` messages once those before are used up; commits what is finished when it is time to. Where a
     /// program that listens is to be [told](Self::take_changes) something first, it fetches nothing.
-    pub fn fetch(&mut self, max: usize, patience: Duration) -> Result<()> {
+    pub fn fetch(&mut self, max: usize, timeout: Duration) -> Result<()> {
         if self.commit_every.is_some_and(|every| self.committed_at.elapsed() >= every) {
             self.commit_finished()?;
         }
@@ -264,7 +264,7 @@ impl Consumer {
             }
         }
         let (offsets, subscriber) = self.sides()?;
-        let polled = subscriber.poll(offsets.refill(), max, patience);
+        let polled = subscriber.poll(offsets.refill(), max, timeout);
         self.follow_changes()?;
         polled
     }
@@ -324,8 +324,8 @@ impl Consumer {
         self.committed_at = Instant::now();
         match self.subscriber()?.commit(&places, false) {
             // One of them was another member's by then, who begins where this one had committed.
-            Err(error) if error.kind != ErrorKind::Message => {
-                return if error.retriable { Ok(()) } else { Err(error) }; // they are committed the next time
+            Err(error) if !matches!(error, Error::Message(_)) => {
+                return if error.retriable() { Ok(()) } else { Err(error) }; // they are committed the next time
             }
             _ => self.offsets.finished_committed(),
         }
@@ -378,8 +378,8 @@ impl Consumer {
     }
 
     /// How far it is behind; what was fetched and not given out counts as not read.
-    pub fn lag(&mut self, patience: Duration) -> Result<Vec<Lag>> {
-        let mut lags = self.subscriber()?.lag(patience)?;
+    pub fn lag(&mut self, timeout: Duration) -> Result<Vec<Lag>> {
+        let mut lags = self.subscriber()?.lag(timeout)?;
         let next_offsets = self.offsets.next_offsets();
         for lag in &mut lags {
             if let Some(next) = next_offsets.get(&(lag.topic.clone(), lag.partition)) {
@@ -412,7 +412,7 @@ impl Consumer {
 }
 
 fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the consumer is closed; make another one")
+    Error::Closed("the consumer is closed; make another one".into())
 }
 
 fn positions(places: &Offsets) -> Vec<Position> {

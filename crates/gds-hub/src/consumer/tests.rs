@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::batch::{Batch, Message};
 use crate::embedded::{Embedded, EmbeddedOptions};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::hub::{Change, Hub, Lag, OffsetSpec, Position, Start, Subscriber, Subscription, TopicPartition};
 use crate::record::Record;
 
@@ -294,7 +294,7 @@ fn even(message: &Message<'_>) -> Result<(i32, i64), ParseError<&'static str>> {
     if message.offset % 2 == 0 {
         Ok((message.partition, message.offset))
     } else {
-        Err(ParseError::Unreadable(Error::new(ErrorKind::Serialization, "odd"), "why"))
+        Err(ParseError::Unreadable(Error::Serialization("odd".into()), "why"))
     }
 }
 
@@ -310,7 +310,7 @@ fn what_cannot_be_read_stays_the_next_one_until_it_is_sought() {
     for _ in 0..2 {
         consumer.ask(1, false).unwrap();
         let Ok(Next::Unreadable { error, cause: "why", at }) = consumer.next(1, even) else { panic!("readable") };
-        assert_eq!((&*error.message, at.partition, at.offset), ("odd", 0, 1));
+        assert_eq!((&*error.message(), at.partition, at.offset), ("odd", 0, 1));
     }
     consumer.seek(place(0), 2).unwrap();
     consumer.close().unwrap();

@@ -1,5 +1,5 @@
 //! Looking after the topics of the embedded hub. In the process that has it nothing waits for anybody, so nothing needs
-//! patience; the others ask that one.
+//! timeout; the others ask that one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use super::protocol::Request;
 use super::topic::Topic as Known;
 use super::topics::unknown;
 use super::{Core, Embedded};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::hub::{Admin, Lag, NewTopic, Partition, Topic, no_such_group};
 
 impl Admin for Core {
-    fn create_topic(&self, topic: &NewTopic, _patience: Duration) -> Result<()> {
+    fn create_topic(&self, topic: &NewTopic, _timeout: Duration) -> Result<()> {
         self.check()?;
         if !matches!(topic.replication, -1 | 1) {
             let message =
                 format!("replication {} for an embedded hub, which is on one machine; expected 1", topic.replication);
-            return Err(Error::new(ErrorKind::Config, message));
+            return Err(Error::Config(message.into()));
         }
         self.topics.defaults().with(&topic.config)?;
         let settings = Settings { partitions: topic.partitions, config: topic.config.clone() };
@@ -27,7 +27,7 @@ impl Admin for Core {
         Ok(())
     }
 
-    fn delete_topic(&self, name: &str, _patience: Duration) -> Result<()> {
+    fn delete_topic(&self, name: &str, _timeout: Duration) -> Result<()> {
         self.check()?;
         self.topics.delete(name)?;
         let groups: Vec<_> = self.groups.lock().values().cloned().collect();
@@ -38,17 +38,17 @@ impl Admin for Core {
         Ok(())
     }
 
-    fn alter_topic(&self, name: &str, changes: &BTreeMap<String, Option<String>>, _patience: Duration) -> Result<()> {
+    fn alter_topic(&self, name: &str, changes: &BTreeMap<String, Option<String>>, _timeout: Duration) -> Result<()> {
         self.check()?;
         self.topics.alter(name, changes)
     }
 
-    fn topic_config(&self, name: &str, _patience: Duration) -> Result<BTreeMap<String, String>> {
+    fn topic_config(&self, name: &str, _timeout: Duration) -> Result<BTreeMap<String, String>> {
         self.check()?;
         Ok(self.topics.get(name).ok_or_else(|| unknown(name))?.config().shown())
     }
 
-    fn topics(&self, name: Option<&str>, _patience: Duration) -> Result<Vec<Topic>> {
+    fn topics(&self, name: Option<&str>, _timeout: Duration) -> Result<Vec<Topic>> {
         self.check()?;
         let known = match name {
             Some(name) => vec![self.topics.get(name).ok_or_else(|| unknown(name))?],
@@ -57,7 +57,7 @@ impl Admin for Core {
         known.iter().map(|topic| describe(topic)).collect()
     }
 
-    fn lag(&self, group: &str, _patience: Duration) -> Result<Vec<Lag>> {
+    fn lag(&self, group: &str, _timeout: Duration) -> Result<Vec<Lag>> {
         self.check()?;
         let commits = self.meta.lock().commits(group).cloned();
         let Some(commits) = commits else {
@@ -72,7 +72,7 @@ impl Admin for Core {
         lags.collect()
     }
 
-    fn groups(&self, _patience: Duration) -> Result<Vec<String>> {
+    fn groups(&self, _timeout: Duration) -> Result<Vec<String>> {
         self.check()?;
         let mut groups: Vec<_> = self.meta.lock().groups().map(str::to_owned).collect();
         let here = self.groups.lock();
@@ -84,33 +84,33 @@ impl Admin for Core {
 }
 
 impl Admin for Embedded {
-    fn create_topic(&self, topic: &NewTopic, patience: Duration) -> Result<()> {
-        self.ask(&Request::CreateTopic(topic.clone()), patience, |core| core.create_topic(topic, patience))
+    fn create_topic(&self, topic: &NewTopic, timeout: Duration) -> Result<()> {
+        self.ask(&Request::CreateTopic(topic.clone()), timeout, |core| core.create_topic(topic, timeout))
     }
 
-    fn delete_topic(&self, name: &str, patience: Duration) -> Result<()> {
-        self.ask(&Request::DeleteTopic(name.to_owned()), patience, |core| core.delete_topic(name, patience))
+    fn delete_topic(&self, name: &str, timeout: Duration) -> Result<()> {
+        self.ask(&Request::DeleteTopic(name.to_owned()), timeout, |core| core.delete_topic(name, timeout))
     }
 
-    fn alter_topic(&self, name: &str, changes: &BTreeMap<String, Option<String>>, patience: Duration) -> Result<()> {
+    fn alter_topic(&self, name: &str, changes: &BTreeMap<String, Option<String>>, timeout: Duration) -> Result<()> {
         let request = Request::AlterTopic(name.to_owned(), changes.clone());
-        self.ask(&request, patience, |core| core.alter_topic(name, changes, patience))
+        self.ask(&request, timeout, |core| core.alter_topic(name, changes, timeout))
     }
 
-    fn topic_config(&self, name: &str, patience: Duration) -> Result<BTreeMap<String, String>> {
-        self.ask(&Request::TopicConfig(name.to_owned()), patience, |core| core.topic_config(name, patience))
+    fn topic_config(&self, name: &str, timeout: Duration) -> Result<BTreeMap<String, String>> {
+        self.ask(&Request::TopicConfig(name.to_owned()), timeout, |core| core.topic_config(name, timeout))
     }
 
-    fn topics(&self, name: Option<&str>, patience: Duration) -> Result<Vec<Topic>> {
-        self.ask(&Request::Topics(name.map(str::to_owned)), patience, |core| core.topics(name, patience))
+    fn topics(&self, name: Option<&str>, timeout: Duration) -> Result<Vec<Topic>> {
+        self.ask(&Request::Topics(name.map(str::to_owned)), timeout, |core| core.topics(name, timeout))
     }
 
-    fn lag(&self, group: &str, patience: Duration) -> Result<Vec<Lag>> {
-        self.ask(&Request::GroupLag(group.to_owned()), patience, |core| core.lag(group, patience))
+    fn lag(&self, group: &str, timeout: Duration) -> Result<Vec<Lag>> {
+        self.ask(&Request::GroupLag(group.to_owned()), timeout, |core| core.lag(group, timeout))
     }
 
-    fn groups(&self, patience: Duration) -> Result<Vec<String>> {
-        self.ask(&Request::Groups, patience, |core| core.groups(patience))
+    fn groups(&self, timeout: Duration) -> Result<Vec<String>> {
+        self.ask(&Request::Groups, timeout, |core| core.groups(timeout))
     }
 }
 

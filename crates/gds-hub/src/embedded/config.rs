@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 const CLEANUP_POLICY: &str = "cleanup.policy";
 const DELETE_RETENTION_MS: &str = "delete.retention.ms";
@@ -96,11 +96,11 @@ pub(super) fn check_name(name: &str) -> Result<()> {
     }
     let known = ALL.map(|name| format!("{name:?}")).join(", ");
     let message = format!("unknown topic setting {name:?}; the embedded hub knows {known}");
-    Err(Error::new(ErrorKind::Config, message))
+    Err(Error::Config(message.into()))
 }
 
 fn unusable(key: &str, value: &str, expected: impl Display) -> Error {
-    Error::new(ErrorKind::Config, format!("topic setting {key}={value:?}; expected {expected}"))
+    Error::Config(format!("topic setting {key}={value:?}; expected {expected}").into())
 }
 
 fn policy(value: &str) -> Result<(bool, bool)> {

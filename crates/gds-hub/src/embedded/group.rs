@@ -2,7 +2,7 @@
 //!
 //! A partition that is to go from one member to another goes when the first has come back for more, and so has had the
 //! time to commit what it handled: nothing is handled twice for a rebalance. A member that stays away for longer than
-//! [`PATIENCE`] loses its partitions to those who wait for them.
+//! [`TIMEOUT`] loses its partitions to those who wait for them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::topic::Topic;
 use crate::hub::TopicPartition;
 
 /// As Kafka's `max.poll.interval.ms`.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The members of a group that are in this process, and who has what.
 #[derive(Debug, Default)]
@@ -133,7 +133,7 @@ impl Group {
 }
 
 fn is_overdue(member: &Member) -> bool {
-    member.away_since.is_some_and(|since| since.elapsed() > PATIENCE)
+    member.away_since.is_some_and(|since| since.elapsed() > TIMEOUT)
 }
 
 #[cfg(test)]
@@ -199,7 +199,7 @@ mod tests {
         fixture.join(1, "a"); // the one partition is planned for the lowest number
         assert_eq!(fixture.share(1), (0, true));
         fixture.group.members.get_mut(&2).expect("a member").away_since =
-            Instant::now().checked_sub(PATIENCE + Duration::from_secs(1));
+            Instant::now().checked_sub(TIMEOUT + Duration::from_secs(1));
         assert_eq!(fixture.share(1), (1, false));
         assert!(!fixture.group.owns(2, &(Arc::from("a"), 0)));
     }

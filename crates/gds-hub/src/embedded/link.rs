@@ -10,10 +10,10 @@ use serde::de::DeserializeOwned;
 use super::EmbeddedOptions;
 use super::owner::{self, Owner};
 use super::protocol::{Reply, Request, Unreached, Wire};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Failure, Result};
 
 /// How long what is asked without a time of its own waits for an answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long it may take until whoever has the folder serves it, or has let go of it.
 const OPENING: Duration = Duration::from_secs(5);
 /// Between two looks whether somebody serves.
@@ -40,13 +40,13 @@ impl Link {
     /// One to a hub that is there or is made here.
     pub(super) fn open(path: PathBuf, options: EmbeddedOptions, made_dirs: Vec<PathBuf>) -> Result<Self> {
         let mut link = Self { made_dirs, ..Self::new(path, options) };
-        let late = Instant::now() + PATIENCE;
+        let late = Instant::now() + TIMEOUT;
         loop {
             match link.find(Instant::now().checked_add(OPENING), true) {
                 Ok(true) => return Ok(link),
                 Ok(false) => break,
                 // Its logs are long.
-                Err(error) if error.kind == ErrorKind::Timeout && Instant::now() < late => {}
+                Err(error) if matches!(error, Error::Timeout(_)) && Instant::now() < late => {}
                 Err(error) => return Err(error),
             }
         }
@@ -55,7 +55,7 @@ impl Link {
             "embedded hub {path} belongs to {owner}, which does not serve it to others: end that one, or name another \
              folder"
         );
-        Err(Error::new(ErrorKind::Connection, message).retriable())
+        Err(Error::Connection(Failure::new(message).retriable()))
     }
 
     /// The hub, if this process has it.
@@ -165,6 +165,6 @@ impl Link {
     pub(super) fn unanswered(&self) -> Error {
         let (path, owner) = (self.path.display(), owner::holder(&self.path));
         let message = format!("{owner}, which has embedded hub {path}, does not answer; see what it does, or end it");
-        Error::new(ErrorKind::Timeout, message).retriable()
+        Error::Timeout(Failure::new(message).retriable())
     }
 }

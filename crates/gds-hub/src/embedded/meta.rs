@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::log::{Log, LogOptions, Recovered};
 
 /// A log smaller than this is left as it is.
@@ -62,7 +62,7 @@ impl Meta {
         if let Some(error) = unknown {
             let dir = dir.display();
             let message = format!("{dir} was written by a later version ({error}); use that version");
-            return Err(Error::new(ErrorKind::Storage, message));
+            return Err(Error::Storage(message.into()));
         }
         meta.compact_if_large()?;
         Ok((meta, recovered))
@@ -108,7 +108,7 @@ impl Meta {
 
     fn append(&mut self, changes: &[Change]) -> Result<()> {
         let lines: Result<Vec<_>, _> = changes.iter().map(serde_json::to_vec).collect();
-        let lines = lines.map_err(|error| Error::new(ErrorKind::Serialization, error.to_string()))?;
+        let lines = lines.map_err(|error| Error::Serialization(error.to_string().into()))?;
         self.log.append(lines.iter().map(Vec::as_slice)).map(drop)
     }
 

@@ -64,7 +64,7 @@ use serde::de::DeserializeOwned;
 
 pub use config::Retention;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Failure, Result};
 use crate::event::Event;
 use crate::hub::{Deliveries, Hub, Publisher, Subscriber, Subscription};
 use crate::log::{Recovered, now_ms};
@@ -180,7 +180,7 @@ impl Embedded {
 
     /// Has everything published and committed so far on the disk, safe from a power cut.
     pub fn sync(&self) -> Result<()> {
-        self.ask(&Request::Sync, link::PATIENCE, Core::sync)
+        self.ask(&Request::Sync, link::TIMEOUT, Core::sync)
     }
 
     /// The hub, if this process has it.
@@ -193,12 +193,12 @@ impl Embedded {
     fn ask<T: DeserializeOwned>(
         &self,
         request: &Request,
-        patience: Duration,
+        timeout: Duration,
         here: impl FnOnce(&Core) -> Result<T>,
     ) -> Result<T> {
         let owner = match self.owner()? {
             Some(owner) => owner,
-            None => match self.link.lock().ask_hub(request, Instant::now().checked_add(patience))? {
+            None => match self.link.lock().ask_hub(request, Instant::now().checked_add(timeout))? {
                 Ok(answer) => return Ok(answer),
                 Err(owner) => owner,
             },
@@ -224,8 +224,8 @@ impl Hub for Embedded {
         })
     }
 
-    fn check(&self, patience: Duration) -> Result<()> {
-        self.ask(&Request::Check, patience, Core::check)
+    fn check(&self, timeout: Duration) -> Result<()> {
+        self.ask(&Request::Check, timeout, Core::check)
     }
 }
 
@@ -247,7 +247,7 @@ impl Home {
         let message = format!(
             "embedded hub {path} was opened by process {opener}, and this is its forked child {here}; open it here anew"
         );
-        Err(Error::new(ErrorKind::Closed, message).fatal())
+        Err(Error::Closed(Failure::new(message).fatal()))
     }
 }
 
@@ -332,7 +332,7 @@ fn unusable(path: &Path, error: &io::Error) -> Error {
     let message = format!(
         "cannot use {path} as embedded hub: {error}; name a folder on a local disk that this program may write to"
     );
-    Error::new(ErrorKind::Storage, message)
+    Error::Storage(message.into())
 }
 
 /// Does what retention and compaction ask for now.

@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// Kafka's limit.
 const LONGEST: usize = 249;
@@ -19,7 +19,7 @@ pub(super) fn check_topic(name: &str) -> Result<()> {
         "topic {name:?} is no valid name; expected 1 to {LONGEST} of the characters a-z, A-Z, 0-9, '.', '_' and '-', \
          and neither \".\" nor \"..\""
     );
-    Err(Error::new(ErrorKind::Message, message))
+    Err(Error::Message(message.into()))
 }
 
 /// Refuses numbers of partitions that make no sense.
@@ -28,7 +28,7 @@ pub(super) fn check_partitions(partitions: i32) -> Result<()> {
         return Ok(());
     }
     let message = format!("{partitions} partitions; expected 1 to {MOST_PARTITIONS}");
-    Err(Error::new(ErrorKind::Config, message))
+    Err(Error::Config(message.into()))
 }
 
 /// One of the topics of a subscription.
@@ -46,7 +46,7 @@ impl Selector {
         }
         Regex::new(topic).map(Self::Pattern).map_err(|error| {
             let message = format!("topic pattern {topic:?} is no regular expression: {error}");
-            Error::new(ErrorKind::Config, message)
+            Error::Config(message.into())
         })
     }
 

@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::socket;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::hub::{NewTopic, OffsetSpec, Position, Subscription, TopicPartition};
 
 /// Of what is said; to be raised with each change of it.
@@ -106,7 +106,7 @@ pub(super) enum Request {
     },
     Poll {
         max: usize,
-        patience: Duration,
+        timeout: Duration,
     },
     GiveUp,
     Assign(Vec<Place>),
@@ -180,7 +180,7 @@ impl Wire {
             "process {peer} has embedded hub {folder} and speaks version {version} of its protocol, and process {here} \
              version {VERSION}: use one version of this package in both"
         );
-        Err(Unreached::Refused(Error::new(ErrorKind::Connection, message)))
+        Err(Unreached::Refused(Error::Connection(message.into())))
     }
 
     /// One that somebody connected; none if that one is not to be served.

@@ -10,7 +10,7 @@ use gds_process::sync::Mutex;
 use super::topic::Topic;
 use super::{Core, Keep};
 use crate::codec;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::hub::{Deliveries, Delivery, Publisher};
 use crate::log::now_ms;
 use crate::partition::partition_for;
@@ -108,7 +108,7 @@ impl Publisher for EmbeddedPublisher {
                 self.deliveries.delivered(id, &place);
             }
             // There may be room later, and those behind it must not overtake this one.
-            Err(error) if error.retriable => return Err(Error { kind: ErrorKind::Full, ..error }),
+            Err(error) if error.retriable() => return Err(Error::Full(error.into_failure())),
             Err(error) => self.deliveries.failed(id, record, &error),
         }
         self.deliveries.collected();

@@ -13,7 +13,7 @@ use super::link::Link;
 use super::protocol::{Found, Outcome, Published, Reply, Request};
 use super::{EmbeddedOptions, Home};
 use crate::codec;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::hub::{Deliveries, Delivery, Publisher};
 use crate::log::now_ms;
 use crate::record::Record;
@@ -21,9 +21,9 @@ use crate::record::Record;
 /// Records are published together up to this many bytes.
 const BATCH_BYTES: usize = 256 << 10;
 /// How long a call waits for an answer. Later calls go on waiting for it.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 /// How long figures are waited for: nobody needs them.
-const FIGURES_PATIENCE: Duration = Duration::from_millis(100);
+const FIGURES_TIMEOUT: Duration = Duration::from_millis(100);
 /// How far the clock may be set back while a record is under way, or it may be there twice.
 const CLOCK_SLACK_MS: i64 = 60_000;
 
@@ -93,7 +93,7 @@ impl RemotePublisher {
 
     /// Publishes what was collected, as far as that is possible now.
     fn exchange(&self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut goes_on = true;
         while goes_on {
             let settled = {
@@ -135,7 +135,7 @@ impl State {
         if self.ids.is_empty() {
             return Ok(None);
         }
-        let may_change = |error: Error| error.retriable();
+        let may_change = |error: Error| Error::Full(error.into_failure().retriable());
         if !self.link.is_connected() {
             self.asked = false;
             self.link.connect(Some(deadline)).map_err(may_change)?;
@@ -222,7 +222,7 @@ impl State {
 fn outcome_unknown() -> Error {
     let message = "the hub went to another process, which does not know what became of this record: it was refused, or \
                    is gone again";
-    Error::new(ErrorKind::Message, message)
+    Error::Message(message.into())
 }
 
 fn number_at(batch: &[u8], at: usize) -> u64 {
@@ -234,14 +234,14 @@ impl Publisher for RemotePublisher {
         self.home.check()?;
         if let Some(partition) = record.partition.filter(|partition| *partition < 0) {
             let message = format!("partition {partition} of topic {:?}; expected 0 or more", record.topic);
-            self.deliveries.failed(id, record, &Error::new(ErrorKind::Message, message));
+            self.deliveries.failed(id, record, &Error::Message(message.into()));
             self.deliveries.collected();
             return Ok(());
         }
         let is_full = {
             let mut state = self.state.lock();
             if let Some(error) = &state.stuck {
-                return Err(Error { kind: ErrorKind::Full, ..error.clone() });
+                return Err(Error::Full(error.clone().into_failure()));
             }
             let State { batch, ids, next_number, .. } = &mut *state;
             batch.extend_from_slice(&next_number.to_le_bytes());
@@ -288,7 +288,7 @@ impl Publisher for RemotePublisher {
     fn statistics(&self) -> BTreeMap<String, f64> {
         let state = self.home.is_here().then(|| self.state.try_lock()).flatten();
         let Some(mut state) = state.filter(|state| !state.asked) else { return BTreeMap::new() };
-        let deadline = Instant::now().checked_add(FIGURES_PATIENCE);
+        let deadline = Instant::now().checked_add(FIGURES_TIMEOUT);
         let reply = state.link.ask::<BTreeMap<String, f64>>(&Request::Statistics, deadline);
         reply.ok().flatten().and_then(|reply| reply.outcome.ok()).unwrap_or_default()
     }

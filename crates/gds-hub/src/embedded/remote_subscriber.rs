@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
-use super::link::{Link, PATIENCE};
+use super::link::{Link, TIMEOUT};
 use super::protocol::{ChangeKind, Place, Request};
 use super::subscriber::figures;
 use super::{EmbeddedOptions, Home};
 use crate::batch::Batch;
 use crate::codec;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::hub::{Change, Lag, OffsetSpec, Position, Subscriber, Subscription, TopicPartition};
 
 /// How much later than asked for the answer to a poll may come.
@@ -56,7 +56,7 @@ impl RemoteSubscriber {
             revoking: false,
             closed: false,
         };
-        state.join(Instant::now().checked_add(PATIENCE))?;
+        state.join(Instant::now().checked_add(TIMEOUT))?;
         Ok(Self { home, state: RefCell::new(state) })
     }
 
@@ -64,13 +64,13 @@ impl RemoteSubscriber {
         self.home.check()?;
         let state = self.state.borrow_mut();
         if state.closed {
-            return Err(Error::new(ErrorKind::Closed, "the subscriber is closed; subscribe again"));
+            return Err(Error::Closed("the subscriber is closed; subscribe again".into()));
         }
         Ok(state)
     }
 
-    fn ask<T: DeserializeOwned>(&self, request: &Request, patience: Duration) -> Result<T> {
-        self.state()?.ask(request, Instant::now().checked_add(patience))
+    fn ask<T: DeserializeOwned>(&self, request: &Request, timeout: Duration) -> Result<T> {
+        self.state()?.ask(request, Instant::now().checked_add(timeout))
     }
 }
 
@@ -188,7 +188,7 @@ impl State {
 
     fn set_paused(&mut self, places: &[TopicPartition], paused: bool) -> Result<()> {
         let request = if paused { Request::Pause } else { Request::Resume };
-        self.ask::<()>(&request(Place::all(places)), Instant::now().checked_add(PATIENCE))?;
+        self.ask::<()>(&request(Place::all(places)), Instant::now().checked_add(TIMEOUT))?;
         for place in places {
             if let Some(held) = self.held.get_mut(place) {
                 held.paused = paused;
@@ -199,16 +199,16 @@ impl State {
 }
 
 impl Subscriber for RemoteSubscriber {
-    fn poll(&mut self, batch: &mut Batch, max: usize, patience: Duration) -> Result<()> {
+    fn poll(&mut self, batch: &mut Batch, max: usize, timeout: Duration) -> Result<()> {
         let mut state = self.state()?;
         let before = batch.len();
-        let deadline = Instant::now().checked_add(patience);
+        let deadline = Instant::now().checked_add(timeout);
         loop {
-            let left = deadline.map_or(PATIENCE, |deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = deadline.map_or(TIMEOUT, |deadline| deadline.saturating_duration_since(Instant::now()));
             let told = state.changes.len();
-            match state.poll(&Request::Poll { max, patience: left }, Instant::now().checked_add(left + GRACE), batch) {
+            match state.poll(&Request::Poll { max, timeout: left }, Instant::now().checked_add(left + GRACE), batch) {
                 // Nobody has the hub for the moment, or does not come to answer: there is nothing to read now.
-                Err(error) if error.kind == ErrorKind::Timeout && error.retriable => {}
+                Err(error) if matches!(error, Error::Timeout(_)) && error.retriable() => {}
                 polled => polled?,
             }
             let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
@@ -224,20 +224,20 @@ impl Subscriber for RemoteSubscriber {
 
     fn give_up(&mut self) -> Result<()> {
         let revoking = self.state()?.revoking;
-        if revoking { self.ask(&Request::GiveUp, PATIENCE) } else { Ok(()) }
+        if revoking { self.ask(&Request::GiveUp, TIMEOUT) } else { Ok(()) }
     }
 
     fn assign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
-        self.ask(&Request::Assign(Place::all(partitions)), PATIENCE)
+        self.ask(&Request::Assign(Place::all(partitions)), TIMEOUT)
     }
 
     fn offsets_for_times(
         &self,
         times: &[(TopicPartition, i64)],
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Vec<(TopicPartition, Option<i64>)>> {
         let places = times.iter().map(|(place, time)| Place::new(place, Some(*time))).collect();
-        let found: Vec<Option<i64>> = self.ask(&Request::OffsetsForTimes(places), patience)?;
+        let found: Vec<Option<i64>> = self.ask(&Request::OffsetsForTimes(places), timeout)?;
         Ok(times.iter().map(|(place, _)| place.clone()).zip(found).collect())
     }
 
@@ -245,15 +245,15 @@ impl Subscriber for RemoteSubscriber {
         &self,
         partitions: &[TopicPartition],
         which: OffsetSpec,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Vec<(TopicPartition, i64)>> {
-        let found: Vec<i64> = self.ask(&Request::Offsets(Place::all(partitions), which), patience)?;
+        let found: Vec<i64> = self.ask(&Request::Offsets(Place::all(partitions), which), timeout)?;
         Ok(partitions.iter().cloned().zip(found).collect())
     }
 
     fn commit(&mut self, positions: &[Position], _wait: bool) -> Result<()> {
         let request = Request::Commit(positions.iter().map(Place::of).collect());
-        let deadline = Instant::now().checked_add(PATIENCE);
+        let deadline = Instant::now().checked_add(TIMEOUT);
         let mut state = self.state()?;
         if !state.is_member() {
             return state.ask(&request, deadline);
@@ -265,11 +265,11 @@ impl Subscriber for RemoteSubscriber {
         // Others may have gone on there meanwhile: it is not to set them back.
         state.join(deadline)?;
         let message = "the hub has gone to another process, where the group goes on from what was committed before";
-        Err(Error::new(ErrorKind::Message, message))
+        Err(Error::Message(message.into()))
     }
 
     fn seek(&mut self, position: &Position) -> Result<()> {
-        self.ask::<()>(&Request::Seek(Place::of(position)), PATIENCE)?;
+        self.ask::<()>(&Request::Seek(Place::of(position)), TIMEOUT)?;
         let place = (position.topic.clone(), position.partition);
         self.state()?.goes_on(&place, position.offset);
         Ok(())
@@ -284,12 +284,12 @@ impl Subscriber for RemoteSubscriber {
     }
 
     fn assignment(&self) -> Result<Vec<TopicPartition>> {
-        let places: Vec<Place> = self.ask(&Request::Assignment, PATIENCE)?;
+        let places: Vec<Place> = self.ask(&Request::Assignment, TIMEOUT)?;
         Ok(places.iter().map(Place::pair).collect())
     }
 
-    fn lag(&self, patience: Duration) -> Result<Vec<Lag>> {
-        self.ask(&Request::Lag, patience)
+    fn lag(&self, timeout: Duration) -> Result<Vec<Lag>> {
+        self.ask(&Request::Lag, timeout)
     }
 
     fn statistics(&self) -> BTreeMap<String, f64> {

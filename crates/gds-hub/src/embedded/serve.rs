@@ -19,7 +19,7 @@ use super::publisher::{EmbeddedPublisher, Mark};
 use super::subscriber::EmbeddedSubscriber;
 use crate::batch::Batch;
 use crate::codec;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::hub::{Admin, Change, Deliveries, Delivery, Subscriber};
 use crate::record::Record;
@@ -180,11 +180,11 @@ struct Client {
 }
 
 fn said<T: Serialize>(outcome: Result<T>) -> Result<Value> {
-    serde_json::to_value(outcome?).map_err(|error| Error::new(ErrorKind::Serialization, error.to_string()))
+    serde_json::to_value(outcome?).map_err(|error| Error::Serialization(error.to_string().into()))
 }
 
 fn out_of_place() -> Error {
-    Error::new(ErrorKind::Config, "the client has not said before what it is")
+    Error::Config("the client has not said before what it is".into())
 }
 
 impl Client {
@@ -214,7 +214,7 @@ impl Client {
                 self.subscriber = Some(subscriber);
                 said(Ok(()))
             }
-            Request::Poll { max, patience } => said(self.poll(max, patience, data, over)),
+            Request::Poll { max, timeout } => said(self.poll(max, timeout, data, over)),
             request => said_by(self.subscriber.as_mut().ok_or_else(out_of_place)?, request),
         }
     }
@@ -237,14 +237,14 @@ impl Client {
         let mut outcomes = Vec::new();
         let mut stopped = None;
         while let Some((number, rest)) = data.split_first_chunk() {
-            let malformed = |_| Error::new(ErrorKind::Serialization, "these bytes are no record");
+            let malformed = |_| Error::Serialization("these bytes are no record".into());
             let (record, taken) = codec::read(rest).map_err(malformed)?;
             data = &rest[taken..];
             let mark = Mark { publisher: *id, number: u64::from_le_bytes(*number) };
             match publisher.append(&record, &mark.to_string()) {
                 Ok((_, partition, offset)) => outcomes.push(Ok((partition, i64::try_from(offset).unwrap_or(i64::MAX)))),
                 // Those behind it must not overtake it.
-                Err(error) if error.retriable => {
+                Err(error) if error.retriable() => {
                     stopped = Some(error);
                     break;
                 }
@@ -256,9 +256,9 @@ impl Client {
     }
 
     /// Waits for messages while the client is there.
-    fn poll(&mut self, max: usize, patience: Duration, data: &mut Vec<u8>, over: &dyn Fn() -> bool) -> Result<()> {
+    fn poll(&mut self, max: usize, timeout: Duration, data: &mut Vec<u8>, over: &dyn Fn() -> bool) -> Result<()> {
         let subscriber = self.subscriber.as_mut().ok_or_else(out_of_place)?;
-        let deadline = Instant::now().checked_add(patience);
+        let deadline = Instant::now().checked_add(timeout);
         self.batch.clear();
         loop {
             let left = deadline.map_or(LOOK, |deadline| deadline.saturating_duration_since(Instant::now()));

@@ -15,7 +15,7 @@ use super::topics::unknown;
 use super::{Core, Keep};
 use crate::batch::Batch;
 use crate::codec;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::event::Listener;
 use crate::hub::{Change, Lag, OffsetSpec, Position, Start, Subscriber, Subscription, TopicPartition};
 use crate::log::Reader;
@@ -160,7 +160,7 @@ impl EmbeddedSubscriber {
     fn check(&self) -> Result<()> {
         self.core.check()?;
         if self.closed {
-            return Err(Error::new(ErrorKind::Closed, "the subscriber is closed; subscribe again"));
+            return Err(Error::Closed("the subscriber is closed; subscribe again".into()));
         }
         Ok(())
     }
@@ -273,7 +273,7 @@ impl EmbeddedSubscriber {
              \"latest\"",
             homeless.partition, homeless.topic.name
         );
-        Err(Error::new(ErrorKind::Message, message))
+        Err(Error::Message(message.into()))
     }
 
     /// Reads what there is, from each partition in turn.
@@ -359,17 +359,17 @@ fn not_owned(topic: &str, partition: i32) -> Error {
     let message = format!(
         "partition {partition} of topic {topic:?} is not assigned to this subscriber; it may have gone to another member"
     );
-    Error::new(ErrorKind::Message, message)
+    Error::Message(message.into())
 }
 
 impl Subscriber for EmbeddedSubscriber {
-    fn poll(&mut self, batch: &mut Batch, max: usize, patience: Duration) -> Result<()> {
+    fn poll(&mut self, batch: &mut Batch, max: usize, timeout: Duration) -> Result<()> {
         self.check()?;
         if self.selectors.is_empty() && self.owned.is_empty() {
-            return Err(Error::new(ErrorKind::Config, "there is nothing to read: give topics, or assign partitions"));
+            return Err(Error::Config("there is nothing to read: give topics, or assign partitions".into()));
         }
         self.is_away(false);
-        let polled = self.poll_until(batch, max.max(1), Instant::now().checked_add(patience));
+        let polled = self.poll_until(batch, max.max(1), Instant::now().checked_add(timeout));
         self.is_away(true);
         polled
     }
@@ -387,7 +387,7 @@ impl Subscriber for EmbeddedSubscriber {
         self.check()?;
         if !self.selectors.is_empty() {
             let message = "this consumer has topics, whose partitions it is given; make it without any to assign some";
-            return Err(Error::new(ErrorKind::Config, message));
+            return Err(Error::Config(message.into()));
         }
         for (name, partition) in partitions {
             self.core.topics.get(name).ok_or_else(|| unknown(name))?.range(*partition)?;
@@ -398,7 +398,7 @@ impl Subscriber for EmbeddedSubscriber {
     fn offsets_for_times(
         &self,
         times: &[(TopicPartition, i64)],
-        _patience: Duration,
+        _timeout: Duration,
     ) -> Result<Vec<(TopicPartition, Option<i64>)>> {
         self.check()?;
         let find = |(place, time): &(TopicPartition, i64)| {
@@ -413,7 +413,7 @@ impl Subscriber for EmbeddedSubscriber {
         &self,
         partitions: &[TopicPartition],
         which: OffsetSpec,
-        _patience: Duration,
+        _timeout: Duration,
     ) -> Result<Vec<(TopicPartition, i64)>> {
         self.check()?;
         let find = |place: &TopicPartition| {
@@ -427,7 +427,7 @@ impl Subscriber for EmbeddedSubscriber {
     fn commit(&mut self, positions: &[Position], _wait: bool) -> Result<()> {
         self.check()?;
         let Some(name) = &self.group else {
-            return Err(Error::new(ErrorKind::Config, "a commit without a group; subscribe with one (group_id)"));
+            return Err(Error::Config("a commit without a group; subscribe with one (group_id)".into()));
         };
         // Locked until the commit is kept: nobody begins there in between.
         let member = self.membership.as_ref().map(|membership| (membership.id, membership.group.lock()));
@@ -495,7 +495,7 @@ impl Subscriber for EmbeddedSubscriber {
         Ok(places)
     }
 
-    fn lag(&self, _patience: Duration) -> Result<Vec<Lag>> {
+    fn lag(&self, _timeout: Duration) -> Result<Vec<Lag>> {
         self.check()?;
         let position = |owned: &Owned| i64::try_from(owned.reader.position()).unwrap_or(i64::MAX);
         self.owned.iter().map(|owned| lag(&owned.topic, owned.partition, position(owned))).collect()
@@ -532,5 +532,5 @@ pub(super) fn figures(lags: Vec<Lag>) -> BTreeMap<String, f64> {
 
 fn beyond(topic: &str, partition: i32, offset: i64, end: u64) -> Error {
     let message = format!("offset {offset} of partition {partition} of topic {topic:?}; expected 0 to {end}, its end");
-    Error::new(ErrorKind::Message, message)
+    Error::Message(message.into())
 }

@@ -49,7 +49,7 @@ fn a_record_whose_acknowledgement_was_lost_is_not_published_again() {
     publish(0..5);
     publisher.handed_over();
     assert_eq!(*told.0.lock(), [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4)]);
-    assert_eq!((hub.topics(None, link::PATIENCE).expect("known")[0].partitions[0].end, publisher.in_flight()), (5, 0));
+    assert_eq!((hub.topics(None, link::TIMEOUT).expect("known")[0].partitions[0].end, publisher.in_flight()), (5, 0));
 }
 
 #[test]
@@ -69,6 +69,6 @@ fn a_process_that_speaks_another_version_is_named_with_both() {
     });
     let error = Embedded::open(&path, EmbeddedOptions::default()).expect_err("refused");
     let says = ["process 1234 ", "version 9 ", "version 1:"];
-    assert!(says.iter().all(|says| error.message.contains(says)) && !error.retriable, "{error}");
+    assert!(says.iter().all(|says| error.message().contains(says)) && !error.retriable(), "{error}");
     other.join().expect("no panic");
 }

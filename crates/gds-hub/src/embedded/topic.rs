@@ -9,7 +9,7 @@ use gds_process::sync::Mutex;
 use super::config::TopicConfig;
 use super::worker::Worker;
 use crate::codec;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Failure, Result};
 use crate::log::{Entry, Log, LogOptions, Reader, Recovered, Role};
 use crate::record::Record;
 
@@ -89,7 +89,7 @@ impl Topic {
                 self.name,
                 self.partitions.len() - 1
             );
-            Error::new(ErrorKind::Message, message)
+            Error::Message(message.into())
         })
     }
 
@@ -105,7 +105,7 @@ impl Topic {
                 "topic {:?} is compacted (cleanup.policy), and takes no record without a key: give it one",
                 self.name
             );
-            return Err(Error::new(ErrorKind::Message, message).with_code(INVALID_RECORD));
+            return Err(Error::Message(Failure::new(message).with_code(INVALID_RECORD)));
         }
         let offsets = state.log.append_at(now_ms, [payload])?;
         if now_ms >= state.look_at_ms || state.log.bytes() >= state.look_at_bytes {

@@ -14,7 +14,7 @@ use super::meta::{Change, Meta, Settings};
 use super::topic::Topic;
 use super::worker::Worker;
 use super::{EmbeddedOptions, look_after_all, names, unusable};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::log::Recovered;
 use crate::private;
 
@@ -152,7 +152,7 @@ impl Topics {
         let _changing = self.changing.lock();
         if self.get(name).is_some() {
             let message = format!("topic {name:?} exists already; delete it first, or take another name");
-            return Err(Error::new(ErrorKind::Message, message));
+            return Err(Error::Message(message.into()));
         }
         self.make(name, settings).map(drop)
     }
@@ -200,5 +200,5 @@ impl Drop for Topics {
 
 /// The error for a topic that there is not.
 pub(super) fn unknown(name: &str) -> Error {
-    Error::new(ErrorKind::Message, format!("there is no topic {name:?}; create it, or publish to it"))
+    Error::Message(format!("there is no topic {name:?}; create it, or publish to it").into())
 }

@@ -17,18 +17,18 @@ use super::errors;
 use super::native::{Event, Handle, millis};
 use super::partitions::{Line, PartitionList, checked, slice};
 use super::text::{c_text, owned_text};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::hub::{Lag, NewTopic, Partition, Topic, TopicPartition};
 
 /// Between looks whether a topic that was made is known.
 const KNOWN_PAUSE: Duration = Duration::from_millis(20);
 
-/// Whether a broker answers within `patience`; else librdkafka's number.
-pub(super) fn ping(handle: &Handle, patience: Duration) -> Result<(), i32> {
+/// Whether a broker answers within `timeout`; else librdkafka's number.
+pub(super) fn ping(handle: &Handle, timeout: Duration) -> Result<(), i32> {
     let mut metadata = ptr::null();
     // SAFETY: the handle is alive; what is returned is ours, and destroyed once.
     unsafe {
-        let code = sys::rd_kafka_metadata(handle.raw(), 0, ptr::null_mut(), &raw mut metadata, millis(patience)) as i32;
+        let code = sys::rd_kafka_metadata(handle.raw(), 0, ptr::null_mut(), &raw mut metadata, millis(timeout)) as i32;
         if code != 0 {
             return Err(code);
         }
@@ -38,14 +38,14 @@ pub(super) fn ping(handle: &Handle, patience: Duration) -> Result<(), i32> {
 }
 
 /// All topics, or one, without offsets. A topic that does not exist is an error.
-pub(super) fn described(handle: &Handle, name: Option<&str>, patience: Duration) -> Result<Vec<Topic>> {
-    let mut topics = listed(handle, name, patience)?.into_iter().collect::<Result<Vec<_>>>()?;
+pub(super) fn described(handle: &Handle, name: Option<&str>, timeout: Duration) -> Result<Vec<Topic>> {
+    let mut topics = listed(handle, name, timeout)?.into_iter().collect::<Result<Vec<_>>>()?;
     topics.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(topics)
 }
 
 /// The same, where what is wrong with one topic is no matter of the others.
-pub(super) fn listed(handle: &Handle, name: Option<&str>, patience: Duration) -> Result<Vec<Result<Topic>>> {
+pub(super) fn listed(handle: &Handle, name: Option<&str>, timeout: Duration) -> Result<Vec<Result<Topic>>> {
     let mut metadata = ptr::null();
     let only = match name {
         None => ptr::null_mut(),
@@ -54,7 +54,7 @@ pub(super) fn listed(handle: &Handle, name: Option<&str>, patience: Duration) ->
             // SAFETY: the handle is alive; the name ends in NUL and is copied.
             let topic = unsafe { sys::rd_kafka_topic_new(handle.raw(), text.as_ptr(), ptr::null_mut()) };
             if topic.is_null() {
-                return Err(Error::new(ErrorKind::Message, format!("{name:?} is no name of a topic")));
+                return Err(Error::Message(format!("{name:?} is no name of a topic").into()));
             }
             topic
         }
@@ -62,7 +62,7 @@ pub(super) fn listed(handle: &Handle, name: Option<&str>, patience: Duration) ->
     // SAFETY: handle and topic are alive; the topic is ours and given back once.
     let code = unsafe {
         let all = i32::from(only.is_null());
-        let code = sys::rd_kafka_metadata(handle.raw(), all, only, &raw mut metadata, millis(patience)) as i32;
+        let code = sys::rd_kafka_metadata(handle.raw(), all, only, &raw mut metadata, millis(timeout)) as i32;
         if !only.is_null() {
             sys::rd_kafka_topic_destroy(only);
         }
@@ -109,9 +109,9 @@ unsafe fn topic_of(given: &sys::rd_kafka_metadata_topic) -> Result<Topic> {
 }
 
 /// All topics, or one, with their oldest and next offsets. A partition without a leader has none to tell: both are 0.
-pub(super) fn topics(handle: &Arc<Handle>, name: Option<&str>, patience: Duration) -> Result<Vec<Topic>> {
-    let end = Instant::now() + patience;
-    let mut topics = described(handle, name, patience)?;
+pub(super) fn topics(handle: &Arc<Handle>, name: Option<&str>, timeout: Duration) -> Result<Vec<Topic>> {
+    let end = Instant::now() + timeout;
+    let mut topics = described(handle, name, timeout)?;
     let led: Vec<TopicPartition> = topics
         .iter()
         .flat_map(|topic| {
@@ -137,9 +137,9 @@ pub(super) fn offsets(
     handle: &Arc<Handle>,
     places: &[TopicPartition],
     which: Spec,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<BTreeMap<TopicPartition, i64>> {
-    list_offsets(handle, places.iter().map(|place| (place, which as i64)), patience)
+    list_offsets(handle, places.iter().map(|place| (place, which as i64)), timeout)
 }
 
 /// The first offset of each partition whose record is of that time or later, in milliseconds since the epoch; -1 where
@@ -147,15 +147,15 @@ pub(super) fn offsets(
 pub(super) fn offsets_at(
     handle: &Arc<Handle>,
     times: &[(TopicPartition, i64)],
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<BTreeMap<TopicPartition, i64>> {
-    list_offsets(handle, times.iter().map(|(place, time)| (place, (*time).max(0))), patience)
+    list_offsets(handle, times.iter().map(|(place, time)| (place, (*time).max(0))), timeout)
 }
 
 fn list_offsets<'a>(
     handle: &Arc<Handle>,
     wanted: impl Iterator<Item = (&'a TopicPartition, i64)>,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<BTreeMap<TopicPartition, i64>> {
     let lines: Vec<_> = wanted.map(|((topic, partition), which)| (&**topic, *partition, which)).collect();
     if lines.is_empty() {
@@ -166,7 +166,7 @@ fn list_offsets<'a>(
     let others = if lines.len() > 1 { format!(" and of {} others", lines.len() - 1) } else { String::new() };
     let what = format!("offsets of partition {partition} of topic {topic:?}{others}");
     let list = PartitionList::of(lines)?;
-    let event = ask(handle, Operation::RD_KAFKA_ADMIN_OP_LISTOFFSETS, patience, &what, |options, queue| {
+    let event = ask(handle, Operation::RD_KAFKA_ADMIN_OP_LISTOFFSETS, timeout, &what, |options, queue| {
         // SAFETY: all four are alive; the list is copied.
         unsafe { sys::rd_kafka_ListOffsets(handle.raw(), list.raw(), options, queue) }
         Ok(())
@@ -187,7 +187,7 @@ fn list_offsets<'a>(
     Ok(found)
 }
 
-pub(super) fn create_topic(handle: &Arc<Handle>, topic: &NewTopic, patience: Duration) -> Result<()> {
+pub(super) fn create_topic(handle: &Arc<Handle>, topic: &NewTopic, timeout: Duration) -> Result<()> {
     let name = c_text(&topic.name, "the topic's name")?;
     let mut text = [0 as c_char; 512];
     // SAFETY: the name ends in NUL and is copied; at most the length of `text` is written, NUL included.
@@ -198,7 +198,7 @@ pub(super) fn create_topic(handle: &Arc<Handle>, topic: &NewTopic, patience: Dur
     if made.is_null() {
         // SAFETY: librdkafka ended the text with NUL.
         let reason = unsafe { owned_text(text.as_ptr()) };
-        return Err(Error::new(ErrorKind::Message, format!("topic {:?} cannot be made: {reason}", topic.name)));
+        return Err(Error::Message(format!("topic {:?} cannot be made: {reason}", topic.name).into()));
     }
     let made = NewTopicHandle(made);
     for (key, value) in &topic.config {
@@ -210,7 +210,7 @@ pub(super) fn create_topic(handle: &Arc<Handle>, topic: &NewTopic, patience: Dur
         )?;
     }
     let operation = Operation::RD_KAFKA_ADMIN_OP_CREATETOPICS;
-    let event = ask(handle, operation, patience, "making a topic", |options, queue| {
+    let event = ask(handle, operation, timeout, "making a topic", |options, queue| {
         let mut one = [made.0];
         // SAFETY: all are alive; the topic is copied.
         unsafe { sys::rd_kafka_CreateTopics(handle.raw(), one.as_mut_ptr(), 1, options, queue) }
@@ -226,13 +226,13 @@ pub(super) fn create_topic(handle: &Arc<Handle>, topic: &NewTopic, patience: Dur
 
 /// Waits until a broker knows a topic that was made, with a leader for each partition. Anything else that is wrong ends
 /// the wait: who may make a topic need not be allowed to look at it.
-pub(super) fn wait_until_known(handle: &Handle, name: &str, patience: Duration) {
+pub(super) fn wait_until_known(handle: &Handle, name: &str, timeout: Duration) {
     let coming = [Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, Code::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE];
-    let end = Instant::now() + patience;
+    let end = Instant::now() + timeout;
     loop {
         let is_coming = match described(handle, Some(name), left(end)) {
             Ok(topics) => topics.iter().flat_map(|topic| &topic.partitions).any(|one| one.leader.is_none()),
-            Err(error) => coming.iter().any(|code| error.code == Some(*code as i32)),
+            Err(error) => coming.iter().any(|code| error.code() == Some(*code as i32)),
         };
         if !is_coming || left(end).is_zero() {
             return;
@@ -241,10 +241,10 @@ pub(super) fn wait_until_known(handle: &Handle, name: &str, patience: Duration) 
     }
 }
 
-pub(super) fn delete_topic(handle: &Arc<Handle>, name: &str, patience: Duration) -> Result<()> {
+pub(super) fn delete_topic(handle: &Arc<Handle>, name: &str, timeout: Duration) -> Result<()> {
     let text = c_text(name, "the topic's name")?;
     let operation = Operation::RD_KAFKA_ADMIN_OP_DELETETOPICS;
-    let event = ask(handle, operation, patience, "removing a topic", |options, queue| {
+    let event = ask(handle, operation, timeout, "removing a topic", |options, queue| {
         // SAFETY: all are alive; the name ends in NUL; the topic is copied by the call and destroyed once.
         unsafe {
             let mut one = [sys::rd_kafka_DeleteTopic_new(text.as_ptr())];
@@ -261,9 +261,9 @@ pub(super) fn delete_topic(handle: &Arc<Handle>, name: &str, patience: Duration)
     }
 }
 
-pub(super) fn lag(handle: &Arc<Handle>, group: &str, patience: Duration) -> Result<Vec<Lag>> {
-    let end = Instant::now() + patience;
-    let committed = committed(handle, group, patience)?;
+pub(super) fn lag(handle: &Arc<Handle>, group: &str, timeout: Duration) -> Result<Vec<Lag>> {
+    let end = Instant::now() + timeout;
+    let committed = committed(handle, group, timeout)?;
     // Who may not know what groups there are is told of none.
     if committed.is_empty()
         && let Ok(groups) = groups(handle, left(end))
@@ -285,10 +285,10 @@ pub(super) fn lag(handle: &Arc<Handle>, group: &str, patience: Duration) -> Resu
 }
 
 /// Every offset a group has committed.
-fn committed(handle: &Arc<Handle>, group: &str, patience: Duration) -> Result<Vec<Line>> {
+fn committed(handle: &Arc<Handle>, group: &str, timeout: Duration) -> Result<Vec<Line>> {
     let name = c_text(group, "the group's name")?;
     let operation = Operation::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
-    let event = ask(handle, operation, patience, "committed offsets", |options, queue| {
+    let event = ask(handle, operation, timeout, "committed offsets", |options, queue| {
         // SAFETY: all are alive; the name ends in NUL and is copied; no list means all partitions; the request is
         // copied by the call and destroyed once.
         unsafe {
@@ -318,9 +318,9 @@ fn committed(handle: &Arc<Handle>, group: &str, patience: Duration) -> Result<Ve
     Ok(lines)
 }
 
-pub(super) fn groups(handle: &Arc<Handle>, patience: Duration) -> Result<Vec<String>> {
+pub(super) fn groups(handle: &Arc<Handle>, timeout: Duration) -> Result<Vec<String>> {
     let operation = Operation::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS;
-    let event = ask(handle, operation, patience, "groups", |options, queue| {
+    let event = ask(handle, operation, timeout, "groups", |options, queue| {
         // SAFETY: all are alive.
         unsafe { sys::rd_kafka_ListConsumerGroups(handle.raw(), options, queue) }
         Ok(())
@@ -351,7 +351,7 @@ pub(super) type Options = sys::rd_kafka_AdminOptions_t;
 pub(super) fn ask(
     handle: &Arc<Handle>,
     operation: Operation,
-    patience: Duration,
+    timeout: Duration,
     what: &str,
     send: impl FnOnce(*const Options, *mut sys::rd_kafka_queue_t) -> Result<()>,
 ) -> Result<Event> {
@@ -364,7 +364,7 @@ pub(super) fn ask(
     }
     let queue = handle.queue();
     let mut text = [0 as c_char; 512];
-    let time = millis(patience).max(1);
+    let time = millis(timeout).max(1);
     // SAFETY: the handle is alive; the options are ours; at most the length of `text` is written.
     let options = unsafe {
         let options = Guard(sys::rd_kafka_AdminOptions_new(handle.raw(), operation));
@@ -375,7 +375,7 @@ pub(super) fn ask(
     };
     send(options.0, queue.raw())?;
     // librdkafka answers by itself when the time is over; a little longer, so that its reason is the one told.
-    let event = queue.poll(patience + Duration::from_secs(1));
+    let event = queue.poll(timeout + Duration::from_secs(1));
     let code = event.as_ref().map_or(errors::TIMED_OUT, Event::code);
     match event {
         Some(event) if code == 0 => Ok(event),

@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::hub::TopicPartition;
 
 /// How long a partition that was only just assigned may take to be ready for a seek.
-const SEEK_PATIENCE: Duration = Duration::from_secs(10);
+const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between looks whether the group is left.
 const CLOSE_PAUSE: Duration = Duration::from_millis(20);
 
@@ -47,14 +47,14 @@ pub(super) fn remove(handle: &Handle, list: &PartitionList) -> Result<()> {
 pub(super) fn committed(
     handle: &Handle,
     places: &[TopicPartition],
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<BTreeMap<TopicPartition, i64>> {
     if places.is_empty() {
         return Ok(BTreeMap::new());
     }
     let list = PartitionList::of_places(places)?;
     // SAFETY: handle and list are alive; offsets are written into the list.
-    let code = unsafe { sys::rd_kafka_committed(handle.raw(), list.raw(), millis(patience)) };
+    let code = unsafe { sys::rd_kafka_committed(handle.raw(), list.raw(), millis(timeout)) };
     checked(code, "asking for committed offsets")?;
     list.error("asking for the committed offset")?;
     Ok(known(&list))
@@ -73,7 +73,7 @@ pub(super) fn commit(handle: &Handle, list: &PartitionList, answers: &Queue) -> 
 }
 
 pub(super) fn seek(handle: &Handle, topic: &str, partition: i32, offset: i64) -> Result<()> {
-    let end = Instant::now() + SEEK_PATIENCE;
+    let end = Instant::now() + SEEK_TIMEOUT;
     loop {
         let list = PartitionList::of([(topic, partition, offset)])?;
         // SAFETY: handle and list are alive; the error returned is ours.
@@ -126,12 +126,12 @@ pub(super) fn positions(handle: &Handle, places: &[TopicPartition]) -> Result<BT
 }
 
 /// Leaves the group; rebalances happen in here. librdkafka's own way would wait without end.
-pub(super) fn close(handle: &Arc<Handle>, patience: Duration) -> Result<()> {
+pub(super) fn close(handle: &Arc<Handle>, timeout: Duration) -> Result<()> {
     handle.shared().rebalance.lock().leaving = true;
     let queue = handle.queue();
     // SAFETY: handle and queue are alive; the error returned is ours.
     unsafe { checked_error(sys::rd_kafka_consumer_close_queue(handle.raw(), queue.raw()), "leaving the group")? };
-    let end = Instant::now() + patience;
+    let end = Instant::now() + timeout;
     // SAFETY: the handle is alive.
     while unsafe { sys::rd_kafka_consumer_closed(handle.raw()) } == 0 {
         if Instant::now() >= end {

@@ -14,12 +14,12 @@ use super::callbacks::{Callbacks, LogLevel};
 use super::context::ClientContext;
 use super::native::{Event, Handle, Queue, Use};
 use super::{errors, logs, oauth, statistics};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::settings::Settings;
 
 /// How long the end of a client waits for its thread and librdkafka's; longer than a name server takes to answer is
 /// not worth a caller's time, and the thread ends by itself.
-const END_PATIENCE: Duration = Duration::from_secs(5);
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the thread looks up without an event.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -85,7 +85,7 @@ impl Client {
             let _ = ended.send(());
         };
         let made = thread::Builder::new().name("gds-kafka".to_owned()).spawn(serve);
-        made.map_err(|error| Error::new(ErrorKind::Storage, format!("no thread for the Kafka client: {error}")))?;
+        made.map_err(|error| Error::Storage(format!("no thread for the Kafka client: {error}").into()))?;
         Ok(Self { handle: Some(handle), events: Some(events), stop, done: Mutex::new(done) })
     }
 
@@ -115,7 +115,7 @@ impl Drop for Client {
         if self.stop.send(handle).is_ok() {
             events.wake();
             drop(events);
-            let _ = self.done.get_mut().recv_timeout(END_PATIENCE);
+            let _ = self.done.get_mut().recv_timeout(END_TIMEOUT);
         }
     }
 }
@@ -123,12 +123,12 @@ impl Drop for Client {
 fn serve(events: Queue, stopped: &Receiver<Arc<Handle>>, mut duty: Box<dyn EventHandler>) {
     let mut end: Option<(Instant, Arc<Handle>)> = None;
     loop {
-        let patience = if end.is_some() { Duration::from_millis(10) } else { TICK };
-        let event = events.poll(patience);
+        let timeout = if end.is_some() { Duration::from_millis(10) } else { TICK };
+        let event = events.poll(timeout);
         if end.is_none()
             && let Ok(handle) = stopped.try_recv()
         {
-            end = Some((Instant::now() + END_PATIENCE, handle));
+            end = Some((Instant::now() + END_TIMEOUT, handle));
         }
         match event {
             Some(event) => {

@@ -34,16 +34,16 @@ pub(super) struct Taker {
 unsafe impl Send for Taker {}
 
 impl Taker {
-    /// Appends copies of up to `max` messages. Waits up to `patience` for the first, and for no other.
+    /// Appends copies of up to `max` messages. Waits up to `timeout` for the first, and for no other.
     ///
     /// Rebalances happen in here.
-    pub(super) fn take(&mut self, queue: &Queue, batch: &mut Batch, max: usize, patience: Duration) -> Vec<Notice> {
+    pub(super) fn take(&mut self, queue: &Queue, batch: &mut Batch, max: usize, timeout: Duration) -> Vec<Notice> {
         let mut notices = Vec::new();
         // librdkafka waits until it has all it was asked for; so what is there is taken first, without waiting, and
         // if there is nothing, one message is waited for.
         let mut count = self.some(queue, batch, max, Duration::ZERO, &mut notices);
-        if count == 0 && notices.is_empty() && !patience.is_zero() {
-            count = self.some(queue, batch, 1, patience, &mut notices);
+        if count == 0 && notices.is_empty() && !timeout.is_zero() {
+            count = self.some(queue, batch, 1, timeout, &mut notices);
             if count > 0 && max > count {
                 self.some(queue, batch, max - count, Duration::ZERO, &mut notices);
             }
@@ -56,13 +56,13 @@ impl Taker {
         queue: &Queue,
         batch: &mut Batch,
         max: usize,
-        patience: Duration,
+        timeout: Duration,
         notices: &mut Vec<Notice>,
     ) -> usize {
         self.taken.resize(max, ptr::null_mut());
         // SAFETY: the queue is alive; the array has room for `max` pointers.
         let count =
-            unsafe { sys::rd_kafka_consume_batch_queue(queue.raw(), millis(patience), self.taken.as_mut_ptr(), max) };
+            unsafe { sys::rd_kafka_consume_batch_queue(queue.raw(), millis(timeout), self.taken.as_mut_ptr(), max) };
         // -1 is an error of the call itself; there are no messages then.
         let count = usize::try_from(count).unwrap_or(0).min(max);
         let before = batch.len();

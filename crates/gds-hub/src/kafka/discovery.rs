@@ -11,14 +11,14 @@ use super::admin::{described, listed};
 use super::callbacks::LogLevel;
 use super::client::EventHandler;
 use super::native::Handle;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::hub::TopicPartition;
 
 /// Between looks for new partitions, when all that was asked for is there and when it is not.
 const CALM: Duration = Duration::from_secs(30);
 const EAGER: Duration = Duration::from_secs(1);
 /// Short, as other events wait behind it.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Which topics are wanted.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ impl Wanted {
             if topic.starts_with('^') {
                 patterns.push(Regex::new(topic).map_err(|error| {
                     let message = format!("topic {topic:?} begins with ^ and is no regular expression: {error}");
-                    Error::new(ErrorKind::Config, message)
+                    Error::Config(message.into())
                 })?);
             } else {
                 names.push(topic.clone());
@@ -45,8 +45,8 @@ impl Wanted {
     }
 
     /// The partitions there are, and whether each named topic has some.
-    pub(super) fn find(&self, handle: &Handle, patience: Duration) -> Result<(BTreeSet<TopicPartition>, bool)> {
-        let end = Instant::now() + patience;
+    pub(super) fn find(&self, handle: &Handle, timeout: Duration) -> Result<(BTreeSet<TopicPartition>, bool)> {
+        let end = Instant::now() + timeout;
         let left = || end.saturating_duration_since(Instant::now());
         let mut found = BTreeSet::new();
         let (mut whole, mut matched) = (true, true);
@@ -60,7 +60,7 @@ impl Wanted {
             match described(handle, Some(name), left()) {
                 Ok(topics) => take(topics),
                 // It may be made later.
-                Err(error) if error.kind == ErrorKind::Message => whole = false,
+                Err(Error::Message(_)) => whole = false,
                 Err(error) => return Err(error),
             }
         }
@@ -125,14 +125,14 @@ impl EventHandler for Discovery {
             return;
         }
         let mut pause = EAGER.min(self.calm);
-        match self.wanted.find(handle, PATIENCE) {
+        match self.wanted.find(handle, TIMEOUT) {
             Ok((found, whole)) => {
                 if whole {
                     pause = self.calm;
                 }
                 *self.found.lock() = Some(found);
             }
-            Err(error) => handle.shared().log(LogLevel::Debug, "DISCOVER", &error.message),
+            Err(error) => handle.shared().log(LogLevel::Debug, "DISCOVER", error.message()),
         }
         self.next = Instant::now() + pause;
     }

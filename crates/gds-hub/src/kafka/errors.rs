@@ -4,7 +4,7 @@
 use rdkafka_sys::{rd_kafka_err2str, rd_kafka_resp_err_t as Code};
 
 use super::text::owned_text;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, Failure};
 
 pub(super) const QUEUE_FULL: i32 = Code::RD_KAFKA_RESP_ERR__QUEUE_FULL as i32;
 pub(super) const TOO_LARGE: i32 = Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE as i32;
@@ -18,14 +18,18 @@ pub(super) const PURGE_INFLIGHT: i32 = Code::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT a
 /// An error with librdkafka's number, the kind that goes with it, and these words.
 pub(super) fn error(code: i32, message: impl Into<String>) -> Error {
     let (kind, retriable) = kind(code);
-    let fatal = code == FATAL;
-    Error { kind, message: message.into(), code: Some(code), retriable, fatal }
+    let failure = Failure::new(message).with_code(code);
+    kind(match code {
+        FATAL => failure.fatal(),
+        _ if retriable => failure.retriable(),
+        _ => failure,
+    })
 }
 
 /// The end of a client.
 pub(super) fn fatal(code: i32, text: &str) -> Error {
     let message = format!("the Kafka client cannot go on, make a new one: {text}");
-    Error { kind: ErrorKind::Connection, message, code: Some(code), retriable: false, fatal: true }
+    Error::Connection(Failure::new(message).with_code(code).fatal())
 }
 
 /// librdkafka's words for a number.
@@ -38,9 +42,9 @@ pub(super) fn text(code: i32) -> String {
 }
 
 /// What kind of error a number is, and whether trying again later may help.
-fn kind(code: i32) -> (ErrorKind, bool) {
+fn kind(code: i32) -> (fn(Failure) -> Error, bool) {
     use Code as C;
-    let Ok(code) = C::try_from(code) else { return (ErrorKind::Message, false) };
+    let Ok(code) = C::try_from(code) else { return (Error::Message, false) };
     match code {
         C::RD_KAFKA_RESP_ERR__TRANSPORT
         | C::RD_KAFKA_RESP_ERR__RESOLVE
@@ -51,22 +55,22 @@ fn kind(code: i32) -> (ErrorKind, bool) {
         | C::RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE
         | C::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE
         | C::RD_KAFKA_RESP_ERR_NOT_COORDINATOR
-        | C::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS => (ErrorKind::Connection, true),
+        | C::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS => (Error::Connection, true),
         C::RD_KAFKA_RESP_ERR__AUTHENTICATION
         | C::RD_KAFKA_RESP_ERR__SSL
         | C::RD_KAFKA_RESP_ERR__FATAL
         | C::RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED
         | C::RD_KAFKA_RESP_ERR_UNSUPPORTED_SASL_MECHANISM
-        | C::RD_KAFKA_RESP_ERR_ILLEGAL_SASL_STATE => (ErrorKind::Connection, false),
+        | C::RD_KAFKA_RESP_ERR_ILLEGAL_SASL_STATE => (Error::Connection, false),
         C::RD_KAFKA_RESP_ERR__TIMED_OUT
         | C::RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE
         | C::RD_KAFKA_RESP_ERR__MSG_TIMED_OUT
         | C::RD_KAFKA_RESP_ERR__PURGE_QUEUE
         | C::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT
-        | C::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT => (ErrorKind::Timeout, true),
-        C::RD_KAFKA_RESP_ERR__QUEUE_FULL => (ErrorKind::Full, true),
-        C::RD_KAFKA_RESP_ERR__DESTROY => (ErrorKind::Closed, false),
-        C::RD_KAFKA_RESP_ERR__FS | C::RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE => (ErrorKind::Storage, true),
+        | C::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT => (Error::Timeout, true),
+        C::RD_KAFKA_RESP_ERR__QUEUE_FULL => (Error::Full, true),
+        C::RD_KAFKA_RESP_ERR__DESTROY => (Error::Closed, false),
+        C::RD_KAFKA_RESP_ERR__FS | C::RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE => (Error::Storage, true),
         // Refused now, and not for what the record is.
         C::RD_KAFKA_RESP_ERR__IN_PROGRESS
         | C::RD_KAFKA_RESP_ERR__PREV_IN_PROGRESS
@@ -92,15 +96,16 @@ fn kind(code: i32) -> (ErrorKind, bool) {
         | C::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH
         | C::RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID
         | C::RD_KAFKA_RESP_ERR_PRODUCER_FENCED
-        | C::RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED => (ErrorKind::Message, true),
+        | C::RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED => (Error::Message, true),
         // Too large, not authorised, unknown topic, and whatever else the broker does not want.
-        _ => (ErrorKind::Message, false),
+        _ => (Error::Message, false),
     }
 }
 
 /// Whether trying again cannot help before somebody changes something: who we are, or whom we trust.
 pub(super) fn hopeless(code: i32) -> bool {
-    matches!(kind(code), (ErrorKind::Connection, false))
+    let error = error(code, "");
+    matches!(error, Error::Connection(_)) && !error.retriable()
 }
 
 /// Whether the brokers do not let this client write at all: it is not for what a record is.
@@ -161,12 +166,9 @@ pub(super) fn unreachable(brokers: &str, kerberos: bool, code: i32, reason: &str
         Ok(Code::RD_KAFKA_RESP_ERR__RESOLVE) => "check the host names in bootstrap_servers",
         _ => "is the broker running, and are bootstrap_servers and security_protocol those of its listener?",
     };
-    let (kind, retriable) = match kind(code) {
-        (ErrorKind::Connection, retriable) => (ErrorKind::Connection, retriable),
-        _ => (ErrorKind::Connection, true),
-    };
     let message = format!("Failed to connect to {brokers}: {reason}; {hint}");
-    Error { kind, message, code: Some(code), retriable, fatal: false }
+    let failure = Failure::new(message).with_code(code);
+    Error::Connection(if hopeless(code) { failure } else { failure.retriable() })
 }
 
 /// OpenSSL's reasons to refuse a certificate (x509_vfy.h).
@@ -244,9 +246,9 @@ mod tests {
             (12_345, false),
         ] {
             let error = error(code, "");
-            assert_eq!((error.retriable, error.code, error.fatal), (retriable, Some(code), false), "{code}");
+            assert_eq!((error.retriable(), error.code(), error.fatal()), (retriable, Some(code), false), "{code}");
         }
-        assert!(error(FATAL, "").fatal);
+        assert!(error(FATAL, "").fatal());
         assert!(!text(10).is_empty() && text(12_345).contains("12345"));
     }
 }

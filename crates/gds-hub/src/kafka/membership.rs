@@ -11,16 +11,16 @@ use super::membership_state::Asked;
 use super::partitions::PartitionList;
 use super::subscriber::KafkaSubscriber;
 use super::{admin, assign, rebalance};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::hub::{Change, Start, TopicPartition};
 
 /// How long a partition is held back for its commit; the group waits meanwhile.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two tries of it while the group does not take commits.
 const REBALANCE_PAUSE: Duration = Duration::from_millis(50);
 const REBALANCE_IN_PROGRESS: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS as i32;
 /// How long it may take to find out where partitions begin, at a time: nobody is listened to meanwhile.
-const BEGIN_PATIENCE: Duration = Duration::from_secs(2);
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where partitions begin, and those that have nowhere to begin.
 struct Beginnings {
@@ -51,7 +51,7 @@ impl KafkaSubscriber {
     }
 
     fn take_over(&mut self, asked: &Asked) -> Result<()> {
-        let found = self.beginnings(&asked.places, self.start, BEGIN_PATIENCE)?;
+        let found = self.beginnings(&asked.places, self.start, BEGIN_TIMEOUT)?;
         rebalance::answer(self.client.handle(), true, &found.list);
         self.client.shared().rebalance.lock().joined = true;
         self.has(&asked.places, found.homeless)
@@ -100,7 +100,7 @@ impl KafkaSubscriber {
     /// Has committed what is to be committed of partitions that go, so that their next reader goes on at the right
     /// place.
     fn commit_before(&mut self, places: &[TopicPartition]) {
-        let end = Instant::now() + COMMIT_PATIENCE;
+        let end = Instant::now() + COMMIT_TIMEOUT;
         let waits = |reader: &Self| {
             let rebalance = reader.client.shared().rebalance.lock();
             places.iter().any(|place| rebalance.pending.contains_key(place))
@@ -111,7 +111,7 @@ impl KafkaSubscriber {
         while waits(self) && failures < 2 && Instant::now() < end {
             let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             if let Err(error) = self.send_commit().and_then(|()| self.answered(left)) {
-                if error.code == Some(REBALANCE_IN_PROGRESS) {
+                if error.code() == Some(REBALANCE_IN_PROGRESS) {
                     std::thread::sleep(REBALANCE_PAUSE);
                 } else {
                     failures += 1;
@@ -128,8 +128,8 @@ impl KafkaSubscriber {
     }
 
     /// Where these partitions begin: where they were sought, or the group has committed, or as the reader was told.
-    fn beginnings(&self, places: &[TopicPartition], start: Start, patience: Duration) -> Result<Beginnings> {
-        let end = Instant::now() + patience;
+    fn beginnings(&self, places: &[TopicPartition], start: Start, timeout: Duration) -> Result<Beginnings> {
+        let end = Instant::now() + timeout;
         let left = || end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let handle = self.client.handle();
         let mut found: BTreeMap<TopicPartition, i64> = {
@@ -181,7 +181,7 @@ impl KafkaSubscriber {
     }
 
     /// Reads more partitions than before, which no group gives.
-    pub(super) fn take_up(&mut self, places: BTreeSet<TopicPartition>, start: Start, patience: Duration) -> Result<()> {
+    pub(super) fn take_up(&mut self, places: BTreeSet<TopicPartition>, start: Start, timeout: Duration) -> Result<()> {
         let new: Vec<TopicPartition> = {
             let owned = &self.client.shared().rebalance.lock().owned;
             places.into_iter().filter(|place| !owned.contains(place)).collect()
@@ -189,7 +189,7 @@ impl KafkaSubscriber {
         if new.is_empty() {
             return Ok(());
         }
-        let found = self.beginnings(&new, start, patience)?;
+        let found = self.beginnings(&new, start, timeout)?;
         assign::add(self.client.handle(), &found.list)?;
         self.has(&new, found.homeless)
     }
@@ -206,7 +206,7 @@ impl KafkaSubscriber {
             assign::remove(self.client.handle(), &PartitionList::of_places(&gone)?)?;
             self.has_no_more(&gone, false);
         }
-        self.take_up(wanted, self.start, COMMIT_PATIENCE)
+        self.take_up(wanted, self.start, COMMIT_TIMEOUT)
     }
 
     /// Fails while there are partitions that have nowhere to begin.
@@ -214,12 +214,12 @@ impl KafkaSubscriber {
         let Some((topic, partition)) = self.homeless.first() else { return Ok(()) };
         let of =
             if self.group { "the group has committed no offset for" } else { "without a group there is no offset for" };
-        Err(Error::new(
-            ErrorKind::Message,
+        Err(Error::Message(
             format!(
                 "{of} partition {partition} of topic {topic:?}, and auto_offset_reset is \"none\": seek, or say \
                  \"earliest\" or \"latest\""
-            ),
+            )
+            .into(),
         ))
     }
 }

@@ -17,7 +17,7 @@ use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
 
 use super::errors;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// Requests that can be made to fail, by Kafka's names.
 const APIS: &[(&str, RDKafkaApiKey)] = &[
@@ -55,14 +55,14 @@ impl MockCluster {
     /// Starts so many brokers.
     pub fn start(brokers: u32) -> Result<Self> {
         if !(1..=100).contains(&brokers) {
-            return Err(Error::new(ErrorKind::Config, format!("{brokers} brokers: expected 1 to 100")));
+            return Err(Error::Config(format!("{brokers} brokers: expected 1 to 100").into()));
         }
         let mut config = ClientConfig::new();
         config.set("test.mock.num.brokers", brokers.to_string()).set("log_level", "0");
         let client = config
             .create_native_config()
             .and_then(|native| Client::new(&config, native, RDKafkaType::RD_KAFKA_PRODUCER, DefaultClientContext))
-            .map_err(|error| Error::new(ErrorKind::Storage, format!("the mock cluster does not start: {error}")))?;
+            .map_err(|error| Error::Storage(format!("the mock cluster does not start: {error}").into()))?;
         let cluster = Self { client: ManuallyDrop::new(client), owner: std::process::id() };
         cluster.ask()?;
         // Groups form at once instead of after three seconds: tests are not to wait.
@@ -75,7 +75,7 @@ impl MockCluster {
     }
 
     fn ask(&self) -> Result<Cluster<'_>> {
-        let none = || Error::new(ErrorKind::Storage, "the mock cluster does not start: no port or no memory");
+        let none = || Error::Storage("the mock cluster does not start: no port or no memory".into());
         self.client.mock_cluster().ok_or_else(none)
     }
 
@@ -148,7 +148,7 @@ fn done(result: KafkaResult<()>, what: impl FnOnce() -> String) -> Result<()> {
             let code = code as i32;
             errors::error(code, format!("{}: {}", what(), errors::text(code)))
         }
-        error => Error::new(ErrorKind::Config, format!("{}: {error}", what())),
+        error => Error::Config(format!("{}: {error}", what()).into()),
     })
 }
 
@@ -156,14 +156,11 @@ fn key_of(api: &str) -> Result<RDKafkaApiKey> {
     let found = APIS.iter().find(|(name, _)| name.eq_ignore_ascii_case(api));
     found.map(|(_, key)| *key).ok_or_else(|| {
         let names: Vec<_> = APIS.iter().map(|(name, _)| *name).collect();
-        Error::new(
-            ErrorKind::Config,
-            format!("{api:?} is no request of the mock cluster: expected one of {}", names.join(", ")),
-        )
+        Error::Config(format!("{api:?} is no request of the mock cluster: expected one of {}", names.join(", ")).into())
     })
 }
 
 fn number(code: i32) -> Result<Code> {
     Code::try_from(code)
-        .map_err(|_| Error::new(ErrorKind::Config, format!("{code} is no error of Kafka: {}", errors::text(code))))
+        .map_err(|_| Error::Config(format!("{code} is no error of Kafka: {}", errors::text(code)).into()))
 }

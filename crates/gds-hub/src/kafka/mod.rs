@@ -42,7 +42,7 @@ use gds_process::sync::Mutex;
 
 pub use callbacks::{Callbacks, LogCallback, LogLevel, Token, TokenCallback};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::hub::{Admin, Deliveries, Hub, Lag, NewTopic, Publisher, Subscriber, Subscription, Topic};
 use crate::settings::{Address, Settings};
 use client::{Client, EventHandler, NoHandler};
@@ -52,7 +52,7 @@ use native::Use;
 const ONLY_ASKS: (&str, &str) = ("allow.auto.create.topics", "false");
 
 /// How long a topic that was made may take to be known, until it is left at that.
-const KNOWN_PATIENCE: Duration = Duration::from_secs(5);
+const KNOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A Kafka cluster.
 pub struct Kafka {
@@ -74,7 +74,7 @@ impl Kafka {
     /// The cluster of `settings`. Nothing is connected yet: see [`check`](Hub::check).
     pub fn open(settings: &Settings, callbacks: Callbacks) -> Result<Arc<Self>> {
         let Address::Kafka(brokers) = &settings.address else {
-            return Err(Error::new(ErrorKind::Config, "embedded:PATH is no Kafka cluster"));
+            return Err(Error::Config("embedded:PATH is no Kafka cluster".into()));
         };
         let (settings, brokers) = (settings.clone(), brokers.clone());
         Ok(Arc::new_cyclic(|this| Self { settings, brokers, callbacks, asking: Mutex::new(None), this: this.clone() }))
@@ -105,7 +105,7 @@ impl Kafka {
     }
 
     fn this(&self) -> Result<Arc<Self>> {
-        self.this.upgrade().ok_or_else(|| Error::new(ErrorKind::Closed, "the hub is closed"))
+        self.this.upgrade().ok_or_else(|| Error::Closed("the hub is closed".into()))
     }
 }
 
@@ -118,11 +118,11 @@ impl Hub for Kafka {
         Ok(Box::new(subscriber::KafkaSubscriber::new(self, subscription)?))
     }
 
-    /// Returns before `patience` is over if waiting is of no use: a wrong password, a certificate that is refused.
-    fn check(&self, patience: Duration) -> Result<()> {
+    /// Returns before `timeout` is over if waiting is of no use: a wrong password, a certificate that is refused.
+    fn check(&self, timeout: Duration) -> Result<()> {
         let client = self.asking()?;
         let (handle, shared) = (client.handle(), client.shared());
-        let end = Instant::now() + patience;
+        let end = Instant::now() + timeout;
         let mut slice = Duration::from_millis(250);
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -133,7 +133,7 @@ impl Hub for Kafka {
             let (known, _) = shared.reason((code, ""));
             if left <= slice || errors::hopeless(known) {
                 let otherwise = if code == errors::TIMED_OUT { "no answer" } else { "no broker answers" };
-                return Err(shared.unreachable((code, &format!("{otherwise} within {patience:?}"))));
+                return Err(shared.unreachable((code, &format!("{otherwise} within {timeout:?}"))));
             }
             // Longer each time, so that a slow network gets its answer through too.
             slice *= 2;
@@ -142,36 +142,36 @@ impl Hub for Kafka {
 }
 
 impl Admin for Kafka {
-    fn create_topic(&self, topic: &NewTopic, patience: Duration) -> Result<()> {
+    fn create_topic(&self, topic: &NewTopic, timeout: Duration) -> Result<()> {
         let client = self.asking()?;
-        admin::create_topic(client.handle(), topic, patience)?;
+        admin::create_topic(client.handle(), topic, timeout)?;
         // The controller has made it; brokers hear of it a moment later. Who looks at it next, or sends, is to find it.
-        admin::wait_until_known(client.handle(), &topic.name, patience.min(KNOWN_PATIENCE));
+        admin::wait_until_known(client.handle(), &topic.name, timeout.min(KNOWN_TIMEOUT));
         Ok(())
     }
 
-    fn delete_topic(&self, name: &str, patience: Duration) -> Result<()> {
-        admin::delete_topic(self.asking()?.handle(), name, patience)
+    fn delete_topic(&self, name: &str, timeout: Duration) -> Result<()> {
+        admin::delete_topic(self.asking()?.handle(), name, timeout)
     }
 
-    fn alter_topic(&self, name: &str, changes: &BTreeMap<String, Option<String>>, patience: Duration) -> Result<()> {
-        topic_config::alter(self.asking()?.handle(), name, changes, patience)
+    fn alter_topic(&self, name: &str, changes: &BTreeMap<String, Option<String>>, timeout: Duration) -> Result<()> {
+        topic_config::alter(self.asking()?.handle(), name, changes, timeout)
     }
 
-    fn topic_config(&self, name: &str, patience: Duration) -> Result<BTreeMap<String, String>> {
-        topic_config::of(self.asking()?.handle(), name, patience)
+    fn topic_config(&self, name: &str, timeout: Duration) -> Result<BTreeMap<String, String>> {
+        topic_config::of(self.asking()?.handle(), name, timeout)
     }
 
-    fn topics(&self, name: Option<&str>, patience: Duration) -> Result<Vec<Topic>> {
-        admin::topics(self.asking()?.handle(), name, patience)
+    fn topics(&self, name: Option<&str>, timeout: Duration) -> Result<Vec<Topic>> {
+        admin::topics(self.asking()?.handle(), name, timeout)
     }
 
-    fn lag(&self, group: &str, patience: Duration) -> Result<Vec<Lag>> {
+    fn lag(&self, group: &str, timeout: Duration) -> Result<Vec<Lag>> {
         let client = self.client(Use::AskGroup, &[ONLY_ASKS, ("group.id", group)], Box::new(NoHandler))?;
-        admin::lag(client.handle(), group, patience)
+        admin::lag(client.handle(), group, timeout)
     }
 
-    fn groups(&self, patience: Duration) -> Result<Vec<String>> {
-        admin::groups(self.asking()?.handle(), patience)
+    fn groups(&self, timeout: Duration) -> Result<Vec<String>> {
+        admin::groups(self.asking()?.handle(), timeout)
     }
 }

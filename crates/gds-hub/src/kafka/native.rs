@@ -21,12 +21,12 @@ use super::errors;
 use super::partitions::{Line, lines};
 use super::text::owned_text;
 use super::tls;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::settings::{Settings, is_secret};
 
 /// librdkafka counts its clients under a lock of the whole process, and what it is linked with is set up for the first one:
 /// a fork waits for that, and no longer than this for a client that takes its time to end.
-const GLOBAL_PATIENCE: Duration = Duration::from_secs(1);
+const GLOBAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What librdkafka calls when partitions come or go.
 pub(super) type RebalanceCallback = unsafe extern "C" fn(
@@ -50,8 +50,8 @@ pub(super) enum Use {
 }
 
 /// Milliseconds as librdkafka takes them.
-pub(super) fn millis(patience: Duration) -> c_int {
-    c_int::try_from(patience.as_millis()).unwrap_or(c_int::MAX)
+pub(super) fn millis(timeout: Duration) -> c_int {
+    c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX)
 }
 
 /// A client of librdkafka. Destroyed with its last owner, which waits for its threads.
@@ -114,7 +114,7 @@ impl Handle {
             Use::Publish | Use::Admin => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
         };
         let mut text = [0 as c_char; 512];
-        let _gate = gate::pass(GLOBAL_PATIENCE);
+        let _gate = gate::pass(GLOBAL_TIMEOUT);
         // SAFETY: the configuration is ours and, if the call succeeds, librdkafka's from then on; at most the length
         // of `text` is written, NUL included.
         let rk = unsafe { sys::rd_kafka_new(kind, conf, text.as_mut_ptr(), text.len()) };
@@ -123,7 +123,7 @@ impl Handle {
             let text = shared.scrubbed(&unsafe { owned_text(text.as_ptr()) });
             let explained = tls::explained(&settings.client, &text);
             let message = explained.unwrap_or_else(|| format!("the settings do not make a Kafka client: {text}"));
-            return Err(Error::new(ErrorKind::Config, message));
+            return Err(Error::Config(message.into()));
         }
         std::mem::forget(config); // librdkafka's now
         // SAFETY: a fresh handle; no queue given means its main one.
@@ -185,7 +185,7 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         if self.ours() {
-            let _gate = gate::pass(GLOBAL_PATIENCE);
+            let _gate = gate::pass(GLOBAL_TIMEOUT);
             // SAFETY: the last owner, so nothing refers to it any more; queues and topics own the handle too.
             unsafe { sys::rd_kafka_destroy_flags(self.rk, sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) };
         }
@@ -251,10 +251,10 @@ fn native_config<'a>(settings: impl Iterator<Item = (&'a str, &'a str)>) -> Resu
     config.create_native_config().map_err(|error| {
         let (key, value, why) = match error {
             KafkaError::ClientConfig(_, why, key, value) => (key, value, why),
-            other => return Error::new(ErrorKind::Config, format!("librdkafka does not take the settings: {other}")),
+            other => return Error::Config(format!("librdkafka does not take the settings: {other}").into()),
         };
         let (value, why) = if is_secret(&key) { ("(secret)", "it is not valid") } else { (&*value, &*why) };
-        Error::new(ErrorKind::Config, format!("librdkafka does not take {key}={value}: {why}"))
+        Error::Config(format!("librdkafka does not take {key}={value}: {why}").into())
     })
 }
 
@@ -352,10 +352,10 @@ impl Queue {
         &self.handle
     }
 
-    /// The next event, if one comes within `patience`.
-    pub(super) fn poll(&self, patience: Duration) -> Option<Event> {
+    /// The next event, if one comes within `timeout`.
+    pub(super) fn poll(&self, timeout: Duration) -> Option<Event> {
         // SAFETY: the queue is alive; the event returned, if any, is ours.
-        let event = unsafe { sys::rd_kafka_queue_poll(self.queue, millis(patience)) };
+        let event = unsafe { sys::rd_kafka_queue_poll(self.queue, millis(timeout)) };
         (!event.is_null()).then(|| Event { event, handle: self.handle.clone() })
     }
 

@@ -8,7 +8,7 @@ use rdkafka_sys as sys;
 
 use super::errors;
 use super::text::{c_text, owned_text};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::hub::TopicPartition;
 
 /// One line of a list.
@@ -155,5 +155,5 @@ pub(super) unsafe fn checked_error(error: *mut sys::rd_kafka_error_t, what: &str
 
 /// That a partition is not this member's.
 pub(super) fn not_ours(topic: &str, partition: i32) -> Error {
-    Error::new(ErrorKind::Message, format!("partition {partition} of topic {topic:?} is not assigned to this consumer"))
+    Error::Message(format!("partition {partition} of topic {topic:?} is not assigned to this consumer").into())
 }

@@ -16,7 +16,7 @@ use sys::rd_kafka_vtype_t as Type;
 use super::errors;
 use super::native::{Event, Handle};
 use super::text::c_text;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Failure, Result};
 use crate::headers::{Headers, OwnedHeader};
 use crate::hub::Delivery;
 use crate::record::Record;
@@ -55,7 +55,7 @@ impl Topics {
             return Ok(*topic);
         }
         if name.is_empty() {
-            return Err(Error::new(ErrorKind::Message, "the topic's name is empty"));
+            return Err(Error::Message("the topic's name is empty".into()));
         }
         let text = c_text(name, "the topic's name")?;
         // SAFETY: the handle is alive; the name ends in NUL and is copied; no configuration means the default one.
@@ -77,7 +77,7 @@ impl Topics {
     pub(super) fn produce(&mut self, id: u64, record: &Record<'_>) -> Result<()> {
         let topic = self.get(record.topic)?;
         let refused = match self.hand_over(topic, id, record) {
-            Err(error) if matches!(error.code, Some(UNKNOWN_PARTITION | UNKNOWN_TOPIC | NOT_AUTHORIZED)) => error,
+            Err(error) if matches!(error.code(), Some(UNKNOWN_PARTITION | UNKNOWN_TOPIC | NOT_AUTHORIZED)) => error,
             done => return done,
         };
         let answered = match self.asked.get(record.topic) {
@@ -87,7 +87,7 @@ impl Topics {
         match self.hand_over(topic, id, record) {
             Err(_) if !answered => {
                 let what = format!("{refused}; and whether that is still so, no broker says now");
-                Err(Error::new(ErrorKind::Full, what).retriable())
+                Err(Error::Full(Failure::new(what).retriable()))
             }
             done => done,
         }
@@ -98,8 +98,8 @@ impl Topics {
         let mut found = ptr::null();
         // SAFETY: handle and topic are alive; the answer, if there is one, is ours and given back once.
         let answered = unsafe {
-            let patience = super::native::millis(BELIEVED);
-            let code = sys::rd_kafka_metadata(self.handle.raw(), 0, topic, &raw mut found, patience);
+            let timeout = super::native::millis(BELIEVED);
+            let code = sys::rd_kafka_metadata(self.handle.raw(), 0, topic, &raw mut found, timeout);
             if !found.is_null() {
                 sys::rd_kafka_metadata_destroy(found);
             }
@@ -311,10 +311,10 @@ pub(super) unsafe fn headers_of(message: *const sys::rd_kafka_message_t) -> Vec<
     }
 }
 
-/// Has librdkafka send batches that are not full: those it gets to before all is delivered, or within `patience`.
-pub(super) fn send_now(handle: &Handle, patience: Duration) {
+/// Has librdkafka send batches that are not full: those it gets to before all is delivered, or within `timeout`.
+pub(super) fn send_now(handle: &Handle, timeout: Duration) {
     // SAFETY: the handle is alive. As outcomes are events here, the call serves no callbacks and only waits.
-    unsafe { sys::rd_kafka_flush(handle.raw(), super::native::millis(patience)) };
+    unsafe { sys::rd_kafka_flush(handle.raw(), super::native::millis(timeout)) };
 }
 
 /// Gives up on everything that was handed over: each record is reported as failed.

@@ -16,7 +16,7 @@ use super::produce;
 use super::publish_client::{Counters, PublishClient, PublishContext, Single};
 use super::reports::Reports;
 use super::window::Window;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Failure, Result};
 use crate::hub::{Deliveries, Publisher};
 use crate::record::Record;
 
@@ -74,7 +74,7 @@ impl KafkaPublisher {
         let handle = old.client.handle();
         let error = handle.fatal_error().unwrap_or_else(|| errors::fatal(errors::FATAL, "it does not say why"));
         let delivered = self.common.counters.delivered.swap(false, Ordering::AcqRel);
-        let error = if delivered && !error.code.is_some_and(errors::refuses_client) {
+        let error = if delivered && !error.code().is_some_and(errors::refuses_client) {
             old.client.log(LogLevel::Error, "FATAL", &format!("making a new client: {error}"));
             errors::error(errors::PURGE_QUEUE, format!("given up before it was sent: {error}"))
         } else {
@@ -104,7 +104,7 @@ impl Publisher for KafkaPublisher {
         let counters = &self.common.counters;
         let size = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
         if !self.window.lock().has_room(counters.in_flight_bytes.load(Ordering::Acquire), size) {
-            return Err(Error::new(ErrorKind::Full, "enough is under way").retriable());
+            return Err(Error::Full(Failure::new("enough is under way").retriable()));
         }
         let mut current = self.current.lock();
         let now = match &mut *current {
@@ -117,7 +117,7 @@ impl Publisher for KafkaPublisher {
         let Err(error) = now.produce(id, record) else { return Ok(()) };
         counters.in_flight.fetch_sub(1, Ordering::AcqRel);
         counters.in_flight_bytes.fetch_sub(size, Ordering::AcqRel);
-        if !error.fatal {
+        if !error.fatal() {
             return Err(error);
         }
         let old = current.take();
@@ -184,7 +184,7 @@ mod tests {
     use crate::kafka::{Callbacks, native};
     use crate::settings::{Role, Settings};
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
     struct Told(Mutex<Sender<(u64, Option<Error>)>>);
 
@@ -213,25 +213,25 @@ mod tests {
         };
 
         publisher.publish(1, &record).unwrap();
-        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), (1, None));
+        assert_eq!(told.recv_timeout(TIMEOUT).unwrap(), (1, None));
         cluster.broker_down(1).unwrap();
         publisher.publish(2, &record).unwrap();
         end_client();
         let error = publisher.publish(3, &record).unwrap_err();
-        assert!(error.retriable && !error.fatal && error.code == Some(errors::PURGE_QUEUE), "{error}");
+        assert!(error.retriable() && !error.fatal() && error.code() == Some(errors::PURGE_QUEUE), "{error}");
         publisher.publish(3, &record).unwrap();
-        let (id, error) = told.recv_timeout(PATIENCE).unwrap();
+        let (id, error) = told.recv_timeout(TIMEOUT).unwrap();
         let error = error.expect("it was not delivered");
-        assert!(id == 2 && error.retriable && !error.fatal && error.message.contains("given up: "), "{error}");
-        assert!(!error.message.contains("Purged"), "{error}");
+        assert!(id == 2 && error.retriable() && !error.fatal() && error.message().contains("given up: "), "{error}");
+        assert!(!error.message().contains("Purged"), "{error}");
 
         // Nothing was delivered since: it is not for this record that it ends.
         end_client();
         let error = publisher.publish(4, &record).unwrap_err();
-        assert!(error.fatal && error.message.contains("make a new one"), "{error}");
-        assert_eq!(told.recv_timeout(PATIENCE).unwrap().0, 3);
+        assert!(error.fatal() && error.message().contains("make a new one"), "{error}");
+        assert_eq!(told.recv_timeout(TIMEOUT).unwrap().0, 3);
         cluster.broker_up(1).unwrap();
         publisher.publish(5, &record).unwrap();
-        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), (5, None));
+        assert_eq!(told.recv_timeout(TIMEOUT).unwrap(), (5, None));
     }
 }

@@ -85,6 +85,6 @@ unsafe fn answered(
         }
     };
     if let Err(error) = result {
-        shared.log(LogLevel::Error, "REBALANCE", &error.message);
+        shared.log(LogLevel::Error, "REBALANCE", error.message());
     }
 }

@@ -12,7 +12,7 @@ use super::errors;
 use super::native::{Event, Handle, Use};
 use super::produce::{self, Outcome};
 use super::publish_client::{PublishClient, PublishContext};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Failure, Result};
 use crate::record::Record;
 
 /// Between looks for room among the records that are sent one by one.
@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 pub(super) struct Reports {
     common: PublishContext,
-    patience: String,
+    timeout: String,
     /// What is refused as too large may be one of many.
     batches: bool,
 }
@@ -28,8 +28,8 @@ pub(super) struct Reports {
 impl Reports {
     pub(super) fn new(common: PublishContext, batches: bool) -> Self {
         let timeout = common.kafka.settings.producer.delivery_timeout;
-        let patience = timeout.map_or_else(|| "the time given".to_owned(), |time| format!("{time:?}"));
-        Self { common, patience, batches }
+        let timeout = timeout.map_or_else(|| "the time given".to_owned(), |time| format!("{time:?}"));
+        Self { common, timeout, batches }
     }
 
     fn failure(&self, code: i32, topic: &str, event: &Event) -> Error {
@@ -38,16 +38,16 @@ impl Reports {
             errors::PURGE_QUEUE | errors::PURGE_INFLIGHT => {
                 let fatal = event.fatal_error();
                 if let Some(error) = &fatal
-                    && error.code.is_some_and(errors::refuses_client)
+                    && error.code().is_some_and(errors::refuses_client)
                 {
                     return error.clone(); // no broker has seen it
                 }
-                let why = fatal.map_or_else(|| errors::text(code), |error| error.message);
+                let why = fatal.map_or_else(|| errors::text(code), |error| error.message().to_owned());
                 format!("a record for topic {topic:?} was given up: {why}")
             }
             errors::MSG_TIMED_OUT => {
                 let (_, reason) = shared.reason((code, "the brokers did not answer in time"));
-                format!("a record for topic {topic:?} could not be delivered within {}: {reason}", self.patience)
+                format!("a record for topic {topic:?} could not be delivered within {}: {reason}", self.timeout)
             }
             errors::TOO_LARGE => format!(
                 "a record for topic {topic:?} is larger than the broker takes: raise the topic's max.message.bytes, or \
@@ -62,7 +62,7 @@ impl Reports {
     fn alone(&self, id: u64, record: &Record<'_>, shared: &ClientContext) -> Result<()> {
         loop {
             if self.common.counters.ending.load(Ordering::Acquire) {
-                return Err(Error::new(ErrorKind::Closed, "the publisher is closed").retriable());
+                return Err(Error::Closed(Failure::new("the publisher is closed").retriable()));
             }
             let mut single = self.common.single.lock();
             if single.is_none() {
@@ -78,7 +78,7 @@ impl Reports {
             }
             let Some(current) = single.as_mut() else { continue };
             match current.produce(id, record) {
-                Err(error) if error.kind == ErrorKind::Full => {}
+                Err(Error::Full(_)) => {}
                 result => return result,
             }
             // Reports behind this one wait, and with them whoever publishes: that is what bounds the memory.

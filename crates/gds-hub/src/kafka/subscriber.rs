@@ -19,14 +19,14 @@ use super::partitions::{PartitionList, not_ours};
 use super::rebalance;
 use super::{admin, errors::error};
 use crate::batch::Batch;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Failure, Result};
 use crate::hub::{Change, Lag, OffsetSpec, Position, Start, Subscriber, Subscription, TopicPartition};
 use sys::rd_kafka_OffsetSpec_t as Spec;
 
 /// How long a commit that is waited for may take.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long leaving may take; the group finds out by itself otherwise.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long librdkafka is waited for without looking up.
 const SLICE: Duration = Duration::from_millis(100);
 const FENCED: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID as i32;
@@ -106,7 +106,7 @@ impl KafkaSubscriber {
             if looks { Box::new(Discovery::soon(wanted.clone(), found.clone(), refresh)) } else { Box::new(NoHandler) };
         let client = kafka.client(Use::Subscribe(rebalance::rebalanced), &more, duty)?;
         let handle = client.handle();
-        let messages = handle.messages().ok_or_else(|| Error::new(ErrorKind::Config, "librdkafka gives no queue"))?;
+        let messages = handle.messages().ok_or_else(|| Error::Config("librdkafka gives no queue".into()))?;
         let answers = handle.queue();
         let mut subscriber = Self {
             messages,
@@ -135,19 +135,19 @@ impl KafkaSubscriber {
 
     /// Takes what there is now; without a group, what "latest" means is settled before this returns, so that whatever
     /// is published after it is read. With no broker in reach, reading begins when there is one.
-    fn begin(&mut self, patience: Duration) -> Result<()> {
+    fn begin(&mut self, timeout: Duration) -> Result<()> {
         if self.by_hand() {
             return Ok(());
         }
         let mut found = BTreeSet::new();
         if !self.group || self.wanted.has_patterns() {
-            match self.wanted.find(self.client.handle(), patience) {
+            match self.wanted.find(self.client.handle(), timeout) {
                 Ok((there, _)) => found = there,
-                Err(error) if error.kind == ErrorKind::Connection => {}
+                Err(Error::Connection(_)) => {}
                 Err(error) => return Err(error),
             }
         }
-        if self.group { self.ask_for(&found) } else { self.take_up(found, self.start, patience) }
+        if self.group { self.ask_for(&found) } else { self.take_up(found, self.start, timeout) }
     }
 
     /// Asks the group for partitions of these topics, and of those that are named.
@@ -161,14 +161,14 @@ impl KafkaSubscriber {
     }
 
     /// Takes what was found since.
-    fn look(&mut self, patience: Duration) -> Result<()> {
+    fn look(&mut self, timeout: Duration) -> Result<()> {
         let Some(found) = self.found.lock().take() else { return Ok(()) };
         if self.group {
             return self.ask_for(&found);
         }
         // What comes up later is new, and all of it is to be read.
         let start = if self.start == Start::Latest { Start::Earliest } else { self.start };
-        self.take_up(found, start, patience.max(Duration::from_secs(1)))
+        self.take_up(found, start, timeout.max(Duration::from_secs(1)))
     }
 
     fn by_hand(&self) -> bool {
@@ -176,7 +176,7 @@ impl KafkaSubscriber {
     }
 
     fn open(&self) -> Result<()> {
-        if self.closed { Err(Error::new(ErrorKind::Closed, "the consumer is closed")) } else { Ok(()) }
+        if self.closed { Err(Error::Closed("the consumer is closed".into())) } else { Ok(()) }
     }
 
     fn owned(&self, topic: &Arc<str>, partition: i32) -> Result<()> {
@@ -184,14 +184,14 @@ impl KafkaSubscriber {
         if ours { Ok(()) } else { Err(not_ours(topic, partition)) }
     }
 
-    /// Takes the answer to the commit under way, if it has come or comes within `patience`. One partition that is
+    /// Takes the answer to the commit under way, if it has come or comes within `timeout`. One partition that is
     /// refused, such as one of a topic that was deleted, does not cost the others theirs.
-    pub(super) fn answered(&mut self, patience: Duration) -> Result<()> {
+    pub(super) fn answered(&mut self, timeout: Duration) -> Result<()> {
         if self.committing.is_none() {
             return Ok(());
         }
-        let Some(event) = self.answers.poll(patience) else {
-            return if patience.is_zero() { Ok(()) } else { Err(error(errors::TIMED_OUT, "no answer to the commit")) };
+        let Some(event) = self.answers.poll(timeout) else {
+            return if timeout.is_zero() { Ok(()) } else { Err(error(errors::TIMED_OUT, "no answer to the commit")) };
         };
         let mut kept = self.committing.take().unwrap_or_default();
         let code = event.code();
@@ -252,15 +252,15 @@ impl KafkaSubscriber {
         });
         if let Err(error) = sent {
             self.next_try = Some(Instant::now() + COMMIT_PAUSE);
-            if self.complaint != error.message {
-                self.client.log(LogLevel::Warning, "COMMIT", &error.message);
-                self.complaint = error.message;
+            if self.complaint != error.message() {
+                self.client.log(LogLevel::Warning, "COMMIT", error.message());
+                error.message().clone_into(&mut self.complaint);
             }
         }
     }
 
-    fn commit_all(&mut self, patience: Duration) -> Result<()> {
-        let end = Instant::now() + patience;
+    fn commit_all(&mut self, timeout: Duration) -> Result<()> {
+        let end = Instant::now() + timeout;
         let left = || end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         // One that is under way says nothing about what was added since; its failure is overtaken.
         if self.committing.is_some() {
@@ -297,15 +297,15 @@ impl KafkaSubscriber {
             // Without a group there is none to be let into.
             Some(Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED) => !self.group,
             // librdkafka goes on trying.
-            _ => !fatal && error(code, "").retriable,
+            _ => !fatal && error(code, "").retriable(),
         };
         if quiet {
             self.client.log(LogLevel::Warning, "CONSUME", &text);
         } else if fatal {
             let last = self.client.handle().fatal_error();
             let last = last.unwrap_or_else(|| errors::fatal(code, &shared.scrubbed(&text)));
-            let told = self.explained(last.code.unwrap_or(code), String::new());
-            self.ended = Some(if told.fatal { told } else { last });
+            let told = self.explained(last.code().unwrap_or(code), String::new());
+            self.ended = Some(if told.fatal() { told } else { last });
         } else {
             self.trouble = Some(error(code, shared.scrubbed(&text)));
         }
@@ -313,17 +313,17 @@ impl KafkaSubscriber {
 }
 
 impl Subscriber for KafkaSubscriber {
-    fn poll(&mut self, batch: &mut Batch, max: usize, patience: Duration) -> Result<()> {
+    fn poll(&mut self, batch: &mut Batch, max: usize, timeout: Duration) -> Result<()> {
         self.open()?;
         if let Some(trouble) = self.trouble.take().or_else(|| self.ended.clone()) {
             return Err(trouble);
         }
         if self.by_hand() && self.client.shared().rebalance.lock().owned.is_empty() {
-            return Err(Error::new(ErrorKind::Config, "there is nothing to read: give topics, or assign partitions"));
+            return Err(Error::Config("there is nothing to read: give topics, or assign partitions".into()));
         }
         self.came = false;
         self.settle_later()?;
-        self.look(patience)?;
+        self.look(timeout)?;
         if self.group {
             self.commit_on();
         }
@@ -331,7 +331,7 @@ impl Subscriber for KafkaSubscriber {
             return Ok(());
         }
         self.all_begin()?;
-        let end = Instant::now() + patience;
+        let end = Instant::now() + timeout;
         let before = batch.len();
         let mut doubts = std::mem::take(&mut self.doubtful);
         loop {
@@ -374,7 +374,7 @@ impl Subscriber for KafkaSubscriber {
         self.open()?;
         if !self.by_hand() {
             let message = "this consumer has topics, whose partitions it is given; make it without any to assign some";
-            return Err(Error::new(ErrorKind::Config, message));
+            return Err(Error::Config(message.into()));
         }
         self.take_by_hand(partitions)
     }
@@ -391,10 +391,10 @@ impl Subscriber for KafkaSubscriber {
     fn offsets_for_times(
         &self,
         times: &[(TopicPartition, i64)],
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Vec<(TopicPartition, Option<i64>)>> {
         self.open()?;
-        let found = admin::offsets_at(self.client.handle(), times, patience)?;
+        let found = admin::offsets_at(self.client.handle(), times, timeout)?;
         let answer = |(place, _): &(TopicPartition, i64)| {
             let offset = known(&found, place)?;
             Ok((place.clone(), (offset >= 0).then_some(offset)))
@@ -406,21 +406,21 @@ impl Subscriber for KafkaSubscriber {
         &self,
         partitions: &[TopicPartition],
         which: OffsetSpec,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Vec<(TopicPartition, i64)>> {
         self.open()?;
         let spec = match which {
             OffsetSpec::Earliest => Spec::RD_KAFKA_OFFSET_SPEC_EARLIEST,
             OffsetSpec::Latest => Spec::RD_KAFKA_OFFSET_SPEC_LATEST,
         };
-        let found = admin::offsets(self.client.handle(), partitions, spec, patience)?;
+        let found = admin::offsets(self.client.handle(), partitions, spec, timeout)?;
         partitions.iter().map(|place| Ok((place.clone(), known(&found, place)?))).collect()
     }
 
     fn commit(&mut self, positions: &[Position], wait: bool) -> Result<()> {
         self.open()?;
         if !self.group {
-            return Err(Error::new(ErrorKind::Config, "there is nothing to commit to without a group: give group_id"));
+            return Err(Error::Config("there is nothing to commit to without a group: give group_id".into()));
         }
         let mut foreign = None;
         {
@@ -430,12 +430,13 @@ impl Subscriber for KafkaSubscriber {
                 if rebalance.owned.contains(&place) {
                     rebalance.pending.insert(place, position.offset);
                 } else {
-                    foreign = Some(not_ours(&position.topic, position.partition).retriable());
+                    let failure = not_ours(&position.topic, position.partition).into_failure();
+                    foreign = Some(Error::Message(failure.retriable()));
                 }
             }
         }
         if wait {
-            self.commit_all(COMMIT_PATIENCE)?;
+            self.commit_all(COMMIT_TIMEOUT)?;
             return foreign.map_or(Ok(()), Err);
         }
         self.commit_on();
@@ -480,8 +481,8 @@ impl Subscriber for KafkaSubscriber {
         assign::assignment(self.client.handle())
     }
 
-    fn lag(&self, patience: Duration) -> Result<Vec<Lag>> {
-        let end = Instant::now() + patience;
+    fn lag(&self, timeout: Duration) -> Result<Vec<Lag>> {
+        let end = Instant::now() + timeout;
         let left = || end.saturating_duration_since(Instant::now());
         let places = self.assignment()?;
         let handle = self.client.handle();
@@ -515,13 +516,13 @@ impl Subscriber for KafkaSubscriber {
         if self.closed {
             return Ok(());
         }
-        let kept = if self.group { self.commit_all(COMMIT_PATIENCE) } else { Ok(()) };
+        let kept = if self.group { self.commit_all(COMMIT_TIMEOUT) } else { Ok(()) };
         self.closed = true;
         let left = self.leave();
         match kept.and(left) {
             // It was told before, or there is nothing more to be done about it.
-            Err(error) if self.ended.is_some() || error.code == Some(UNKNOWN_TOPIC) => {
-                self.client.log(LogLevel::Warning, "COMMIT", &error.message);
+            Err(error) if self.ended.is_some() || error.code() == Some(UNKNOWN_TOPIC) => {
+                self.client.log(LogLevel::Warning, "COMMIT", error.message());
                 Ok(())
             }
             ended => ended,
@@ -533,8 +534,8 @@ impl KafkaSubscriber {
     /// What cannot be answered now is answered by a later poll.
     fn settle_later(&mut self) -> Result<()> {
         match self.settle() {
-            Err(error) if error.retriable => {
-                self.client.log(LogLevel::Warning, "REBALANCE", &error.message);
+            Err(error) if error.retriable() => {
+                self.client.log(LogLevel::Warning, "REBALANCE", error.message());
                 Ok(())
             }
             settled => settled,
@@ -548,7 +549,7 @@ impl KafkaSubscriber {
         for asked in asked {
             rebalance::answer(handle, asked.assigned, &PartitionList::of_places(&asked.places)?);
         }
-        assign::close(handle, CLOSE_PATIENCE)
+        assign::close(handle, CLOSE_TIMEOUT)
     }
 }
 
@@ -565,6 +566,6 @@ impl Drop for KafkaSubscriber {
 fn known(found: &BTreeMap<TopicPartition, i64>, place: &TopicPartition) -> Result<i64> {
     found.get(place).copied().ok_or_else(|| {
         let message = format!("no offset is known of partition {} of topic {:?}", place.1, place.0);
-        Error::new(ErrorKind::Message, message).retriable()
+        Error::Message(Failure::new(message).retriable())
     })
 }

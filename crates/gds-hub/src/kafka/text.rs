@@ -3,11 +3,11 @@
 
 use std::ffi::{CStr, CString, c_char};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// Text for librdkafka; one with a NUL is the caller's mistake.
 pub(super) fn c_text(text: &str, what: &str) -> Result<CString> {
-    CString::new(text).map_err(|_| Error::new(ErrorKind::Message, format!("{what} {text:?} holds a NUL character")))
+    CString::new(text).map_err(|_| Error::Message(format!("{what} {text:?} holds a NUL character").into()))
 }
 
 /// A copy of librdkafka's text.

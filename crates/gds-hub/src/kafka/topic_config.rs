@@ -16,14 +16,14 @@ use super::errors;
 use super::native::Handle;
 use super::partitions::checked_error;
 use super::text::{c_text, owned_text};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// Changes settings of a topic; those without a value go back to the cluster's own.
 pub(super) fn alter(
     handle: &Arc<Handle>,
     name: &str,
     changes: &BTreeMap<String, Option<String>>,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<()> {
     const WHAT: &str = "the topic's setting";
     let resource = Resource::of(name)?;
@@ -41,7 +41,7 @@ pub(super) fn alter(
         unsafe { checked_error(added, WHAT)? };
     }
     let operation = Operation::RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS;
-    let event = ask(handle, operation, patience, "changing a topic", |options, queue| {
+    let event = ask(handle, operation, timeout, "changing a topic", |options, queue| {
         let mut one = [resource.0];
         // SAFETY: all are alive; the resource is copied.
         unsafe { sys::rd_kafka_IncrementalAlterConfigs(handle.raw(), one.as_mut_ptr(), 1, options, queue) }
@@ -57,10 +57,10 @@ pub(super) fn alter(
 }
 
 /// The settings of a topic as they are.
-pub(super) fn of(handle: &Arc<Handle>, name: &str, patience: Duration) -> Result<BTreeMap<String, String>> {
+pub(super) fn of(handle: &Arc<Handle>, name: &str, timeout: Duration) -> Result<BTreeMap<String, String>> {
     let resource = Resource::of(name)?;
     let operation = Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS;
-    let event = ask(handle, operation, patience, "the settings of a topic", |options, queue| {
+    let event = ask(handle, operation, timeout, "the settings of a topic", |options, queue| {
         let mut one = [resource.0];
         // SAFETY: all are alive; the resource is copied.
         unsafe { sys::rd_kafka_DescribeConfigs(handle.raw(), one.as_mut_ptr(), 1, options, queue) }
@@ -112,7 +112,7 @@ impl Resource {
         // SAFETY: the name ends in NUL and is copied; what is returned is ours.
         let made = unsafe { sys::rd_kafka_ConfigResource_new(Kind::RD_KAFKA_RESOURCE_TOPIC, name.as_ptr()) };
         if made.is_null() {
-            return Err(Error::new(ErrorKind::Message, format!("{topic:?} is no name of a topic")));
+            return Err(Error::Message(format!("{topic:?} is no name of a topic").into()));
         }
         Ok(Self(made))
     }

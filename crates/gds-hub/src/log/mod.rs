@@ -54,7 +54,7 @@ pub use frame::Entry;
 pub use open::Recovered;
 pub use reader::{Progress, Reader};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Failure, Result};
 use crate::private;
 use segment::{End, HEADER, Segment};
 
@@ -66,7 +66,7 @@ const KEEP_BYTES: usize = 1 << 20;
 pub struct LogOptions {
     /// A segment that has come to this many bytes is followed by a new one. What is trimmed is trimmed by segments.
     pub segment_bytes: u64,
-    /// The log takes no more than this on disk: beyond it, appending is an error of kind [`ErrorKind::Full`]. Segments are
+    /// The log takes no more than this on disk: beyond it, appending is [`Error::Full`]. Segments are
     /// an eighth of it at most, so that trimming makes room early.
     pub max_bytes: Option<u64>,
     /// Reads all of the log when it is opened and not only its last segment, so that [`Recovered`] is exact.
@@ -133,8 +133,8 @@ struct Active {
 impl Log {
     /// Appends entries in one write, and returns their offsets. They are stamped with the time of now.
     ///
-    /// Either all are appended or, on an error, none. An error of kind [`ErrorKind::Storage`] is retriable when there may
-    /// be room later, as is [`ErrorKind::Full`] once something was [trimmed](Self::trim_to).
+    /// Either all are appended or, on an error, none. [`Error::Storage`] is retriable when there may
+    /// be room later, as is [`Error::Full`] once something was [trimmed](Self::trim_to).
     pub fn append<'a>(&mut self, payloads: impl IntoIterator<Item = &'a [u8]>) -> Result<Range<u64>> {
         self.append_at(now_ms(), payloads)
     }
@@ -163,7 +163,7 @@ impl Log {
         for payload in payloads {
             if payload.len() > frame::MAX_PAYLOAD {
                 let (length, most) = (payload.len(), frame::MAX_PAYLOAD);
-                return Err(Error::new(ErrorKind::Message, format!("a record of {length} bytes; {most} is the most")));
+                return Err(Error::Message(format!("a record of {length} bytes; {most} is the most").into()));
             }
             if next == first || segment::is_mark(marked, self.buffer.len() as u64) {
                 marked = self.buffer.len() as u64;
@@ -213,8 +213,8 @@ impl Log {
         }
         let dir = self.dir.display();
         let message = format!("{dir} is full: {} of {most} bytes, and {length} more do not fit", self.bytes);
-        let error = Error::new(ErrorKind::Full, message);
-        Err(if length + HEADER > most { error } else { error.retriable() })
+        let failure = Failure::new(message);
+        Err(Error::Full(if length + HEADER > most { failure } else { failure.retriable() }))
     }
 
     /// Segments that have come to this many bytes are followed by a new one from now on.
@@ -296,19 +296,19 @@ impl Log {
         for segment in before {
             match File::open(&segment.path).and_then(|file| private::sync_file(&file)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(storage("sync", &segment.path, &error).fatal());
+                    return Err(not_synced(&segment.path, &error));
                 }
                 _ => {}
             }
         }
-        private::sync_file(&active.file).map_err(|error| storage("sync", &active.segment.path, &error).fatal())?;
+        private::sync_file(&active.file).map_err(|error| not_synced(&active.segment.path, &error))?;
         self.unsynced_from = active.segment.base;
         Ok(())
     }
 
     fn sync_dirs(&mut self) -> Result<()> {
         while let Some(dir) = self.unsynced_dirs.last() {
-            private::sync_dir(dir).map_err(|error| storage("sync", dir, &error).fatal())?;
+            private::sync_dir(dir).map_err(|error| not_synced(dir, &error))?;
             self.unsynced_dirs.pop();
         }
         Ok(())
@@ -447,8 +447,13 @@ fn storage(what: &str, path: &Path, error: &io::Error) -> Error {
         PermissionDenied | ReadOnlyFilesystem => ("name a folder that this program may write to", false),
         _ => ("see that its folder is there and its disk is sound", false),
     };
-    let error = Error::new(ErrorKind::Storage, format!("cannot {what} {}: {error}; {remedy}", path.display()));
-    Error { retriable, ..error }
+    let failure = Failure::new(format!("cannot {what} {}: {error}; {remedy}", path.display()));
+    Error::Storage(if retriable { failure.retriable() } else { failure })
+}
+
+/// What of a file is on disk is not known from here on: whoever has it open cannot go on.
+fn not_synced(path: &Path, error: &io::Error) -> Error {
+    Error::Storage(storage("sync", path, error).into_failure().fatal())
 }
 
 /// Milliseconds since the epoch.

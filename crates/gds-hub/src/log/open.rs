@@ -11,7 +11,7 @@ use gds_process::sync::Mutex;
 
 use super::segment::{self, End, Header, Segment};
 use super::{Active, Log, LogOptions, SharedSegments, storage};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::private;
 
 /// What was found when a log was opened.
@@ -132,7 +132,7 @@ fn look(dir: &Path, base: u64) -> Result<SegmentFile> {
         Header::Unknown(version) => {
             let path = path.display();
             let message = format!("{path} was written by a later version, in format {version}; use that version");
-            return Err(Error::new(ErrorKind::Storage, message));
+            return Err(Error::Storage(message.into()));
         }
     };
     Ok(SegmentFile { base, length, header })

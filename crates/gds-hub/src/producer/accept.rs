@@ -5,7 +5,7 @@ use super::spool::{Appended, Spool};
 use super::state::{ProducerState, Queue};
 use super::{Durability, Linger, OnFull};
 use crate::codec;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Failure, Result};
 use crate::sync::{MutexGuard, Ordering};
 
 /// What a token is taken to need of the memory that records may take, where the record itself is on disk.
@@ -167,7 +167,7 @@ impl<T: Send + 'static> ProducerState<T> {
                 self.note_dropped_spooled(dropped);
                 let token = self.tokens.remove(id);
                 // Waiting for room is of no use, and dropping another one neither.
-                if error.fatal { Err(error) } else { self.no_room(token, &error.message) }
+                if error.fatal() { Err(error) } else { self.no_room(token, error.message()) }
             }
             Appended::Refused(error) => Err(error),
         }
@@ -175,7 +175,7 @@ impl<T: Send + 'static> ProducerState<T> {
 
     fn no_room(&self, token: Option<T>, why: &str) -> Result<Sent<T>> {
         let error =
-            |advice: &str| Error::new(ErrorKind::Full, format!("no room for the record: {why}; {advice}")).retriable();
+            |advice: &str| Error::Full(Failure::new(format!("no room for the record: {why}; {advice}")).retriable());
         match self.options.on_full {
             OnFull::Block => Ok(Sent::Full(token)),
             OnFull::Raise => Err(error("send it again later, or choose another on_full")),
@@ -207,11 +207,11 @@ fn fits_any(frame: &[u8]) -> Result<()> {
     if length <= most {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Message, format!("the record takes {length} bytes: expected at most {most}"))
-        .with_code(10))
+    Err(Error::Message(Failure::new(format!("the record takes {length} bytes: expected at most {most}")).with_code(10)))
 }
 
 fn too_large(cost: usize, limit: usize) -> Error {
-    Error::new(ErrorKind::Message, format!("the record takes {cost} bytes, more than buffer_memory={limit} holds"))
-        .with_code(10)
+    Error::Message(
+        Failure::new(format!("the record takes {cost} bytes, more than buffer_memory={limit} holds")).with_code(10),
+    )
 }

@@ -10,7 +10,7 @@ use super::queue;
 use super::spool::{Missing, Spool};
 use super::state::{ProducerState, framed};
 use super::{CloseReport, LAST_OUTCOMES};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, Failure};
 use crate::hub::{Deliveries, Delivery};
 use crate::record::Record;
 use crate::sync::Ordering;
@@ -22,7 +22,7 @@ impl<T: Send + 'static> ProducerState<T> {
     /// Records were to be handed over that the spool does not have any more.
     pub(super) fn are_missing(&self, missing: &Missing) -> bool {
         self.note_dropped(&missing.dropped);
-        let error = Error::new(ErrorKind::Storage, "the record is damaged in the spool and cannot be sent");
+        let error = Error::Storage("the record is damaged in the spool and cannot be sent".into());
         for id in &missing.damaged {
             if let Some(token) = self.tokens.remove(*id) {
                 self.pending_reports.push(token, Err(error.clone()));
@@ -63,10 +63,10 @@ impl<T: Send + 'static> ProducerState<T> {
     pub(super) fn failed(&self, id: u64, record: &Record<'_>, error: &Error) {
         let refused = gates::refused(error);
         let waits = if self.spool.is_some() {
-            refused.is_some() || error.retriable
+            refused.is_some() || error.retriable()
         } else {
             let may_go_again =
-                (refused.is_some() && self.options.refused_pause.is_some()) || error.code == Some(NEVER_SENT);
+                (refused.is_some() && self.options.refused_pause.is_some()) || error.code() == Some(NEVER_SENT);
             may_go_again && !self.stops() && !self.waited_too_long(id)
         };
         if !waits {
@@ -113,9 +113,9 @@ impl<T: Send + 'static> ProducerState<T> {
 
     /// A record failed for good.
     fn give_up_on(&self, id: u64, record: &Record<'_>, error: &Error) {
-        let closed = self.stops() && error.retriable;
+        let closed = self.stops() && error.retriable();
         // Before it is done itself: at no time nothing is pending while the dead letter is, nor on disk.
-        if !closed && self.options.dead_letter && !error.retriable {
+        if !closed && self.options.dead_letter && !error.retriable() {
             self.send_dead_letter(record, error);
         }
         if let Some(token) = self.tokens.remove(id) {
@@ -144,7 +144,7 @@ impl<T: Send + 'static> ProducerState<T> {
     /// record may be; into memory where there is none, or its disk is broken.
     fn send_dead_letter(&self, record: &Record<'_>, error: &Error) {
         let Some(topic) = dead_letter::topic(record.topic) else { return };
-        let death = Death { error: &error.message, partition: record.partition, offset: None };
+        let death = Death { error: error.message(), partition: record.partition, offset: None };
         let headers = dead_letter::headers(record, &death);
         let frame = framed(&dead_letter::record(record, &topic, &headers));
         self.counts.dead_lettered.fetch_add(1, Ordering::Relaxed);
@@ -189,7 +189,7 @@ impl<T: Send + 'static> ProducerState<T> {
         if let Some(token) = self.tokens.remove(id) {
             let waited = self.options.delivery_timeout.unwrap_or_default();
             let message = format!("the record was not sent within delivery_timeout_ms={}", waited.as_millis());
-            self.pending_reports.push(token, Err(Error::new(ErrorKind::Timeout, message).retriable()));
+            self.pending_reports.push(token, Err(Error::Timeout(Failure::new(message).retriable())));
         }
         *self.counts.dropped.lock().entry("timeout").or_default() += 1;
         self.finished(id);
@@ -219,7 +219,7 @@ impl<T: Send + 'static> ProducerState<T> {
         }
         drop(queue);
         self.count_dropped("closed", dropped as u64);
-        let error = Error::new(ErrorKind::Closed, "the client was closed before the record was delivered");
+        let error = Error::Closed("the client was closed before the record was delivered".into());
         for token in self.tokens.take_all() {
             self.pending_reports.push(token, Err(error.clone()));
         }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 /// The longest pause between two tries, in first pauses.
@@ -22,12 +22,12 @@ pub(super) enum Scope {
 
 /// Whether an error refuses the client or its right to a topic, and not this record.
 pub(super) fn refused(error: &Error) -> Option<Scope> {
-    match error.code {
+    match error.code() {
         Some(29) => Some(Scope::Topic), // topic authorization
         // Group, cluster and transactional-id authorization, delegation tokens, and a session that SASL ended.
         Some(30 | 31 | 33 | 34 | 53 | 58 | 61 | 64 | 65 | 66) => Some(Scope::Client),
         // The end of the hub's client, or one that is not let in.
-        _ if error.fatal || (error.kind == ErrorKind::Connection && !error.retriable) => Some(Scope::Client),
+        _ if error.fatal() || (matches!(error, Error::Connection(_)) && !error.retriable()) => Some(Scope::Client),
         _ => None,
     }
 }
@@ -230,10 +230,11 @@ impl Gates {
 
 #[cfg(test)]
 mod tests {
+    use crate::error::Failure;
     use super::*;
 
     fn error(code: i32) -> Error {
-        Error::new(ErrorKind::Message, "no").with_code(code)
+        Error::Message(Failure::new("no").with_code(code))
     }
 
     #[test]
@@ -243,8 +244,8 @@ mod tests {
         {
             assert_eq!(refused(&error(code)), scope, "{code}");
         }
-        assert_eq!(refused(&Error::new(ErrorKind::Connection, "").fatal()), Some(Scope::Client));
-        assert_eq!(refused(&Error::new(ErrorKind::Connection, "").retriable()), None, "it is away");
+        assert_eq!(refused(&Error::Connection(Failure::new("").fatal())), Some(Scope::Client));
+        assert_eq!(refused(&Error::Connection(Failure::new("").retriable())), None, "it is away");
     }
 
     #[test]

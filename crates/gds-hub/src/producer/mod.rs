@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 use gds_process::sync::Mutex;
 
 use crate::codec::{self, Draft};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Failure, Result};
 use crate::hub::{Hub, Publisher};
 use crate::record::Record;
 
@@ -192,7 +192,7 @@ impl<T: Send + 'static> Producer<T> {
                 gds_process::leave_signals();
                 sender::run(&for_thread, &*hub_side);
             })
-            .map_err(|error| Error::new(ErrorKind::Connection, format!("cannot start the sender thread: {error}")))?;
+            .map_err(|error| Error::Connection(format!("cannot start the sender thread: {error}").into()))?;
         left_alone.into_iter().flatten().for_each(|text| shared.warn(&text));
         Ok(Self { shared, publisher: Mutex::new(Some(publisher)), sender: Mutex::new(Some(sender)) })
     }
@@ -228,7 +228,7 @@ impl<T: Send + 'static> Producer<T> {
     /// `deadline` if that is sooner. `interrupt` is asked every 50 ms whether to go on waiting.
     ///
     /// # Errors
-    /// Those of `send`; one of kind [`Timeout`](ErrorKind::Timeout), with the record counted as dropped; or what
+    /// Those of `send`; [`Error::Timeout`], with the record counted as dropped; or what
     /// `interrupt` returned.
     pub fn send_blocking<E>(
         &self,
@@ -263,8 +263,8 @@ impl<T: Send + 'static> Producer<T> {
 
     /// Waits until there may be room again; for callers to whom `send` said [`Sent::Full`], and who wait in another way
     /// than [`send_blocking`](Self::send_blocking) does.
-    pub fn wait_for_room(&self, patience: Duration) {
-        self.shared.room.wait(patience);
+    pub fn wait_for_room(&self, timeout: Duration) {
+        self.shared.room.wait(timeout);
     }
 
     /// Counts a record as dropped for which there was no room within `bound`, by default
@@ -277,14 +277,14 @@ impl<T: Send + 'static> Producer<T> {
             "no room for the message within {bound}: the hub is slow or away; raise buffer_memory, or choose another \
              on_full or a spool_dir"
         );
-        Error::new(ErrorKind::Timeout, message).retriable()
+        Error::Timeout(Failure::new(message).retriable())
     }
 
     /// What [`send`](Self::send) answered for a record that nobody waits with: without room it is counted as dropped.
     pub fn drop_if_full(&self, sent: Result<Sent<T>>) -> Result<()> {
         match sent {
             Ok(Sent::Queued | Sent::Dropped(..)) => Ok(()),
-            Err(error) if error.kind != ErrorKind::Full => Err(error),
+            Err(error) if !matches!(error, Error::Full(_)) => Err(error),
             Ok(Sent::Full(_)) | Err(_) => {
                 self.shared.gave_up_waiting();
                 Ok(())
@@ -313,8 +313,8 @@ impl<T: Send + 'static> Producer<T> {
     }
 
     /// Waits until the outcome of everything accepted so far is known and told; whether it is.
-    pub fn wait_flushed(&self, patience: Duration) -> bool {
-        self.shared.wait_flushed(patience)
+    pub fn wait_flushed(&self, timeout: Duration) -> bool {
+        self.shared.wait_flushed(timeout)
     }
 
     /// Records accepted whose outcome is not known, or not told yet.
@@ -338,11 +338,11 @@ impl<T: Send + 'static> Producer<T> {
         stats
     }
 
-    /// Accepts no more, waits for the outcomes of the rest for at most `patience`, then leaves the rest to the spool
+    /// Accepts no more, waits for the outcomes of the rest for at most `timeout`, then leaves the rest to the spool
     /// or drops it, counted. Does nothing the second time. Not to be called from within the [`Reporter`].
-    pub fn close(&self, patience: Duration) -> CloseReport {
+    pub fn close(&self, timeout: Duration) -> CloseReport {
         let Some(sender) = self.sender.lock().take() else { return CloseReport::default() };
-        end(&self.shared, sender, &self.publisher, patience)
+        end(&self.shared, sender, &self.publisher, timeout)
     }
 }
 
@@ -367,11 +367,11 @@ fn end<T: Send + 'static>(
     shared: &ProducerState<T>,
     sender: JoinHandle<()>,
     publisher: &Mutex<Option<Arc<dyn Publisher>>>,
-    patience: Duration,
+    timeout: Duration,
 ) -> CloseReport {
     shared.refuse_more();
     shared.hurry();
-    let flushed = shared.wait_flushed(patience);
+    let flushed = shared.wait_flushed(timeout);
     shared.abandon.store(true, Ordering::SeqCst);
     shared.work.notify();
     shared.progress.notify();

@@ -50,10 +50,10 @@ impl Publisher for Hub {
     fn publish(&self, id: u64, record: &Record<'_>) -> Result<()> {
         let mut held = self.held.lock();
         if std::mem::take(&mut *self.ended.lock()) {
-            return Err(Error::new(ErrorKind::Timeout, "it has ended").retriable());
+            return Err(Error::Timeout(Failure::new("it has ended").retriable()));
         }
         if held.len() >= 3 {
-            return Err(Error::new(ErrorKind::Full, "full").retriable());
+            return Err(Error::Full(Failure::new("full").retriable()));
         }
         held.push_back((id, record.value.unwrap_or_default().to_vec()));
         *self.published.lock() += 1;
@@ -86,7 +86,7 @@ impl Hub {
             for (id, value) in &all {
                 let record =
                     Record { topic: "t", value: Some(value), headers: Headers::default(), ..Record::default() };
-                deliveries.failed(*id, &record, &Error::new(ErrorKind::Timeout, "later").retriable());
+                deliveries.failed(*id, &record, &Error::Timeout(Failure::new("later").retriable()));
             }
             self.held.lock().drain(..all.len());
         } else {

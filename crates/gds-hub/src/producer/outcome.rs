@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::{self, ThreadId};
 
 use super::id::is_spooled;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 /// Where a record landed.
@@ -161,14 +161,14 @@ impl<T> Tokens<T> {
 
 /// The name under which a failure is counted.
 pub(super) fn reason(error: &Error) -> &'static str {
-    match (error.code, error.kind) {
+    match (error.code(), error) {
         (Some(10), _) => "message_too_large",
         (Some(29..=31 | 53 | 65), _) => "not_authorized",
         (Some(3 | -188 | -190), _) => "unknown_topic",
         (Some(17), _) => "invalid_topic",
-        (Some(-192), _) | (_, ErrorKind::Timeout) => "timeout",
-        (_, ErrorKind::Connection) => "connection",
-        (_, ErrorKind::Storage) => "storage",
+        (Some(-192), _) | (_, Error::Timeout(_)) => "timeout",
+        (_, Error::Connection(_)) => "connection",
+        (_, Error::Storage(_)) => "storage",
         _ => "refused",
     }
 }

@@ -7,7 +7,7 @@ use super::gates::Admission;
 use super::queue::{self, Chunk};
 use super::spool::Passed;
 use super::state::ProducerState;
-use crate::error::ErrorKind;
+use crate::error::Error;
 use crate::hub::Publisher;
 use crate::record::Record;
 
@@ -147,7 +147,7 @@ impl<'a, T: Send + 'static> Sender<'a, T> {
         while !shared.stops() && !shared.waits_for_outcomes() {
             match publisher.publish(id, record) {
                 Ok(()) => return Passed::On,
-                Err(error) if error.kind == ErrorKind::Full && error.retriable => {
+                Err(error) if matches!(error, Error::Full(_)) && error.retriable() => {
                     let waited = age.map(|age| u128::from(age) + u128::from(queue::clock().wrapping_sub(begun)));
                     if waited.is_some_and(|waited| waited > timeout) {
                         shared.timed_out(id);

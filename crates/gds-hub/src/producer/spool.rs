@@ -21,7 +21,7 @@ use super::queue::Chunk;
 use super::ranges::Ranges;
 use super::{Durability, SpoolOptions, Stats};
 use crate::codec;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::log::Reader;
 use crate::record::Record;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
@@ -216,14 +216,14 @@ impl Spool {
     ) -> (Result<()>, Vec<Range<u64>>) {
         let mut dropped = Vec::new();
         let mut written = folders.own.log.append([frame]);
-        if drop_oldest && written.as_ref().is_err_and(|error| error.kind == ErrorKind::Full && error.retriable) {
+        if drop_oldest && written.as_ref().is_err_and(|error| matches!(error, Error::Full(_)) && error.retriable()) {
             let room = self.max_bytes.saturating_sub(frame.len() as u64 + MARGIN);
             written = folders.own.drop_oldest(room).and_then(|first| {
                 dropped = folders.give_up_below(first);
                 folders.own.log.append([frame])
             });
         }
-        if written.as_ref().is_err_and(|error| error.kind != ErrorKind::Full) {
+        if written.as_ref().is_err_and(|error| !matches!(error, Error::Full(_))) {
             self.errors.fetch_add(1, Ordering::Relaxed);
         }
         (written.map(drop), dropped)
@@ -331,7 +331,7 @@ impl Spool {
         let kept = kept.end - kept.start;
         self.before.fetch_add(kept, Ordering::SeqCst);
         before.end();
-        usize::try_from(kept).map_err(|_| Error::new(ErrorKind::Storage, "too many records"))
+        usize::try_from(kept).map_err(|_| Error::Storage("too many records".into()))
     }
 
     // ---- the sender thread

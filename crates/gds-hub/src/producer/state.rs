@@ -11,7 +11,7 @@ use super::queue::{CHUNK, Chunk, Memory, Returned};
 use super::spool::{Appended, Spool};
 use super::{OnFull, ProducerOptions, REFUSED_PAUSE, Stats};
 use crate::codec;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, Failure};
 use crate::event::Event;
 use crate::record::Record;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
@@ -165,12 +165,12 @@ impl<T: Send + 'static> ProducerState<T> {
         self.pending_reports.is_reporting_here()
     }
 
-    pub(super) fn wait_flushed(&self, patience: Duration) -> bool {
-        self.wait_for(patience, || self.unflushed() == 0)
+    pub(super) fn wait_flushed(&self, timeout: Duration) -> bool {
+        self.wait_for(timeout, || self.unflushed() == 0)
     }
 
-    pub(super) fn wait_for(&self, patience: Duration, there: impl Fn() -> bool) -> bool {
-        let deadline = std::time::Instant::now() + patience;
+    pub(super) fn wait_for(&self, timeout: Duration, there: impl Fn() -> bool) -> bool {
+        let deadline = std::time::Instant::now() + timeout;
         while !there() {
             let left = deadline.saturating_duration_since(std::time::Instant::now());
             if left.is_zero() {
@@ -206,9 +206,9 @@ impl<T: Send + 'static> ProducerState<T> {
     /// Sleeps until there is something to send or the sender is to stop, then lingers.
     pub(super) fn wait_for_work(&self) {
         if !self.has_work() && !self.stops() {
-            let patience = self.gates.until_next().map_or(IDLE, |next| next.clamp(LOOK, IDLE));
+            let timeout = self.gates.until_next().map_or(IDLE, |next| next.clamp(LOOK, IDLE));
             let reports_due = || self.reports_due.load(Ordering::SeqCst);
-            self.work.wait_until(patience, || self.has_work() || reports_due() || self.stops());
+            self.work.wait_until(timeout, || self.has_work() || reports_due() || self.stops());
         }
         let now = || {
             let told = self.hurried.load(Ordering::SeqCst) || self.stops();
@@ -354,8 +354,9 @@ impl<T: Send + 'static> ProducerState<T> {
         if ids.is_empty() {
             return;
         }
-        let error = Error::new(ErrorKind::Full, "no room: the record was the oldest and was dropped, as on_full says")
-            .retriable();
+        let error = Error::Full(
+            Failure::new("no room: the record was the oldest and was dropped, as on_full says").retriable(),
+        );
         for id in ids {
             if let Some(token) = self.tokens.remove(*id) {
                 self.pending_reports.push(token, Err(error.clone()));

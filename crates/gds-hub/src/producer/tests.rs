@@ -132,7 +132,7 @@ impl Publisher for Script {
             return Err(error.clone());
         }
         if state.window.is_some_and(|window| state.held.len() >= window) {
-            return Err(Error::new(ErrorKind::Full, "full").retriable());
+            return Err(Error::Full(Failure::new("full").retriable()));
         }
         let text = |value: Option<&[u8]>| String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
         let seen = Seen {
@@ -164,7 +164,7 @@ impl Publisher for Script {
 
     fn purge(&self) {
         let held = self.in_flight();
-        self.fail(held, &Error::new(ErrorKind::Message, "purged").retriable());
+        self.fail(held, &Error::Message(Failure::new("purged").retriable()));
     }
 
     fn statistics(&self) -> BTreeMap<String, f64> {
@@ -227,9 +227,8 @@ impl Reports {
         self.1.lock().clone()
     }
 
-    fn kinds(&self) -> Vec<(u32, Option<ErrorKind>)> {
-        let mut told: Vec<_> =
-            self.0.lock().iter().map(|it| (it.token, it.outcome.as_ref().err().map(|e| e.kind))).collect();
+    fn errors(&self) -> Vec<(u32, Option<Error>)> {
+        let mut told: Vec<_> = self.0.lock().iter().map(|it| (it.token, it.outcome.as_ref().err().cloned())).collect();
         told.sort_by_key(|(token, _)| *token);
         told
     }
@@ -302,7 +301,7 @@ fn records_arrive_in_order_and_each_has_one_outcome() {
     script.deliver(1000);
     assert!(producer.wait_flushed(SOON));
     assert_eq!(script.values(), (0..1000).map(|number| number.to_string()).collect::<Vec<_>>());
-    assert_eq!(reports.kinds(), (0..1000).map(|number| (number, None)).collect::<Vec<_>>());
+    assert_eq!(reports.errors(), (0..1000).map(|number| (number, None)).collect::<Vec<_>>());
     let stats = producer.stats();
     assert_eq!((stats.accepted, stats.delivered, stats.pending), (1000, 1000, 0));
     assert_eq!(producer.close(SOON), CloseReport::default());
@@ -350,7 +349,7 @@ fn a_full_buffer_makes_callers_wait_or_raises() {
     assert!(matches!(send(&producer, "t", "0123456789", Some(7)), Ok(Sent::Full(Some(7)))));
     assert_eq!(producer.stats().accepted, 2, "who waits is not counted yet");
     let error = producer.no_room(None);
-    assert!(error.retriable && error.message.contains("within max_block_ms=60000"), "{error:?}");
+    assert!(error.retriable() && error.message().contains("within max_block_ms=60000"), "{error:?}");
     balanced(&producer.stats());
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| {
@@ -367,9 +366,9 @@ fn a_full_buffer_makes_callers_wait_or_raises() {
     );
     assert!(matches!(send(&producer, "t", "0123456789", None), Ok(Sent::Queued)));
     let error = send(&producer, "t", "0123456789", None).expect_err("full");
-    assert_eq!((error.kind, error.retriable), (ErrorKind::Full, true));
+    assert!(matches!(error, Error::Full(_)) && error.retriable(), "{error}");
     let error = send(&producer, "t", &"x".repeat(1000), None).expect_err("too large for any room");
-    assert_eq!((error.kind, error.retriable), (ErrorKind::Message, false));
+    assert!(matches!(error, Error::Message(_)) && !error.retriable(), "{error}");
 }
 
 #[test]
@@ -399,8 +398,8 @@ fn a_wait_for_room_ends_at_what_comes_first_and_says_which() {
         let until = Some(std::time::Instant::now() + given);
         let sent = producer.send_blocking(&producer.encode(&record), None, Linger::Short, until, never);
         let Err(BlockingError::Refused(error)) = sent else { panic!("{sent:?}") };
-        assert_eq!((error.kind, error.retriable), (ErrorKind::Timeout, true));
-        assert!(error.message.contains(bound), "{error}");
+        assert!(matches!(error, Error::Timeout(_)) && error.retriable(), "{error}");
+        assert!(error.message().contains(bound), "{error}");
         assert_eq!(producer.stats().dropped, BTreeMap::from([("buffer_full", 1)]));
     }
 }
@@ -413,26 +412,26 @@ fn what_waits_too_long_is_dropped_and_told() {
     assert!(send(&producer, "t", "late", Some(1)).is_ok());
     assert!(producer.wait_flushed(SOON));
     assert_eq!(producer.stats().dropped, BTreeMap::from([("timeout", 1)]));
-    assert_eq!(reports.kinds(), [(1, Some(ErrorKind::Timeout))]);
+    assert!(matches!(reports.errors()[..], [(1, Some(Error::Timeout(_)))]));
 }
 
 #[test]
 fn what_is_refused_for_good_is_told_and_buried() {
     let script = Script::default();
-    script.refuse("t", Error::new(ErrorKind::Message, "too large").with_code(10));
+    script.refuse("t", Error::Message(Failure::new("too large").with_code(10)));
     let (producer, reports) = made(&script, ProducerOptions { dead_letter: true, ..options() });
     assert!(send(&producer, "t", "big", Some(1)).is_ok());
     let [letter] = &script.wait_held(1)[..] else { panic!("one letter") };
     assert_eq!((&*letter.topic, &*letter.value), ("t.dlq", &b"big"[..]));
     assert!(letter.headers.contains(&("dlq.error".to_owned(), "too large".to_owned())));
     // The letter fails, too: it has nowhere to go.
-    script.fail(1, &Error::new(ErrorKind::Message, "no").with_code(17));
+    script.fail(1, &Error::Message(Failure::new("no").with_code(17)));
     assert!(producer.wait_flushed(SOON));
     let stats = producer.stats();
     assert_eq!(stats.failed, BTreeMap::from([("invalid_topic", 1), ("message_too_large", 1)]));
     assert_eq!(stats.dead_lettered, 1);
     balanced(&stats);
-    assert_eq!(reports.kinds(), [(1, Some(ErrorKind::Message))]);
+    assert!(matches!(reports.errors()[..], [(1, Some(Error::Message(_)))]));
 }
 
 #[test]
@@ -444,10 +443,10 @@ fn closing_counts_what_it_leaves_and_takes_no_more() {
     }
     script.wait_held(3);
     assert_eq!(producer.close(Duration::ZERO), CloseReport { spooled: 0, dropped: 10 }, "three of them were purged");
-    assert_eq!(reports.kinds().len(), 10);
+    assert_eq!(reports.errors().len(), 10);
     assert_eq!(producer.stats().pending, 0);
     balanced(&producer.stats());
-    assert_eq!(send(&producer, "t", "x", None).expect_err("closed").kind, ErrorKind::Closed);
+    assert!(matches!(send(&producer, "t", "x", None), Err(Error::Closed(_))));
 }
 
 fn spooled(dir: &TempDir, durability: Durability, max_bytes: u64) -> ProducerOptions {
@@ -504,7 +503,7 @@ fn a_record_that_failed_for_now_is_sent_again_from_the_spool() {
         assert!(send(&producer, "t", &number.to_string(), Some(number)).is_ok());
     }
     script.wait_held(3);
-    script.fail(2, &Error::new(ErrorKind::Timeout, "later").retriable());
+    script.fail(2, &Error::Timeout(Failure::new("later").retriable()));
     drop(send(&producer, "t", "3", Some(3)).expect("queued"));
     script.deliver(1); // nothing goes before its outcome is known
     let held = script.wait_held(3);
@@ -512,7 +511,7 @@ fn a_record_that_failed_for_now_is_sent_again_from_the_spool() {
     script.deliver(3);
     assert!(producer.wait_flushed(SOON));
     assert_eq!(producer.stats().retried, 2);
-    assert_eq!(reports.kinds(), [(0, None), (1, None), (2, None), (3, None)]);
+    assert_eq!(reports.errors(), [(0, None), (1, None), (2, None), (3, None)]);
 }
 
 #[test]
@@ -553,8 +552,8 @@ fn a_record_that_is_too_large_for_any_hub_is_refused_at_once() {
         let options = ProducerOptions { buffer_bytes: 1 << 40, ..spooled(&dir, durability, 1 << 40) };
         let (producer, _) = made(&Script::with_window(0), options);
         let error = producer.send(&frame, None, Linger::Short).expect_err("too large");
-        assert_eq!((error.kind, error.code, error.retriable), (ErrorKind::Message, Some(10), false));
-        assert!(error.message.contains("1073741825") && error.message.contains("1073741824"), "{error}");
+        assert!(matches!(error, Error::Message(_)) && error.code() == Some(10) && !error.retriable(), "{error}");
+        assert!(error.message().contains("1073741825") && error.message().contains("1073741824"), "{error}");
         assert_eq!(producer.stats().accepted, 0);
     }
 }
@@ -577,7 +576,7 @@ fn memory_overflows_into_the_spool_and_keeps_the_order() {
     assert!(producer.wait_flushed(SOON));
     let values = script.values();
     assert_eq!(values, (0..500).map(long).collect::<Vec<_>>());
-    assert_eq!(reports.kinds().len(), 500);
+    assert_eq!(reports.errors().len(), 500);
     // And back in memory.
     script.0.state.lock().delivers = false;
     for number in 500..505_u32 {
@@ -745,7 +744,7 @@ fn a_reporter_that_lets_go_of_its_producer_does_not_wait_for_itself() {
     for refused in [false, true] {
         let script = Script::default();
         if refused {
-            script.refuse("t", Error::new(ErrorKind::Message, "no"));
+            script.refuse("t", Error::Message("no".into()));
         }
         let slow = Arc::new(Slow::default());
         let (farewell, gone) = std::sync::mpsc::channel();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// Where the hub is.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -36,7 +36,7 @@ impl Address {
             }
         }
         if brokers.is_empty() {
-            return Err(Error::new(ErrorKind::Config, format!("bootstrap_servers is empty: {EXPECTED}")));
+            return Err(Error::Config(format!("bootstrap_servers is empty: {EXPECTED}").into()));
         }
         Ok(Self::Kafka(brokers.join(",")))
     }
@@ -94,5 +94,5 @@ fn refused(given: &str, why: &str) -> Error {
     } else {
         format!("bootstrap_servers: {given:?} is no address: {why}; {EXPECTED}")
     };
-    Error::new(ErrorKind::Config, message)
+    Error::Config(message.into())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// A value as it was given, before it is known what it is for.
 #[derive(Clone, PartialEq)]
@@ -108,7 +108,7 @@ impl Shape {
                 Self::Secret => "the value given (not shown: it is a secret)".to_owned(),
                 _ => value.shown(),
             };
-            Error::new(ErrorKind::Config, format!("{name}: {shown} is no valid value: expected {self}"))
+            Error::Config(format!("{name}: {shown} is no valid value: expected {self}").into())
         })
     }
 

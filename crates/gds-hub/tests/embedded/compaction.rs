@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gds_hub::embedded::Embedded;
-use gds_hub::{Admin, ErrorKind, NewTopic, Record, Start};
+use gds_hub::{Admin, Error, NewTopic, Record, Start};
 
 use crate::support::*;
 
@@ -13,7 +13,7 @@ fn make(hub: &Embedded, name: &str) {
     let config = [("cleanup.policy", "compact"), ("segment.bytes", "4000")];
     let config = config.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let topic = NewTopic { name: name.to_owned(), partitions: 1, replication: -1, config };
-    hub.create_topic(&topic, PATIENCE).expect("created");
+    hub.create_topic(&topic, TIMEOUT).expect("created");
 }
 
 fn put(hub: &Embedded, topic: &str, key: &str, value: Option<&[u8]>) -> i64 {
@@ -27,7 +27,7 @@ fn put_until_compacted(hub: &Embedded, topic: &str) -> i64 {
         let sizes = entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len()));
         sizes.sum::<u64>()
     };
-    let (end, mut most) = (Instant::now() + PATIENCE, 0);
+    let (end, mut most) = (Instant::now() + TIMEOUT, 0);
     loop {
         let last = put(hub, topic, "busy", Some(&[7; 200]));
         most = most.max(bytes());
@@ -50,7 +50,7 @@ fn of_each_key_the_last_message_stays_with_its_offset() {
         }
     }
     put(&hub, "state", "b", None);
-    assert_eq!(poll(&mut *before, 4, PATIENCE).len(), 4);
+    assert_eq!(poll(&mut *before, 4, TIMEOUT).len(), 4);
     before.commit(&[position("state", 0, 4)], true).expect("committed");
     let last = put_until_compacted(&hub, "state");
     let check = |hub: &Embedded| {
@@ -60,16 +60,16 @@ fn of_each_key_the_last_message_stays_with_its_offset() {
         assert_eq!(seen[..3].iter().map(|(.., value)| &**value).collect::<Vec<_>>(), [&[2][..], &[2], &[]]);
         assert!(seen.is_sorted_by_key(|(_, _, offset, _)| *offset) && seen.len() < usize::try_from(last).expect("few"));
         assert_eq!(seen.last().map(|(_, _, offset, _)| *offset), Some(last));
-        let partition = Admin::topics(hub, Some("state"), PATIENCE).expect("known")[0].partitions[0];
+        let partition = Admin::topics(hub, Some("state"), TIMEOUT).expect("known")[0].partitions[0];
         assert_eq!((partition.start, partition.end), (0, last + 1), "offsets stay");
         // What is gone is not looked for.
         let place = (Arc::from("state"), 0);
         let times = [(place.clone(), 0), (place, i64::MAX)];
-        let found = reader.offsets_for_times(&times, PATIENCE).expect("found");
+        let found = reader.offsets_for_times(&times, TIMEOUT).expect("found");
         assert_eq!(found.into_iter().map(|(_, offset)| offset).collect::<Vec<_>>(), [Some(6), None]);
-        assert!(reader.lag(PATIENCE).expect("known").iter().all(|lag| lag.lag == 0));
+        assert!(reader.lag(TIMEOUT).expect("known").iter().all(|lag| lag.lag == 0));
         reader.seek(&position("state", 0, 3)).expect("sought");
-        assert_eq!(poll(&mut *reader, 1, PATIENCE)[0].2, 6, "the next that there is");
+        assert_eq!(poll(&mut *reader, 1, TIMEOUT)[0].2, 6, "the next that there is");
     };
     check(&hub);
     // One that had the file open goes on, whatever of it is gone by now.
@@ -80,10 +80,10 @@ fn of_each_key_the_last_message_stays_with_its_offset() {
     check(&hub);
     // A group that has committed what is gone goes on behind it, and is behind in nothing when it has read all.
     let mut member = subscribe(&hub, &["state"], Some("before"), Start::Latest);
-    assert_eq!(hub.lag("before", PATIENCE).expect("known")[0].lag, last + 1 - 4);
+    assert_eq!(hub.lag("before", TIMEOUT).expect("known")[0].lag, last + 1 - 4);
     assert_eq!(drain(&mut *member)[0].2, 6);
     member.commit(&[position("state", 0, last + 1)], true).expect("committed");
-    assert_eq!(hub.lag("before", PATIENCE).expect("known")[0].lag, 0);
+    assert_eq!(hub.lag("before", TIMEOUT).expect("known")[0].lag, 0);
 }
 
 #[test]
@@ -97,8 +97,8 @@ fn a_record_without_a_key_is_refused_and_others_are_taken() {
     publisher.handed_over();
     let told = std::mem::take(&mut *told.0.lock());
     let error = told[0].1.as_ref().expect_err("it would go with the first compaction");
-    assert_eq!((error.kind, error.code, error.retriable), (ErrorKind::Message, Some(87), false));
-    assert!(error.message.contains("\"state\"") && error.message.contains("without a key"), "{error}");
+    assert!(matches!(error, Error::Message(_)) && error.code() == Some(87) && !error.retriable(), "{error}");
+    assert!(error.message().contains("\"state\"") && error.message().contains("without a key"), "{error}");
     assert_eq!(told[1].1, Ok((0, 0)), "an empty key is one");
 }
 
@@ -110,9 +110,9 @@ fn settings_are_shown_changed_and_there_again() {
     publish(&hub, &record("orders", b"no key"));
     let change = |hub: &Embedded, changes: &[(&str, Option<&str>)]| {
         let changes = changes.iter().map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned)));
-        hub.alter_topic("orders", &changes.collect(), PATIENCE)
+        hub.alter_topic("orders", &changes.collect(), TIMEOUT)
     };
-    let shown = |hub: &Embedded| hub.topic_config("orders", PATIENCE).expect("known");
+    let shown = |hub: &Embedded| hub.topic_config("orders", TIMEOUT).expect("known");
     let own = shown(&hub);
     let expected = [
         ("cleanup.policy", "delete"),
@@ -146,14 +146,14 @@ fn settings_are_shown_changed_and_there_again() {
         (&[("segment.bytes", Some("0"))], "1 or more"),
     ] {
         let error = change(&hub, changes).expect_err("refused");
-        assert!(error.kind == ErrorKind::Config && error.message.contains(says), "{error}");
+        assert!(matches!(error, Error::Config(_)) && error.message().contains(says), "{error}");
     }
     assert_eq!(shown(&hub), own, "all or nothing");
     for error in [
-        hub.topic_config("other", PATIENCE).expect_err("none"),
-        hub.alter_topic("other", &BTreeMap::new(), PATIENCE).expect_err("none"),
+        hub.topic_config("other", TIMEOUT).expect_err("none"),
+        hub.alter_topic("other", &BTreeMap::new(), TIMEOUT).expect_err("none"),
     ] {
-        assert!(error.message.contains("\"other\""), "{error}");
+        assert!(error.message().contains("\"other\""), "{error}");
     }
 }
 
@@ -168,7 +168,7 @@ fn what_has_no_key_goes_once_its_topic_is_compacted() {
     }
     let changes = [("cleanup.policy", "compact"), ("segment.bytes", "4000")];
     let changes = changes.map(|(key, value)| (key.to_owned(), Some(value.to_owned())));
-    hub.alter_topic("state", &changes.into(), PATIENCE).expect("changed");
+    hub.alter_topic("state", &changes.into(), TIMEOUT).expect("changed");
     let last = put_until_compacted(&hub, "state");
     let offsets: Vec<_> =
         drain(&mut *subscribe(&hub, &["state"], None, Start::Earliest)).iter().map(|seen| seen.2).collect();

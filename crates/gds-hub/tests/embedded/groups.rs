@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use gds_hub::{Admin, Batch, Change, ErrorKind, Record, Start};
+use gds_hub::{Admin, Batch, Change, Error, Record, Start};
 
 use crate::support::*;
 
@@ -24,12 +24,12 @@ fn a_group_goes_on_where_it_has_committed_and_no_further() {
     assert_eq!(values(&drain(&mut *reader)), ["c"]);
     let mut other = subscribe(&hub, &["orders"], Some("other"), Start::Earliest);
     assert_eq!(values(&drain(&mut *other)), ["a", "b", "c"], "groups know nothing of each other");
-    assert_eq!(hub.groups(PATIENCE).expect("known"), ["g", "other"]);
-    let lag = hub.lag("g", PATIENCE).expect("known").pop().expect("one");
+    assert_eq!(hub.groups(TIMEOUT).expect("known"), ["g", "other"]);
+    let lag = hub.lag("g", TIMEOUT).expect("known").pop().expect("one");
     assert_eq!((lag.position, lag.end, lag.lag), (Some(2), 3, 1));
-    assert_eq!(hub.lag("other", PATIENCE).expect("a group"), [], "it has committed nothing");
-    let error = hub.lag("othr", PATIENCE).expect_err("no group");
-    assert!(error.kind == ErrorKind::Message && error.message.contains("first: \"other\", \"g\""), "{error}");
+    assert_eq!(hub.lag("other", TIMEOUT).expect("a group"), [], "it has committed nothing");
+    let error = hub.lag("othr", TIMEOUT).expect_err("no group");
+    assert!(matches!(error, Error::Message(_)) && error.message().contains("first: \"other\", \"g\""), "{error}");
 }
 
 #[test]
@@ -73,8 +73,8 @@ fn who_has_lost_a_partition_cannot_commit_there() {
     let gone = revoked(&mut *one);
     assert_eq!(gone.len(), 1);
     let error = one.commit(&both.map(|position| gds_hub::Position { offset: 0, ..position }), true).expect_err("lost");
-    assert!(error.kind == ErrorKind::Message && error.message.contains("another member"), "{error}");
-    let lags = hub.lag("g", PATIENCE).expect("known");
+    assert!(matches!(error, Error::Message(_)) && error.message().contains("another member"), "{error}");
+    let lags = hub.lag("g", TIMEOUT).expect("known");
     let expected: Vec<_> = (0..2).map(|number| Some(i64::from(number == gone[0].1))).collect();
     assert_eq!(lags.iter().map(|lag| lag.position).collect::<Vec<_>>(), expected, "its own was kept");
 }
@@ -85,10 +85,10 @@ fn a_member_that_waits_gets_what_the_other_gives_up() {
     let hub = open(dir.path());
     publish(&hub, &record("orders", b"v"));
     let mut one = subscribe(&hub, &["orders"], Some("g"), Start::Earliest);
-    assert_eq!(poll(&mut *one, 1, PATIENCE).len(), 1);
+    assert_eq!(poll(&mut *one, 1, TIMEOUT).len(), 1);
     let mut two = subscribe(&hub, &["orders"], Some("g"), Start::Earliest);
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(move || poll(&mut *two, 1, PATIENCE));
+        let waiting = scope.spawn(move || poll(&mut *two, 1, TIMEOUT));
         drop(one);
         assert_eq!(values(&waiting.join().expect("no panic")), ["v"]);
     });
@@ -108,12 +108,12 @@ fn what_comes_is_told_before_any_of_its_messages() {
     one.commit(&[position("orders", 0, 1)], true).expect("committed");
     drop(one);
     let mut batch = Batch::default();
-    two.poll(&mut batch, 10, PATIENCE).expect("polled");
+    two.poll(&mut batch, 10, TIMEOUT).expect("polled");
     assert_eq!((batch.len(), two.changes()), (0, assigned("orders").to_vec()));
     two.seek(&position("orders", 0, 2)).expect("its own by now");
-    assert_eq!(values(&poll(&mut *two, 10, PATIENCE)), ["c"]);
+    assert_eq!(values(&poll(&mut *two, 10, TIMEOUT)), ["c"]);
     publish(&hub, &record("later", b"v"));
-    two.poll(&mut batch, 10, PATIENCE).expect("polled");
+    two.poll(&mut batch, 10, TIMEOUT).expect("polled");
     assert_eq!((batch.len(), two.changes()), (0, assigned("later").to_vec()));
     two.pause(&[("later".into(), 0)]).expect("paused");
     assert!(drain(&mut *two).is_empty());
@@ -125,7 +125,7 @@ fn a_group_with_a_pattern_finds_topics_that_come_later() {
     let hub = open(dir.path());
     let mut reader = subscribe(&hub, &["^metrics[.]"], Some("g"), Start::Latest);
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| poll(&mut *reader, 10, PATIENCE));
+        let waiting = scope.spawn(|| poll(&mut *reader, 10, TIMEOUT));
         publish(&hub, &record("metrics.a", b"found"));
         assert_eq!(values(&waiting.join().expect("no panic")), ["found"]);
     });

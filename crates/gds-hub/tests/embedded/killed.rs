@@ -20,7 +20,7 @@ fn victim() {
     let Some(path) = std::env::var_os(VICTIM) else { return };
     let options = EmbeddedOptions { segment_bytes: 50_000, ..EmbeddedOptions::default() };
     let hub = Embedded::open(path.as_ref(), options).expect("opened");
-    if hub.topics(Some("orders"), PATIENCE).is_err() {
+    if hub.topics(Some("orders"), TIMEOUT).is_err() {
         create(&hub, "orders", PARTITIONS);
     }
     let out = || std::fs::File::options().append(true).open("/dev/stderr").expect("a pipe");
@@ -29,7 +29,7 @@ fn victim() {
         let mut reader = subscribe(&hub, &["orders"], Some("g"), Start::Earliest);
         let mut out = out();
         loop {
-            for (topic, partition, offset, _) in poll(&mut *reader, 7, PATIENCE) {
+            for (topic, partition, offset, _) in poll(&mut *reader, 7, TIMEOUT) {
                 reader.commit(&[position(&topic, partition, offset + 1)], true).expect("committed");
                 out.write_all(format!("committed {partition} {}\n", offset + 1).as_bytes()).expect("told");
             }
@@ -85,7 +85,7 @@ fn kill_9_loses_no_acknowledged_message_and_no_commit() {
         }
         // One that was written and not told yet may be there for each life, and no more.
         assert!(held.len() <= sent.len() + life, "{} held, {} sent", held.len(), sent.len());
-        let lags = Admin::lag(&hub, "g", PATIENCE).expect("known");
+        let lags = Admin::lag(&hub, "g", TIMEOUT).expect("known");
         for lag in lags {
             let number = usize::try_from(lag.partition).expect("a number");
             let position = lag.position.expect("committed");

@@ -103,7 +103,7 @@ fn run(steps: Vec<Step>) {
                 members[number] = member(&hub, number);
             }
             Step::Delete { topic } => {
-                hub.delete_topic(TOPICS[topic], PATIENCE).expect("deleted");
+                hub.delete_topic(TOPICS[topic], TIMEOUT).expect("deleted");
                 create(&hub, TOPICS[topic], PARTITIONS[topic]);
                 fresh(&mut model, topic);
             }

@@ -1,6 +1,6 @@
 //! One process has the folder, for as long as one of its clients is there.
 
-use gds_hub::{ErrorKind, Start};
+use gds_hub::{Error, Start};
 use gds_process::fork::testing::Child;
 
 use crate::support::*;
@@ -42,12 +42,12 @@ fn a_forked_child_is_a_client_of_its_own_and_does_not_keep_the_folder() {
     let (publisher, told) = publisher(&hub);
     publisher.publish(0, &record("orders", b"v")).expect("taken");
     let reader = subscribe(&hub, &["orders"], Some("g"), Start::Earliest);
-    let refused = |error: gds_hub::Error| error.kind == ErrorKind::Closed && error.fatal;
+    let refused = |error: gds_hub::Error| matches!(error, Error::Closed(_)) && error.fatal();
     // It allocates, which only a child of a process with one thread may do; glibc's malloc works in any child.
     let child = Child::fork_running(|_| {
         let published = publisher.publish(1, &record("orders", b"w")).is_err_and(refused);
         let assigned = reader.assignment().is_err_and(refused);
-        let asked = gds_hub::Admin::topics(&hub, None, PATIENCE).is_err_and(refused);
+        let asked = gds_hub::Admin::topics(&hub, None, TIMEOUT).is_err_and(refused);
         let anew = open(dir.path());
         published && assigned && asked && publish(&anew, &record("orders", b"of the child")) == (0, 1)
     });

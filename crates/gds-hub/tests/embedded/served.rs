@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use gds_hub::embedded::{Embedded, EmbeddedOptions};
-use gds_hub::{Admin, ErrorKind, Hub, Start};
+use gds_hub::{Admin, Error, Hub, Start};
 use gds_process::sync::Mutex;
 
 use crate::support::*;
@@ -98,7 +98,7 @@ fn processes_read_what_each_other_publish() {
     let holder = Holder::new(&deep);
     let hub = open(&deep);
     assert_eq!(hub.recovered(), gds_hub::log::Recovered::default());
-    hub.check(PATIENCE).expect("served");
+    hub.check(TIMEOUT).expect("served");
     hub.sync().expect("synced");
     let mode = std::fs::metadata(deep.join("socket")).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -121,7 +121,7 @@ fn processes_read_what_each_other_publish() {
     assert_eq!(told.0.lock().last().expect("told").1, Ok((0, 4)));
     assert_eq!(values(&drain(&mut *reader)), ["d", "e"], "it goes on where it was");
     assert!(reader.changes().iter().all(|change| matches!(change, gds_hub::Change::Assigned(_))));
-    assert_eq!(Admin::topics(&hub, None, PATIENCE).expect("known")[0].partitions[0].end, 5);
+    assert_eq!(Admin::topics(&hub, None, TIMEOUT).expect("known")[0].partitions[0].end, 5);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_member_in_a_process_that_is_killed_leaves_its_share() {
     process.wait().expect("gone");
     let mut seen = Vec::new();
     while seen.is_empty() {
-        seen = poll(&mut *here, 10, PATIENCE);
+        seen = poll(&mut *here, 10, TIMEOUT);
     }
     assert_eq!(seen.len(), 1, "what the other had not committed comes again");
 }
@@ -197,7 +197,7 @@ fn child_reads() {
     let mut reader = subscribe(&hub, &["orders"], Some("g"), Start::Earliest);
     eprintln!("joined");
     loop {
-        let seen = poll(&mut *reader, 10, PATIENCE);
+        let seen = poll(&mut *reader, 10, TIMEOUT);
         eprintln!("read {}", seen.len());
     }
 }
@@ -209,9 +209,9 @@ fn where_there_is_no_room_for_a_socket_others_are_told_who_has_the_folder() {
     std::fs::create_dir_all(dir.path().join("socket/full")).expect("made");
     let holder = Holder::new(dir.path());
     let error = Embedded::open(dir.path(), EmbeddedOptions::default()).expect_err("refused");
-    assert!(error.kind == ErrorKind::Connection && error.retriable, "{error}");
+    assert!(matches!(error, Error::Connection(_)) && error.retriable(), "{error}");
     let says = format!("{} belongs to process {},", dir.path().display(), holder.process.id());
-    assert!(error.message.contains(&says), "{error}");
+    assert!(error.message().contains(&says), "{error}");
     drop(holder);
     publish(&open(dir.path()), &record("orders", b"v"));
 }

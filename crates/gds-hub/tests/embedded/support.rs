@@ -14,7 +14,7 @@ use gds_process::sync::Mutex;
 use tempfile::TempDir;
 
 /// Nothing is waited for that ought to be there: this is for a machine that is busy with something else.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Partition and offset, or why not.
 pub(crate) type Outcome = Result<(i32, i64), Error>;
@@ -47,7 +47,7 @@ pub(crate) fn create(hub: &Embedded, name: &str, partitions: i32) {
     use gds_hub::Admin;
     let topic =
         NewTopic { name: name.to_owned(), partitions, replication: -1, config: std::collections::BTreeMap::new() };
-    hub.create_topic(&topic, PATIENCE).expect("created");
+    hub.create_topic(&topic, TIMEOUT).expect("created");
 }
 
 pub(crate) fn record<'a>(topic: &'a str, value: &'a [u8]) -> Record<'a> {
@@ -78,11 +78,11 @@ pub(crate) fn subscribe(hub: &Embedded, topics: &[&str], group: Option<&str>, st
 pub(crate) type Seen = (String, i32, i64, Vec<u8>);
 
 /// What one poll gives, or a second one that waits too: the first may only tell of partitions that came.
-pub(crate) fn poll(subscriber: &mut dyn Subscriber, max: usize, patience: Duration) -> Vec<Seen> {
+pub(crate) fn poll(subscriber: &mut dyn Subscriber, max: usize, timeout: Duration) -> Vec<Seen> {
     let mut batch = Batch::default();
-    subscriber.poll(&mut batch, max, patience).expect("polled");
-    if batch.is_empty() && !patience.is_zero() {
-        subscriber.poll(&mut batch, max, patience).expect("polled");
+    subscriber.poll(&mut batch, max, timeout).expect("polled");
+    if batch.is_empty() && !timeout.is_zero() {
+        subscriber.poll(&mut batch, max, timeout).expect("polled");
     }
     let seen = batch.iter().map(|message| {
         let value = message.value.unwrap_or_default().to_vec();

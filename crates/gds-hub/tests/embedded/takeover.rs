@@ -36,7 +36,7 @@ fn worker() {
         let mut reader = subscribe(&hub, &["orders"], Some("g"), Start::Earliest);
         let mut out = out();
         loop {
-            for (topic, partition, offset, value) in poll(&mut *reader, 7, PATIENCE) {
+            for (topic, partition, offset, value) in poll(&mut *reader, 7, TIMEOUT) {
                 let value = String::from_utf8(value).expect("text");
                 let committed = reader.commit(&[position(&topic, partition, offset + 1)], true);
                 // Another member may have it after the hub went to another process.
@@ -50,7 +50,7 @@ fn worker() {
         let (key, value) = (format!("{number}-{}", id % KEYS), format!("{number}-{id}"));
         let keyed = Record { key: Some(key.as_bytes()), ..record("orders", value.as_bytes()) };
         while let Err(error) = publisher.publish(id, &keyed) {
-            assert!(error.retriable, "{error}");
+            assert!(error.retriable(), "{error}");
             publisher.handed_over();
         }
         if id % 20 == 0 {
@@ -100,7 +100,7 @@ struct Said {
 
 impl Said {
     fn hear(&mut self, lines: &Receiver<(usize, Option<String>)>) -> (usize, bool) {
-        let (process, line) = lines.recv_timeout(PATIENCE).expect("they go on");
+        let (process, line) = lines.recv_timeout(TIMEOUT).expect("they go on");
         let Some(line) = line else {
             self.ended.insert(process);
             return (process, false);
@@ -172,7 +172,7 @@ fn kill_9_of_who_has_the_hub_loses_nothing_doubles_nothing_and_keeps_the_order()
         assert_eq!(held.get(record), Some(place), "{record:?}");
     }
     // Everything before a commit was handled by somebody who lived to say so, or was killed just then.
-    let lags = Admin::lag(&hub, "g", PATIENCE).expect("known");
+    let lags = Admin::lag(&hub, "g", TIMEOUT).expect("known");
     let mut unsaid = 0;
     for lag in &lags {
         let position = lag.position.expect("committed");

@@ -2,13 +2,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use gds_hub::settings::{Role, Value};
-use gds_hub::{ErrorKind, Headers, Hub, OwnedHeader, Publisher, Record, Start};
+use gds_hub::{Error, Headers, Hub, OwnedHeader, Publisher, Record, Start};
 
-use crate::support::{Outcome, PATIENCE, cluster, open, publisher, read_batch, reading, record, sending, subscription};
+use crate::support::{Outcome, TIMEOUT, cluster, open, publisher, read_batch, reading, record, sending, subscription};
 
 /// Outcomes are told one by one and taken off the count together.
 fn settled(publisher: &dyn Publisher) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while publisher.in_flight() > 0 {
         assert!(Instant::now() < end, "{} in flight", publisher.in_flight());
         std::thread::yield_now();
@@ -19,7 +19,7 @@ fn settled(publisher: &dyn Publisher) {
 fn records_arrive_as_they_were_sent() {
     let cluster = cluster(4);
     let hub = sending(&cluster);
-    hub.check(PATIENCE).unwrap();
+    hub.check(TIMEOUT).unwrap();
     let (publisher, outcomes, told) = publisher(&hub);
     let murmur = i32::try_from(gds_hub::partition_for(b"foobar", 4)).unwrap();
     let (next, last) = ((murmur + 1) % 4, (murmur + 2) % 4);
@@ -41,7 +41,7 @@ fn records_arrive_as_they_were_sent() {
     }
     let mut places = BTreeMap::new();
     for _ in &sent {
-        let (id, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
+        let (id, outcome) = outcomes.recv_timeout(TIMEOUT).unwrap();
         let Outcome::Delivered { topic, partition, offset } = outcome else { panic!("{outcome:?}") };
         assert_eq!((topic.as_str(), offset), ("t", 0));
         places.insert(id, partition);
@@ -49,7 +49,7 @@ fn records_arrive_as_they_were_sent() {
     let expected = [(0, murmur), (u64::MAX, next), (1 << 40, last)];
     assert_eq!(places, BTreeMap::from(expected));
     settled(publisher.as_ref());
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while told.batches() == 0 {
         assert!(Instant::now() < end, "no end of a batch");
         std::thread::yield_now();
@@ -75,7 +75,7 @@ fn keys_land_where_the_java_client_puts_them() {
         publisher.publish(id, &Record { key: Some(key.as_bytes()), ..record("t", b"x") }).unwrap();
     }
     for _ in 0..200 {
-        let (id, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
+        let (id, outcome) = outcomes.recv_timeout(TIMEOUT).unwrap();
         let Outcome::Delivered { partition, .. } = outcome else { panic!("{outcome:?}") };
         let expected = gds_hub::partition_for(format!("key-{id}").as_bytes(), 7);
         assert_eq!(u32::try_from(partition).unwrap(), expected, "key-{id}");
@@ -88,12 +88,12 @@ fn a_record_that_is_too_large_is_refused_at_once_and_the_next_goes() {
     let hub = open(Role::Producer, &cluster, &[("max_request_size", Value::Int(10_000))], &[]);
     let (publisher, outcomes, _) = publisher(&hub);
     let error = publisher.publish(1, &record("t", &vec![b'x'; 20_000])).unwrap_err();
-    assert_eq!((error.kind, error.code, error.retriable), (ErrorKind::Message, Some(10), false));
-    assert!(error.message.contains("20000") && error.message.contains("max_request_size"), "{error}");
-    assert_eq!(publisher.publish(1, &record("", b"x")).unwrap_err().kind, ErrorKind::Message);
-    assert_eq!(publisher.publish(1, &record("a\0b", b"x")).unwrap_err().kind, ErrorKind::Message);
+    assert!(matches!(error, Error::Message(_)) && error.code() == Some(10) && !error.retriable(), "{error}");
+    assert!(error.message().contains("20000") && error.message().contains("max_request_size"), "{error}");
+    assert!(matches!(publisher.publish(1, &record("", b"x")), Err(Error::Message(_))));
+    assert!(matches!(publisher.publish(1, &record("a\0b", b"x")), Err(Error::Message(_))));
     publisher.publish(2, &record("t", b"small")).unwrap();
-    let (id, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
+    let (id, outcome) = outcomes.recv_timeout(TIMEOUT).unwrap();
     assert!(id == 2 && matches!(outcome, Outcome::Delivered { .. }), "{outcome:?}");
     settled(publisher.as_ref());
 }
@@ -113,18 +113,18 @@ fn what_the_broker_refuses_comes_back_whole_and_is_not_retriable() {
         let record =
             Record { key: Some(b"k"), headers: headers_of, timestamp: 1_500_000_000_123, ..record("t", b"value") };
         publisher.publish(7, &record).unwrap();
-        let (id, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
+        let (id, outcome) = outcomes.recv_timeout(TIMEOUT).unwrap();
         let Outcome::Failed { key, value, headers: back, topic, timestamp, error } = outcome else {
             panic!("{outcome:?}")
         };
         assert_eq!((id, key.as_deref(), value.as_deref()), (7, Some(&b"k"[..]), Some(&b"value"[..])));
         assert_eq!((back.as_slice(), topic.as_str(), timestamp), (&headers[..], "t", 1_500_000_000_123));
-        assert_eq!((error.kind, error.code), (ErrorKind::Message, Some(code)));
-        assert_eq!((error.retriable, error.fatal), (false, false));
+        assert!(matches!(error, Error::Message(_)) && error.code() == Some(code), "{error}");
+        assert!(!error.retriable() && !error.fatal(), "{error}");
     }
     // librdkafka remembers the last one; the broker, asked again, knows no such thing any more.
     publisher.publish(9, &record("t", b"after")).unwrap();
-    let (id, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
+    let (id, outcome) = outcomes.recv_timeout(TIMEOUT).unwrap();
     assert!(id == 9 && matches!(outcome, Outcome::Delivered { offset: 0, .. }), "{outcome:?}");
 }
 
@@ -140,9 +140,9 @@ fn a_batch_that_is_too_large_is_sent_in_parts() {
     }
     let (mut landed, mut refused) = (BTreeSet::new(), Vec::new());
     for _ in 0..100 {
-        match outcomes.recv_timeout(PATIENCE).unwrap() {
+        match outcomes.recv_timeout(TIMEOUT).unwrap() {
             (id, Outcome::Delivered { .. }) => assert!(landed.insert(id)),
-            (id, Outcome::Failed { error, .. }) => refused.push((id, error.code)),
+            (id, Outcome::Failed { error, .. }) => refused.push((id, error.code())),
         }
     }
     assert_eq!((landed.len(), refused.len()), (99, 1));
@@ -161,7 +161,7 @@ fn trouble_of_the_moment_is_gone_through_in_order_and_without_duplicates() {
         publisher.publish(id, &record("t", b"x")).unwrap();
     }
     for expected in 0..100_u64 {
-        let (id, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
+        let (id, outcome) = outcomes.recv_timeout(TIMEOUT).unwrap();
         let Outcome::Delivered { offset, .. } = outcome else { panic!("{outcome:?}") };
         assert_eq!((id, offset), (expected, i64::try_from(expected).unwrap()));
     }
@@ -180,25 +180,25 @@ fn with_the_broker_away_the_queue_fills_and_purging_tells_of_every_record() {
             Err(error) => break error,
         }
     };
-    assert_eq!((error.kind, error.retriable, taken), (ErrorKind::Full, true, 50));
+    assert!(matches!(error, Error::Full(_)) && error.retriable() && taken == 50, "{taken}: {error}");
     assert_eq!(publisher.in_flight(), 50);
     publisher.purge();
     let mut told = BTreeSet::new();
     for _ in 0..taken {
-        let (id, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
-        assert!(matches!(&outcome, Outcome::Failed { timestamp: 7, error, .. } if error.retriable), "{outcome:?}");
+        let (id, outcome) = outcomes.recv_timeout(TIMEOUT).unwrap();
+        assert!(matches!(&outcome, Outcome::Failed { timestamp: 7, error, .. } if error.retriable()), "{outcome:?}");
         told.insert(id);
     }
     assert_eq!(told.len(), 50);
     // And it goes on with the broker's return.
     cluster.broker_up(1).unwrap();
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     // librdkafka counts records until what told of them is let go of, which is a moment after it was told.
     while let Err(error) = publisher.publish(99, &record("t", b"x")) {
-        assert!(error.kind == ErrorKind::Full && Instant::now() < end, "{error}");
+        assert!(matches!(error, Error::Full(_)) && Instant::now() < end, "{error}");
         std::thread::yield_now();
     }
-    let (id, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
+    let (id, outcome) = outcomes.recv_timeout(TIMEOUT).unwrap();
     assert!(id == 99 && matches!(outcome, Outcome::Delivered { .. }), "{outcome:?}");
 }
 
@@ -222,10 +222,10 @@ fn what_is_not_delivered_in_time_says_why() {
     let hub = open(Role::Producer, &cluster, &[("delivery_timeout_ms", Value::Int(1000))], &[]);
     let (publisher, outcomes, _) = publisher(&hub);
     publisher.publish(1, &record("t", b"x")).unwrap();
-    let (_, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
+    let (_, outcome) = outcomes.recv_timeout(TIMEOUT).unwrap();
     let Outcome::Failed { error, .. } = outcome else { panic!("{outcome:?}") };
-    assert_eq!((error.kind, error.retriable), (ErrorKind::Timeout, true));
-    assert!(error.message.contains("1s") && error.message.contains("refused"), "{error}");
+    assert!(matches!(error, Error::Timeout(_)) && error.retriable(), "{error}");
+    assert!(error.message().contains("1s") && error.message().contains("refused"), "{error}");
 }
 
 #[test]
@@ -234,8 +234,8 @@ fn figures_are_told() {
     let hub = open(Role::Producer, &cluster, &[], &[("statistics.interval.ms", Value::Int(100))]);
     let (publisher, outcomes, _) = publisher(&hub);
     publisher.publish(1, &record("t", b"x")).unwrap();
-    outcomes.recv_timeout(PATIENCE).unwrap();
-    let end = Instant::now() + PATIENCE;
+    outcomes.recv_timeout(TIMEOUT).unwrap();
+    let end = Instant::now() + TIMEOUT;
     while publisher.statistics().get("sent_messages_total").is_none_or(|count| *count < 1.0) {
         assert!(Instant::now() < end, "{:?}", publisher.statistics());
         std::thread::park_timeout(Duration::from_millis(10));

@@ -13,7 +13,7 @@ use gds_hub::{
 };
 use gds_process::sync::Mutex;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What became of a record.
 #[derive(Debug)]
@@ -136,7 +136,7 @@ pub(crate) fn fill(cluster: &MockCluster, topic: &str, texts: impl IntoIterator<
         count += 1;
     }
     for _ in 0..count {
-        let (_, outcome) = outcomes.recv_timeout(PATIENCE).unwrap();
+        let (_, outcome) = outcomes.recv_timeout(TIMEOUT).unwrap();
         assert!(matches!(outcome, Outcome::Delivered { .. }), "{outcome:?}");
     }
 }
@@ -157,7 +157,7 @@ pub(crate) fn read(reader: &mut dyn Subscriber, count: usize) -> Vec<String> {
 
 pub(crate) fn read_batch(reader: &mut dyn Subscriber, count: usize) -> Batch {
     let mut batch = Batch::default();
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while batch.len() < count && Instant::now() < end {
         let missing = count - batch.len();
         reader.poll(&mut batch, missing, Duration::from_millis(200)).unwrap();

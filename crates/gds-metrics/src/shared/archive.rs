@@ -24,7 +24,7 @@ const LOCK: &str = "lock";
 /// What an unreadable file is renamed to, so that it is counted once and a person can look at it.
 const TORN: &str = "torn";
 /// A scrape gives up on a process that holds the folder for longer: it was stopped in the middle of its own.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// A folder that is removed again and again while it is read is given up after so many times.
 const REMOVALS: usize = 3;
 /// An incomplete file without a lock was left by a process that was killed while it made it, or its maker is between
@@ -76,9 +76,9 @@ impl Folder {
     }
 
     /// The lock by its name: one on a file that was removed meanwhile keeps nobody out.
-    fn lock(&self, patience: Duration) -> io::Result<Lock> {
+    fn lock(&self, timeout: Duration) -> io::Result<Lock> {
         loop {
-            let lock = Lock::within(self.lock_file()?, patience)?;
+            let lock = Lock::within(self.lock_file()?, timeout)?;
             if lock.is_at(&self.path.join(LOCK)) {
                 return Ok(lock);
             }
@@ -87,21 +87,21 @@ impl Folder {
 
     /// Folds the dead and adds up all.
     pub fn merge(&self) -> Result<Merge> {
-        let mut merged = self.merge_within(PATIENCE);
+        let mut merged = self.merge_within(TIMEOUT);
         for _ in 0..REMOVALS {
             // Somebody removes the folder, or what is in it, while it is read.
             if !merged.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
                 break;
             }
-            merged = self.make().and_then(|()| self.merge_within(PATIENCE));
+            merged = self.make().and_then(|()| self.merge_within(TIMEOUT));
         }
         let remedy =
             "see that the folder is there, writable, and that no process of the program is stopped in a scrape";
         merged.map_err(|source| Error::file("multiprocess_dir", &self.path, remedy, source))
     }
 
-    fn merge_within(&self, patience: Duration) -> io::Result<Merge> {
-        let _lock = self.lock(patience)?;
+    fn merge_within(&self, timeout: Duration) -> io::Result<Merge> {
+        let _lock = self.lock(timeout)?;
         let mut merge = Merge::default();
         let mut folded_before = Vec::new();
         if let Ok(file) = File::open(self.path.join(ARCHIVE)) {

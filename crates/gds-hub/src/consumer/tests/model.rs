@@ -81,7 +81,7 @@ impl Subscriber for Endless {
         let mut state = self.0.lock();
         for at in positions {
             if !state.positions.contains_key(&at.partition) {
-                return Err(Error::new(ErrorKind::Message, "another member's"));
+                return Err(Error::Message("another member's".into()));
             }
             state.committed.insert(at.partition, at.offset);
         }
@@ -92,7 +92,7 @@ impl Subscriber for Endless {
         let mut state = self.0.lock();
         match state.positions.get_mut(&position.partition) {
             Some(offset) => *offset = position.offset,
-            None => return Err(Error::new(ErrorKind::Message, "another member's")),
+            None => return Err(Error::Message("another member's".into())),
         }
         Ok(())
     }

@@ -355,7 +355,7 @@ fn a_disk_that_is_full_leaves_all_as_it_was() {
         faults::leave_room(room);
         let error = log.compaction(role_of, 0, DAY_MS).next(&GOES_ON).expect_err("no room");
         faults::leave_room(usize::MAX);
-        assert!(error.retriable && error.message.contains("free space"), "{error}");
+        assert!(error.retriable() && error.message().contains("free space"), "{error}");
         assert_eq!((contents(&log, 0), log.bytes(), files(dir.path())), (before.clone(), bytes, names.clone()));
     }
     private::synced::call_first(|| Err(io::ErrorKind::StorageFull.into()));

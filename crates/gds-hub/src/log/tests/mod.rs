@@ -215,13 +215,13 @@ fn a_full_log_says_so_and_takes_more_once_trimmed() {
             break error;
         }
     };
-    assert_eq!((full.kind, full.retriable), (ErrorKind::Full, true));
-    assert!(full.message.contains("of 4000 bytes"), "{full}");
+    assert!(matches!(full, Error::Full(_)) && full.retriable(), "{full}");
+    assert!(full.message().contains("of 4000 bytes"), "{full}");
     assert!((3_800..=4_000).contains(&log.bytes()), "{}", log.bytes());
     log.trim_to(log.next_offset() / 2).expect("trimmed");
     append(&mut log, &[&[0; 100]]);
     let never = log.append([&[0; 4_000][..]]).expect_err("more than there will ever be room for");
-    assert_eq!((never.kind, never.retriable), (ErrorKind::Full, false));
+    assert!(matches!(never, Error::Full(_)) && !never.retriable(), "{never}");
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn a_later_version_is_refused_and_left_alone() {
     bytes[24..28].copy_from_slice(&sum);
     std::fs::write(&paths[0], &bytes).expect("written");
     let error = Log::open(dir.path(), SMALL).expect_err("another format");
-    assert!(error.kind == ErrorKind::Storage && error.message.contains("in format 3"), "{error}");
+    assert!(matches!(error, Error::Storage(_)) && error.message().contains("in format 3"), "{error}");
     assert_eq!(std::fs::read(&paths[0]).expect("read"), bytes);
 }
 
@@ -339,8 +339,8 @@ fn a_write_that_fails_leaves_nothing_and_the_next_one_works() {
         faults::leave_room(room);
         let error = log.append([&[1; 8][..], &[2; 100]]).expect_err("no room");
         faults::leave_room(usize::MAX);
-        assert_eq!((error.kind, error.retriable), (ErrorKind::Storage, true));
-        assert!(error.message.contains("free space") && error.message.contains(".log"), "{error}");
+        assert!(matches!(error, Error::Storage(_)) && error.retriable(), "{error}");
+        assert!(error.message().contains("free space") && error.message().contains(".log"), "{error}");
         assert_eq!((length(), log.bytes(), log.next_offset()), before);
     }
     append(&mut log, &[b"after"]);

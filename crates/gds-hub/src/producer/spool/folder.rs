@@ -11,7 +11,7 @@ use std::time::Duration;
 use gds_process::lock::Lock;
 
 use super::acks::Acks;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::log::{Log, LogOptions};
 use crate::private;
 
@@ -243,5 +243,5 @@ fn read_places(file: &File) -> [Option<u64>; 2] {
 fn storage(what: &str, path: &Path, error: &io::Error) -> Error {
     let message =
         format!("cannot {what} {}: {error}; spool_dir must be a folder this program may write to", path.display());
-    Error::new(ErrorKind::Storage, message)
+    Error::Storage(message.into())
 }

@@ -35,7 +35,7 @@ fn the_order_stays_when_memory_and_spool_are_full_and_get_room_again() {
         let stats = producer.stats();
         balanced(&stats);
         assert_eq!((stats.accepted, stats.delivered + stats.drops()), (taken as u64, taken as u64));
-        assert_eq!(reports.kinds().len() + told_at_once, taken, "{on_full:?}");
+        assert_eq!(reports.errors().len() + told_at_once, taken, "{on_full:?}");
         assert!(stats.dropped.keys().all(|reason| *reason == "buffer_full"), "{stats:?}");
     }
 }
@@ -79,18 +79,18 @@ fn what_must_make_room_while_it_waits_to_be_sent_again_has_its_outcome_once() {
     script.wait_held(40);
     script.0.state.lock().window = Some(0);
     // Of those that wait to be sent again some must go; then some must that are with the hub, and fail afterwards.
-    script.fail(20, &Error::new(ErrorKind::Timeout, "later").retriable());
+    script.fail(20, &Error::Timeout(Failure::new("later").retriable()));
     more(200);
-    script.fail(20, &Error::new(ErrorKind::Timeout, "later").retriable());
+    script.fail(20, &Error::Timeout(Failure::new("later").retriable()));
     more(200);
     script.0.state.lock().delivers = true;
     script.open();
     assert!(producer.wait_flushed(SOON), "{:?}", producer.stats());
-    assert_eq!(reports.kinds().len(), 440, "told when nothing is pending");
+    assert_eq!(reports.errors().len(), 440, "told when nothing is pending");
     let stats = producer.stats();
     balanced(&stats);
     assert_eq!(stats.dropped.keys().collect::<Vec<_>>(), [&"buffer_full"], "{stats:?}");
-    assert!(reports.kinds().iter().map(|(token, _)| *token).eq(0..440), "each once");
+    assert!(reports.errors().iter().map(|(token, _)| *token).eq(0..440), "each once");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn those_who_wait_for_what_is_on_disk_are_bounded_as_memory_is() {
                 };
                 let queued = (0..2000).filter(queued).count();
                 let what = format!("{durability:?} {max_bytes} {on_full:?}: {queued} queued");
-                wait_until(&what, || (1..=most).contains(&(queued - reports.kinds().len())));
+                wait_until(&what, || (1..=most).contains(&(queued - reports.errors().len())));
                 assert!(
                     matches!(send(&producer, "t", "last", None), Ok(Sent::Queued)),
                     "there is room for those nobody waits for"
@@ -125,7 +125,7 @@ fn those_who_wait_for_what_is_on_disk_are_bounded_as_memory_is() {
                 let newest_stays = on_full == OnFull::DropOldest;
                 assert_eq!(values[values.len() - 2] == "1999", newest_stays, "{what}: {values:?}");
                 assert_eq!(queued == 2000, newest_stays, "{what}");
-                assert_eq!(reports.kinds().len(), queued, "{what}: each once");
+                assert_eq!(reports.errors().len(), queued, "{what}: each once");
                 balanced(&producer.stats());
             }
         }
@@ -163,7 +163,7 @@ fn who_waits_for_room_for_another_callback_gets_it_when_an_outcome_is_known() {
             }
         });
         assert!(producer.wait_flushed(SOON));
-        assert!(reports.kinds().iter().map(|(token, _)| *token).eq(0..queued + 4), "{durability:?}: each once");
+        assert!(reports.errors().iter().map(|(token, _)| *token).eq(0..queued + 4), "{durability:?}: each once");
     }
 }
 
@@ -183,7 +183,7 @@ fn what_the_disk_does_not_keep_is_an_error_at_once_and_nothing_else() {
         crate::private::synced::call_first(broken);
         for token in 2..5 {
             let error = send(&producer, "t", &token.to_string(), Some(token)).expect_err("not safe");
-            assert_eq!((error.kind, error.fatal), (ErrorKind::Storage, true), "{error}");
+            assert!(matches!(error, Error::Storage(_)) && error.fatal(), "{error}");
             crate::private::synced::call_first(|| Ok(())); // it has forgotten what it could not write
         }
         assert!(producer.wait_flushed(SOON));
@@ -192,7 +192,7 @@ fn what_the_disk_does_not_keep_is_an_error_at_once_and_nothing_else() {
         balanced(&stats);
         assert_eq!((stats.accepted, stats.delivered, stats.spool_errors), (1, 1, 1), "{stats:?}");
         assert_eq!(producer.close(SOON), CloseReport::default());
-        assert_eq!((script.values(), reports.kinds()), (vec!["1".to_owned()], vec![(1, None)]));
+        assert_eq!((script.values(), reports.errors()), (vec!["1".to_owned()], vec![(1, None)]));
         assert_eq!(std::fs::read_dir(dir.path()).expect("the folder").count(), 0);
     }
 }
@@ -213,14 +213,14 @@ fn what_made_room_for_what_the_disk_does_not_keep_is_told_so() {
     crate::private::synced::call_first(|| Ok(()));
     assert!(!oldest.exists());
     producer.hurry();
-    wait_until("nobody is told", || !reports.kinds().is_empty());
-    assert!(reports.kinds().iter().all(|(_, kind)| *kind == Some(ErrorKind::Full)));
+    wait_until("nobody is told", || !reports.errors().is_empty());
+    assert!(reports.errors().iter().all(|(_, error)| matches!(error, Some(Error::Full(_)))));
     let mut state = script.0.state.lock();
     (state.window, state.delivers) = (None, true);
     drop(state);
     assert!(producer.wait_flushed(SOON), "{:?}", producer.stats());
     balanced(&producer.stats());
-    assert!(reports.kinds().into_iter().map(|(token, _)| token as usize).eq(0..sent), "each once");
+    assert!(reports.errors().into_iter().map(|(token, _)| token as usize).eq(0..sent), "each once");
 }
 
 #[test]

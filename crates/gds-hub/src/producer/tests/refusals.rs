@@ -4,7 +4,7 @@ use super::*;
 use crate::producer::state::LOOK;
 
 fn no(code: i32) -> Error {
-    Error::new(ErrorKind::Message, "no").with_code(code)
+    Error::Message(Failure::new("no").with_code(code))
 }
 
 fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
@@ -13,7 +13,7 @@ fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
 
 #[test]
 fn what_is_spooled_waits_until_the_client_may_send_and_the_next_process_finds_it() {
-    let ends = Error::new(ErrorKind::Connection, "the client cannot go on").with_code(31).fatal();
+    let ends = Error::Connection(Failure::new("the client cannot go on").with_code(31).fatal());
     for error in [no(29), no(30), no(31), no(53), no(58), ends] {
         for durability in [Durability::Memory, Durability::Process] {
             let dir = tempfile::tempdir().expect("a folder");
@@ -29,9 +29,9 @@ fn what_is_spooled_waits_until_the_client_may_send_and_the_next_process_finds_it
             balanced(&stats);
             assert_eq!((stats.pending, stats.failures(), stats.drops()), (200, 0, 0), "{error:?} {durability:?}");
             let [said] = &reports.warnings()[..] else { panic!("said once: {:?}", reports.warnings()) };
-            assert!(said.contains("refuses") && said.contains(&error.message), "{said}");
+            assert!(said.contains("refuses") && said.contains(error.message()), "{said}");
             assert_eq!(producer.close(Duration::ZERO), CloseReport { spooled: 200, dropped: 0 });
-            assert_eq!(reports.kinds().len(), 200, "each is told that it was left");
+            assert_eq!(reports.errors().len(), 200, "each is told that it was left");
 
             let (producer, reports) = made(&script, spooled(&dir, durability, 1 << 20));
             assert_eq!(producer.stats().adopted, 200);
@@ -135,7 +135,7 @@ fn without_a_spool_what_is_refused_waits_for_the_delivery_timeout() {
         balanced(&stats);
         assert_eq!(stats.failed, BTreeMap::from([("not_authorized", 100)]));
         assert_eq!(stats.dead_lettered, if code == 29 { 100 } else { 0 });
-        assert_eq!(reports.kinds().len(), 100);
+        assert_eq!(reports.errors().len(), 100);
     }
 }
 
@@ -151,7 +151,7 @@ fn memory_is_bounded_while_a_topic_is_refused() {
         balanced(&stats);
         assert!(stats.queued_bytes <= room as u64 && stats.pending <= 20, "{outcome}: {stats:?}");
         assert_eq!(stats.drops() + raised as u64 + stats.pending, 200);
-        wait_until("not all are told", || reports.kinds().len() as u64 == stats.drops());
+        wait_until("not all are told", || reports.errors().len() as u64 == stats.drops());
     }
 }
 
@@ -237,11 +237,11 @@ fn a_dead_letter_is_synced_before_its_record_is_done_where_records_are() {
         });
         syncing.recv_timeout(SOON).expect("it is not synced");
         assert_eq!(producer.shared.pending(), 2, "the record and its letter");
-        assert!(reports.kinds().is_empty());
+        assert!(reports.errors().is_empty());
         go_on.send(()).expect("somebody waits");
     });
     wait_until("the record is not done", || producer.stats().spooled == 1);
-    assert_eq!(reports.kinds(), [(1, Some(ErrorKind::Message))]);
+    assert!(matches!(reports.errors()[..], [(1, Some(Error::Message(_)))]));
     assert_eq!(found_after_the_end(&dir, 1)[0].topic, "t.dlq");
 }
 

@@ -157,9 +157,9 @@ def dump_steps(tools: Tools, database: str, path: Path, form: str, options: Sequ
     tools.reach_the_server()
     place = _Place(path)
     # It waits for the locks of all tables, by itself without end.
-    patience = f"--lock-wait-timeout={max(1, int(tools.engine.lock_timeout_seconds * 1000))}"
+    lock_timeout = f"--lock-wait-timeout={max(1, int(tools.engine.lock_timeout_seconds * 1000))}"
     where = f"--dbname={_conninfo(database)}"
-    arguments = [f"--format={FORMATS[form]}", f"--file={place.shown}", patience, *options, where]
+    arguments = [f"--format={FORMATS[form]}", f"--file={place.shown}", lock_timeout, *options, where]
     return [place.step(tools, "pg_dump", arguments)]
 
 

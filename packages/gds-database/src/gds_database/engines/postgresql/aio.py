@@ -92,16 +92,16 @@ class AsyncPostgreSQLEngine(AsyncDatabaseEngine):
         engine = self.engine
         async with self._turn:
             raw = await self._connected()
-            patience = engine.timeout_seconds + _session.GRACE_SECONDS
+            timeout = engine.timeout_seconds + _session.GRACE_SECONDS
             try:
                 with engine._report.observed("SELECT", engine._namespace()):
                     # The session is the engine's alone, so what is set once stays.
-                    return await asyncio.wait_for(self._run(raw, ask), patience)
+                    return await asyncio.wait_for(self._run(raw, ask), timeout)
             except asyncio.TimeoutError:
                 with suppress(Exception):
                     await raw.close()
                 failed: Exception = DatabaseConnectionError(
-                    f"the server was silent for {patience:g} s, so the connection was closed"
+                    f"the server was silent for {timeout:g} s, so the connection was closed"
                 )
             except Exception as error:  # noqa: BLE001 - the driver's own, which may hold a password
                 failed = engine._translate(error)
