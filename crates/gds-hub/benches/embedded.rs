@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gds_hub::embedded::{Embedded, EmbeddedOptions, Retention};
-use gds_hub::{Batch, Deliveries, Delivery, Error, Hub, Position, Record, Start, Subscription};
+use gds_hub::{Batch, Deliveries, Delivery, Error, Hub, Position, Record, Subscription};
 
 const MESSAGES: u64 = 100_000;
 
@@ -57,8 +57,8 @@ fn poll(criterion: &mut Criterion) {
     for id in 0..MESSAGES {
         publisher.publish(id, &record).expect("taken");
     }
-    let subscription =
-        Subscription { topics: vec!["metrics".to_owned()], group: Some("readers".to_owned()), start: Start::Earliest };
+    let (topics, group) = (vec!["metrics".to_owned()], Some("readers".to_owned()));
+    let subscription = Subscription { topics, group, ..Subscription::default() };
     let mut reader = hub.subscribe(&subscription).expect("subscribed");
     let start = Position { topic: Arc::from("metrics"), partition: 0, offset: 0 };
     let mut batch = Batch::default();

@@ -70,6 +70,11 @@ pub trait Publisher: Send + Sync + Debug {
 
     /// The hub's own figures, by name (queue depth, round trip, retries); empty if it has none.
     fn statistics(&self) -> BTreeMap<String, f64>;
+
+    /// What went wrong in the hub itself and was not told to anybody: to be said to people.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Where to begin in a partition for which the group has committed nothing.
@@ -87,7 +92,7 @@ pub enum Start {
 }
 
 /// What to read, and as whom.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Subscription {
     /// Names of topics; one that begins with `^` is a regular expression. Without any, partitions are
     /// [assigned](Subscriber::assign) by hand.
@@ -97,6 +102,15 @@ pub struct Subscription {
     pub group: Option<String>,
     /// Where to begin without a commit.
     pub start: Start,
+    /// A member of a group of the embedded hub that handles messages for longer than this loses its partitions to the
+    /// others. Kafka has this from its settings.
+    pub max_poll_interval: Duration,
+}
+
+impl Default for Subscription {
+    fn default() -> Self {
+        Self { topics: Vec::new(), group: None, start: Start::default(), max_poll_interval: Duration::from_secs(300) }
+    }
 }
 
 /// A topic's name and the number of a partition.
@@ -106,8 +120,8 @@ pub type TopicPartition = (Arc<str>, i32);
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Change {
     /// They are this reader's from now on, and none of their messages was given yet: the time to seek, pause, or restore
-    /// what belongs to them. That may take longer than a poll, up to Kafka's `max.poll.interval.ms` (5 minutes in the
-    /// embedded hub), after which the group gives them to others.
+    /// what belongs to them. That may take longer than a poll, up to `max.poll.interval.ms`, after
+    /// which the group gives them to others.
     Assigned(Vec<TopicPartition>),
     /// They will be given up, by [`give_up`](Subscriber::give_up) or the next poll: until then what was given of them can
     /// be committed.
@@ -197,6 +211,11 @@ pub trait Subscriber: Send + Debug {
 
     /// How far this member is behind the end, in each of its partitions.
     fn lag(&self, timeout: Duration) -> Result<Vec<Lag>>;
+
+    /// What went wrong in the hub itself and was not told to anybody: to be said to people.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// The hub's own figures, by name (bytes received, lag by partition); empty if it has none.
     fn statistics(&self) -> BTreeMap<String, f64> {

@@ -21,7 +21,7 @@ pub use address::Address;
 pub use value::Value;
 
 use crate::error::{Error, Result};
-use crate::hub::Start;
+use crate::hub::{Start, Subscription};
 pub use crate::producer::{Durability, OnFull};
 use crate::producer::{ProducerOptions, REFUSED_PAUSE, SpoolOptions};
 use librdkafka::Refusal;
@@ -168,6 +168,12 @@ impl Settings {
     pub fn statistics_interval(&self) -> Duration {
         let given = self.client.get("statistics.interval.ms").and_then(|ms| ms.parse().ok()).filter(|ms| *ms > 0);
         Duration::from_millis(given.unwrap_or(5_000))
+    }
+
+    /// How long a member of a group may handle messages: `max.poll.interval.ms`.
+    pub fn max_poll_interval(&self) -> Duration {
+        let given = self.client.get("max.poll.interval.ms").and_then(|ms| ms.parse().ok());
+        given.map_or_else(|| Subscription::default().max_poll_interval, Duration::from_millis)
     }
 
     /// Checks what a program gave: the servers, keywords, and librdkafka's own keys.

@@ -166,7 +166,8 @@ impl ConsumerCore {
             hub::reach(py, &opened, settings.connect_timeout)?;
         }
         let grouped = group_id.is_some();
-        let subscription = Subscription { topics, group: group_id, start: settings.consumer.start };
+        let max_poll_interval = settings.max_poll_interval();
+        let subscription = Subscription { topics, group: group_id, start: settings.consumer.start, max_poll_interval };
         let joining = Arc::clone(&opened);
         let subscriber = runtime::wait_blocking(py, move || joining.subscribe(&subscription))?
             .map_err(|error| hub_error(py, &error))?;

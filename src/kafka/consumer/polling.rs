@@ -11,6 +11,7 @@ use pyo3::types::{PyDict, PyList};
 
 use super::{ConsumerCore, SLICE};
 use crate::errors::hub_error;
+use crate::interop::warnings::warn_in;
 use crate::json::read::Session;
 use crate::kafka::partitions::pairs;
 use crate::kafka::reading::{Opened, State, Tried, next_message, take_in};
@@ -40,13 +41,17 @@ impl ConsumerCore {
                 }
                 self.handle(state);
                 let fetched = state.consumer.fetch(max, left.min(SLICE));
-                Ok(Some((!state.consumer.is_used_up(), state.consumer.take_changes(), fetched.err())))
+                let warnings = state.consumer.take_warnings();
+                Ok(Some((!state.consumer.is_used_up(), state.consumer.take_changes(), warnings, fetched.err())))
             });
             let found = match fetched {
                 Err(_) if self.closed.load(Ordering::Relaxed) => return Ok(false),
                 fetched => fetched?,
             };
-            let Some((some, news, error)) = found else { return Ok(false) };
+            let Some((some, news, warnings, error)) = found else { return Ok(false) };
+            for text in warnings {
+                warn_in("gds_kafka", &text);
+            }
             self.tell(py, opened, news)?;
             if let Some(error) = error {
                 let closed = self.closed.load(Ordering::Relaxed);

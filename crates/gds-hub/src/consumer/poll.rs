@@ -107,6 +107,7 @@ pub struct Consumer {
     dead_letters: DeadLetters,
     committed_at: Instant,
     changes: Vec<Change>,
+    warnings: Vec<String>,
     counts: Arc<ConsumerCounts>,
 }
 
@@ -127,6 +128,7 @@ impl Consumer {
             dead_letters: DeadLetters::new(hub, warn),
             committed_at: Instant::now(),
             changes: Vec::new(),
+            warnings: Vec::new(),
             counts: Arc::default(),
         }
     }
@@ -265,8 +267,15 @@ impl Consumer {
         }
         let (offsets, subscriber) = self.sides()?;
         let polled = subscriber.poll(offsets.refill(), max, timeout);
+        let warnings = subscriber.warnings();
+        self.warnings.extend(warnings);
         self.follow_changes()?;
         polled
+    }
+
+    /// What the hub could not do by itself, to be said to people.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// Follows what happened to the partitions.

@@ -9,7 +9,7 @@ use super::*;
 use crate::batch::{Batch, Message};
 use crate::embedded::{Embedded, EmbeddedOptions};
 use crate::error::{Error, Result};
-use crate::hub::{Change, Hub, Lag, OffsetSpec, Position, Start, Subscriber, Subscription, TopicPartition};
+use crate::hub::{Change, Hub, Lag, OffsetSpec, Position, Subscriber, Subscription, TopicPartition};
 use crate::record::Record;
 
 /// What a consumer asks of its subscriber that these tests do not look at.
@@ -310,7 +310,7 @@ fn what_cannot_be_read_stays_the_next_one_until_it_is_sought() {
     for _ in 0..2 {
         consumer.ask(1, false).unwrap();
         let Ok(Next::Unreadable { error, cause: "why", at }) = consumer.next(1, even) else { panic!("readable") };
-        assert_eq!((&*error.message(), at.partition, at.offset), ("odd", 0, 1));
+        assert_eq!((error.message(), at.partition, at.offset), ("odd", 0, 1));
     }
     consumer.seek(place(0), 2).unwrap();
     consumer.close().unwrap();
@@ -366,7 +366,7 @@ fn a_message_is_finished_when_its_dead_letter_is_delivered() {
     consumer.close().unwrap();
     assert_eq!(committed(&script), [(0, 2)]);
 
-    let subscription = Subscription { topics: vec!["t.dlq".to_owned()], group: None, start: Start::Earliest };
+    let subscription = Subscription { topics: vec!["t.dlq".to_owned()], ..Subscription::default() };
     let mut letters = Batch::default();
     hub.subscribe(&subscription).unwrap().poll(&mut letters, 10, soon).unwrap();
     let headers: Vec<_> = letters.get(0).unwrap().headers.into_iter().collect();

@@ -10,12 +10,15 @@ const DELETE_RETENTION_MS: &str = "delete.retention.ms";
 const RETENTION_BYTES: &str = "retention.bytes";
 const RETENTION_MS: &str = "retention.ms";
 const SEGMENT_BYTES: &str = "segment.bytes";
-const ALL: [&str; 5] = [CLEANUP_POLICY, DELETE_RETENTION_MS, RETENTION_BYTES, RETENTION_MS, SEGMENT_BYTES];
+const SEGMENT_MS: &str = "segment.ms";
+const ALL: [&str; 6] = [CLEANUP_POLICY, DELETE_RETENTION_MS, RETENTION_BYTES, RETENTION_MS, SEGMENT_BYTES, SEGMENT_MS];
 
 const DELETE: &str = "delete";
 const COMPACT: &str = "compact";
 /// As Kafka's.
 const KEEP_TOMBSTONES_MS: i64 = 24 * 60 * 60 * 1_000;
+/// As Kafka's.
+const ROLL_AFTER_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
 /// Segments no smaller than this, however little is kept.
 const SMALLEST_SEGMENT: u64 = 4 * 1024;
 
@@ -38,12 +41,21 @@ pub(super) struct TopicConfig {
     /// How long a message without a value is kept in a topic that is compacted.
     pub(super) keep_tombstones_ms: i64,
     segment_bytes: u64,
+    /// A file is written to no longer than this.
+    pub(super) segment_ms: i64,
 }
 
 impl TopicConfig {
     /// Those of a topic that says nothing.
     pub(super) fn new(retention: Retention, segment_bytes: u64) -> Self {
-        Self { retention, deletes: true, compacts: false, keep_tombstones_ms: KEEP_TOMBSTONES_MS, segment_bytes }
+        Self {
+            retention,
+            deletes: true,
+            compacts: false,
+            keep_tombstones_ms: KEEP_TOMBSTONES_MS,
+            segment_bytes,
+            segment_ms: ROLL_AFTER_MS,
+        }
     }
 
     /// What `given` says, and for the rest as it is here.
@@ -55,6 +67,7 @@ impl TopicConfig {
                 CLEANUP_POLICY => (self.deletes, self.compacts) = policy(value)?,
                 DELETE_RETENTION_MS => self.keep_tombstones_ms = number(key, value, 0)?,
                 SEGMENT_BYTES => self.segment_bytes = number(key, value, 1)?.unsigned_abs(),
+                SEGMENT_MS => self.segment_ms = number(key, value, 1)?,
                 other => check_name(other)?,
             }
         }
@@ -73,6 +86,7 @@ impl TopicConfig {
             (RETENTION_BYTES, or_none(bytes)),
             (RETENTION_MS, or_none(self.retention.age_ms)),
             (SEGMENT_BYTES, self.segment_bytes.to_string()),
+            (SEGMENT_MS, self.segment_ms.to_string()),
         ];
         shown.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }

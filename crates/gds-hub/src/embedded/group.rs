@@ -1,8 +1,8 @@
 //! Sharing partitions among the members of a group.
 //!
 //! A partition that is to go from one member to another goes when the first has come back for more, and so has had the
-//! time to commit what it handled: nothing is handled twice for a rebalance. A member that stays away for longer than
-//! [`TIMEOUT`] loses its partitions to those who wait for them.
+//! time to commit what it handled: nothing is handled twice for a rebalance. A member that stays away for longer than it
+//! said (`max.poll.interval.ms`) loses its partitions to the others, and has a share again when it comes back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,9 +11,6 @@ use std::time::{Duration, Instant};
 use super::names::Selector;
 use super::topic::Topic;
 use crate::hub::TopicPartition;
-
-/// As Kafka's `max.poll.interval.ms`.
-const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The members of a group that are in this process, and who has what.
 #[derive(Debug, Default)]
@@ -35,6 +32,15 @@ struct Member {
     selectors: Vec<Selector>,
     /// Since when it handles messages; none while it waits for some.
     away_since: Option<Instant>,
+    max_poll_interval: Duration,
+    /// It stays away too long: partitions are shared among the others.
+    is_out: bool,
+}
+
+impl Member {
+    fn is_overdue(&self) -> bool {
+        self.away_since.is_some_and(|since| since.elapsed() > self.max_poll_interval)
+    }
 }
 
 /// What a member has.
@@ -51,8 +57,13 @@ impl Group {
         self.members.is_empty()
     }
 
-    pub(super) fn join(&mut self, id: u64, selectors: Vec<Selector>) {
-        self.members.insert(id, Member { selectors, away_since: Some(Instant::now()) });
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    pub(super) fn join(&mut self, id: u64, selectors: Vec<Selector>, max_poll_interval: Duration) {
+        let away_since = Some(Instant::now());
+        self.members.insert(id, Member { selectors, away_since, max_poll_interval, is_out: false });
         self.topics_version = None;
         self.version += 1;
     }
@@ -73,6 +84,20 @@ impl Group {
     pub(super) fn is_away(&mut self, id: u64, away: bool) {
         if let Some(member) = self.members.get_mut(&id) {
             member.away_since = away.then(Instant::now);
+            if member.is_out && !away {
+                member.is_out = false;
+                self.topics_version = None;
+                self.version += 1;
+            }
+        }
+    }
+
+    /// Whoever stays away too long has no share any longer.
+    pub(super) fn exclude_overdue(&mut self) {
+        for member in self.members.values_mut().filter(|member| !member.is_out && member.is_overdue()) {
+            member.is_out = true;
+            self.topics_version = None;
+            self.version += 1;
         }
     }
 
@@ -85,7 +110,7 @@ impl Group {
         let mut turn = 0;
         for topic in topics {
             let selects = |member: &Member| member.selectors.iter().any(|selector| selector.selects(&topic.name));
-            let members = self.members.iter().filter(|(_, member)| selects(member));
+            let members = self.members.iter().filter(|(_, member)| !member.is_out && selects(member));
             let members: Vec<_> = members.map(|(id, _)| *id).collect();
             if members.is_empty() {
                 continue;
@@ -113,7 +138,7 @@ impl Group {
         let (mut places, mut waits) = (Vec::new(), false);
         for (place, _) in self.plan.iter().filter(|(_, planned)| **planned == id) {
             let owner = self.owners.get(place).copied();
-            if owner.is_none_or(|owner| owner != id && self.members.get(&owner).is_none_or(is_overdue)) {
+            if owner.is_none_or(|owner| owner != id && self.members.get(&owner).is_none_or(Member::is_overdue)) {
                 self.owners.insert(place.clone(), id);
                 changed = true;
             } else if owner != Some(id) {
@@ -132,15 +157,14 @@ impl Group {
     }
 }
 
-fn is_overdue(member: &Member) -> bool {
-    member.away_since.is_some_and(|since| since.elapsed() > TIMEOUT)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::config::{Retention, TopicConfig};
+    use super::super::topic::TopicUpkeep;
     use super::super::worker::Worker;
     use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(60);
 
     struct Fixture {
         group: Group,
@@ -153,7 +177,8 @@ mod tests {
         let topics = partitions.iter().map(|(name, partitions)| {
             let dir = dir.path().join(name);
             let config = TopicConfig::new(Retention::default(), 1 << 20);
-            let opened = Topic::open(&dir, name, *partitions, config, Arc::new(Worker::new()), |_| 0);
+            let upkeep = TopicUpkeep { worker: Arc::new(Worker::new()), failures: Arc::default() };
+            let opened = Topic::open(&dir, name, *partitions, config, upkeep, |_| 0);
             Arc::new(opened.expect("opened").0)
         });
         Fixture { group: Group::default(), topics: topics.collect(), _dir: dir }
@@ -161,12 +186,18 @@ mod tests {
 
     impl Fixture {
         fn join(&mut self, id: u64, topic: &str) {
-            self.group.join(id, vec![Selector::parse(topic).expect("a selector")]);
+            self.group.join(id, vec![Selector::parse(topic).expect("a selector")], INTERVAL);
             self.plan();
         }
 
         fn plan(&mut self) {
             self.group.plan(self.topics.iter(), 0);
+        }
+
+        fn stays_away(&mut self, id: u64) {
+            let member = self.group.members.get_mut(&id).expect("a member");
+            member.away_since = Instant::now().checked_sub(INTERVAL + Duration::from_secs(1));
+            self.group.exclude_overdue();
         }
 
         fn share(&mut self, id: u64) -> (usize, bool) {
@@ -198,10 +229,24 @@ mod tests {
         assert_eq!(fixture.share(2), (1, false));
         fixture.join(1, "a"); // the one partition is planned for the lowest number
         assert_eq!(fixture.share(1), (0, true));
-        fixture.group.members.get_mut(&2).expect("a member").away_since =
-            Instant::now().checked_sub(TIMEOUT + Duration::from_secs(1));
+        fixture.stays_away(2);
         assert_eq!(fixture.share(1), (1, false));
         assert!(!fixture.group.owns(2, &(Arc::from("a"), 0)));
+    }
+
+    #[test]
+    fn who_comes_back_has_a_share_again() {
+        let mut fixture = fixture(&[("a", 2)]);
+        fixture.join(1, "a");
+        assert_eq!(fixture.share(1), (2, false));
+        fixture.join(2, "a");
+        assert_eq!(fixture.share(2), (0, true), "the first may still handle messages of both");
+        fixture.stays_away(1);
+        fixture.plan();
+        assert_eq!(fixture.share(2), (2, false), "those that were to be the first one's too");
+        fixture.group.is_away(1, false);
+        fixture.plan();
+        assert_eq!((fixture.share(1), fixture.share(2), fixture.share(1)), ((0, true), (1, false), (1, false)));
     }
 
     #[test]

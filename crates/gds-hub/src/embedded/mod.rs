@@ -19,7 +19,8 @@
 //! the topic's name has its place, which the log needs no more). Readers without a group go on where they were. Members
 //! of a group join it anew: their partitions are [revoked](crate::hub::Change::Revoked) and they begin at what was
 //! committed. A client that finds nobody to serve it in time says so with an error that is retriable; polls give nothing.
-//! Clients of the process that took over read and write through its socket until they are made anew.
+//! Publishers of the process that took over write without the socket from then on; its readers go on through it until
+//! they are made anew.
 //!
 //! ```text
 //! PATH/lock                        locked by the process that has the folder; holds its number
@@ -47,6 +48,7 @@ mod subscriber;
 mod tests;
 mod topic;
 mod topics;
+mod upkeep;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -107,14 +109,14 @@ impl Default for EmbeddedOptions {
 /// # }
 /// use std::time::Duration;
 /// use gds_hub::embedded::{Embedded, EmbeddedOptions};
-/// use gds_hub::{Batch, Hub, Record, Start, Subscription};
+/// use gds_hub::{Batch, Hub, Record, Subscription};
 ///
 /// let hub = Embedded::open(dir.path(), EmbeddedOptions::default())?;
 /// let publisher = hub.publisher(std::sync::Arc::new(Ignored))?;
 /// publisher.publish(0, &Record { topic: "orders", value: Some(b"tea"), ..Record::default() })?;
 ///
 /// let topics = vec!["orders".to_owned()];
-/// let mut reader = hub.subscribe(&Subscription { topics, group: None, start: Start::Earliest })?;
+/// let mut reader = hub.subscribe(&Subscription { topics, ..Subscription::default() })?;
 /// let mut batch = Batch::default();
 /// reader.poll(&mut batch, 10, Duration::from_secs(1))?;
 /// assert_eq!(batch.get(0).unwrap().value, Some(&b"tea"[..]));
@@ -323,7 +325,10 @@ impl Core {
     fn statistics(&self) -> BTreeMap<String, f64> {
         let topics = self.topics.all();
         let bytes: u64 = topics.iter().map(|topic| topic.bytes()).sum();
-        BTreeMap::from([("topics".to_owned(), topics.len() as f64), ("bytes".to_owned(), bytes as f64)])
+        let mut figures =
+            BTreeMap::from([("topics".to_owned(), topics.len() as f64), ("bytes".to_owned(), bytes as f64)]);
+        self.topics.failures().add_to(&mut figures);
+        figures
     }
 }
 

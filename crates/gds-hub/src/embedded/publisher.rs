@@ -87,7 +87,9 @@ impl EmbeddedPublisher {
         loop {
             let topic = self.core.topic_for(record.topic)?;
             let partition = self.partition(&topic, record);
-            if let Some(offset) = topic.append(partition, now_ms(), &buffer)? {
+            let now_ms = now_ms();
+            if let Some(offset) = topic.append(partition, now_ms, &buffer)? {
+                self.core.topics.look_after_quiet(now_ms);
                 if buffer.capacity() > KEEP_BYTES {
                     *buffer = Vec::new();
                 }
@@ -123,5 +125,9 @@ impl Publisher for EmbeddedPublisher {
 
     fn statistics(&self) -> BTreeMap<String, f64> {
         self.core.statistics()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.core.topics.failures().take()
     }
 }

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use gds_process::sync::Mutex;
 
 use super::link::Link;
 use super::protocol::{Found, Outcome, Published, Reply, Request};
+use super::publisher::EmbeddedPublisher;
 use super::{EmbeddedOptions, Home};
 use crate::codec;
 use crate::error::{Error, Result};
@@ -34,6 +35,8 @@ pub(super) struct RemotePublisher {
     deliveries: Arc<dyn Deliveries>,
     id: u64,
     state: Mutex<State>,
+    /// The way to the hub once this process has it and all that was on its way to another one has its outcome.
+    local: OnceLock<EmbeddedPublisher>,
     /// Records whose outcome is not told.
     in_flight: AtomicUsize,
 }
@@ -79,7 +82,7 @@ impl RemotePublisher {
             stuck: None,
         };
         let id = gds_process::random::random();
-        Self { home, deliveries, id, state: Mutex::new(state), in_flight: AtomicUsize::new(0) }
+        Self { home, deliveries, id, state: Mutex::new(state), local: OnceLock::new(), in_flight: AtomicUsize::new(0) }
     }
 
     /// As if the records from the first on were still under way, `back` of them, and nobody there to answer.
@@ -91,8 +94,22 @@ impl RemotePublisher {
         state.next_number -= back;
     }
 
-    /// Publishes what was collected, as far as that is possible now.
+    /// Publishes what was collected, as far as that is possible now; then goes without the socket if there is none in
+    /// between.
     fn exchange(&self) {
+        self.exchange_remotely();
+        let mut state = self.state.lock();
+        if state.ids.is_empty()
+            && let Some(owner) = state.link.owner()
+        {
+            state.link.leave();
+            let local = EmbeddedPublisher::new(owner.core.clone(), self.deliveries.clone(), Some(owner));
+            let _ = self.local.set(local); // with the state locked, so that nobody was faster
+        }
+    }
+
+    /// Publishes through the socket.
+    pub(super) fn exchange_remotely(&self) {
         let deadline = Instant::now() + TIMEOUT;
         let mut goes_on = true;
         while goes_on {
@@ -232,6 +249,9 @@ fn number_at(batch: &[u8], at: usize) -> u64 {
 impl Publisher for RemotePublisher {
     fn publish(&self, id: u64, record: &Record<'_>) -> Result<()> {
         self.home.check()?;
+        if let Some(local) = self.local.get() {
+            return local.publish(id, record);
+        }
         if let Some(partition) = record.partition.filter(|partition| *partition < 0) {
             let message = format!("partition {partition} of topic {:?}; expected 0 or more", record.topic);
             self.deliveries.failed(id, record, &Error::Message(message.into()));
@@ -240,6 +260,10 @@ impl Publisher for RemotePublisher {
         }
         let is_full = {
             let mut state = self.state.lock();
+            if let Some(local) = self.local.get() {
+                drop(state);
+                return local.publish(id, record);
+            }
             if let Some(error) = &state.stuck {
                 return Err(Error::Full(error.clone().into_failure()));
             }
@@ -286,10 +310,17 @@ impl Publisher for RemotePublisher {
     }
 
     fn statistics(&self) -> BTreeMap<String, f64> {
+        if let Some(local) = self.local.get() {
+            return local.statistics();
+        }
         let state = self.home.is_here().then(|| self.state.try_lock()).flatten();
         let Some(mut state) = state.filter(|state| !state.asked) else { return BTreeMap::new() };
         let deadline = Instant::now().checked_add(FIGURES_TIMEOUT);
         let reply = state.link.ask::<BTreeMap<String, f64>>(&Request::Statistics, deadline);
         reply.ok().flatten().and_then(|reply| reply.outcome.ok()).unwrap_or_default()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.local.get().map(Publisher::warnings).unwrap_or_default()
     }
 }

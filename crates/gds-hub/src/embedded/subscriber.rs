@@ -18,11 +18,11 @@ use crate::codec;
 use crate::error::{Error, Result};
 use crate::event::Listener;
 use crate::hub::{Change, Lag, OffsetSpec, Position, Start, Subscriber, Subscription, TopicPartition};
-use crate::log::Reader;
+use crate::log::{Reader, now_ms};
 
 /// One poll takes no more than this from the disk, unless a single message is larger.
 const POLL_BYTES: usize = 4 << 20;
-/// Who waits for partitions of a member that may never come back looks again after this time.
+/// Who may get partitions of a member that does not come back looks again after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Reads partitions in turn: all of its topics, or its share of them in a group.
@@ -59,6 +59,8 @@ struct Membership {
     /// The group's at the last look.
     version: Option<u64>,
     waits: bool,
+    /// There are others, one of which may stay away too long.
+    has_others: bool,
 }
 
 #[derive(Debug)]
@@ -107,12 +109,12 @@ impl EmbeddedSubscriber {
         let membership = group.as_ref().filter(|_| !selectors.is_empty()).map(|name| {
             let (group, id) = (core.group(name), core.new_member());
             let mut joined = group.lock();
-            joined.join(id, selectors.clone());
+            joined.join(id, selectors.clone(), subscription.max_poll_interval);
             for (place, start) in wishes.drain() {
                 joined.starts.entry(place).or_insert(start);
             }
             drop(joined);
-            Membership { group, id, version: None, waits: false }
+            Membership { group, id, version: None, waits: false, has_others: false }
         });
         let start = subscription.start;
         let mut subscriber = Self {
@@ -181,6 +183,7 @@ impl EmbeddedSubscriber {
             }
             Some(membership) => {
                 let mut group = membership.group.lock();
+                group.exclude_overdue();
                 if topics_changed || membership.version != Some(group.version) || membership.waits {
                     group.plan(self.core.topics.all().iter(), topics_version);
                     let leaving = group.leaving(membership.id);
@@ -194,6 +197,7 @@ impl EmbeddedSubscriber {
                     let share = group.settle(membership.id);
                     membership.version = Some(share.version);
                     membership.waits = share.waits;
+                    membership.has_others = group.len() > 1;
                     if share.version != before {
                         self.core.changed.notify();
                     }
@@ -343,8 +347,8 @@ impl EmbeddedSubscriber {
             if batch.len() > before || deadline.is_some_and(|deadline| now >= deadline) || core.ends() {
                 return Ok(());
             }
-            let waits = self.membership.as_ref().is_some_and(|membership| membership.waits);
-            let look_again = waits.then(|| now + LOOK_AGAIN);
+            let looks = self.membership.as_ref().is_some_and(|membership| membership.waits || membership.has_others);
+            let look_again = looks.then(|| now + LOOK_AGAIN);
             match &mut listener {
                 Some(listener) => {
                     listener.wait([deadline, look_again].into_iter().flatten().min());
@@ -368,6 +372,7 @@ impl Subscriber for EmbeddedSubscriber {
         if self.selectors.is_empty() && self.owned.is_empty() {
             return Err(Error::Config("there is nothing to read: give topics, or assign partitions".into()));
         }
+        self.core.topics.look_after_quiet(now_ms());
         self.is_away(false);
         let polled = self.poll_until(batch, max.max(1), Instant::now().checked_add(timeout));
         self.is_away(true);
@@ -376,6 +381,10 @@ impl Subscriber for EmbeddedSubscriber {
 
     fn changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.core.topics.failures().take()
     }
 
     fn give_up(&mut self) -> Result<()> {

@@ -42,7 +42,7 @@ fn a_record_whose_acknowledgement_was_lost_is_not_published_again() {
         }
     };
     publish(0..3);
-    publisher.handed_over();
+    publisher.exchange_remotely();
     assert_eq!(std::mem::take(&mut *told.0.lock()), [(0, 0), (1, 1), (2, 2)]);
     // Three of a batch of five had come through when the answer to it was lost.
     publisher.forget_answer(3);
@@ -50,6 +50,55 @@ fn a_record_whose_acknowledgement_was_lost_is_not_published_again() {
     publisher.handed_over();
     assert_eq!(*told.0.lock(), [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4)]);
     assert_eq!((hub.topics(None, link::TIMEOUT).expect("known")[0].partitions[0].end, publisher.in_flight()), (5, 0));
+    // This process has the hub, and nothing is on its way any more.
+    publish(5..6);
+    assert_eq!(told.0.lock().last(), Some(&(5, 5)), "published without the socket, at once");
+    assert!(publisher.statistics().contains_key("topics"));
+}
+
+#[test]
+fn a_topic_that_nobody_publishes_to_is_looked_after_too() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let retention = Retention { age_ms: Some(1_000), bytes: None };
+    let hub = Embedded::open(dir.path(), EmbeddedOptions { retention, ..EmbeddedOptions::default() }).expect("opened");
+    let owner = hub.owner().expect("here").expect("it has it");
+    append(&owner.core, "quiet");
+    owner.core.topics.look_after_quiet(now_ms() + 60_000);
+    let (tell, told) = std::sync::mpsc::channel();
+    assert!(owner.core.topics.upkeep.worker.submit(move |_| tell.send(()).expect("it waits")));
+    told.recv_timeout(link::TIMEOUT).expect("it is done after that");
+    assert_eq!(owner.core.topics.get("quiet").expect("there").range(0).expect("there"), (1, 1));
+}
+
+#[test]
+fn what_retention_cannot_remove_is_counted_each_time_and_said_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let retention = Retention { age_ms: Some(1_000), bytes: None };
+    let hub = Embedded::open(dir.path(), EmbeddedOptions { retention, ..EmbeddedOptions::default() }).expect("opened");
+    let publisher = hub.publisher(Arc::new(Told::default())).expect("a publisher");
+    let owner = hub.owner().expect("here").expect("it has it");
+    append(&owner.core, "orders");
+    let partition = owner.core.home.path.join("topics/orders/0");
+    let file = std::fs::read_dir(&partition).expect("there").next().expect("a file").expect("read").path();
+    std::fs::remove_file(&file).expect("removed");
+    std::fs::create_dir(&file).expect("a folder is no file that can be removed");
+    let topic = owner.core.topics.get("orders").expect("there");
+    for _ in 0..2 {
+        topic.look_after_all(now_ms() + 60_000);
+    }
+    assert_eq!(publisher.statistics()["retention_errors_total"].to_string(), "2");
+    let said = publisher.warnings();
+    assert!(said.len() == 1 && said[0].starts_with("retention of topic \"orders\""), "{said:?}");
+    std::fs::remove_dir(&file).expect("removed");
+    topic.look_after_all(now_ms() + 60_000);
+    assert_eq!((topic.range(0).expect("there"), publisher.warnings().len()), ((1, 1), 0));
+}
+
+fn append(core: &Core, topic: &str) {
+    let mut payload = Vec::new();
+    crate::codec::write(&mut payload, &Record { topic: "", value: Some(b"v"), ..Record::default() });
+    let appended = core.topic_for(topic).expect("made").append(0, now_ms(), &payload);
+    assert_eq!(appended.expect("appended"), Some(0));
 }
 
 #[test]

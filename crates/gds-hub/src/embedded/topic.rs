@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use gds_process::sync::Mutex;
 
 use super::config::TopicConfig;
+use super::upkeep::{Upkeep, UpkeepFailures};
 use super::worker::Worker;
 use crate::codec;
 use crate::error::{Error, Failure, Result};
@@ -26,8 +27,14 @@ pub(super) struct Topic {
     pub(super) name: Arc<str>,
     partitions: Vec<Arc<Mutex<State>>>,
     deleted: AtomicBool,
-    /// Compacts, beside those who publish.
-    worker: Arc<Worker>,
+    upkeep: TopicUpkeep,
+}
+
+/// Who looks after topics, beside those who publish, and what failed of that.
+#[derive(Clone, Debug)]
+pub(super) struct TopicUpkeep {
+    pub(super) worker: Arc<Worker>,
+    pub(super) failures: Arc<UpkeepFailures>,
 }
 
 #[derive(Debug)]
@@ -39,7 +46,15 @@ struct State {
     is_compacting: bool,
     /// Not before.
     compact_at_ms: i64,
+    failed: Failed,
     is_deleted: bool,
+}
+
+/// What failed the last time.
+#[derive(Debug, Default)]
+struct Failed {
+    retention: bool,
+    compaction: bool,
 }
 
 impl Topic {
@@ -50,7 +65,7 @@ impl Topic {
         name: &str,
         partitions: i32,
         config: TopicConfig,
-        worker: Arc<Worker>,
+        upkeep: TopicUpkeep,
         committed: impl Fn(i32) -> i64,
     ) -> Result<(Self, Recovered)> {
         let mut sum = Recovered::default();
@@ -69,11 +84,12 @@ impl Topic {
                 look_at_bytes: 0,
                 is_compacting: false,
                 compact_at_ms: i64::MIN,
+                failed: Failed::default(),
                 is_deleted: false,
             })));
         }
         let (name, deleted) = (Arc::from(name), AtomicBool::new(false));
-        Ok((Self { name, partitions: logs, deleted, worker }, sum))
+        Ok((Self { name, partitions: logs, deleted, upkeep }, sum))
     }
 
     /// How many partitions there are.
@@ -120,15 +136,18 @@ impl Topic {
     }
 
     fn look_after(&self, partition: &Arc<Mutex<State>>, state: &mut State, now_ms: i64) {
-        let retention = state.config.retention();
-        let older_than = retention.age_ms.map(|age| now_ms.saturating_sub(age));
-        if older_than.is_some() || retention.bytes.is_some() {
-            // What cannot be removed stays a while longer; it must not cost the message that was just appended.
-            let _ = state.log.expire(older_than, retention.bytes);
+        // What cannot be removed stays a while longer; it must not cost the message that was just appended.
+        let kept = state.retain(now_ms);
+        if let Err(error) = &kept {
+            self.upkeep.failures.note(Upkeep::Retention, &self.name, error, !state.failed.retention);
         }
+        state.failed.retention = kept.is_err();
         if state.is_to_be_compacted(now_ms) {
-            let partition = partition.clone();
-            state.is_compacting = self.worker.submit(move |stop| compact(&partition, crate::log::now_ms(), stop));
+            let (name, partition, failures) = (self.name.clone(), partition.clone(), self.upkeep.failures.clone());
+            state.is_compacting = self
+                .upkeep
+                .worker
+                .submit(move |stop| compact(&name, &partition, &failures, crate::log::now_ms(), stop));
         }
         state.look_at_ms = now_ms.saturating_add(LOOK_EVERY_MS);
         state.look_at_bytes = state.log.bytes().saturating_add(state.config.segment_bytes());
@@ -222,6 +241,17 @@ impl Topic {
 }
 
 impl State {
+    /// Ends the file that is written to when it is old, and removes what is not to be kept any longer.
+    fn retain(&mut self, now_ms: i64) -> Result<()> {
+        self.log.end_segment_begun_before(now_ms.saturating_sub(self.config.segment_ms))?;
+        let retention = self.config.retention();
+        let older_than = retention.age_ms.map(|age| now_ms.saturating_sub(age));
+        if older_than.is_some() || retention.bytes.is_some() {
+            self.log.expire(older_than, retention.bytes)?;
+        }
+        Ok(())
+    }
+
     /// As much came since the last time as there was by then: no message is copied often.
     fn is_to_be_compacted(&self, now_ms: i64) -> bool {
         let (clean, dirty) = self.log.compactable();
@@ -230,13 +260,15 @@ impl State {
 }
 
 /// Compacts a partition, which is locked for moments only.
-fn compact(partition: &Mutex<State>, now_ms: i64, stop: &AtomicBool) {
+fn compact(name: &str, partition: &Mutex<State>, failures: &UpkeepFailures, now_ms: i64, stop: &AtomicBool) {
     let compacted = compact_until(partition, now_ms, stop);
     let mut state = partition.lock();
     state.is_compacting = false;
-    if compacted.is_err() {
+    if let Err(error) = &compacted {
         state.compact_at_ms = now_ms.saturating_add(COMPACT_AGAIN_MS);
+        failures.note(Upkeep::Compaction, name, error, !state.failed.compaction);
     }
+    state.failed.compaction = compacted.is_err();
 }
 
 fn compact_until(partition: &Mutex<State>, now_ms: i64, stop: &AtomicBool) -> Result<()> {

@@ -5,18 +5,22 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use gds_process::sync::{Mutex, RwLock};
 
 use super::config::{self, TopicConfig};
 use super::meta::{Change, Meta, Settings};
-use super::topic::Topic;
+use super::topic::{Topic, TopicUpkeep};
+use super::upkeep::UpkeepFailures;
 use super::worker::Worker;
 use super::{EmbeddedOptions, look_after_all, names, unusable};
 use crate::error::{Error, Result};
-use crate::log::Recovered;
+use crate::log::{Recovered, now_ms};
 use crate::private;
+
+/// Topics that nobody publishes to are looked after this often.
+const LOOK_AT_QUIET_MS: i64 = 10_000;
 
 /// All topics by name.
 #[derive(Debug)]
@@ -29,7 +33,9 @@ pub(super) struct Topics {
     version: AtomicU64,
     /// Held while one is made or deleted; counts the deleted.
     changing: Mutex<u64>,
-    worker: Arc<Worker>,
+    pub(super) upkeep: TopicUpkeep,
+    /// When the quiet ones are looked after next.
+    look_at_ms: AtomicI64,
 }
 
 impl Topics {
@@ -41,7 +47,8 @@ impl Topics {
             known: RwLock::default(),
             version: AtomicU64::new(0),
             changing: Mutex::new(0),
-            worker: Arc::new(Worker::new()),
+            upkeep: TopicUpkeep { worker: Arc::new(Worker::new()), failures: Arc::default() },
+            look_at_ms: AtomicI64::new(now_ms().saturating_add(LOOK_AT_QUIET_MS)),
         };
         let trash = topics.trash();
         match fs::remove_dir_all(&trash) {
@@ -96,7 +103,28 @@ impl Topics {
         let config = self.defaults().with(&settings.config)?;
         let meta = self.meta.lock();
         let committed = |partition| meta.highest(name, partition);
-        Topic::open(&self.dir().join(name), name, settings.partitions, config, self.worker.clone(), committed)
+        Topic::open(&self.dir().join(name), name, settings.partitions, config, self.upkeep.clone(), committed)
+    }
+
+    /// What could not be done to look after topics.
+    pub(super) fn failures(&self) -> &UpkeepFailures {
+        &self.upkeep.failures
+    }
+
+    /// Has all topics looked after now and then, those too that nobody publishes to.
+    pub(super) fn look_after_quiet(&self, now_ms: i64) {
+        let at_ms = self.look_at_ms.load(Ordering::Relaxed);
+        let is_due = now_ms >= at_ms || at_ms - now_ms > LOOK_AT_QUIET_MS; // the clock was set back
+        let next_ms = now_ms.saturating_add(LOOK_AT_QUIET_MS);
+        let swap = |next_ms| self.look_at_ms.compare_exchange(at_ms, next_ms, Ordering::Relaxed, Ordering::Relaxed);
+        if !is_due || swap(next_ms).is_err() {
+            return;
+        }
+        let topics = self.all();
+        self.upkeep.worker.submit(move |stop| {
+            let goes_on = topics.iter().take_while(|_| !stop.load(Ordering::Relaxed));
+            goes_on.for_each(|topic| topic.look_after_all(now_ms));
+        });
     }
 
     /// How a topic is set that says nothing.
@@ -194,7 +222,7 @@ impl Topics {
 impl Drop for Topics {
     /// Nothing changes the folder any more when this has returned.
     fn drop(&mut self) {
-        self.worker.stop();
+        self.upkeep.worker.stop();
     }
 }
 

@@ -124,6 +124,8 @@ struct Active {
     segment: Arc<Segment>,
     file: File,
     end: End,
+    /// The time of its first entry.
+    first_ms: Option<i64>,
     /// No entry up to here is younger.
     youngest_ms: i64,
     /// The file has bytes behind the end, of a write that failed.
@@ -196,6 +198,7 @@ impl Log {
         let start = active.end.position;
         self.marks.iter_mut().for_each(|(_, position)| *position += start);
         active.end = End { offset: next, position: start + length };
+        active.first_ms.get_or_insert(time_ms);
         active.youngest_ms = active.youngest_ms.max(time_ms);
         active.segment.extend(active.end, &self.marks);
         self.bytes += length;
@@ -244,7 +247,8 @@ impl Log {
         // beyond the first offset of the next.
         let segment = Arc::new(Segment::new(path, base, before_ms, false, Segment::start(base)));
         self.shared.segments.lock().push_back(segment.clone());
-        self.active = Some(Active { segment, file, end: Segment::start(base), youngest_ms: before_ms, torn: false });
+        let end = Segment::start(base);
+        self.active = Some(Active { segment, file, end, first_ms: None, youngest_ms: before_ms, torn: false });
         self.bytes += HEADER;
         self.dirty = true;
         if !self.unsynced_dirs.contains(&self.dir) {
@@ -259,6 +263,12 @@ impl Log {
             Some(active) if active.end.position > HEADER => self.roll(active.end.offset),
             _ => Ok(()),
         }
+    }
+
+    /// The same, if its first entry is from before `time_ms`, in milliseconds since the epoch.
+    pub fn end_segment_begun_before(&mut self, time_ms: i64) -> Result<()> {
+        let first_ms = self.active.as_ref().and_then(|active| active.first_ms);
+        if first_ms.is_some_and(|first_ms| first_ms < time_ms) { self.begin_segment() } else { Ok(()) }
     }
 
     /// Has everything appended so far on the disk.

@@ -157,7 +157,7 @@ fn find(
     let whole = End { offset: ends.unwrap_or(base), position: length };
     let end = if sound { whole } else { End { offset: base, ..whole } };
     let segment = Segment::new(path.clone(), base, before_ms, compacted_to.is_some(), end);
-    let mut youngest_ms = before_ms;
+    let (mut first_ms, mut youngest_ms) = (None, before_ms);
     let end = if let Some(ends) = ends {
         if sound && (verify || following.is_none()) {
             let scanned = file.try_clone().and_then(|file| segment.scan(file, length, ends)).map_err(failed)?;
@@ -174,12 +174,12 @@ fn find(
             sum.torn_bytes += length;
         }
         let scanned = file.try_clone().and_then(|file| segment.scan(file, length, u64::MAX)).map_err(failed)?;
-        youngest_ms = scanned.youngest_ms;
+        (first_ms, youngest_ms) = (scanned.first_ms, scanned.youngest_ms);
         if sound && scanned.end.position < length {
             file.set_len(scanned.end.position).map_err(failed)?;
             sum.torn_bytes += length - scanned.end.position;
         }
         scanned.end
     };
-    Ok(Active { segment: Arc::new(segment), file, end, youngest_ms, torn: false })
+    Ok(Active { segment: Arc::new(segment), file, end, first_ms, youngest_ms, torn: false })
 }

@@ -170,7 +170,8 @@ pub(super) fn read_header(file: &File, base: u64) -> io::Result<Header> {
 /// What was found by [`Segment::scan`].
 pub(super) struct Scanned {
     pub(super) end: End,
-    /// The time of the youngest entry.
+    /// The times of the first entry and of the youngest.
+    pub(super) first_ms: Option<i64>,
     pub(super) youngest_ms: i64,
     /// Offsets that have no entry since a compaction, and those known by then to be lost.
     pub(super) compacted: u64,
@@ -223,12 +224,15 @@ impl Segment {
     /// on.
     pub(super) fn scan(&self, file: File, bytes: u64, limit: u64) -> io::Result<Scanned> {
         let mut cursor = Cursor::new(file, self.base, self.first_position(), Vec::new());
-        let (mut marked, mut youngest_ms, mut compacted, mut lost) = (0, self.before_ms, 0, 0);
+        let (mut marked, mut first_ms, mut youngest_ms, mut compacted, mut lost) = (0, None, self.before_ms, 0, 0);
         while cursor.offset() < limit
             && let Some(frame) = cursor.next(bytes)?
         {
             match frame {
-                Frame::Entry(entry) => youngest_ms = youngest_ms.max(entry.time_ms),
+                Frame::Entry(entry) => {
+                    first_ms.get_or_insert(entry.time_ms);
+                    youngest_ms = youngest_ms.max(entry.time_ms);
+                }
                 Frame::Gap { count, why: Missing::Compacted } => compacted += count,
                 Frame::Gap { count, why: Missing::Lost } => lost += count,
             }
@@ -239,7 +243,7 @@ impl Segment {
         }
         let end = End { offset: cursor.offset(), position: cursor.position() };
         self.state.lock().end = end;
-        Ok(Scanned { end, youngest_ms, compacted, lost })
+        Ok(Scanned { end, first_ms, youngest_ms, compacted, lost })
     }
 }
 

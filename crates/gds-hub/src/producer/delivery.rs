@@ -173,7 +173,8 @@ impl<T: Send + 'static> ProducerState<T> {
         self.progress.notify();
         self.room.notify();
         self.notify_if_flushed();
-        for text in std::mem::take(&mut *self.notices.lock()) {
+        let notices = std::mem::take(&mut *self.notices.lock());
+        for text in notices {
             self.warn(&text);
         }
     }

@@ -230,8 +230,8 @@ impl Gates {
 
 #[cfg(test)]
 mod tests {
-    use crate::error::Failure;
     use super::*;
+    use crate::error::Failure;
 
     fn error(code: i32) -> Error {
         Error::Message(Failure::new("no").with_code(code))

@@ -46,6 +46,7 @@ impl<'a, T: Send + 'static> Sender<'a, T> {
         if !shared.has_work() {
             publisher.idle();
         }
+        shared.notices.lock().extend(publisher.warnings());
         if shared.expire() | shared.takes_reports_due() | self.outcomes.take() {
             shared.collected();
         } else {

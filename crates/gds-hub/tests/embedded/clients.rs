@@ -219,7 +219,7 @@ fn what_a_subscription_asks_for_is_checked() {
     let dir = folder();
     let hub = open(dir.path());
     let refused = |topic: &str| {
-        let subscription = gds_hub::Subscription { topics: vec![topic.to_owned()], group: None, start: Start::Latest };
+        let subscription = gds_hub::Subscription { topics: vec![topic.to_owned()], ..Default::default() };
         gds_hub::Hub::subscribe(&hub, &subscription).err()
     };
     assert!(matches!(refused("a/b"), Some(Error::Message(_))));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use gds_hub::{Admin, Batch, Change, Error, Record, Start};
+use gds_hub::{Admin, Batch, Change, Error, Hub, Record, Start, Subscription};
 
 use crate::support::*;
 
@@ -92,6 +92,22 @@ fn a_member_that_waits_gets_what_the_other_gives_up() {
         drop(one);
         assert_eq!(values(&waiting.join().expect("no panic")), ["v"]);
     });
+}
+
+#[test]
+fn a_member_that_stays_away_for_longer_than_it_said_loses_its_partitions() {
+    let dir = folder();
+    let hub = open(dir.path());
+    publish(&hub, &record("orders", b"v"));
+    let (topics, group) = (vec!["orders".to_owned()], Some("g".to_owned()));
+    let hasty = Subscription { topics, group, max_poll_interval: Duration::from_millis(1), ..Subscription::default() };
+    let mut away = hub.subscribe(&hasty).expect("subscribed");
+    assert_eq!(values(&poll(&mut *away, 1, TIMEOUT)), ["v"]);
+    let mut other = subscribe(&hub, &["orders"], Some("g"), Start::Earliest);
+    assert_eq!(values(&poll(&mut *other, 1, TIMEOUT)), ["v"], "it was not committed");
+    let error = away.commit(&[position("orders", 0, 1)], true).expect_err("lost");
+    assert!(error.message().contains("another member"), "{error}");
+    other.commit(&[position("orders", 0, 1)], true).expect("its own");
 }
 
 #[test]

@@ -71,7 +71,8 @@ pub(crate) fn publish(hub: &Embedded, record: &Record<'_>) -> (i32, i64) {
 
 pub(crate) fn subscribe(hub: &Embedded, topics: &[&str], group: Option<&str>, start: Start) -> Box<dyn Subscriber> {
     let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
-    hub.subscribe(&Subscription { topics, group: group.map(str::to_owned), start }).expect("subscribed")
+    hub.subscribe(&Subscription { topics, group: group.map(str::to_owned), start, ..Subscription::default() })
+        .expect("subscribed")
 }
 
 /// Topic, partition, offset and value.

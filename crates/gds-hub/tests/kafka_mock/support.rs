@@ -147,7 +147,7 @@ pub(crate) fn numbers(count: usize) -> Vec<String> {
 
 pub(crate) fn subscription(topics: &[&str], group: Option<&str>, start: Start) -> Subscription {
     let topics = topics.iter().map(|&topic| topic.to_owned()).collect();
-    Subscription { topics, group: group.map(str::to_owned), start }
+    Subscription { topics, group: group.map(str::to_owned), start, ..Subscription::default() }
 }
 
 /// Polls until there are so many messages, or the time is over; gives their values.

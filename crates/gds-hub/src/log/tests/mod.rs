@@ -62,6 +62,25 @@ fn append(log: &mut Log, payloads: &[&[u8]]) -> Range<u64> {
     log.append(payloads.iter().copied()).expect("appended")
 }
 
+#[test]
+fn a_segment_ends_by_the_age_of_its_first_entry() {
+    let dir = folder();
+    let (mut log, _) = open(dir.path(), LogOptions::default());
+    log.end_segment_begun_before(i64::MAX).expect("there is none");
+    for time_ms in [1_000, 5_000] {
+        log.append_at(time_ms, [&b"v"[..]]).expect("appended");
+    }
+    log.end_segment_begun_before(1_000).expect("nothing to be done");
+    assert_eq!(log.compactable(), (0, 0));
+    drop(log);
+    let (mut log, _) = open(dir.path(), LogOptions::default());
+    log.end_segment_begun_before(1_001).expect("ended");
+    let (_, ended) = log.compactable();
+    log.end_segment_begun_before(i64::MAX).expect("nothing was written since");
+    assert!(ended > 0 && log.compactable() == (0, ended), "{:?}", log.compactable());
+    assert_eq!(contents(&log, 0).0.len(), 2);
+}
+
 /// Ten entries of 100 bytes in each of some segments, and their paths.
 fn filled(dir: &Path, segments: u64) -> (Log, Vec<PathBuf>) {
     let (mut log, _) = open(dir, LogOptions { segment_bytes: 1_200, ..SMALL });
