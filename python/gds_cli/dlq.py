@@ -117,7 +117,7 @@ def _send_again(producer: KafkaProducerClient, batch: list[Message], letters: st
     """Send a batch and wait for its delivery; what went wrong, or nothing."""
     errors: list[str] = []
 
-    def told(error: Exception | None, _delivered: object) -> None:
+    def on_delivery(error: Exception | None, _delivered: object) -> None:
         if error is not None:
             errors.append(" ".join(str(error).split()))
 
@@ -130,7 +130,7 @@ def _send_again(producer: KafkaProducerClient, batch: list[Message], letters: st
             headers=headers,
             # Before 1970 there are none that could be sent.
             timestamp=message["timestamp"] if (message["timestamp"] or 0) > 0 else None,
-            on_delivery=told,
+            on_delivery=on_delivery,
         )
     left = producer.flush(None)
     if left:

@@ -66,7 +66,7 @@ def produce(
     with KafkaProducerClient(servers, **config) as producer:
         for each in values:
             with outcomes.refusals():
-                producer.send(topic, each, key, headers=headers, partition=partition, on_delivery=outcomes.told)
+                producer.send(topic, each, key, headers=headers, partition=partition, on_delivery=outcomes.on_delivery)
     outcomes.show()
     return 1 if outcomes.failed else 0
 
@@ -80,7 +80,7 @@ class _Outcomes:
         self._last: DeliveredMessage | None = None
         self.failed = 0
 
-    def told(self, error: Exception | None, delivered: DeliveredMessage | None) -> None:
+    def on_delivery(self, error: Exception | None, delivered: DeliveredMessage | None) -> None:
         if error is not None:
             self.failed += 1
             print(f"gds: {' '.join(str(error).split())}", file=sys.stderr)
@@ -98,7 +98,7 @@ class _Outcomes:
         try:
             yield
         except GdsKafkaError as error:
-            self.told(error, None)
+            self.on_delivery(error, None)
 
     def show(self) -> None:
         if self._as_json:

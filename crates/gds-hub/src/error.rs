@@ -84,16 +84,7 @@ impl Error {
     /// What happened, to be said as an error of another kind.
     #[must_use]
     pub fn into_failure(self) -> Failure {
-        match self {
-            Self::Config(failure)
-            | Self::Connection(failure)
-            | Self::Message(failure)
-            | Self::Serialization(failure)
-            | Self::Timeout(failure)
-            | Self::Full(failure)
-            | Self::Closed(failure)
-            | Self::Storage(failure) => failure,
-        }
+        self.failure().clone()
     }
 
     fn failure(&self) -> &Failure {

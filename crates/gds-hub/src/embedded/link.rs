@@ -121,7 +121,7 @@ impl Link {
         let Some(wire) = &mut self.wire else { return Ok(None) };
         let received = wire.send(request, &[]).and_then(|()| wire.receive(deadline));
         let reply = match received {
-            Ok(true) => wire.said().ok(),
+            Ok(true) => wire.decode().ok(),
             Ok(false) => {
                 let error = self.unanswered();
                 self.wire = None; // the answer would be taken for that to the next question

@@ -41,13 +41,13 @@ const SEND: SendFlags = SendFlags::empty(); // its sockets are made so
 
 /// A partition, and an offset in it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(super) struct Place {
+pub(super) struct PartitionOffset {
     pub(super) topic: String,
     pub(super) partition: i32,
     pub(super) offset: Option<i64>,
 }
 
-impl Place {
+impl PartitionOffset {
     pub(super) fn new((topic, partition): &TopicPartition, offset: Option<i64>) -> Self {
         Self { topic: topic.to_string(), partition: *partition, offset }
     }
@@ -102,20 +102,20 @@ pub(super) enum Request {
     /// With the places where it was before, at somebody who has the folder no more.
     Subscribe {
         subscription: Subscription,
-        resumed: Vec<Place>,
+        resumed: Vec<PartitionOffset>,
     },
     Poll {
         max: usize,
         timeout: Duration,
     },
     GiveUp,
-    Assign(Vec<Place>),
-    OffsetsForTimes(Vec<Place>),
-    Offsets(Vec<Place>, OffsetSpec),
-    Commit(Vec<Place>),
-    Seek(Place),
-    Pause(Vec<Place>),
-    Resume(Vec<Place>),
+    Assign(Vec<PartitionOffset>),
+    OffsetsForTimes(Vec<PartitionOffset>),
+    Offsets(Vec<PartitionOffset>, OffsetSpec),
+    Commit(Vec<PartitionOffset>),
+    Seek(PartitionOffset),
+    Pause(Vec<PartitionOffset>),
+    Resume(Vec<PartitionOffset>),
     Assignment,
     Lag,
     Close,
@@ -125,7 +125,7 @@ pub(super) enum Request {
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Reply<T> {
     pub(super) outcome: Result<T, Error>,
-    pub(super) changes: Vec<(ChangeKind, Vec<Place>)>,
+    pub(super) changes: Vec<(ChangeKind, Vec<PartitionOffset>)>,
 }
 
 /// Where a published record landed, or why it did not.
@@ -213,13 +213,13 @@ impl Wire {
     }
 
     /// Writes a frame, as far as there is room; [`receive`](Self::receive) writes the rest.
-    pub(super) fn send(&mut self, said: &impl Serialize, data: &[u8]) -> io::Result<()> {
+    pub(super) fn send(&mut self, message: &impl Serialize, data: &[u8]) -> io::Result<()> {
         self.filled = 0;
         self.outgoing.extend_from_slice(&[0; 8]);
-        serde_json::to_writer(&mut self.outgoing, said)?;
+        serde_json::to_writer(&mut self.outgoing, message)?;
         let lengths = [self.outgoing.len() - 8, data.len()].map(u32::try_from);
-        let [Ok(said), Ok(data_length)] = lengths else { return Err(io::ErrorKind::InvalidInput.into()) };
-        self.outgoing[..4].copy_from_slice(&said.to_le_bytes());
+        let [Ok(length), Ok(data_length)] = lengths else { return Err(io::ErrorKind::InvalidInput.into()) };
+        self.outgoing[..4].copy_from_slice(&length.to_le_bytes());
         self.outgoing[4..8].copy_from_slice(&data_length.to_le_bytes());
         self.outgoing.extend_from_slice(data);
         self.flush(Some(Instant::now())).map(drop)
@@ -235,7 +235,7 @@ impl Wire {
     }
 
     /// What the frame that has come says.
-    pub(super) fn said<T: DeserializeOwned>(&self) -> io::Result<T> {
+    pub(super) fn decode<T: DeserializeOwned>(&self) -> io::Result<T> {
         Ok(serde_json::from_slice(&self.incoming[8..8 + self.number(0) as usize])?)
     }
 

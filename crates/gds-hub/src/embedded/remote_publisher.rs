@@ -58,7 +58,7 @@ struct State {
 
 /// Records whose outcomes are known; told when nothing is locked.
 #[derive(Default)]
-struct Settled {
+struct Resolved {
     batch: Vec<u8>,
     /// Id, place in the batch and outcome.
     outcomes: Vec<(u64, usize, Outcome)>,
@@ -113,7 +113,7 @@ impl RemotePublisher {
         let deadline = Instant::now() + TIMEOUT;
         let mut goes_on = true;
         while goes_on {
-            let settled = {
+            let resolved = {
                 let mut state = self.state.lock();
                 state.stuck = None;
                 let step = state.step(self.id, deadline);
@@ -123,13 +123,13 @@ impl RemotePublisher {
                 goes_on = matches!(step, Ok(Some(_))) && state.stuck.is_none();
                 step.ok().flatten().unwrap_or_default()
             };
-            self.tell(&settled);
+            self.report(&resolved);
         }
     }
 
-    fn tell(&self, settled: &Settled) {
-        for (id, start, outcome) in &settled.outcomes {
-            let Ok((record, _)) = codec::read(&settled.batch[*start..]) else { unreachable!("written by codec") };
+    fn report(&self, resolved: &Resolved) {
+        for (id, start, outcome) in &resolved.outcomes {
+            let Ok((record, _)) = codec::read(&resolved.batch[*start..]) else { unreachable!("written by codec") };
             match outcome {
                 Ok((partition, offset)) => {
                     let (topic, timestamp) = (record.topic, record.timestamp);
@@ -140,7 +140,7 @@ impl RemotePublisher {
             }
             self.in_flight.fetch_sub(1, Ordering::SeqCst);
         }
-        if !settled.outcomes.is_empty() {
+        if !resolved.outcomes.is_empty() {
             self.deliveries.collected();
         }
     }
@@ -148,7 +148,7 @@ impl RemotePublisher {
 
 impl State {
     /// One step towards an empty batch: none when it is empty, an error when it has to stay for now.
-    fn step(&mut self, publisher: u64, deadline: Instant) -> Result<Option<Settled>> {
+    fn step(&mut self, publisher: u64, deadline: Instant) -> Result<Option<Resolved>> {
         if self.ids.is_empty() {
             return Ok(None);
         }
@@ -162,7 +162,7 @@ impl State {
             };
             let request = Request::Publisher { id: publisher, topics, since_ms };
             let Some(reply) = self.link.ask::<Vec<Found>>(&request, Some(deadline)).map_err(may_change)? else {
-                return Ok(Some(Settled::default())); // it went away; who is next?
+                return Ok(Some(Resolved::default())); // it went away; who is next?
             };
             let found = reply.outcome.inspect_err(|_| self.link.disconnect()).map_err(may_change)?;
             let mut found: BTreeMap<_, _> =
@@ -170,7 +170,7 @@ impl State {
             // What is before one that came through was taken or refused: it must not come behind it now.
             let taken = found.keys().next_back().copied();
             let is_unknown = |number| Some(number) < taken;
-            return Ok(Some(self.settle(|number| {
+            return Ok(Some(self.resolve(|number| {
                 let outcome = found.remove(&number).map(Ok);
                 outcome.or_else(|| is_unknown(number).then(|| Err(outcome_unknown())))
             })));
@@ -186,25 +186,25 @@ impl State {
             received = wire.receive(Some(deadline));
         }
         let reply = match received {
-            Ok(true) => wire.said::<Reply<Published>>(),
+            Ok(true) => wire.decode::<Reply<Published>>(),
             Ok(false) => return Err(self.link.unanswered()),
             Err(error) => Err(error),
         };
         wire.forget();
         let Ok(reply) = reply else {
             self.link.lose(Some(deadline))?;
-            return Ok(Some(Settled::default()));
+            return Ok(Some(Resolved::default()));
         };
         self.asked = false;
         let (outcomes, stopped) = reply.outcome.inspect_err(|_| self.link.disconnect()).map_err(may_change)?;
         let mut outcomes = outcomes.into_iter();
-        let settled = self.settle(|_| outcomes.next());
+        let resolved = self.resolve(|_| outcomes.next());
         self.stuck = stopped;
-        Ok(Some(settled))
+        Ok(Some(resolved))
     }
 
     /// Takes the records out whose outcome is known.
-    fn settle(&mut self, mut outcome_of: impl FnMut(u64) -> Option<Outcome>) -> Settled {
+    fn resolve(&mut self, mut outcome_of: impl FnMut(u64) -> Option<Outcome>) -> Resolved {
         let (batch, ids) = (mem::take(&mut self.batch), mem::take(&mut self.ids));
         let mut outcomes = Vec::with_capacity(ids.len());
         let mut at = 0;
@@ -222,7 +222,7 @@ impl State {
         if self.ids.is_empty() {
             self.since_ms = None;
         }
-        Settled { batch, outcomes }
+        Resolved { batch, outcomes }
     }
 
     /// The topics of the batch.
@@ -299,14 +299,14 @@ impl Publisher for RemotePublisher {
         if !self.home.is_here() {
             return;
         }
-        let settled = {
+        let resolved = {
             let mut state = self.state.lock();
             state.link.disconnect();
             state.stuck = None;
             let error = state.link.unanswered();
-            state.settle(|_| Some(Err(error.clone())))
+            state.resolve(|_| Some(Err(error.clone())))
         };
-        self.tell(&settled);
+        self.report(&resolved);
     }
 
     fn statistics(&self) -> BTreeMap<String, f64> {

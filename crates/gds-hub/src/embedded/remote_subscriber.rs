@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use super::link::{Link, TIMEOUT};
-use super::protocol::{ChangeKind, Place, Request};
+use super::protocol::{ChangeKind, PartitionOffset, Request};
 use super::subscriber::figures;
 use super::{EmbeddedOptions, Home};
 use crate::batch::Batch;
@@ -96,12 +96,13 @@ impl State {
     fn join(&mut self, deadline: Option<Instant>) -> Result<()> {
         loop {
             self.link.connect(deadline)?;
-            let resumed = self.held.iter().map(|(place, held)| Place::new(place, held.offset)).collect();
+            let resumed = self.held.iter().map(|(place, held)| PartitionOffset::new(place, held.offset)).collect();
             let request = Request::Subscribe { subscription: self.subscription.clone(), resumed };
             let Some(reply) = self.link.ask::<()>(&request, deadline)? else { continue };
             reply.outcome.inspect_err(|_| self.link.disconnect())?;
             self.rejoined(reply.changes);
-            let paused = self.held.iter().filter(|(_, held)| held.paused).map(|(place, _)| Place::new(place, None));
+            let paused =
+                self.held.iter().filter(|(_, held)| held.paused).map(|(place, _)| PartitionOffset::new(place, None));
             let pause = Request::Pause(paused.collect());
             if let Some(reply) = self.link.ask::<()>(&pause, deadline)? {
                 return reply.outcome;
@@ -110,9 +111,9 @@ impl State {
     }
 
     /// What it reads there is what it was given there; a member begins anew with all.
-    fn rejoined(&mut self, changes: Vec<(ChangeKind, Vec<Place>)>) {
+    fn rejoined(&mut self, changes: Vec<(ChangeKind, Vec<PartitionOffset>)>) {
         let places = changes.iter().flat_map(|(_, places)| places).filter(|_| !self.is_member());
-        let kept: BTreeSet<_> = places.map(Place::pair).collect();
+        let kept: BTreeSet<_> = places.map(PartitionOffset::pair).collect();
         let gone: Vec<_> = self.held.keys().filter(|place| !kept.contains(*place)).cloned().collect();
         self.held.retain(|place, _| kept.contains(place));
         if !gone.is_empty() {
@@ -121,10 +122,10 @@ impl State {
         self.follow(changes);
     }
 
-    fn follow(&mut self, changes: Vec<(ChangeKind, Vec<Place>)>) {
+    fn follow(&mut self, changes: Vec<(ChangeKind, Vec<PartitionOffset>)>) {
         self.revoking = false;
         for (kind, places) in changes {
-            let mut pairs: Vec<_> = places.iter().map(Place::pair).collect();
+            let mut pairs: Vec<_> = places.iter().map(PartitionOffset::pair).collect();
             match kind {
                 ChangeKind::Assigned => {
                     pairs.retain(|pair| !self.held.contains_key(pair)); // it went on with the others
@@ -188,7 +189,7 @@ impl State {
 
     fn set_paused(&mut self, places: &[TopicPartition], paused: bool) -> Result<()> {
         let request = if paused { Request::Pause } else { Request::Resume };
-        self.ask::<()>(&request(Place::all(places)), Instant::now().checked_add(TIMEOUT))?;
+        self.ask::<()>(&request(PartitionOffset::all(places)), Instant::now().checked_add(TIMEOUT))?;
         for place in places {
             if let Some(held) = self.held.get_mut(place) {
                 held.paused = paused;
@@ -228,7 +229,7 @@ impl Subscriber for RemoteSubscriber {
     }
 
     fn assign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
-        self.ask(&Request::Assign(Place::all(partitions)), TIMEOUT)
+        self.ask(&Request::Assign(PartitionOffset::all(partitions)), TIMEOUT)
     }
 
     fn offsets_for_times(
@@ -236,7 +237,7 @@ impl Subscriber for RemoteSubscriber {
         times: &[(TopicPartition, i64)],
         timeout: Duration,
     ) -> Result<Vec<(TopicPartition, Option<i64>)>> {
-        let places = times.iter().map(|(place, time)| Place::new(place, Some(*time))).collect();
+        let places = times.iter().map(|(place, time)| PartitionOffset::new(place, Some(*time))).collect();
         let found: Vec<Option<i64>> = self.ask(&Request::OffsetsForTimes(places), timeout)?;
         Ok(times.iter().map(|(place, _)| place.clone()).zip(found).collect())
     }
@@ -247,12 +248,12 @@ impl Subscriber for RemoteSubscriber {
         which: OffsetSpec,
         timeout: Duration,
     ) -> Result<Vec<(TopicPartition, i64)>> {
-        let found: Vec<i64> = self.ask(&Request::Offsets(Place::all(partitions), which), timeout)?;
+        let found: Vec<i64> = self.ask(&Request::Offsets(PartitionOffset::all(partitions), which), timeout)?;
         Ok(partitions.iter().cloned().zip(found).collect())
     }
 
     fn commit(&mut self, positions: &[Position], _wait: bool) -> Result<()> {
-        let request = Request::Commit(positions.iter().map(Place::of).collect());
+        let request = Request::Commit(positions.iter().map(PartitionOffset::of).collect());
         let deadline = Instant::now().checked_add(TIMEOUT);
         let mut state = self.state()?;
         if !state.is_member() {
@@ -269,7 +270,7 @@ impl Subscriber for RemoteSubscriber {
     }
 
     fn seek(&mut self, position: &Position) -> Result<()> {
-        self.ask::<()>(&Request::Seek(Place::of(position)), TIMEOUT)?;
+        self.ask::<()>(&Request::Seek(PartitionOffset::of(position)), TIMEOUT)?;
         let place = (position.topic.clone(), position.partition);
         self.state()?.goes_on(&place, position.offset);
         Ok(())
@@ -284,8 +285,8 @@ impl Subscriber for RemoteSubscriber {
     }
 
     fn assignment(&self) -> Result<Vec<TopicPartition>> {
-        let places: Vec<Place> = self.ask(&Request::Assignment, TIMEOUT)?;
-        Ok(places.iter().map(Place::pair).collect())
+        let places: Vec<PartitionOffset> = self.ask(&Request::Assignment, TIMEOUT)?;
+        Ok(places.iter().map(PartitionOffset::pair).collect())
     }
 
     fn lag(&self, timeout: Duration) -> Result<Vec<Lag>> {

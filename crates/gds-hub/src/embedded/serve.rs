@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Core;
-use super::protocol::{ChangeKind, Found, Place, Published, Reply, Request, Wire};
+use super::protocol::{ChangeKind, Found, PartitionOffset, Published, Reply, Request, Wire};
 use super::publisher::{EmbeddedPublisher, Mark};
 use super::subscriber::EmbeddedSubscriber;
 use crate::batch::Batch;
@@ -32,13 +32,13 @@ const EXHAUSTED: Duration = Duration::from_millis(50);
 /// Serves for as long as it is kept.
 #[derive(Debug)]
 pub(super) struct Server {
-    shared: Arc<Shared>,
+    connections: Arc<Connections>,
     /// The thread that takes connections ends when this is dropped.
     wake: ParentOnly<UnixStream>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct Connections {
     state: Mutex<State>,
     ended: Event,
 }
@@ -54,42 +54,42 @@ struct State {
 impl Server {
     pub(super) fn start(listener: UnixListener, core: &Arc<Core>) -> io::Result<Self> {
         let (wake, woken) = UnixStream::pair()?;
-        let shared = Arc::new(Shared::default());
+        let connections = Arc::new(Connections::default());
         let (listener, core) = (ParentOnly::new(listener), Arc::downgrade(core));
-        begin(&shared, None, {
-            let shared = shared.clone();
-            move || take(&shared, &core, &listener, &woken)
+        begin(&connections, None, {
+            let connections = connections.clone();
+            move || take(&connections, &core, &listener, &woken)
         })?;
-        Ok(Self { shared, wake: ParentOnly::new(wake) })
+        Ok(Self { connections, wake: ParentOnly::new(wake) })
     }
 
     /// Returns when nobody is served any longer.
     pub(super) fn stop(self, core: &Core) {
-        let Self { shared, wake } = self;
+        let Self { connections, wake } = self;
         drop(wake);
         {
-            let mut state = shared.state.lock();
+            let mut state = connections.state.lock();
             state.stops = true;
             for stream in state.streams.values() {
                 let _ = stream.shutdown(std::net::Shutdown::Both); // fails where the other side is gone
             }
         }
         core.end();
-        let is_over = || shared.state.lock().threads == 0;
+        let is_over = || connections.state.lock().threads == 0;
         while !is_over() {
-            shared.ended.wait_until(Duration::from_secs(1), is_over);
+            connections.ended.wait_until(Duration::from_secs(1), is_over);
         }
     }
 }
 
 /// Runs `work` in a thread that is waited for at the end, with the stream that it is about.
 fn begin(
-    shared: &Arc<Shared>,
+    connections: &Arc<Connections>,
     stream: Option<Arc<ParentOnly<UnixStream>>>,
     work: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
     let running = {
-        let mut state = shared.state.lock();
+        let mut state = connections.state.lock();
         if state.stops {
             return Ok(());
         }
@@ -97,7 +97,7 @@ fn begin(
         state.last += 1;
         let number = state.last;
         stream.map(|stream| state.streams.insert(number, stream));
-        Running { shared: shared.clone(), number }
+        Running { connections: connections.clone(), number }
     };
     let thread = thread::Builder::new().name("gds-hub-serve".to_owned());
     thread.spawn(move || {
@@ -109,22 +109,22 @@ fn begin(
 }
 
 struct Running {
-    shared: Arc<Shared>,
+    connections: Arc<Connections>,
     number: u64,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let mut state = self.shared.state.lock();
+        let mut state = self.connections.state.lock();
         state.streams.remove(&self.number);
         state.threads -= 1;
         drop(state);
-        self.shared.ended.notify();
+        self.connections.ended.notify();
     }
 }
 
 /// Takes connections until `woken` is closed at the other end.
-fn take(shared: &Arc<Shared>, core: &Weak<Core>, listener: &ParentOnly<UnixListener>, woken: &UnixStream) {
+fn take(connections: &Arc<Connections>, core: &Weak<Core>, listener: &ParentOnly<UnixListener>, woken: &UnixStream) {
     loop {
         let mut ready = [PollFd::new(woken, PollFlags::IN), PollFd::new(&**listener, PollFlags::IN)];
         match rustix::event::poll(&mut ready, None) {
@@ -136,7 +136,7 @@ fn take(shared: &Arc<Shared>, core: &Weak<Core>, listener: &ParentOnly<UnixListe
         let accepted = listener.accept().and_then(|(stream, _)| {
             stream.set_nonblocking(true)?;
             let (stream, core) = (Arc::new(ParentOnly::new(stream)), core.clone());
-            begin(shared, Some(stream.clone()), move || {
+            begin(connections, Some(stream.clone()), move || {
                 if let Some(core) = core.upgrade() {
                     let _ = talk(core, stream); // an error: the other side is gone
                 }
@@ -155,7 +155,7 @@ fn talk(core: Arc<Core>, stream: Arc<ParentOnly<UnixStream>>) -> io::Result<()> 
     let mut data = Vec::new();
     while wire.receive(None)? {
         data.clear();
-        match wire.said()? {
+        match wire.decode()? {
             Request::Publish => {
                 let published = client.publish(wire.data());
                 wire.send(&Reply { outcome: published, changes: Vec::new() }, &[])?;
@@ -179,7 +179,7 @@ struct Client {
     batch: Batch,
 }
 
-fn said<T: Serialize>(outcome: Result<T>) -> Result<Value> {
+fn encoded<T: Serialize>(outcome: Result<T>) -> Result<Value> {
     serde_json::to_value(outcome?).map_err(|error| Error::Serialization(error.to_string().into()))
 }
 
@@ -192,30 +192,30 @@ impl Client {
         const NOW: Duration = Duration::ZERO;
         let core = &*self.core;
         match request {
-            Request::Check => said(core.check()),
-            Request::Sync => said(core.sync()),
-            Request::CreateTopic(topic) => said(core.create_topic(&topic, NOW)),
-            Request::DeleteTopic(name) => said(core.delete_topic(&name, NOW)),
-            Request::AlterTopic(name, changes) => said(core.alter_topic(&name, &changes, NOW)),
-            Request::TopicConfig(name) => said(core.topic_config(&name, NOW)),
-            Request::Topics(name) => said(core.topics(name.as_deref(), NOW)),
-            Request::GroupLag(group) => said(core.lag(&group, NOW)),
-            Request::Groups => said(core.groups(NOW)),
-            Request::Statistics => said(Ok(core.statistics())),
+            Request::Check => encoded(core.check()),
+            Request::Sync => encoded(core.sync()),
+            Request::CreateTopic(topic) => encoded(core.create_topic(&topic, NOW)),
+            Request::DeleteTopic(name) => encoded(core.delete_topic(&name, NOW)),
+            Request::AlterTopic(name, changes) => encoded(core.alter_topic(&name, &changes, NOW)),
+            Request::TopicConfig(name) => encoded(core.topic_config(&name, NOW)),
+            Request::Topics(name) => encoded(core.topics(name.as_deref(), NOW)),
+            Request::GroupLag(group) => encoded(core.lag(&group, NOW)),
+            Request::Groups => encoded(core.groups(NOW)),
+            Request::Statistics => encoded(Ok(core.statistics())),
             Request::Publisher { id, topics, since_ms } => {
                 let publisher = EmbeddedPublisher::new(self.core.clone(), Arc::new(Unheard), None);
                 self.publisher = Some((id, publisher));
-                said(self.find(id, &topics, since_ms))
+                encoded(self.find(id, &topics, since_ms))
             }
             Request::Publish => Err(out_of_place()), // answered by who has its data
             Request::Subscribe { subscription, resumed } => {
                 let resumed: Vec<_> = resumed.iter().map(|place| (place.pair(), place.offset)).collect();
                 let subscriber = EmbeddedSubscriber::new(self.core.clone(), &subscription, &resumed, None)?;
                 self.subscriber = Some(subscriber);
-                said(Ok(()))
+                encoded(Ok(()))
             }
-            Request::Poll { max, timeout } => said(self.poll(max, timeout, data, over)),
-            request => said_by(self.subscriber.as_mut().ok_or_else(out_of_place)?, request),
+            Request::Poll { max, timeout } => encoded(self.poll(max, timeout, data, over)),
+            request => answer_of(self.subscriber.as_mut().ok_or_else(out_of_place)?, request),
         }
     }
 
@@ -285,44 +285,44 @@ impl Client {
         Ok(())
     }
 
-    fn changes(&mut self) -> Vec<(ChangeKind, Vec<Place>)> {
+    fn changes(&mut self) -> Vec<(ChangeKind, Vec<PartitionOffset>)> {
         let Some(subscriber) = &mut self.subscriber else { return Vec::new() };
         let changes = subscriber.changes().into_iter().map(|change| match change {
             Change::Assigned(places) => {
-                let begins = places.iter().map(|place| Place::new(place, subscriber.resumes_at(place)));
+                let begins = places.iter().map(|place| PartitionOffset::new(place, subscriber.resumes_at(place)));
                 (ChangeKind::Assigned, begins.collect())
             }
-            Change::Revoking(places) => (ChangeKind::Revoking, Place::all(&places)),
-            Change::Revoked(places) => (ChangeKind::Revoked, Place::all(&places)),
+            Change::Revoking(places) => (ChangeKind::Revoking, PartitionOffset::all(&places)),
+            Change::Revoked(places) => (ChangeKind::Revoked, PartitionOffset::all(&places)),
         });
         changes.collect()
     }
 }
 
-fn said_by(subscriber: &mut EmbeddedSubscriber, request: Request) -> Result<Value> {
+fn answer_of(subscriber: &mut EmbeddedSubscriber, request: Request) -> Result<Value> {
     const NOW: Duration = Duration::ZERO;
-    let pairs = |places: &[Place]| places.iter().map(Place::pair).collect::<Vec<_>>();
+    let pairs = |places: &[PartitionOffset]| places.iter().map(PartitionOffset::pair).collect::<Vec<_>>();
     match request {
-        Request::GiveUp => said(subscriber.give_up()),
-        Request::Assign(places) => said(subscriber.assign(&pairs(&places))),
+        Request::GiveUp => encoded(subscriber.give_up()),
+        Request::Assign(places) => encoded(subscriber.assign(&pairs(&places))),
         Request::OffsetsForTimes(places) => {
             let times: Vec<_> = places.iter().map(|place| (place.pair(), place.offset.unwrap_or(0))).collect();
             let found = subscriber.offsets_for_times(&times, NOW);
-            said(found.map(|found| found.into_iter().map(|(_, offset)| offset).collect::<Vec<_>>()))
+            encoded(found.map(|found| found.into_iter().map(|(_, offset)| offset).collect::<Vec<_>>()))
         }
         Request::Offsets(places, which) => {
             let found = subscriber.offsets(&pairs(&places), which, NOW);
-            said(found.map(|found| found.into_iter().map(|(_, offset)| offset).collect::<Vec<_>>()))
+            encoded(found.map(|found| found.into_iter().map(|(_, offset)| offset).collect::<Vec<_>>()))
         }
         Request::Commit(places) => {
-            said(subscriber.commit(&places.iter().map(Place::position).collect::<Vec<_>>(), true))
+            encoded(subscriber.commit(&places.iter().map(PartitionOffset::position).collect::<Vec<_>>(), true))
         }
-        Request::Seek(place) => said(subscriber.seek(&place.position())),
-        Request::Pause(places) => said(subscriber.pause(&pairs(&places))),
-        Request::Resume(places) => said(subscriber.resume(&pairs(&places))),
-        Request::Assignment => said(subscriber.assignment().map(|places| Place::all(&places))),
-        Request::Lag => said(subscriber.lag(NOW)),
-        Request::Close => said(subscriber.close()),
+        Request::Seek(place) => encoded(subscriber.seek(&place.position())),
+        Request::Pause(places) => encoded(subscriber.pause(&pairs(&places))),
+        Request::Resume(places) => encoded(subscriber.resume(&pairs(&places))),
+        Request::Assignment => encoded(subscriber.assignment().map(|places| PartitionOffset::all(&places))),
+        Request::Lag => encoded(subscriber.lag(NOW)),
+        Request::Close => encoded(subscriber.close()),
         _ => Err(out_of_place()),
     }
 }

@@ -14,12 +14,12 @@ type Job = Box<dyn FnOnce(&AtomicBool) + Send>;
 
 /// Does one thing after the other.
 pub(super) struct Worker {
-    shared: Arc<Shared>,
+    queue: Arc<JobQueue>,
     generation: u32,
 }
 
 #[derive(Default)]
-struct Shared {
+struct JobQueue {
     jobs: Mutex<Jobs>,
     stopped: AtomicBool,
 }
@@ -40,20 +40,20 @@ impl fmt::Debug for Worker {
 
 impl Worker {
     pub(super) fn new() -> Self {
-        Self { shared: Arc::default(), generation: fork::generation() }
+        Self { queue: Arc::default(), generation: fork::generation() }
     }
 
     /// Has `job` done; false when that cannot be, now or ever.
     pub(super) fn submit(&self, job: impl FnOnce(&AtomicBool) + Send + 'static) -> bool {
-        let mut jobs = self.shared.jobs.lock();
-        if self.shared.stopped.load(Ordering::Relaxed) {
+        let mut jobs = self.queue.jobs.lock();
+        if self.queue.stopped.load(Ordering::Relaxed) {
             return false;
         }
         if !jobs.is_running {
-            let shared = self.shared.clone();
+            let queue = self.queue.clone();
             let work = move || {
                 leave_signals();
-                shared.work();
+                queue.work();
             };
             let Ok(thread) = thread::Builder::new().name("gds-hub-compact".to_owned()).spawn(work) else {
                 return false;
@@ -71,8 +71,8 @@ impl Worker {
             return;
         }
         let thread = {
-            let mut jobs = self.shared.jobs.lock();
-            self.shared.stopped.store(true, Ordering::Relaxed);
+            let mut jobs = self.queue.jobs.lock();
+            self.queue.stopped.store(true, Ordering::Relaxed);
             jobs.waiting.clear();
             jobs.thread.take()
         };
@@ -82,7 +82,7 @@ impl Worker {
     }
 }
 
-impl Shared {
+impl JobQueue {
     fn work(&self) {
         loop {
             let job = {

@@ -120,6 +120,7 @@ fn settings_are_shown_changed_and_there_again() {
         ("retention.bytes", "-1"),
         ("retention.ms", "-1"),
         ("segment.bytes", "16777216"),
+        ("segment.ms", "604800000"),
     ];
     assert_eq!(own, expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
     change(&hub, &[("cleanup.policy", Some(" delete,compact ")), ("retention.ms", Some("1000"))]).expect("changed");

@@ -7,7 +7,7 @@ use gds_hub::{Error, Headers, Hub, OwnedHeader, Publisher, Record, Start};
 use crate::support::{Outcome, TIMEOUT, cluster, open, publisher, read_batch, reading, record, sending, subscription};
 
 /// Outcomes are told one by one and taken off the count together.
-fn settled(publisher: &dyn Publisher) {
+fn wait_delivered(publisher: &dyn Publisher) {
     let end = Instant::now() + TIMEOUT;
     while publisher.in_flight() > 0 {
         assert!(Instant::now() < end, "{} in flight", publisher.in_flight());
@@ -48,7 +48,7 @@ fn records_arrive_as_they_were_sent() {
     }
     let expected = [(0, murmur), (u64::MAX, next), (1 << 40, last)];
     assert_eq!(places, BTreeMap::from(expected));
-    settled(publisher.as_ref());
+    wait_delivered(publisher.as_ref());
     let end = Instant::now() + TIMEOUT;
     while told.batches() == 0 {
         assert!(Instant::now() < end, "no end of a batch");
@@ -95,7 +95,7 @@ fn a_record_that_is_too_large_is_refused_at_once_and_the_next_goes() {
     publisher.publish(2, &record("t", b"small")).unwrap();
     let (id, outcome) = outcomes.recv_timeout(TIMEOUT).unwrap();
     assert!(id == 2 && matches!(outcome, Outcome::Delivered { .. }), "{outcome:?}");
-    settled(publisher.as_ref());
+    wait_delivered(publisher.as_ref());
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_batch_that_is_too_large_is_sent_in_parts() {
     }
     assert_eq!((landed.len(), refused.len()), (99, 1));
     assert_eq!(refused[0].1, Some(10));
-    settled(publisher.as_ref());
+    wait_delivered(publisher.as_ref());
 }
 
 #[test]
