@@ -8,7 +8,7 @@ use std::time::Instant;
 use gds_events::dead_letter::DeadLetter;
 use gds_events::{DatabaseMetric, Timestamp, avro, topic};
 use gds_hub::producer::{BlockingError, Linger, Producer, Sent};
-use gds_hub::{Error, ErrorKind, Headers, Record, codec};
+use gds_hub::{Error, Headers, Record, codec};
 use gds_redact::{MARK, Redactor, is_secret_key};
 use smallvec::SmallVec;
 
@@ -215,10 +215,10 @@ impl<'a> Publishing<'a> {
 }
 
 fn reason(error: &Error) -> &'static str {
-    match error.kind {
-        ErrorKind::Timeout | ErrorKind::Full => "no_room",
-        ErrorKind::Closed => "closed",
-        ErrorKind::Storage => "storage",
+    match error {
+        Error::Timeout(_) | Error::Full(_) => "no_room",
+        Error::Closed(_) => "closed",
+        Error::Storage(_) => "storage",
         _ => "refused",
     }
 }
