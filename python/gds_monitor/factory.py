@@ -16,12 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DatabaseMonitorFactory", "MonitorFactory"]
 
-COLLECTORS = {
-    "mongodb": "gds_monitor.collectors.mongodb:MongoDBCollector",
-    "mssql": "gds_monitor.collectors.mssql:SQLServerCollector",
-    "postgresql": "gds_monitor.collectors.postgresql:PostgreSQLCollector",
-    "snowflake": "gds_monitor.collectors.snowflake:SnowflakeCollector",
-}
+COLLECTORS = {"postgresql": "gds_monitor.collectors.postgresql:PostgreSQLCollector"}
 """The collector of each platform."""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gds_monitor.errors import MonitorConfigError
 from gds_monitor.output import KafkaOutput, WriteResult
+from gds_native._lib import LogEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,13 +68,20 @@ def fields_of(metric: Metric) -> dict[str, Any]:
 
 
 class Lines:
-    """Metrics on standard output, one JSON object a line."""
+    """Metrics on standard output, one JSON object a line, without secrets in their tags."""
+
+    def __init__(self) -> None:
+        self._scrub = LogEncoder().redact
 
     async def write(self, metrics: Sequence[Metric]) -> WriteResult:
         """Print them."""
-        text = "".join(f"{json.dumps(fields_of(each), ensure_ascii=False)}\n" for each in metrics)
+        text = "".join(f"{json.dumps(self._clean(each), ensure_ascii=False)}\n" for each in metrics)
         await asyncio.to_thread(_print, text)
         return WriteResult(published=len(metrics))
+
+    def _clean(self, metric: Metric) -> dict[str, Any]:
+        tags = {name: self._scrub(str(value)) for name, value in metric.tags.items()}
+        return {**fields_of(metric), "tags": tags}
 
     async def close(self) -> None:
         """Nothing is left to be printed."""
