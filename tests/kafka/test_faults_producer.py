@@ -492,8 +492,8 @@ def test_ctrl_c_ends_a_wait_for_room() -> None:
     program = """
 from gds_kafka import KafkaProducerClient
 producer = KafkaProducerClient("127.0.0.1:9", lazy=True, buffer_memory=4096, close_timeout_seconds=0)
-print("sending", flush=True)
 try:
+    print("sending", flush=True)
     while True:
         producer.send("nowhere", bytes(1500))
 except KeyboardInterrupt:
