@@ -73,6 +73,7 @@ def test_the_wheel_is_small_typed_and_without_tests() -> None:
         "gds_kafka",
         "gds_kafka.py",
         "gds_metrics",
+        "gds_monitor",
         "gds_metrics.py",
         "gds_native",
     }
