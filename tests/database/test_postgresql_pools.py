@@ -58,7 +58,7 @@ def reads(engine: PostgreSQLEngine) -> dict[str, Callable[[], object]]:
         "list_processes": engine.list_processes,
         "get_configuration": engine.get_configuration,
         "get_metrics": lambda: engine.get_metrics(now - timedelta(hours=1), now + timedelta(hours=1)),
-        "get_logs": lambda: engine.get_logs(now - timedelta(seconds=1), now, max_bytes=1_000_000_000),
+        "get_logs": lambda: engine.get_logs(now - timedelta(seconds=1), now),
         "get_replication_status": engine.get_replication_status,
     }
 

@@ -24,6 +24,8 @@ PATIENCE = 60.0
 class Answering(PackCollector):
     """A server that answers every query with one row."""
 
+    happened: asyncio.Event
+
     def __init__(self, config: Any, *, instance_id: str, packs: Any, vault: Any = None, **more: Any) -> None:
         super().__init__(instance_id, "postgresql", packs, **more)
         self.closed = False
@@ -34,14 +36,18 @@ class Answering(PackCollector):
         )
 
     async def _ask(self, statement: Any, database: str, seconds: float) -> list[dict[str, Any]]:
+        self.happened.set()
         return [{"n": 1, "relname": "t", "size": 2, "lag": 0}]
 
     async def close(self) -> None:
         self.closed = True
+        self.happened.set()
 
 
 @pytest.fixture
 def factory() -> DatabaseMonitorFactory:
+    # Of the loop of one test.
+    Answering.happened = asyncio.Event()
     made = DatabaseMonitorFactory()
     made.register("postgresql", Answering)
     return made
@@ -59,9 +65,12 @@ def written(folder: Path, *targets: str, more: str = "") -> Path:
 
 
 async def until(condition: Callable[[], object]) -> None:
+    """Look again whenever a server was asked or left: cycles go on, so what one changes is seen at the next."""
+
     async def wait() -> None:
-        while not condition():  # noqa: ASYNC110 - what is waited for tells nobody
-            await asyncio.sleep(0.02)
+        while not condition():
+            Answering.happened.clear()
+            await Answering.happened.wait()
 
     await asyncio.wait_for(wait(), PATIENCE)
 
