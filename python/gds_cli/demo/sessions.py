@@ -9,6 +9,8 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from gds_cli.demo.threads import Threads
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -18,7 +20,6 @@ __all__ = ["MemoryLoad", "PostgresLoad"]
 
 CLIENTS, ROWS = 3, 10_000
 HOLD_SECONDS, FREE_SECONDS, PAUSE_SECONDS = 3.0, 1.0, 0.02
-JOIN_SECONDS = 15.0
 _SET_UP = (
     "CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL, note text NOT NULL)",
     f"INSERT INTO accounts SELECT n, 100, repeat('x', 100) FROM generate_series(1, {ROWS}) n",  # noqa: S608
@@ -26,42 +27,16 @@ _SET_UP = (
 )
 
 
-class _Load:
-    """Threads until they are told to stop; what ends one of them is a defect."""
+class _Load(Threads):
+    """Sessions that are in each other's way, and what became of them."""
 
     def __init__(self, plays: list[Callable[[], None]]) -> None:
-        self._stop = threading.Event()
-        self.defects: list[str] = []
+        super().__init__(plays, "gds-demo-session")
         self.transactions = 0
         self.blocks = 0
         """How often a session was made to wait for another one."""
         self.blocked: tuple[str, str] = ("", "")
         """Who waits, and for whom."""
-        self._threads = [
-            threading.Thread(target=self._guarded, args=(play,), name=f"gds-demo-session-{number}", daemon=True)
-            for number, play in enumerate(plays)
-        ]
-
-    def start(self) -> None:
-        """Begin."""
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """End, and wait for that; nothing if it has ended."""
-        self._stop.set()
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join(JOIN_SECONDS)
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
-        self.defects += [f"{thread.name} did not end" for thread in self._threads]
-
-    def _guarded(self, play: Callable[[], None]) -> None:
-        try:
-            play()
-        except Exception as error:  # noqa: BLE001 - the summary says so
-            self.defects.append(f"{threading.current_thread().name}: {' '.join(str(error).split())}")
-            self._stop.set()
 
 
 class PostgresLoad(_Load):

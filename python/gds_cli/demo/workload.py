@@ -10,8 +10,10 @@ import threading
 import time
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
+from gds_cli.demo.threads import Threads
 from gds_vault import (
     VaultConnectionError,
     VaultError,
@@ -20,6 +22,8 @@ from gds_vault import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gds_vault import AsyncVaultClient, VaultClient
     from gds_vault.testing import VaultServer
 
@@ -35,14 +39,12 @@ SAID_EVERY_SECONDS = 1.0
 PERIOD_SECONDS = 30.0
 """How often Vault goes away in a demo without end."""
 
-JOIN_SECONDS = 15.0
-
 logger = logging.getLogger("gds_vault.demo")
 
 _OUTCOMES = ((VaultPermissionError, "denied"), (VaultSecretNotFoundError, "not found"), (VaultConnectionError, "away"))
 
 
-class Workload:
+class Workload(Threads):
     """Reads below a path, until it is told to stop.
 
     Args:
@@ -63,7 +65,6 @@ class Workload:
     ) -> None:
         self._client, self._async_client = client, async_client
         self._path, self._server, self._seconds = path, server, seconds
-        self._stop = threading.Event()
         self._lock = threading.Lock()
         self._outcomes: Counter[str] = Counter()
         self._away_since: float | None = None
@@ -71,28 +72,9 @@ class Workload:
         self.canary = f"hvs.{secrets.token_urlsafe(24)}"
         """A token that nobody gave us: it is logged on purpose, and must not be found anywhere."""
         self.canaries_logged = 0
-        self.defects: list[str] = []
-        """What ended a thread that should have gone on."""
-        plays = [*((self._read, (seed,)) for seed in range(THREADS)), (self._read_async, ()), (self._say, ())]
-        if server is not None:
-            plays.append((self._outages, ()))
-        self._threads = [
-            threading.Thread(target=self._guarded, args=(play, *given), name=f"gds-demo-{number}", daemon=True)
-            for number, (play, given) in enumerate(plays)
-        ]
-
-    def start(self) -> None:
-        """Begin."""
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """End, and wait for that."""
-        self._stop.set()
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join(JOIN_SECONDS)
-        self.defects += [f"{thread.name} did not end" for thread in self._threads if thread.is_alive()]
+        plays: list[Callable[[], None]] = [partial(self._read, seed) for seed in range(THREADS)]
+        plays += [self._read_async, self._say, *([self._outages] if server is not None else [])]
+        super().__init__(plays, "gds-demo")
 
     @property
     def happening(self) -> tuple[str, bool]:
@@ -108,12 +90,6 @@ class Workload:
         """What became of the reads, as the program saw it."""
         with self._lock:
             return dict(self._outcomes)
-
-    def _guarded(self, play: object, *given: object) -> None:
-        try:
-            play(*given)  # type: ignore[operator]
-        except Exception as error:  # noqa: BLE001 - the summary says so
-            self.defects.append(f"{threading.current_thread().name}: {type(error).__name__}: {error}")
 
     def _count(self, outcome: str) -> None:
         with self._lock:
