@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, runtime_checkable
 
@@ -162,39 +165,84 @@ class KafkaOutput:
 
 
 class StdoutOutput:
-    """Prints a line for each metric, for people and for trying things out.
+    """Prints a line for each metric, without secrets.
 
     Args:
         stream: Where to; standard output as it is at the time by default.
+        format: ``"text"`` for people, or ``"json"``: the object that the hub gets, for scripts.
         redact: Regular expressions of further secrets.
+
+    Raises:
+        MonitorConfigError: There is no such format.
     """
 
-    def __init__(self, stream: TextIO | None = None, *, redact: Sequence[str] = ()) -> None:
+    def __init__(self, stream: TextIO | None = None, *, format: str = "text", redact: Sequence[str] = ()) -> None:
+        _one_of("format", format, ("text", "json"))
         self._stream = stream
+        self._line = _line if format == "text" else _object
         self._scrub = LogEncoder(redact=list(redact)).redact
 
     async def write(self, metrics: Sequence[Metric]) -> WriteResult:
         """Print a batch."""
-        lines = [_line(metric) for metric in metrics]
-        clean = [self._scrub(line) for line in lines]
+        tags = [{name: self._clean(name, str(value)) for name, value in metric.tags.items()} for metric in metrics]
+        lines = [self._line(metric, clean) for metric, clean in zip(metrics, tags, strict=True)]
         try:
-            print(*clean, sep="\n", file=self._stream or sys.stdout, flush=True) if lines else None
+            # Whoever reads may be slow; the cycles of others go on meanwhile.
+            await asyncio.to_thread(self._print, lines)
         except (OSError, ValueError):
             # Whoever read it has gone, or the stream is closed.
             return WriteResult(dropped={"closed": len(lines)})
-        return WriteResult(published=len(lines), scrubbed=sum(a != b for a, b in zip(lines, clean, strict=True)))
+        scrubbed = sum(clean != dict(metric.tags) for metric, clean in zip(metrics, tags, strict=True))
+        return WriteResult(published=len(lines), scrubbed=scrubbed)
+
+    def _print(self, lines: Sequence[str]) -> None:
+        stream = self._stream or sys.stdout
+        stream.writelines(f"{line}\n" for line in lines)
+        stream.flush()
+
+    def _clean(self, name: str, value: str) -> str:
+        # Its name tells whether a value is a secret.
+        return self._scrub(f'{name}="{value}"').removeprefix(f'{name}="').removesuffix('"')
 
     async def close(self) -> None:
         """Nothing is held."""
 
 
-def _line(metric: Metric) -> str:
+def _line(metric: Metric, tags: Mapping[str, str]) -> str:
     """``2026-03-01T12:00:00+00:00 pg-1 postgresql.backends{db.namespace="app"} 7 {backend}``."""
-    tags = ",".join(f'{name}="{value}"' for name, value in sorted(metric.tags.items()))
+    shown = ",".join(f'{name}="{value}"' for name, value in sorted(tags.items()))
     when = f"{metric.timestamp.isoformat()} " if metric.timestamp else ""
-    named = f"{metric.metric_name}{{{tags}}}" if tags else metric.metric_name
+    named = f"{metric.metric_name}{{{shown}}}" if shown else metric.metric_name
     unit = f" {metric.unit}" if metric.unit else ""
     return f"{when}{metric.instance_id} {named} {metric.value}{unit}"
+
+
+def _object(metric: Metric, tags: Mapping[str, str]) -> str:
+    """The metric as ``schemas/database-metric.json`` has it."""
+    value = metric.value if isinstance(metric.value, int) else float(metric.value)
+    finite = math.isfinite(value)
+    fields = {
+        "timestamp": _utc(metric.timestamp or datetime.now(timezone.utc)),
+        "database_type": metric.database_type,
+        "instance_id": metric.instance_id,
+        "metric_name": metric.metric_name,
+        "value": value if finite else None,
+        **({} if finite else {"non_finite": "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"}),
+        "tags": tags,
+        "unit": metric.unit,
+        "metric_type": metric.metric_type,
+        "start_timestamp": None if metric.start_timestamp is None else _utc(metric.start_timestamp),
+        "metadata": {
+            "collection_duration_ms": round(metric.collection_duration_ms),
+            "version": metric.version,
+            "correlation_id": metric.correlation_id,
+        },
+    }
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False)
+
+
+def _utc(when: datetime) -> str:
+    return when.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _one_of(setting: str, given: str, expected: tuple[str, ...]) -> None:

@@ -356,6 +356,23 @@ async def test_the_terminal_gets_a_line_for_each_metric_without_secrets() -> Non
     assert await output.write(metrics) == WriteResult(dropped={"closed": 2})
 
 
+@pytest.mark.parametrize("number", [7, 0.5, Decimal("14.4"), float("nan"), float("inf"), float("-inf")])
+async def test_a_script_gets_the_object_that_the_hub_gets(number: Any) -> None:
+    stream = io.StringIO()
+    tags = {"k": "password=abc123XYZ", "password": "abc456XYZ", "db.namespace": "bücher"}
+    given = [metric(number, timestamp=NOON, start_timestamp=NOON, tags=tags), metric(number)]
+    assert await StdoutOutput(stream, format="json").write(given) == WriteResult(published=2, scrubbed=1)
+    first, second = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert problems("database-metric.json", first) == problems("database-metric.json", second) == []
+    assert first["tags"]["db.namespace"] == "bücher"
+    assert "XYZ" not in stream.getvalue()
+
+
+async def test_a_format_of_lines_that_there_is_not_is_refused() -> None:
+    with pytest.raises(MonitorConfigError, match="format='yaml': expected 'text' or 'json'"):
+        StdoutOutput(format="yaml")
+
+
 async def test_the_hub_of_a_configuration_is_this_output(tmp_path: Path) -> None:
     hub = f"embedded:{tmp_path}"
     for given, environment, topic in [

@@ -69,14 +69,9 @@ def command(function: F) -> F:
 @command
 def once(urls: Url = None, config: Config = None, packs: Packs = None, as_json: Json = False) -> int:
     """Run one cycle and show what was measured."""
-    from gds_monitor.config.outputs import fields_of
-
-    results = asyncio.run(_once(_collectors(urls, config, packs)))
+    results = asyncio.run(_once(_collectors(urls, config, packs), as_json=as_json))
     for result in results:
-        if as_json:
-            for metric in result.metrics:
-                line(fields_of(metric))
-        else:
+        if not as_json:
             _show(result)
         for outcome in result.outcomes:
             if not outcome.ok and not outcome.skipped:
@@ -88,11 +83,13 @@ def once(urls: Url = None, config: Config = None, packs: Packs = None, as_json: 
     return 0 if all(result.success for result in results) else FAILED
 
 
-async def _once(collectors: list[MetricCollector]) -> list[MonitoringResult]:
+async def _once(collectors: list[MetricCollector], *, as_json: bool) -> list[MonitoringResult]:
     from gds_monitor.base import BaseMonitor
+    from gds_monitor.output import StdoutOutput
 
+    outputs = [StdoutOutput(format="json")] if as_json else []
     try:
-        return await asyncio.gather(*(BaseMonitor(each).run_monitoring_cycle() for each in collectors))
+        return await asyncio.gather(*(BaseMonitor(each, outputs).run_monitoring_cycle() for each in collectors))
     finally:
         await asyncio.gather(*(each.close() for each in collectors))
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from gds_monitor.base import MetricCollector, Outcome
 from gds_monitor.errors import CollectionError
 from gds_monitor.metric import Metric
-from gds_monitor.packs.execute import _holds, ask_texts, take_texts
+from gds_monitor.packs.execute import ask_texts, holds, measured, take_texts
 from gds_monitor.packs.plan import plan
-from gds_monitor.packs.rows import Target, to_metrics
+from gds_monitor.packs.rows import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -252,14 +252,11 @@ class PackCollector(MetricCollector):
         rows, reason, detail = 0, "", ""
         for query in todo.queries:
             try:
-                found, read = await self._query(query, todo, until)
+                rows += await self._query(query, todo, until, metrics)
             except CollectionError as error:  # noqa: PERF203 - the other queries are asked all the same
                 reason, detail = reason or error.reason, detail or f"{query.query.name}: {error}"
                 if error.reason in _LOST:
                     break
-            else:
-                metrics += found
-                rows += read
         return metrics, rows, reason, detail
 
     def _allowed(self, todo: _Todo, spent: _Spent, now: float) -> float | CollectionError:
@@ -284,8 +281,8 @@ class PackCollector(MetricCollector):
                 until = min(until, leave)
         return until
 
-    async def _query(self, planned: PlannedQuery, todo: _Todo, until: float) -> tuple[list[Metric], int]:
-        """The metrics of a query, and how many rows they are of."""
+    async def _query(self, planned: PlannedQuery, todo: _Todo, until: float, metrics: list[Metric]) -> int:
+        """Add the metrics of a query, which stay whatever becomes of its texts; how many rows they are of."""
         database = todo.database
 
         async def ask(statement: Any) -> Sequence[Mapping[str, Any]]:
@@ -295,8 +292,8 @@ class PackCollector(MetricCollector):
             return await self._ask(statement, database, min(todo.collector.timeout_seconds or STATEMENT_SECONDS, left))
 
         for predicate in planned.predicates:
-            if not _holds(predicate, await ask(predicate)):
-                return [], 0
+            if not holds(predicate, await ask(predicate)):
+                return 0
         began = time.monotonic()
         rows = await ask(planned.statement)
         assert self.facts is not None  # noqa: S101 - there is no plan without
@@ -310,15 +307,11 @@ class PackCollector(MetricCollector):
             counts=self.counts,
             memory=self._memory,
         )
-        read = len(rows)
-        if read > todo.collector.max_rows:
-            self.counts["truncated"] += read - todo.collector.max_rows
-            rows = rows[: todo.collector.max_rows]
-        metrics = to_metrics(planned.query, rows, target)
+        metrics += measured(planned, rows, target)
         asked = ask_texts(planned, target)
         if asked is not None:
             self.events += take_texts(planned, await ask(asked), target)
-        return metrics, read
+        return len(rows)
 
     # ------------------------------------------------------------------ what it says of itself
     def _down(self, error: CollectionError, seconds: float) -> list[Metric]:

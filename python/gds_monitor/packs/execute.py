@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gds_monitor.packs.rows import Target
     from gds_monitor.packs.top import StickyTop
 
-__all__ = ["Outcome", "Run", "TextEvent", "ask_texts", "run_query", "take_texts"]
+__all__ = ["Outcome", "Run", "TextEvent", "ask_texts", "holds", "measured", "run_query", "take_texts"]
 
 Run = Callable[[Any], Sequence[Mapping[str, Any]]]
 """Runs a statement, or a command; gives its rows as dicts. Whoever gives it sees to timeouts and to reading only."""
@@ -70,20 +70,29 @@ def run_query(planned: PlannedQuery, run: Run, target: Target) -> Outcome:
         ValueError: A predicate answered something other than one true or false.
     """
     for predicate in planned.predicates:
-        if not _holds(predicate, run(predicate)):
+        if not holds(predicate, run(predicate)):
             return Outcome(status="skipped", reason="predicate")
     rows = run(planned.statement)
-    read = len(rows)
-    if read > planned.collector.max_rows:
-        target.counts["truncated"] += read - planned.collector.max_rows
-        rows = rows[: planned.collector.max_rows]
-    metrics = to_metrics(planned.query, rows, target)
+    metrics = measured(planned, rows, target)
     asked = ask_texts(planned, target)
     events = take_texts(planned, run(asked), target) if asked else []
-    return Outcome(status="success", rows=read, metrics=metrics, events=events)
+    return Outcome(status="success", rows=len(rows), metrics=metrics, events=events)
 
 
-def _holds(predicate: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+def measured(planned: PlannedQuery, rows: Sequence[Mapping[str, Any]], target: Target) -> list[Metric]:
+    """The metrics of what its statement answered; rows beyond the limit of its collector are counted and left out."""
+    most = planned.collector.max_rows
+    if len(rows) > most:
+        target.counts["truncated"] += len(rows) - most
+    return to_metrics(planned.query, rows[:most], target)
+
+
+def holds(predicate: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """What a predicate answered; no row is false.
+
+    Raises:
+        ValueError: It is not one true or false.
+    """
     if not rows:
         return False
     values = list(rows[0].values())
