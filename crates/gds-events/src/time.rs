@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
+use time::{Date, Month};
 
 /// From this number on it is milliseconds and not seconds: in seconds it is the year 5138, in milliseconds 1973.
 const MILLISECONDS_FROM: f64 = 1e11;
@@ -14,6 +15,7 @@ const MILLISECONDS_FROM: f64 = 1e11;
 const EARLIEST: i64 = -62_167_219_200_000_000;
 const LATEST: i64 = 253_402_300_799_999_999;
 const DAY: i64 = 86_400;
+const EPOCH: Date = time::UtcDateTime::UNIX_EPOCH.date();
 
 /// A point in time, in microseconds since the epoch. As JSON it is text in ISO 8601.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -62,12 +64,12 @@ impl Timestamp {
     pub fn write(self, out: &mut Vec<u8>) {
         let (seconds, micros) = (self.0.div_euclid(1_000_000), self.0.rem_euclid(1_000_000));
         let (days, second) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
-        let (year, month, day) = civil(days);
+        let date = date(days);
         let mut text = *b"0000-00-00T00:00:00.000000Z";
         for (at, digits, number) in [
-            (0, 4, year),
-            (5, 2, month),
-            (8, 2, day),
+            (0, 4, i64::from(date.year())),
+            (5, 2, i64::from(u8::from(date.month()))),
+            (8, 2, i64::from(date.day())),
             (11, 2, second / 3600),
             (14, 2, second / 60 % 60),
             (17, 2, second % 60),
@@ -138,30 +140,17 @@ fn put(text: &mut [u8], mut number: i64) {
     }
 }
 
-/// Year, month and day of a number of days since the epoch, in the Gregorian calendar without end.
-fn civil(days: i64) -> (i64, i64, i64) {
-    // Years begin with March here, so that the day that not all of them have is their last one.
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (year + era * 400 + i64::from(month <= 2), month, day)
+/// The day that is so many days after the epoch.
+fn date(days: i64) -> Date {
+    let day = i32::try_from(days).ok().and_then(|days| EPOCH.to_julian_day().checked_add(days));
+    day.and_then(|day| Date::from_julian_day(day).ok()).unwrap_or(EPOCH)
 }
 
 /// The number of days since the epoch, of a date that exists.
 fn days(year: i64, month: i64, day: i64) -> Option<i64> {
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let shifted = year - i64::from(month <= 2);
-    let (era, of_era) = (shifted.div_euclid(400), shifted.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let number = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    (civil(number) == (year, month, day)).then_some(number)
+    let month = Month::try_from(u8::try_from(month).ok()?).ok()?;
+    let date = Date::from_calendar_date(i32::try_from(year).ok()?, month, u8::try_from(day).ok()?).ok()?;
+    Some(i64::from(date.to_julian_day() - EPOCH.to_julian_day()))
 }
 
 /// The number in exactly these digits, and what is behind them.
