@@ -97,10 +97,37 @@ fn extended() -> impl Strategy<Value = String> {
     (function, modifier).prop_map(|(function, modifier)| format!("{function}(b_total[1m] {modifier})"))
 }
 
+/// Vectors whose series come in the order of their labels at every step, whichever steps there are.
+fn ordered() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![3 => selector(), 3 => windowed(), 1 => extended()];
+    let function =
+        prop_oneof![Just(""), Just("abs"), Just("-"), Just("ceil"), Just("timestamp"), Just("histogram_count")];
+    (function, leaf).prop_map(|(function, leaf)| format!("{function}({leaf})"))
+}
+
 /// Expressions whose value at a step does not depend on which steps there are besides it.
+///
+/// The groups of an aggregation and the pairs of an operator come in the order in which they are met, which in a range is
+/// another one than at a step of it. So what depends on an order to the last bit, or chooses among equals, is asked of
+/// [`ordered`] vectors, and sums elsewhere are of whole numbers. Both sides of `or` have lost their names, since a series
+/// that comes from either side has the name that it has at its first step.
 fn expression() -> impl Strategy<Value = String> {
-    let leaf =
-        prop_oneof![3 => selector(), 3 => windowed(), 1 => extended(), 1 => Just("time()*0+vector(3)".to_owned())];
+    let by_order = prop_oneof![
+        Just("sum("),
+        Just("sum by (job) ("),
+        Just("avg without (instance) ("),
+        Just("stddev("),
+        Just("topk(2, "),
+        Just("bottomk by (job) (1, "),
+        Just("limitk(2, "),
+    ];
+    let leaf = prop_oneof![
+        3 => selector(),
+        3 => windowed(),
+        1 => extended(),
+        2 => (by_order, ordered()).prop_map(|(aggregation, inner)| format!("{aggregation}{inner})")),
+        1 => Just("time()*0+vector(3)".to_owned()),
+    ];
     leaf.prop_recursive(4, 24, 3, |inner| {
         let function = prop_oneof![
             Just("abs"),
@@ -115,20 +142,16 @@ fn expression() -> impl Strategy<Value = String> {
             Just("vector(7) or "),
         ];
         let aggregation = prop_oneof![
-            Just("sum("),
-            Just("sum by (job) ("),
-            Just("avg without (instance) ("),
-            Just("count("),
-            Just("min by (instance) ("),
-            Just("max("),
-            Just("stddev("),
-            Just("group by (job) ("),
-            Just("topk(2, "),
-            Just("bottomk by (job) (1, "),
-            Just("quantile(0.4, "),
-            Just("limitk(2, "),
-            Just("limit_ratio(0.6, "),
-            Just("count_values(\"v\", "),
+            Just("sum(round("),
+            Just("sum by (job) (round("),
+            Just("avg without (instance) (round("),
+            Just("count(("),
+            Just("min by (instance) (("),
+            Just("max(("),
+            Just("group by (job) (("),
+            Just("quantile(0.4, ("),
+            Just("limit_ratio(0.6, ("),
+            Just("count_values(\"v\", ("),
         ];
         let operator = prop_oneof![
             Just("+"),
@@ -139,7 +162,6 @@ fn expression() -> impl Strategy<Value = String> {
             Just("<="),
             Just("=="),
             Just("and on (job)"),
-            Just("or"),
             Just("unless on (instance)"),
             Just("+ fill(2)"),
         ];
@@ -152,9 +174,10 @@ fn expression() -> impl Strategy<Value = String> {
         ];
         prop_oneof![
             (function, inner.clone()).prop_map(|(function, inner)| format!("{function}({inner})")),
-            (aggregation, inner.clone()).prop_map(|(aggregation, inner)| format!("{aggregation}{inner})")),
+            (aggregation, inner.clone()).prop_map(|(aggregation, inner)| format!("{aggregation}{inner}))")),
             (inner.clone(), operator, inner.clone())
                 .prop_map(|(left, operator, right)| format!("({left}) {operator} ({right})")),
+            (inner.clone(), inner.clone()).prop_map(|(left, right)| format!("(-({left})) or (-({right}))")),
             (over, inner.clone()).prop_map(|(over, inner)| format!("{over}(({inner})[2m:20s])")),
             (inner.clone(), 0..5u8).prop_map(|(inner, number)| format!("({inner}) * {number}")),
             inner.prop_map(|inner| format!("label_replace({inner}, \"kind\", \"$1\", \"job\", \"(.)\")")),

@@ -20,10 +20,7 @@ impl Operator for CountValues {
     fn run(&self, query: &Query<'_>, grid: Grid, sink: &mut Sink<'_>) -> Result<(), Error> {
         let mut counted = Merger::default();
         self.input.run(query, grid, &mut |series| self.take(query, grid, &mut counted, &series))?;
-        // In an order of their own, so that those above that choose among equal ones choose the same at every range.
-        let mut series = counted.into_series();
-        series.sort_unstable_by(|one, other| one.labels.cmp(&other.labels));
-        series.into_iter().filter(|series| !series.column.is_empty()).try_for_each(sink)
+        counted.finish(sink)
     }
 }
 
