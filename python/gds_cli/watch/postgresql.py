@@ -9,7 +9,7 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
-from gds_cli.live.model import Rising
+from gds_cli.live.rising import Rising
 from gds_cli.watch.picture import Lock, Number, Picture, Progress, Session, Space, Statement
 from gds_cli.watch.source import EngineSource
 from gds_database import ConfigurationError, QueryError
