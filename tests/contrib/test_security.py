@@ -29,9 +29,9 @@ ROWS = {
     "headers and cookies": ("Authorization: Bearer hunter2hunter2", "X-Vault-Token: hunter2hunter2"),
     "tokens by their shape": (JWT, VAULT_TOKEN, CLOUD_KEY),
     "private keys": ("-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----",),
-    "what you name": ("customer-4711",),
+    "what you name": ("customer-47110815",),
 }
-SECRETS = ("hunter2", JWT, VAULT_TOKEN, CLOUD_KEY, "4711")
+SECRETS = ("hunter2", JWT, VAULT_TOKEN, CLOUD_KEY, "47110815")
 
 
 @pytest.mark.parametrize("row", ROWS)
