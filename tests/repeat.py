@@ -1,7 +1,7 @@
 """``python -m tests.repeat``: what depends on time, many times beside busy processes; ``make test-repeat`` calls it.
 
-A round is the Rust tests and the Python tests marked ``timing``, or, with a pattern, the tests of both whose names hold
-it. Every round runs, whatever the others gave; what failed is listed at the end, and nothing is tried again.
+A round is the Rust tests and the Python tests marked ``timing``, both at the same time, or, with a pattern, the tests of
+both whose names hold it. Every round runs, whatever the others gave; what failed is listed at the end, and nothing is tried again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,8 +37,9 @@ def busy_processes(count: int) -> Iterator[None]:
             process.wait()
 
 
-def _run(name: str, command: Sequence[str]) -> tuple[int, list[str]]:
-    """How many passed, and the names of those that did not."""
+def _run(name: str, command: Sequence[str]) -> tuple[int, list[str], float]:
+    """How many passed, the names of those that did not, and the seconds that it took."""
+    begin = time.monotonic()
     log = LOGS / f"{name}.log"
     with log.open("wb") as output:
         code = subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
@@ -45,7 +47,7 @@ def _run(name: str, command: Sequence[str]) -> tuple[int, list[str]]:
     failed = [found["rust"] or found["python"] for found in _FAILED.finditer(text)]
     if code not in {0, _NO_TESTS_COLLECTED} and not failed:
         failed = [f"{command[0]} exited with {code}; see {log.relative_to(ROOT)}"]
-    return sum(map(int, _RAN.findall(text))), failed
+    return sum(map(int, _RAN.findall(text))), failed, time.monotonic() - begin
 
 
 def commands(pattern: str) -> tuple[list[str], dict[str, list[str]]]:
@@ -73,15 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     subprocess.run(build, cwd=ROOT, check=True)
     failures: list[str] = []
     passed = 0
-    with busy_processes(os.cpu_count() or 1):
+    with busy_processes(os.cpu_count() or 1), ThreadPoolExecutor(len(parts)) as pool:
         for number in range(1, options.times + 1):
-            for part, command in parts.items():
-                begin = time.monotonic()
-                ran, failed = _run(f"repeat-{number}-{part}", command)
+            names = [f"repeat-{number}-{part}" for part in parts]
+            for part, (ran, failed, seconds) in zip(parts, pool.map(_run, names, parts.values()), strict=True):
                 passed += ran
                 failures += [f"round {number}: {name}" for name in failed]
                 said = f"{len(failed)} failed: {', '.join(failed)}" if failed else "0 failed"
-                seconds = time.monotonic() - begin
                 print(f"round {number} of {options.times}, {part}: {ran} passed, {said} ({seconds:.0f} s)", flush=True)
     print("\nsummary")
     for failure in failures:
