@@ -134,7 +134,7 @@ def test_a_hub_that_cannot_be_had_is_a_line_and_exit_code_1(tmp_path: Path) -> N
     assert done.stderr.count("\n") == 1
 
 
-def bury(hub: str) -> list[dict[str, Any]]:
+def send_dead_letters(hub: str) -> list[dict[str, Any]]:
     """Three orders of which two do not parse; the dead letters."""
     with KafkaProducerClient(hub) as producer:
         for number, value in enumerate((b"poison", b'{"id": 1}', b"\xff")):
@@ -148,7 +148,7 @@ def bury(hub: str) -> list[dict[str, Any]]:
 
 
 def test_dead_letters_are_listed_with_what_killed_them(hub: str) -> None:
-    letters = bury(hub)
+    letters = send_dead_letters(hub)
     assert [(letter["key"], letter["value"]) for letter in letters] == [("k0", "poison"), ("k2", {"base64": "/w=="})]
     for letter, offset in zip(letters, (0, 2), strict=True):
         headers = dict(letter["headers"])
@@ -160,7 +160,7 @@ def test_dead_letters_are_listed_with_what_killed_them(hub: str) -> None:
 
 
 def test_dead_letters_are_sent_again_once(hub: str) -> None:
-    letters = bury(hub)
+    letters = send_dead_letters(hub)
     planned = kafka(hub, "dlq", "replay", "orders", "--dry-run")
     assert planned == [{"to": "orders"} | letter for letter in letters]
     assert kafka(hub, "dlq", "replay", "orders", "--max", 1) == planned[:1]
@@ -175,7 +175,7 @@ def test_dead_letters_are_sent_again_once(hub: str) -> None:
 
 
 def test_a_message_that_dies_again_has_counted_its_attempts(hub: str) -> None:
-    bury(hub)
+    send_dead_letters(hub)
     kafka(hub, "dlq", "replay", "orders")
     with KafkaConsumerClient(
         "orders", hub, "billing", auto_offset_reset="earliest", consumer_timeout_ms=500, on_error="dead_letter"

@@ -84,7 +84,7 @@ def place(hub: str, topic: str, group: str) -> list[int]:
     return [] if first is None else [first["offset"]]
 
 
-class Left(Exception):
+class StopReading(Exception):
     """On purpose."""
 
 
@@ -98,13 +98,13 @@ def test_what_a_loop_left_comes_again_in_the_next_loop_over_the_same_client(
 
     def loop(consumer: KafkaConsumerClient, leave_at: int | None, in_lists: bool) -> None:
         lists = consumer.batches(1, IDLE_MS / 1000) if in_lists else ([message] for message in consumer.messages())
-        with suppress(Left):
+        with suppress(StopReading):
             for each in lists:
                 for message in each:
                     seen.append(message["value"])
                     if message["value"] == leave_at:
                         if raises:
-                            raise Left
+                            raise StopReading
                         return
 
     def until(consumer: KafkaConsumerClient, last: int, leave_at: int | None, in_lists: bool) -> bool:
@@ -143,17 +143,17 @@ def test_what_an_asynchronous_loop_left_comes_again(hub: str, topic: str, in_lis
             async for batch in consumer.batches(1, IDLE_MS / 1000):
                 seen.extend(message["value"] for message in batch)
                 if seen[-1:] == [leave_at]:
-                    raise Left
+                    raise StopReading
         else:
             async for message in consumer:
                 seen.append(message["value"])
                 if message["value"] == leave_at:
-                    raise Left
+                    raise StopReading
 
     async def main() -> None:
         async with AsyncKafkaConsumerClient(topic, hub, topic, **settings()) as consumer:
             while 2 not in seen:
-                with suppress(Left):
+                with suppress(StopReading):
                     await loop(consumer, 2)
             while 5 not in seen:
                 await loop(consumer, None)
@@ -323,7 +323,7 @@ def test_callbacks_are_told_of_partitions_and_may_use_the_consumer(
     def taken(partitions: list[tuple[str, int]]) -> None:
         told.append(("taken", partitions))
         first.commit()
-        raise Left
+        raise StopReading
 
     both = [(topic, 0), (topic, 1)]
     with reader(hub, topic, topic, on_assign=given, on_revoke=taken, **more) as first:
@@ -340,7 +340,7 @@ def test_callbacks_are_told_of_partitions_and_may_use_the_consumer(
             wait_until(shared, what=lambda: f"each has one: {told}", timeout_seconds=LONG)
         assert any(what == "taken" for what, _ in told)
     assert told[-1][0] == "taken", "what it had at the end"
-    assert "on_revoke: raised Left" in caplog.text
+    assert "on_revoke: raised StopReading" in caplog.text
 
 
 # Once far longer than a poll, and than a member that is dead would be waited for.

@@ -45,7 +45,7 @@ T = TypeVar("T")
 ONCE = RetryPolicy(attempts=1)
 
 
-class Patient(RetryPolicy):
+class LongRetryPolicy(RetryPolicy):
     """Tries for longer than any restart takes, and shows when it began to."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Patient(RetryPolicy):
         return super().delay_seconds(attempt, retry_after_seconds)
 
 
-class Told(Recorder):
+class CountingRecorder(Recorder):
     """A collector that can be asked how often a counter was incremented."""
 
     def count(self, name: str) -> float:
@@ -67,7 +67,7 @@ class Told(Recorder):
 class Client(Protocol):
     """A client of either kind, called as the synchronous one is."""
 
-    told: Told
+    told: CountingRecorder
 
     def get(self, path: str, **options: Any) -> dict[str, Any]: ...
     def list(self, path: str) -> list[str]: ...
@@ -82,7 +82,7 @@ class Blocking:
     """`VaultClient`."""
 
     def __init__(self, **settings: Any) -> None:
-        self.told = Told()
+        self.told = CountingRecorder()
         self.client = VaultClient(metrics=self.told, **settings)
 
     def get(self, path: str, **options: Any) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class Awaiting:
     """`AsyncVaultClient` on a loop of its own."""
 
     def __init__(self, **settings: Any) -> None:
-        self.told = Told()
+        self.told = CountingRecorder()
         self.loop = asyncio.new_event_loop()
 
         async def make() -> AsyncVaultClient:
@@ -552,14 +552,14 @@ def after(began: threading.Event, do: Callable[[], None]) -> threading.Thread:
 
 def test_retries_outlast_a_seal(vault: Vault, room: str, open_client: Opener) -> None:
     vault.put(f"{room}/db", {"n": 1})
-    client = open_client(approle(vault, room), retry_policy=(patient := Patient()))
+    client = open_client(approle(vault, room), retry_policy=(policy := LongRetryPolicy()))
     client.get(f"{room}/db")
     vault.seal()
-    opener = after(patient.began, vault.unseal)
+    opener = after(policy.began, vault.unseal)
     try:
         assert client.get(f"{room}/db", use_cache=False) == {"n": 1}
     finally:
-        patient.began.set()
+        policy.began.set()
         opener.join()
 
 
@@ -581,14 +581,14 @@ def test_restart_is_an_outage_and_no_new_login(vault: Vault, room: str, open_cli
 
 def test_retries_outlast_a_crash(vault: Vault, room: str, open_client: Opener) -> None:
     vault.put(f"{room}/db", {"n": 1})
-    client = open_client(approle(vault, room), retry_policy=(patient := Patient()))
+    client = open_client(approle(vault, room), retry_policy=(policy := LongRetryPolicy()))
     client.get(f"{room}/db")
     vault.kill()
-    starter = after(patient.began, vault.start)
+    starter = after(policy.began, vault.start)
     try:
         assert client.get(f"{room}/db", use_cache=False) == {"n": 1}
     finally:
-        patient.began.set()
+        policy.began.set()
         starter.join()
     assert client.told.count("vault.secret.error") == 0
     assert client.told.count("vault.auth.success") == 1

@@ -154,11 +154,11 @@ def _each_second(source: Seen, manner: str, ending: Ending, seconds: float) -> N
         if manner == "json":
             line({"elapsed": round(time.monotonic() - begin, 3), **picture.as_json()})
         else:
-            print(_told(picture, time.monotonic() - begin), flush=True)
+            print(_one_line(picture, time.monotonic() - begin), flush=True)
         ending.asked.wait(1.0)
 
 
-def _told(picture: Picture, elapsed_seconds: float) -> str:
+def _one_line(picture: Picture, elapsed_seconds: float) -> str:
     numbers = {each.name: each.value for each in picture.numbers}
     parts = [f"{elapsed_seconds:6.1f} s", f"{sum(1 for each in picture.sessions if each.running)} active"]
     if "commits" in numbers:

@@ -8,9 +8,9 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gds_cli.demo.tally import Told
+from gds_cli.demo.tally import ReportedMetric
 from gds_cli.demo.workload import SAID
-from gds_cli.live.sources import told
+from gds_cli.live.sources import described
 
 if TYPE_CHECKING:
     from gds_cli.live.model import Model
@@ -64,7 +64,7 @@ class Reader(threading.Thread):
                     break
             self._consumer.commit()
         except Exception as error:  # noqa: BLE001 - the summary says so, and the counts then differ
-            self.error = told(error)
+            self.error = described(error)
 
     def _take(self, message: dict[str, Any]) -> None:
         value: bytes = message["value"] or b""
@@ -81,9 +81,12 @@ class Reader(threading.Thread):
             self._model.log(record["timestamp"], record["level"], record["logger"], record["message"])
         self.messages[message["topic"]] += 1
 
-    def told(self) -> dict[str, Told]:
+    def reported(self) -> dict[str, ReportedMetric]:
         """What the metrics topic has, by name."""
-        return {name: Told(kind, calls, float(self._totals[kind, name])) for (kind, name), calls in self._calls.items()}
+        return {
+            name: ReportedMetric(kind, calls, float(self._totals[kind, name]))
+            for (kind, name), calls in self._calls.items()
+        }
 
     def wait_for(self, metrics: int, logs: int, timeout_seconds: float) -> None:
         """Wait until as many messages came of each, or more never will."""

@@ -165,16 +165,16 @@ def _play(given: Given, name: str, ending: Ending, stack: ExitStack) -> Verdict:
     # From here on nothing more is counted; what is on its way arrives.
     handler.flush()
     metrics.flush(SETTLE_SECONDS)
-    told = tally.told()
-    reader.wait_for(sum(each.calls for each in told.values()), records.records, SETTLE_SECONDS)
+    reported = tally.reported()
+    reader.wait_for(sum(each.calls for each in reported.values()), records.records, SETTLE_SECONDS)
     text = fetch(f"http://127.0.0.1:{page.port}/metrics", SETTLE_SECONDS)
     reader.stop()
     return Verdict(
         elapsed_seconds=elapsed_seconds,
         ended_early=ending.asked.is_set(),
         outcomes=work.outcomes,
-        program=told,
-        topic=reader.told(),
+        program=reported,
+        topic=reader.reported(),
         page=parse(text),
         page_text=text,
         records=records.records,

@@ -7,13 +7,13 @@ import threading
 from collections import Counter, deque
 from typing import NamedTuple
 
-__all__ = ["RecordCount", "Tally", "Told"]
+__all__ = ["RecordCount", "ReportedMetric", "Tally"]
 
 KEPT_MS = 200_000
 """How many durations of a name are kept for exact quantiles: an hour of the demo."""
 
 
-class Told(NamedTuple):
+class ReportedMetric(NamedTuple):
     """What was reported under a name: as what, how often, and the sum of a counter's values."""
 
     kind: str
@@ -54,11 +54,11 @@ class Tally:
         with self._lock:
             self._durations_ms.setdefault(name, deque(maxlen=KEPT_MS)).append(value_ms)
 
-    def told(self) -> dict[str, Told]:
+    def reported(self) -> dict[str, ReportedMetric]:
         """All of it, by name."""
         with self._lock:
             return {
-                name: Told(kind, calls, float(self._totals[kind, name]))
+                name: ReportedMetric(kind, calls, float(self._totals[kind, name]))
                 for (kind, name), calls in sorted(self._calls.items(), key=lambda item: item[0][1])
             }
 

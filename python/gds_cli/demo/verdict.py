@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from gds_cli.demo.tally import Told
+    from gds_cli.demo.tally import ReportedMetric
     from gds_cli.live.page import Family
 
 __all__ = ["Row", "Verdict", "call_costs", "shown"]
@@ -48,8 +48,8 @@ class Verdict(NamedTuple):
     elapsed_seconds: float
     ended_early: bool
     outcomes: dict[str, int]
-    program: dict[str, Told]
-    topic: dict[str, Told]
+    program: dict[str, ReportedMetric]
+    topic: dict[str, ReportedMetric]
     page: dict[str, Family]
     page_text: str
     records: int
@@ -71,7 +71,7 @@ class Verdict(NamedTuple):
 
     def _row(self, name: str) -> Row:
         here, there = self.program.get(name), self.topic.get(name)
-        kind = next(told.kind for told in (here, there) if told is not None)
+        kind = next(each.kind for each in (here, there) if each is not None)
         return Row(name, kind, _number(here), self._on_page(name, kind), _number(there))
 
     def _on_page(self, name: str, kind: str) -> float | None:
@@ -142,10 +142,10 @@ class Verdict(NamedTuple):
         }
 
 
-def _number(told: Told | None) -> float:
-    if told is None:
+def _number(reported: ReportedMetric | None) -> float:
+    if reported is None:
         return 0.0
-    return told.total if told.kind == "counter" else float(told.calls)
+    return reported.total if reported.kind == "counter" else float(reported.calls)
 
 
 def call_costs() -> dict[str, float]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gds_kafka import KafkaConsumerClient
     from gds_native._lib import HubAdmin
 
-__all__ = ["HubSource", "LogsSource", "PageSource", "Source", "checked_url", "fetch", "quiet", "told"]
+__all__ = ["HubSource", "LogsSource", "PageSource", "Source", "checked_url", "described", "fetch", "quiet"]
 
 INTERVAL_SECONDS = 1.0
 TIMEOUT_SECONDS = 3.0
@@ -69,7 +69,7 @@ class Source(threading.Thread):
                 self.ask()
                 self.model.reached(self.label)
             except Exception as error:  # noqa: BLE001 - whatever a source does, the view goes on
-                self.model.lost(self.label, told(error))
+                self.model.lost(self.label, described(error))
                 self.release()
             self.asked.set()
             due = max(due + self._interval_seconds, time.monotonic())
@@ -261,7 +261,7 @@ def fetch(url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> str:
     return body.decode("utf-8", "replace")
 
 
-def told(error: BaseException) -> str:
+def described(error: BaseException) -> str:
     """An error in a few words."""
     if isinstance(error, urllib.error.HTTPError):
         return f"answers {error.code} {error.reason}"

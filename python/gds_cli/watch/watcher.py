@@ -9,7 +9,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from gds_cli.live.sources import told
+from gds_cli.live.sources import described
 from gds_cli.watch.view import Away
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Watcher(threading.Thread):
 
     def _lost(self, error: Exception) -> None:
         self._failures += 1
-        self.error = told(error)
+        self.error = described(error)
         if self._lost_at is None:
             self._lost_at = time.monotonic()
         with suppress(Exception):  # what is broken may well refuse to be closed
@@ -132,5 +132,5 @@ class Watcher(threading.Thread):
         try:
             self._said.append((self._source.end(request.session, cancel=request.kind == "cancel"), False))
         except Exception as error:  # noqa: BLE001 - said to who asked for it
-            self._said.append((told(error), True))
+            self._said.append((described(error), True))
         self._changed()

@@ -33,7 +33,7 @@ from gds_vault.retry import RetryPolicy
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
-    from gds_vault._mounts import Place
+    from gds_vault._mounts import SecretLocation
     from gds_vault._report import Metrics
     from gds_vault._settings import Settings
     from gds_vault._wire import T
@@ -251,8 +251,8 @@ class Core:
     def _change(self, path: str, method: str, content: Any, cas: int | None) -> Steps[int | None]:
         return (yield from self._counted(path, self._secrets.change(path, method, content, cas, self._forget)))
 
-    def _forget(self, place: Place) -> None:
-        self.cache.forget(self._scope, spellings(place, self.settings.mount_point))
+    def _forget(self, location: SecretLocation) -> None:
+        self.cache.forget(self._scope, spellings(location, self.settings.mount_point))
 
 
 _cores = AfterFork(Core.after_fork)

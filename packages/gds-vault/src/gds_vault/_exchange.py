@@ -62,14 +62,14 @@ class Exchange:
         attempt = 1
         while True:
             outcome = yield from self._followed(call, deadline)
-            what, again = _judged(outcome, call)
+            what, retries = _judged(outcome, call)
             if what is None:
                 assert isinstance(outcome, Reply)  # noqa: S101 - a failure always has words
                 return outcome
             status = outcome.status if isinstance(outcome, Reply) else None
             asked = outcome.retry_after_seconds if isinstance(outcome, Reply) else None
             delay = self.policy.delay_seconds(attempt, asked)
-            if not again or attempt >= attempts or time.monotonic() + delay >= deadline:
+            if not retries or attempt >= attempts or time.monotonic() + delay >= deadline:
                 tried = f" in {attempt} attempts" if attempt > 1 else ""
                 raise VaultConnectionError(f"no good answer from {address}{tried}: {what}", status=status)
             self._report.warning("attempt %d of %d at %s: %s; again in %.2f s", attempt, attempts, address, what, delay)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gds_vault.cache import Ticket
     from gds_vault.exceptions import VaultError
 
-__all__ = ["Flight", "again"]
+__all__ = ["Flight", "copied"]
 
 F = TypeVar("F")
 
@@ -41,6 +41,6 @@ class Flight(Generic[F]):
         return self.ticket is not None and self.ticket.stale
 
 
-def again(error: VaultError) -> VaultError:
-    """The same error for somebody else: raising one object in several places would mix their tracebacks."""
+def copied(error: VaultError) -> VaultError:
+    """A copy of the error for somebody else: raising one object in several places would mix their tracebacks."""
     return copy.copy(error)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gds_vault._tokens import Tokens
     from gds_vault._wire import Steps
 
-__all__ = ["Mounts", "Place", "spellings"]
+__all__ = ["Mounts", "SecretLocation", "spellings"]
 
 ASSUMED_SECONDS = 60.0
 """How long what a mount does not tell is taken for granted: policies change."""
@@ -27,8 +27,8 @@ _LIKE_API = re.compile(r"[^/]+(?:/[^/]+)*?/(?:data|metadata)(?:/|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A secret's own place.
+class SecretLocation:
+    """Where a secret is.
 
     Attributes:
         mount: Where its engine is.
@@ -74,7 +74,7 @@ class Mounts:
         self._kv_version = self._exchange.settings.kv_version
         self._ask_version_at = float("-inf")
 
-    def place(self, path: str, deadline: float) -> Steps[Place]:
+    def locate(self, path: str, deadline: float) -> Steps[SecretLocation]:
         """Where a path leads."""
         mine = self._exchange.settings
         if not mine.mount_is_given and not f"{path}/".startswith(f"{mine.mount_point}/"):
@@ -84,19 +84,19 @@ class Mounts:
             if found is not None:
                 return found
         kv = yield from self._version(deadline)
-        return Place(mine.mount_point, _within(mine.mount_point, kv, path, mine.mount_is_given), kv)
+        return SecretLocation(mine.mount_point, _within(mine.mount_point, kv, path, mine.mount_is_given), kv)
 
     def spellings(self, path: str) -> set[str]:
         """All that a path may be written as, as far as that is known without a question."""
         mine = self._exchange.settings
         kv = 2 if self._kv_version is None else self._kv_version
-        place = self._known(path) or Place(
+        location = self._known(path) or SecretLocation(
             mine.mount_point, _within(mine.mount_point, kv, path, mine.mount_is_given), kv
         )
-        return {path, *spellings(place, mine.mount_point)}
+        return {path, *spellings(location, mine.mount_point)}
 
-    def elsewhere(self, path: str, deadline: float) -> Steps[Place | None]:
-        """The place of a path that begins with another mount than the one nobody has named; None if there is none.
+    def elsewhere(self, path: str, deadline: float) -> Steps[SecretLocation | None]:
+        """The location of a path that begins with another mount than the one nobody has named; None if there is none.
 
         Vault is asked, which says so of paths that the token may use.
         """
@@ -121,13 +121,13 @@ class Mounts:
         self._no_mount_until[first] = self._clock() + ASSUMED_SECONDS
         return None
 
-    def _known(self, path: str) -> Place | None:
+    def _known(self, path: str) -> SecretLocation | None:
         for mount, kv in list(self._others.items()):
             if f"{path}/".startswith(f"{mount}/"):
                 rest = path[len(mount) + 1 :]
                 for kind in ("data/", "metadata/") if kv == 2 else ():
                     rest = f"{rest}/".removeprefix(kind).rstrip("/") if f"{rest}/".startswith(kind) else rest
-                return Place(mount, rest, kv)
+                return SecretLocation(mount, rest, kv)
         return None
 
     def _version(self, deadline: float) -> Steps[int]:
@@ -180,7 +180,7 @@ def _within(mount: str, kv: int, path: str, mount_is_given: bool) -> str:
     return path
 
 
-def spellings(place: Place, mine: str) -> set[str]:
-    """All that a place may have been asked for by, and so what a cache may keep it under."""
-    found = {f"{place.mount}/{kind}{place.path}" for kind in ("", "data/")}
-    return found | {place.path, f"data/{place.path}"} if place.mount == mine else found
+def spellings(location: SecretLocation, mine: str) -> set[str]:
+    """All that a location may have been asked for by, and so what a cache may keep it under."""
+    found = {f"{location.mount}/{kind}{location.path}" for kind in ("", "data/")}
+    return found | {location.path, f"data/{location.path}"} if location.mount == mine else found

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gds_vault._exchange import Exchange
-    from gds_vault._mounts import Mounts, Place
+    from gds_vault._mounts import Mounts, SecretLocation
     from gds_vault._tokens import Tokens
     from gds_vault._wire import Steps, T
 
@@ -48,15 +48,15 @@ class Secrets:
         self, path: str, version: int | None, deadline: float
     ) -> Steps[tuple[dict[str, Any], Reply, dict[str, Any]]]:
         """Its fields, the answer that has them, and what KV version 2 keeps beside them."""
-        return (yield from self._found(path, deadline, lambda place: self._fetch(place, path, version, deadline)))
+        return (yield from self._found(path, deadline, lambda location: self._fetch(location, path, version, deadline)))
 
     def names(self, path: str) -> Steps[list[str]]:
         """The names below a path."""
         deadline = self._exchange.deadline()
-        return (yield from self._found(path, deadline, lambda place: self._list(place, path, deadline)))
+        return (yield from self._found(path, deadline, lambda location: self._list(location, path, deadline)))
 
     def change(
-        self, path: str, method: str, content: Any, cas: int | None, tried: Callable[[Place], None]
+        self, path: str, method: str, content: Any, cas: int | None, tried: Callable[[SecretLocation], None]
     ) -> Steps[int | None]:
         """Write, patch or delete; the number of the new version, where versions are kept.
 
@@ -65,21 +65,21 @@ class Secrets:
             method: POST, PATCH or DELETE.
             content: What is written, as JSON knows it.
             cas: Of KV version 2: only if this is the latest version.
-            tried: Called with the place of the secret once Vault may have done it.
+            tried: Called with the location of the secret once Vault may have done it.
         """
         deadline = self._exchange.deadline()
-        place = yield from self._mounts.place(path, deadline)
-        if place.kv != 2 and (method == "PATCH" or cas is not None):
+        location = yield from self._mounts.locate(path, deadline)
+        if location.kv != 2 and (method == "PATCH" or cas is not None):
             what = "patch_secret" if method == "PATCH" else f"cas={cas}"
             raise VaultConfigurationError(
-                f"{what}: the mount {place.mount!r} is not KV version 2 and keeps no versions", path=path
+                f"{what}: the mount {location.mount!r} is not KV version 2 and keeps no versions", path=path
             )
-        call = Call(method, _target(place), body=_body(place, method, content, cas), repeatable=False)
+        call = Call(method, _target(location), body=_body(location, method, content, cas), repeatable=False)
         try:
             reply = yield from self._tokens.ask(call, path, deadline)
         finally:
             # Also after a failure: Vault may have taken it.
-            tried(place)
+            tried(location)
         if reply.status == 404:
             raise VaultSecretNotFoundError(f"{path!r}: there is no such secret{said(reply)}", path=path, status=404)
         if reply.status == 400 and "did not match" in said(reply):
@@ -89,37 +89,37 @@ class Secrets:
                 status=400,
             )
         data = self._good(reply, path).get("data")
-        version = data.get("version") if place.kv == 2 and isinstance(data, dict) else None
+        version = data.get("version") if location.kv == 2 and isinstance(data, dict) else None
         return version if isinstance(version, int) else None
 
-    def _found(self, path: str, deadline: float, ask: Callable[[Place], Steps[T]]) -> Steps[T]:
-        """What is asked for, from where the path leads, or else from the other place that it may mean."""
-        place = yield from self._mounts.place(path, deadline)
+    def _found(self, path: str, deadline: float, ask: Callable[[SecretLocation], Steps[T]]) -> Steps[T]:
+        """What is asked for, from where the path leads, or else from the other location that it may mean."""
+        location = yield from self._mounts.locate(path, deadline)
         try:
-            return (yield from ask(place))
+            return (yield from ask(location))
         except (VaultSecretNotFoundError, VaultPermissionError):
             other = yield from self._mounts.elsewhere(path, deadline)
-            if other is None or other == place:
+            if other is None or other == location:
                 raise
         return (yield from ask(other))
 
     def _fetch(
-        self, place: Place, path: str, version: int | None, deadline: float
+        self, location: SecretLocation, path: str, version: int | None, deadline: float
     ) -> Steps[tuple[dict[str, Any], Reply, dict[str, Any]]]:
-        if version is not None and place.kv != 2:
+        if version is not None and location.kv != 2:
             raise VaultConfigurationError(
-                f"version={version}: the mount {place.mount!r} is not KV version 2 and keeps no versions",
+                f"version={version}: the mount {location.mount!r} is not KV version 2 and keeps no versions",
                 path=path,
             )
-        target = _target(place)
+        target = _target(location)
         if version is not None:
             target += f"?version={version}"
         reply = yield from self._tokens.ask(Call("GET", target), path, deadline)
         if reply.status == 404:
-            raise VaultSecretNotFoundError(_not_found(path, version, reply, place.mount), path=path, status=404)
+            raise VaultSecretNotFoundError(_not_found(path, version, reply, location.mount), path=path, status=404)
         data = self._good(reply, path).get("data")
         metadata: dict[str, Any] = {}
-        if place.kv == 2 and isinstance(data, dict):
+        if location.kv == 2 and isinstance(data, dict):
             beside = data.get("metadata")
             metadata = beside if isinstance(beside, dict) else {}
             data = data.get("data")
@@ -131,11 +131,11 @@ class Secrets:
             )
         return data, reply, metadata
 
-    def _list(self, place: Place, path: str, deadline: float) -> Steps[list[str]]:
-        reply = yield from self._tokens.ask(Call("GET", place.listing()), path, deadline)
+    def _list(self, location: SecretLocation, path: str, deadline: float) -> Steps[list[str]]:
+        reply = yield from self._tokens.ask(Call("GET", location.listing()), path, deadline)
         if reply.status == 404:
             raise VaultSecretNotFoundError(
-                f"{path!r}: there is nothing below it in the mount {place.mount!r}{said(reply)}",
+                f"{path!r}: there is nothing below it in the mount {location.mount!r}{said(reply)}",
                 path=path,
                 status=404,
             )
@@ -157,16 +157,16 @@ class Secrets:
         return reply.body
 
 
-def _target(place: Place) -> str:
-    if not place.path:
-        raise VaultConfigurationError(f"path={place.mount!r}: expected a path within the mount", path=place.mount)
-    return place.data()
+def _target(location: SecretLocation) -> str:
+    if not location.path:
+        raise VaultConfigurationError(f"path={location.mount!r}: expected a path within the mount", path=location.mount)
+    return location.data()
 
 
-def _body(place: Place, method: str, content: Any, cas: int | None) -> bytes | None:
+def _body(location: SecretLocation, method: str, content: Any, cas: int | None) -> bytes | None:
     if method == "DELETE":
         return None
-    if place.kv != 2:
+    if location.kv != 2:
         return json.dumps(content).encode()
     options = {} if cas is None else {"options": {"cas": cas}}
     return json.dumps({"data": content, **options}).encode()

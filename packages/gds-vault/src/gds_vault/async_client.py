@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from gds_vault._core import Core
 from gds_vault._face import Face
-from gds_vault._flights import Flight, again
+from gds_vault._flights import Flight, copied
 from gds_vault._settings import DEFAULT_TIMEOUT_SECONDS, resolve
 from gds_vault._tls import proxy_of, tls_context
 from gds_vault._wire import Ask, Call, Failure, Once, Pause, Reply, kind_of, own_failure, reply
@@ -284,7 +284,7 @@ class AsyncVaultClient(Face, AsyncSecretProvider, AsyncResourceManager):  # type
         if raised is None:
             return flight.future.result()
         if isinstance(raised, VaultError):
-            raised = again(raised)
+            raised = copied(raised)
         raise raised
 
     def _fly(self, once: Once) -> Flight[asyncio.Task[Any]]:

@@ -190,10 +190,10 @@ class SecretCache(Pinned):
     def get(self, key: str) -> dict[str, Any] | None:
         """A copy of what is kept of a path, if it has not expired."""
         with self._tickets.lock:
-            for place in self._named(key):
-                found = self._fresh(place)
+            for cache_key in self._named(key):
+                found = self._fresh(cache_key)
                 if found is not None:
-                    return self._hit(place, found)
+                    return self._hit(cache_key, found)
             self._misses += 1
         return None
 
@@ -210,10 +210,10 @@ class SecretCache(Pinned):
     def remove(self, key: str) -> bool:
         """Forget a path; whether it was there."""
         with self._tickets.lock:
-            places = list(self._named(key))
-            for place in places:
-                del self._entries[place]
-        return bool(places)
+            cache_keys = list(self._named(key))
+            for cache_key in cache_keys:
+                del self._entries[cache_key]
+        return bool(cache_keys)
 
     def get_stats(self) -> dict[str, Any]:
         """``size``, ``max_size``, ``hits``, ``misses``, ``hit_rate`` and the ``keys``, which are paths."""
@@ -234,7 +234,7 @@ class SecretCache(Pinned):
             return any(True for _ in self._named(key))
 
     def _named(self, key: object) -> Iterator[tuple[Hashable, str, int | None]]:
-        return (place for place, entry in list(self._entries.items()) if entry.name == key)
+        return (cache_key for cache_key, entry in list(self._entries.items()) if entry.name == key)
 
     def _set(self, key: str, value: dict[str, Any], ttl: float | None, schedule: Mapping[str, Any] | None) -> None:
         seconds = self.ttl_seconds if ttl is None else float(ttl)
@@ -248,26 +248,26 @@ class SecretCache(Pinned):
         self, scope: Hashable, path: str, version: int | None, name: Callable[[str, int | None], str]
     ) -> dict[str, Any] | None:
         """A copy of what is kept, if it has not expired: what this scope has read, or a program has set by name."""
-        place: tuple[Hashable, str, int | None] = (scope, path, version)
+        cache_key: tuple[Hashable, str, int | None] = (scope, path, version)
         with self._tickets.lock:
-            found = self._fresh(place)
+            found = self._fresh(cache_key)
             if found is None and self._set_by_name:
-                place = (None, name(path, version), None)
-                found = self._fresh(place)
+                cache_key = (None, name(path, version), None)
+                found = self._fresh(cache_key)
             if found is None:
                 self._misses += 1
                 return None
-            return self._hit(place, found)
+            return self._hit(cache_key, found)
 
-    def _fresh(self, place: tuple[Hashable, str, int | None]) -> _Entry | None:
-        entry = self._entries.get(place)
+    def _fresh(self, cache_key: tuple[Hashable, str, int | None]) -> _Entry | None:
+        entry = self._entries.get(cache_key)
         if entry is not None and self.clock() >= entry.expires_at:
-            del self._entries[place]
+            del self._entries[cache_key]
             return None
         return entry
 
-    def _hit(self, place: tuple[Hashable, str, int | None], entry: _Entry) -> dict[str, Any]:
-        self._entries.move_to_end(place)
+    def _hit(self, cache_key: tuple[Hashable, str, int | None], entry: _Entry) -> dict[str, Any]:
+        self._entries.move_to_end(cache_key)
         self._hits += 1
         copy: dict[str, Any] = copied(entry.value)
         return copy
@@ -283,16 +283,16 @@ class SecretCache(Pinned):
             early = lifetime.rotation_seconds - self._rotation_buffer_seconds
             seconds = min(seconds, max(early, min(OVERDUE_SECONDS, lifetime.rotation_seconds)))
         expires_at = min(ticket.began_at + seconds, lifetime.ends_at)
-        place = (ticket.scope, ticket.path, ticket.version)
+        cache_key = (ticket.scope, ticket.path, ticket.version)
         with self._tickets.lock:
             if ticket.stale:
                 return
-            self._entries.pop(place, None)
+            self._entries.pop(cache_key, None)
             if expires_at > self.clock():
-                self._insert(place, _Entry(ticket.name, value, expires_at, lifetime.leased, lifetime.schedule))
+                self._insert(cache_key, _Entry(ticket.name, value, expires_at, lifetime.leased, lifetime.schedule))
 
-    def _insert(self, place: tuple[Hashable, str, int | None], entry: _Entry) -> None:
-        self._entries[place] = entry
+    def _insert(self, cache_key: tuple[Hashable, str, int | None], entry: _Entry) -> None:
+        self._entries[cache_key] = entry
         while len(self._entries) > self.max_size:
             self._entries.popitem(last=False)
 
@@ -303,22 +303,24 @@ class SecretCache(Pinned):
     def forget(self, scope: Hashable, paths: Collection[str]) -> None:
         """A secret was written, or is there no more: all its versions go, however it was asked for."""
         with self._tickets.lock:
-            for place, entry in list(self._entries.items()):
-                whose, path, _ = place
+            for cache_key, entry in list(self._entries.items()):
+                whose, path, _ = cache_key
                 if (path in paths and whose == scope) or (whose is None and unversioned(entry.name) in paths):
-                    del self._entries[place]
+                    del self._entries[cache_key]
             self._tickets.spoil(scope, paths)
 
     def forget_leased(self, scope: Hashable) -> None:
         """The token is gone, and Vault revokes the leases that were given to it."""
         with self._tickets.lock:
-            for place in [place for place, entry in self._entries.items() if entry.leased and place[0] == scope]:
-                del self._entries[place]
+            for cache_key in [
+                cache_key for cache_key, entry in self._entries.items() if entry.leased and cache_key[0] == scope
+            ]:
+                del self._entries[cache_key]
 
     def cleanup_expired(self) -> int:
         """Forget what has expired, which is not handed out anyway; how many that were."""
         with self._tickets.lock:
-            return sum(self._fresh(place) is None for place in list(self._entries))
+            return sum(self._fresh(cache_key) is None for cache_key in list(self._entries))
 
     def _remaining_seconds(self) -> float:
         left = [entry.expires_at - self.clock() for entry in self._entries.values()]
@@ -415,7 +417,7 @@ class RotationAwareCache(SecretCache):
     def get_rotation_info(self, key: str) -> dict[str, Any] | None:
         """What is known of a path's rotation."""
         with self._tickets.lock:
-            found = [self._entries[place].schedule for place in self._named(key)]
+            found = [self._entries[cache_key].schedule for cache_key in self._named(key)]
         return dict(found[0]) if found and found[0] else None
 
     def _near(self, schedule: Mapping[str, Any]) -> bool:

@@ -25,7 +25,7 @@ from requests import exceptions as failed
 from gds_vault._borrowed import BorrowedTransport
 from gds_vault._core import Core
 from gds_vault._face import Face
-from gds_vault._flights import Flight, again
+from gds_vault._flights import Flight, copied
 from gds_vault._session import new_session, unchanged
 from gds_vault._settings import DEFAULT_TIMEOUT_SECONDS, resolve
 from gds_vault._tls import tls_context
@@ -303,7 +303,7 @@ class VaultClient(Face, SecretProvider, ResourceManager):  # type: ignore[misc] 
             except CancelledError:
                 continue  # who fetched was interrupted, which is no reason for others
             except VaultError as error:
-                shared = again(error)
+                shared = copied(error)
             raise shared
 
     def _lead(self, flight: Flight[Future[Any]]) -> Any:
@@ -311,7 +311,7 @@ class VaultClient(Face, SecretProvider, ResourceManager):  # type: ignore[misc] 
             value = self._run(flight.steps)
         except VaultError as error:
             self._landed(flight)
-            flight.future.set_exception(again(error))
+            flight.future.set_exception(copied(error))
             raise
         except BaseException:
             self._landed(flight)
