@@ -12,6 +12,7 @@ TYPE_CHECKING = False  # `typing` is not imported for this: it would be most of 
 if TYPE_CHECKING:
     from gds_monitor.base import BaseMonitor, MetricCollector, MonitoringResult, Outcome
     from gds_monitor.collector_output import OtlpOutput, PrometheusOutput
+    from gds_monitor.collectors.mongodb import MongoDBCollector
     from gds_monitor.collectors.postgresql import PostgreSQLCollector
     from gds_monitor.factory import DatabaseMonitorFactory, MonitorFactory
     from gds_monitor.metric import Metric
@@ -27,6 +28,7 @@ __all__ = [
     "Metric",
     "MetricCollector",
     "MetricSubscriber",
+    "MongoDBCollector",
     "MonitorFactory",
     "MonitoringResult",
     "MonitoringScheduler",
@@ -48,6 +50,7 @@ _HOME = {
     "Metric": "metric",
     "MetricCollector": "base",
     "MetricSubscriber": "subscriber",
+    "MongoDBCollector": "collectors.mongodb",
     "MonitorFactory": "factory",
     "MonitoringResult": "base",
     "MonitoringScheduler": "scheduler",

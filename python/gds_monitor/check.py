@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -75,24 +76,33 @@ async def _checked(collector: MetricCollector) -> CheckReport:
         wanted += its.missing_privileges()
     failed = [each for each in collector.outcomes if not each.ok and not each.skipped and each.reason != "privilege"]
     report.missing += [(each.collector, f"{each.reason}: {each.detail}") for each in failed]
-    report.grants = grants(collector.database_type, facts.user, wanted)
+    report.grants = grants(
+        collector.database_type, facts.user, wanted, facts.settings.get("authentication_database", "admin")
+    )
     return report
 
 
-def grants(platform: str, user: str, privileges: Sequence[str]) -> list[str]:
-    """The statements that grant privileges, each once, and of alternatives the first.
+def grants(platform: str, user: str, privileges: Sequence[str], database: str = "admin") -> list[str]:
+    """The statements that grant privileges, each once, and of alternatives the first; none without a user.
 
     Args:
         platform: Whose statements.
         user: To whom.
         privileges: As packs name them.
+        database: Which knows the user, on MongoDB.
     """
+    if not user:
+        return []
     wanted = dict.fromkeys(each.partition("|")[0].strip() for each in privileges)
     if platform == "postgresql":
         return [f"GRANT {_quoted(each)} TO {_quoted(user)};" for each in wanted]
     if platform == "mssql":
         name = "[" + user.replace("]", "]]") + "]"
         return [f"GRANT {each} TO {name};" for each in wanted]
+    if platform == "mongodb" and wanted:
+        roles = [{"role": role, "db": where or "admin"} for role, _, where in (each.partition("@") for each in wanted)]
+        where = f"db.getSiblingDB({json.dumps(database)})"
+        return [f"{where}.grantRolesToUser({json.dumps(user)}, {json.dumps(roles)})"]
     return [f"grant {each} to {user}" for each in wanted]
 
 

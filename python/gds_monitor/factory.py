@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["DatabaseMonitorFactory", "MonitorFactory"]
 
-COLLECTORS = {"postgresql": "gds_monitor.collectors.postgresql:PostgreSQLCollector"}
+COLLECTORS = {
+    "mongodb": "gds_monitor.collectors.mongodb:MongoDBCollector",
+    "postgresql": "gds_monitor.collectors.postgresql:PostgreSQLCollector",
+}
 """The collector of each platform."""
 
 

@@ -405,7 +405,7 @@ def test_an_address_becomes_what_it_says() -> None:
     assert connection.password == "pw@x"
     assert connection.get_connection_info()["host"] == "a:1,b:27017"
     assert connection.get_connection_info()["database"] == "shop"
-    arguments = connection._arguments()
+    arguments = connection.arguments()
     assert (arguments["replicaset"], arguments["tls"], arguments["username"]) == ("rs0", False, "dba")
     assert "pw@x" not in repr(connection)
     assert MongoDBEngine(connection).name == "a:1,b:27017"

@@ -76,7 +76,7 @@ def test_check_prints_grants_that_then_work(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["once", "oracle://x"], "expected a platform that is monitored: postgresql"),
+        (["once", "oracle://x"], "expected a platform that is monitored: mongodb, "),
         (["once", "--pack", "gone.yaml", "postgresql://x"], "gone.yaml"),
         (["once"], "expected either addresses or --config FILE"),
         (["run", "-c", "gone.yaml"], "gone.yaml"),

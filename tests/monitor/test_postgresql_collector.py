@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from gds_monitor.base import BaseMonitor, MonitoringResult
+from gds_monitor.base import BaseMonitor
 from gds_monitor.collectors import postgresql as module
 from gds_monitor.collectors.postgresql import PostgreSQLCollector
+from tests.monitor.cycles import cycle, reasons, values
 from tests.monitor.doubles import Kept
 from tests.monitor.postgresql import backends, unique, url
 from tests.monitor.small_pack import SMALL, small
@@ -31,25 +32,6 @@ def database(postgresql: PostgreSQL) -> Iterator[str]:
 def collector_of(server: PostgreSQL, pack: str = SMALL, **settings: Any) -> PostgreSQLCollector:
     address = {name: settings.pop(name) for name in ("user", "password", "port") if name in settings}
     return PostgreSQLCollector(url(server, **address), packs=[small(pack)], **settings)
-
-
-async def cycle(collector: PostgreSQLCollector) -> MonitoringResult:
-    result = await BaseMonitor(collector).run_monitoring_cycle()
-    # Whatever happens, the sum is the plan.
-    assert result.succeeded + result.skipped + result.failed == result.planned == len(result.outcomes)
-    return result
-
-
-def reasons(result: MonitoringResult) -> dict[tuple[str, str | None], str]:
-    return {(each.collector, each.database): each.reason for each in result.outcomes}
-
-
-def values(result: MonitoringResult, name: str) -> dict[tuple[str, ...], float]:
-    found = {}
-    for metric in result.metrics:
-        if metric.metric_name == name:
-            found[tuple(value for _, value in sorted(metric.tags.items()))] = float(metric.value)
-    return found
 
 
 async def test_real_values_come_of_the_instance_and_of_each_database(postgresql: PostgreSQL, database: str) -> None:

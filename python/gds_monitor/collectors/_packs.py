@@ -284,12 +284,14 @@ class PackCollector(MetricCollector):
     async def _query(self, planned: PlannedQuery, todo: _Todo, until: float, metrics: list[Metric]) -> int:
         """Add the metrics of a query, which stay whatever becomes of its texts; how many rows they are of."""
         database = todo.database
+        # A command may be for another database than the one that it is about.
+        place = planned.query.database or database
 
         async def ask(statement: Any) -> Sequence[Mapping[str, Any]]:
             left = until - time.monotonic()
             if left <= 0:
                 raise CollectionError("cycle_budget" if todo.collector.scope == "instance" else "database_budget")
-            return await self._ask(statement, database, min(todo.collector.timeout_seconds or STATEMENT_SECONDS, left))
+            return await self._ask(statement, place, min(todo.collector.timeout_seconds or STATEMENT_SECONDS, left))
 
         for predicate in planned.predicates:
             if not holds(predicate, await ask(predicate)):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gds_monitor.errors import CollectionError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -23,7 +25,8 @@ class _NotYet(Exception):  # noqa: N818 - it is no error
 async def replayed(function: Callable[[Callable[[Any], Any]], T], ask: Callable[[Any], Awaitable[Any]]) -> T:
     """The result of a function that is given a ``run(statement)``.
 
-    It is called again from its beginning for each statement, with the answers so far; so it may do nothing but ask.
+    It is called again from its beginning for each statement, with the answers so far; so it may do nothing but ask. A
+    `CollectionError` is raised where it asked, so that it may do without.
     """
     known: dict[str, Any] = {}
 
@@ -31,11 +34,17 @@ async def replayed(function: Callable[[Callable[[Any], Any]], T], ask: Callable[
         key = statement if isinstance(statement, str) else json.dumps(statement, default=str)
         if key not in known:
             raise _NotYet(key, statement)
-        return known[key]
+        answer = known[key]
+        if isinstance(answer, CollectionError):
+            raise answer
+        return answer
 
     while True:
         try:
             return function(run)
         except _NotYet as wanted:
             key, statement = wanted.key, wanted.statement
-        known[key] = await ask(statement)
+        try:
+            known[key] = await ask(statement)
+        except CollectionError as error:
+            known[key] = error

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gds_database.engines.postgresql.connection import PostgreSQLConnection, parameters_of
 from gds_database.errors import ConfigurationError
+from gds_monitor.collectors._link import APPLICATION, Link
 from gds_monitor.errors import CollectionError
 
 if TYPE_CHECKING:
@@ -27,13 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["APPLICATION", "LOCK_TIMEOUT_MS", "Answer", "PostgreSQLSession"]
 
-APPLICATION = "gds_monitor"
 LOCK_TIMEOUT_MS = 100
 CONNECT_SECONDS = 5.0
 GRACE_SECONDS = 1.0
 """How much longer than the server allows a statement its answer may take, and how long a cancellation may take."""
-BACKOFF_SECONDS = 10.0
-BACKOFF_LIMIT_SECONDS = 300.0
 
 _BY_CODE = {
     "25006": "error",
@@ -68,7 +65,7 @@ class Answer(NamedTuple):
     rows: list[tuple[Any, ...]]
 
 
-class PostgreSQLSession:
+class PostgreSQLSession(Link):
     """A connection that is opened when it is needed, kept, and replaced when it is lost.
 
     Args:
@@ -77,23 +74,17 @@ class PostgreSQLSession:
     """
 
     def __init__(self, credentials: Credentials, *, application_name: str = APPLICATION) -> None:
-        self.credentials = credentials
-        self.application_name = application_name
+        super().__init__(credentials, application_name=application_name, connect_seconds=CONNECT_SECONDS)
         self.home = credentials.config.database or "postgres"
         """The database that it is idle in."""
-        self.connections = 0
-        """How many it has opened so far."""
-        self._raw: Any = None
-        self._raw_credentials: tuple[str | None, str | None] | None = None
-        self._database: str | None = None
-        self._refusals = 0
-        self._not_before = 0.0
-        self._turn = asyncio.Lock()
 
     @property
     def database(self) -> str | None:
         """The database it is connected to; None if it is not connected."""
-        return self._database if self._raw is not None and not self._raw.closed else None
+        return self._place if self._is_open() else None
+
+    def _is_open(self) -> bool:
+        return self._raw is not None and not self._raw.closed
 
     # ------------------------------------------------------------------ asking
     async def query(self, sql: str, *, timeout_seconds: float, database: str | None = None) -> Answer:
@@ -128,22 +119,10 @@ class PostgreSQLSession:
                 await self._bounded(raw, raw.rollback(), GRACE_SECONDS)
             raise failed
 
-    async def renew(self) -> None:
-        """Once in a cycle: leave a connection whose credentials are others by now, before they end."""
-        async with self._turn:
-            if self.database is None:
-                return
-            try:
-                current = await self.credentials.current()
-            except CollectionError:
-                return  # the connection is as good as it was
-            if current != self._raw_credentials:
-                await self._drop()
-
     async def go_home(self) -> None:
         """Leave the database that was visited."""
         async with self._turn:
-            if self._database != self.home:
+            if self._place != self.home:
                 await self._in(self.home)
 
     async def _bounded(self, raw: Any, work: Awaitable[Any], seconds: float) -> Any:
@@ -181,39 +160,11 @@ class PostgreSQLSession:
         await self._drop()
         return await self._connect(database)
 
-    async def _connect(self, database: str) -> Any:
-        if time.monotonic() < self._not_before and not await self.credentials.renewed():
-            wait = self._not_before - time.monotonic()
-            raise CollectionError("authentication_backoff", f"refused before; asked again in {wait:.0f} s")
-        try:
-            raw = await self._opened(database)
-        except CollectionError as error:
-            if error.reason != "authentication" or not await self.credentials.renewed():
-                self._note(error)
-                raise
-            # The password was rotated, and this is the new one.
-            try:
-                raw = await self._opened(database)
-            except CollectionError as again:
-                self._note(again)
-                raise
-        self._refusals, self._not_before = 0, 0.0
-        self._raw, self._database = raw, database
-        return raw
-
-    def _note(self, error: CollectionError) -> None:
-        """Wait longer each time that the credentials are refused, for servers lock accounts."""
-        if error.reason == "authentication":
-            pause = min(BACKOFF_SECONDS * 2**self._refusals, BACKOFF_LIMIT_SECONDS)
-            self._refusals += 1
-            self._not_before = time.monotonic() + pause
-
-    async def _opened(self, database: str) -> Any:
+    async def _opened(self, place: str, current: tuple[str | None, str | None]) -> Any:
         import psycopg
 
-        current = await self.credentials.current()
         try:
-            given = parameters_of(replace(self.credentials.config, database=database, user=None, password=None))
+            given = parameters_of(replace(self.credentials.config, database=place, user=None, password=None))
             options = {"connect_timeout": int(CONNECT_SECONDS), "client_encoding": "UTF8", **given}
             told = PostgreSQLConnection(config={**options, "application_name": self.application_name})
             user, password = current
@@ -230,8 +181,6 @@ class PostgreSQLSession:
         except Exception as error:  # noqa: BLE001 - as above
             failed = self._failed(error, at_the_door=True)
         else:
-            self.connections += 1
-            self._raw_credentials = current
             if raw.info.parameter_status("server_encoding") == "SQL_ASCII":
                 # It holds whatever somebody wrote there, so its bytes come as they are.
                 await self._bounded(raw, raw.execute("SET client_encoding = SQL_ASCII"), CONNECT_SECONDS)
@@ -258,15 +207,8 @@ class PostgreSQLSession:
         if self._raw is not None:
             _cut(self._raw)
 
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._drop()
-
-    async def _drop(self) -> None:
-        raw, self._raw, self._database = self._raw, None, None
-        if raw is not None:
-            with suppress(Exception):  # it is gone, one way or the other
-                await raw.close()
+    async def _closed(self, raw: Any) -> None:
+        await raw.close()
 
 
 async def _asked(raw: Any, text: str) -> Answer:

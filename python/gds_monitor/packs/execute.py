@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from gds_monitor.packs.literals import without_literals
-from gds_monitor.packs.rows import memory_key, text, to_metrics
+from gds_monitor.packs.rows import memory_key, text, to_metrics, unfolded
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -81,10 +81,12 @@ def run_query(planned: PlannedQuery, run: Run, target: Target) -> Outcome:
 
 def measured(planned: PlannedQuery, rows: Sequence[Mapping[str, Any]], target: Target) -> list[Metric]:
     """The metrics of what its statement answered; rows beyond the limit of its collector are counted and left out."""
-    most = planned.collector.max_rows
+    query, most = planned.query, planned.collector.max_rows
+    if query.unfold is not None:
+        rows, query = unfolded(rows, query.unfold, query.unfold_key), replace(query, unfold=None)
     if len(rows) > most:
         target.counts["truncated"] += len(rows) - most
-    return to_metrics(planned.query, rows[:most], target)
+    return to_metrics(query, rows[:most], target)
 
 
 def holds(predicate: str, rows: Sequence[Mapping[str, Any]]) -> bool:

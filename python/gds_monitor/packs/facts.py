@@ -6,6 +6,7 @@ import re
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
+from gds_monitor.errors import CollectionError
 from gds_monitor.packs.plan import SUPERUSER, ServerFacts
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from gds_monitor.packs.execute import Run
 
-__all__ = ["PREDEFINED_ROLES", "mongodb_facts", "postgresql_facts", "sql_server_facts"]
+__all__ = ["CLUSTER_MONITOR", "PREDEFINED_ROLES", "READ_LOCAL", "mongodb_facts", "postgresql_facts", "sql_server_facts"]
 
 PREDEFINED_ROLES = (
     "pg_read_all_stats",
@@ -129,34 +130,86 @@ def sql_server_facts(run: Run, *, tags: Iterable[str] = ()) -> ServerFacts:
     )
 
 
-def mongodb_facts(run: Run, *, tags: Iterable[str] = (), started: datetime | None = None) -> ServerFacts:
+CLUSTER_MONITOR, READ_LOCAL = "clusterMonitor", "read@local"
+# What of it packs use; a role of somebody's own may have these as well.
+_MONITORING = frozenset({"serverStatus", "replSetGetStatus", "top", "inprog"})
+_HAVE_ALL = frozenset({"root", "__system"})
+
+
+def mongodb_facts(run: Run, *, tags: Iterable[str] = (), known: ServerFacts | None = None) -> ServerFacts:
     """What a MongoDB is: a primary is whatever takes writes, so also a mongos.
 
     Args:
-        run: Runs a command in the database ``admin``; gives its answer as the one row.
+        run: Runs a command in the database ``admin``; gives its answer as the one row. What it raises as a
+            `CollectionError` for want of a privilege leaves a gap: ``server_start``, or the databases.
         tags: Of the monitor.
-        started: ``server_start`` as it was known. It is worked out from how long the server has been up, so it stays as
-            it is where it differs by no more than what an answer takes.
+        known: What it was. ``server_start`` is worked out from how long the server has been up, so it stays as it is
+            where it differs by no more than what an answer takes, and the process is the same.
     """
     hello: Mapping[str, Any] = run({"hello": 1})[0]
     built = run({"buildInfo": 1})[0]
-    status = run({"serverStatus": 1, "repl": 0, "metrics": 0, "locks": 0, "wiredTiger": 0})[0]
+    told = run({"connectionStatus": 1, "showPrivileges": True})[0].get("authInfo") or {}
+    status = _if_allowed(run, {"serverStatus": 1, "repl": 0, "metrics": 0, "locks": 0, "wiredTiger": 0})
     kind = "mongos" if hello.get("msg") == "isdbgrid" else "replica_set" if hello.get("setName") else "standalone"
     kind = "arbiter" if hello.get("arbiterOnly") else kind
-    named = run({"listDatabases": 1, "nameOnly": True})[0]["databases"] if kind != "arbiter" else ()
-    writes = hello.get("isWritablePrimary", hello.get("ismaster", True))
-    began = datetime.now(timezone.utc) - timedelta(milliseconds=float(status["uptimeMillis"]))
-    if started is not None and abs(began - started) < _STEADY:
-        began = started
+    listing = {"listDatabases": 1, "nameOnly": True}
+    listed = _if_allowed(run, listing) if kind != "arbiter" else {"databases": ()}
+    user: Mapping[str, Any] = next(iter(told.get("authenticatedUsers") or ()), {})
+    settings = {
+        "topology": kind,
+        "process": str((hello.get("topologyVersion") or {}).get("processId", "")),
+        "authentication_database": str(user.get("db", "admin")),
+    }
+    began = None
+    if status is not None:
+        began = datetime.now(timezone.utc) - timedelta(milliseconds=float(status["uptimeMillis"]))
+        before = known.server_start if known is not None and known.settings["process"] == settings["process"] else None
+        if before is not None and abs(began - before) < _STEADY:
+            began = before
+    # Without a user either the server asks for none, or nothing is allowed.
+    held = _held(told) if user else {SUPERUSER} if status is not None else set()
     return ServerFacts(
         version=_version(built["version"]),
-        role="primary" if writes else "standby",
-        settings={"topology": kind},
+        role="primary" if hello.get("isWritablePrimary", hello.get("ismaster", True)) else "standby",
+        privileges=frozenset(held),
+        settings=settings,
         database="admin",
-        databases=tuple(sorted(each["name"] for each in named)),
+        # Where they may not be listed, that is told of the one that every server has.
+        databases=tuple(sorted(each["name"] for each in listed["databases"])) if listed is not None else ("admin",),
+        user=str(user.get("user", "")),
         tags=frozenset(tags),
         server_start=began,
     )
+
+
+def _if_allowed(run: Run, command: Any) -> Mapping[str, Any] | None:
+    """The answer to a command; None if it is not allowed."""
+    try:
+        return run(command)[0]
+    except CollectionError as error:
+        if error.reason != "privilege":
+            raise
+        return None
+
+
+def _held(told: Mapping[str, Any]) -> set[str]:
+    """What of that which packs ask for the roles of a login bring."""
+    roles = {(each.get("role"), each.get("db")) for each in told.get("authenticatedUserRoles") or ()}
+    named = {role for role, _ in roles}
+    found = {SUPERUSER} if named & _HAVE_ALL else set()
+    cluster: set[str] = set()
+    for each in told.get("authenticatedUserPrivileges") or ():
+        resource, actions = each.get("resource") or {}, set(each.get("actions") or ())
+        if resource.get("cluster") or resource.get("anyResource"):
+            cluster |= actions
+        in_oplog = resource.get("db") == "local" and resource.get("collection") in {"", "oplog.rs"}
+        if "find" in actions and (in_oplog or resource.get("anyResource")):
+            found.add(READ_LOCAL)
+    if named & {"clusterMonitor", "clusterAdmin"} or cluster >= _MONITORING:
+        found.add(CLUSTER_MONITOR)
+    if "backup" in named or any((role, "local") in roles for role in ("read", "readWrite", "dbOwner")):
+        found.add(READ_LOCAL)
+    return found
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -69,11 +70,14 @@ def test_a_mongodb_has_one_start_however_long_its_answers_take(client: Any) -> N
     def run(command: Any) -> Any:
         return [client["admin"].command(dict(command))]
 
-    first = mongodb_facts(run).server_start
-    assert first is not None
-    assert mongodb_facts(run, started=first).server_start == first
-    long_ago = first - timedelta(days=1)
-    assert mongodb_facts(run, started=long_ago).server_start != long_ago
+    first = mongodb_facts(run)
+    assert first.server_start is not None
+    later = replace(first, server_start=first.server_start - timedelta(seconds=5))
+    assert mongodb_facts(run, known=later).server_start == later.server_start
+    long_ago = replace(first, server_start=first.server_start - timedelta(days=1))
+    assert mongodb_facts(run, known=long_ago).server_start != long_ago.server_start
+    another = replace(later, settings={**later.settings, "process": "another"})
+    assert mongodb_facts(run, known=another).server_start != another.server_start
 
 
 @pytest.mark.parametrize("version", [13, 17])

@@ -46,7 +46,7 @@ class AsyncMongoDBEngine(AsyncDatabaseEngine):
                 f"engine: expected one over a MongoDBConnection of gds_database, got "
                 f"{type(connection).__name__}; AsyncDatabaseEngine takes any"
             )
-        self._arguments = connection._arguments
+        self._arguments = connection.arguments
         self._client: Any = None
 
     async def connect(self) -> Any:

@@ -150,7 +150,7 @@ class MongoDBConnection(Documents, DatabaseConnection, ConfigurableComponent, Re
         if self.client is None:
             pymongo = driver("pymongo", "mongodb")
             try:
-                client = pymongo.MongoClient(**self._arguments())
+                client = pymongo.MongoClient(**self.arguments())
             except (ValueError, TypeError, pymongo.errors.PyMongoError) as error:
                 raise ConfigurationError(f"{self!r}: {self._without_password(str(error))}") from None
             failed = None
@@ -164,8 +164,8 @@ class MongoDBConnection(Documents, DatabaseConnection, ConfigurableComponent, Re
             self.client = client
         return self.client
 
-    def _arguments(self) -> dict[str, Any]:
-        """What the client is made with; also of the one for asyncio."""
+    def arguments(self) -> dict[str, Any]:
+        """What the client is made with, the password too; also one for asyncio."""
         names = {
             "auth_source": "authSource",
             "auth_mechanism": "authMechanism",

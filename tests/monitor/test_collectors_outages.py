@@ -1,0 +1,122 @@
+"""What every collector does when its server is away, silent or killed: on each platform's own stand-in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.monitor.cycles import cycle, grown, values
+from tests.monitor.platforms import MongoDBPlatform, Platform
+from tests.services.fixtures import require_service
+from tests.services.mongodb import MongoDB
+from tests.services.toxiproxy import Toxiproxy
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timing, pytest.mark.server]
+
+BUDGET_SECONDS = 6.0
+
+
+def _on_mongodb() -> Platform:
+    require_service("mongodb")
+    return MongoDBPlatform(MongoDB())
+
+
+_MAKERS = {"mongodb": _on_mongodb}
+
+
+@pytest.fixture(params=list(_MAKERS))
+def platform(request: pytest.FixtureRequest) -> Iterator[Platform]:
+    """One with a server of its own."""
+    found = _MAKERS[request.param]()
+    with found.server:
+        yield found
+        found.close()
+
+
+async def test_a_killed_server_is_told_by_everything_planned_and_found_again(platform: Platform) -> None:
+    platform.make_things("shop", 1)
+    collector = platform.collector(databases=["shop"])
+    try:
+        first = await cycle(collector)
+        assert first.success, first.outcomes
+        await asyncio.to_thread(platform.server.kill)
+        result = await cycle(collector)
+        assert result.planned == first.planned
+        assert result.reasons == {"connection": first.planned}
+        assert values(result, "monitor.up") == {(): 0.0}
+        assert not values(result, "always")
+        await asyncio.to_thread(platform.server.start)
+        again = await cycle(collector)
+        assert values(again, "monitor.up") == {(): 1.0}
+        assert values(again, "always")
+        before, after = grown(first, "allowed"), grown(again, "allowed")
+        assert before is not None
+        assert after is not None
+        assert before < after, "the restart is seen"
+    finally:
+        await collector.close()
+
+
+async def test_a_server_killed_in_the_middle_of_a_cycle_leaves_nothing_untold(
+    platform: Platform, toxiproxy: Toxiproxy
+) -> None:
+    proxy = toxiproxy.proxy(platform.server.port)
+    collector = platform.collector(platform.url(port=proxy.port), databases=[])
+    try:
+        first = await cycle(collector)
+        # Each question takes long enough for the server to be killed under it.
+        proxy.latency(1000)
+        running = asyncio.create_task(cycle(collector))
+        done, _ = await asyncio.wait({running}, timeout=0.5)
+        assert not done
+        await asyncio.to_thread(platform.server.kill)
+        result = await running
+        assert result.planned == first.planned
+        assert result.failed == result.planned - result.skipped
+        assert set(result.reasons) <= {"connection", "statement_timeout"}, result.outcomes
+        proxy.reset()
+        await asyncio.to_thread(platform.server.start)
+        assert values(await cycle(collector), "monitor.up") == {(): 1.0}
+    finally:
+        await collector.close()
+
+
+async def test_a_silent_server_costs_no_more_than_the_cycle_has(platform: Platform, toxiproxy: Toxiproxy) -> None:
+    proxy = toxiproxy.proxy(platform.server.port)
+    collector = platform.collector(platform.url(port=proxy.port), databases=[])
+    collector.budget_seconds = BUDGET_SECONDS
+    try:
+        planned = (await cycle(collector)).planned
+        proxy.half_open()
+        # First an open connection falls silent, then none can be opened.
+        for expected in ({"connection", "statement_timeout"}, {"connection"}):
+            began = time.monotonic()
+            result = await cycle(collector)
+            assert time.monotonic() - began < BUDGET_SECONDS + 2
+            assert result.failed == result.planned == planned
+            assert set(result.reasons) <= expected
+        proxy.reset()
+        assert values(await cycle(collector), "monitor.up") == {(): 1.0}
+    finally:
+        await collector.close()
+
+
+async def test_aborting_ends_a_cycle_that_waits(platform: Platform, toxiproxy: Toxiproxy) -> None:
+    proxy = toxiproxy.proxy(platform.server.port)
+    collector = platform.collector(platform.url(port=proxy.port), databases=[])
+    try:
+        await cycle(collector)
+        proxy.half_open()
+        running = asyncio.create_task(cycle(collector))
+        done, _ = await asyncio.wait({running}, timeout=0.5)
+        assert not done
+        collector.abort()
+        result = await asyncio.wait_for(running, 3)
+        assert set(result.reasons) <= {"aborted", "connection"}
+        proxy.reset()
+        assert values(await cycle(collector), "monitor.up") == {(): 1.0}
+    finally:
+        await collector.close()
