@@ -1,8 +1,8 @@
 """``python -m tests.repeat``: what depends on time, many times beside busy processes; ``make test-repeat`` calls it.
 
 A round is the Rust tests and the Python tests marked ``timing``, both at the same time, or, with a pattern, the tests
-of both whose names hold it. Every round runs, whatever the others gave; what failed is listed at the end, and nothing is
-tried again.
+of both whose names hold it. Every round runs, whatever the others gave; what failed is listed at the end, and nothing
+is tried again.
 """
 
 from __future__ import annotations

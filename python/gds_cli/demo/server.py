@@ -9,9 +9,12 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+from gds_cli.demo.folder import make_folder, remove_folder
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -26,6 +29,8 @@ SOCKET_CHARACTERS = 80
 """What the path of its folder may have: that of a socket in there has 107 at most."""
 
 START_SECONDS, STOP_SECONDS, POLL_SECONDS = 60.0, 20.0, 0.05
+QUIT_SECONDS = 8.0
+"""PostgreSQL itself kills after 5 what has not ended by then."""
 # Where Debian has its programs, which are not on PATH there.
 _DEBIAN = Path("/usr/lib/postgresql")
 _SETTINGS = {
@@ -77,7 +82,7 @@ class Postgres:
         given = tempfile.gettempdir()
         # As nobody, who runs it for root, one may not get to where root has its temporary files.
         elsewhere = os.geteuid() == 0 or len(given) + len("/gds-demo-12345678") > SOCKET_CHARACTERS
-        self.folder = Path(tempfile.mkdtemp(prefix="gds-demo-", dir="/tmp" if elsewhere else given))  # noqa: S108 - private
+        self.folder = make_folder("/tmp" if elsewhere else given)  # noqa: S108 - private
         try:
             self._make()
         except BaseException:
@@ -152,35 +157,39 @@ class Postgres:
     # ------------------------------------------------------------------ end
     def _end(self) -> None:
         """End what runs, in any case: it is asked to, and then not asked."""
-        process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
-        try:
-            # Ends its sessions; what the other signal asks for is to wait until they end.
-            process.send_signal(signal.SIGINT)
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
+        process = self._process
+        if process is not None and process.poll() is None:
+            if not self._ending.hurried:
+                # Ends its sessions; what the other signal asks for is to wait until they end.
+                process.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(STOP_SECONDS)
             if process.poll() is None:
-                _kill(process)
+                _end_at_once(process)
+        self._process = None
 
     def _remove(self) -> None:
         try:
             self._end()
+        except KeyboardInterrupt:
+            self._end()
+            raise
         finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            remove_folder(self.folder)
 
 
 def _ends_with(path: Path, word: bytes) -> bool:
     return path.is_file() and path.read_bytes().strip().endswith(word)
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    # All of its session: a server that is killed leaves its processes to see that by themselves.
-    try:
+def _end_at_once(process: subprocess.Popen[bytes]) -> None:
+    # A server ends its sessions too and waits until they are gone. One that is killed leaves them, each in a process
+    # group of its own, to see that by themselves, and they write to the folder meanwhile.
+    process.send_signal(signal.SIGQUIT)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(QUIT_SECONDS)
+    if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
-    finally:
         process.wait()
 
 

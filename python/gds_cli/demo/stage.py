@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import secrets
 import sys
-import tempfile
 import threading
 import time
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gds_cli._messages import raw
 from gds_cli._options import line, settings
+from gds_cli.demo.folder import make_folder, remove_folder
 from gds_cli.demo.reader import Hub, Reader
 from gds_cli.demo.tally import RecordCount, Tally
 from gds_cli.demo.verdict import Verdict, call_costs, shown
@@ -39,6 +38,7 @@ from gds_vault.testing import VaultServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from typing import Any
 
 __all__ = ["Given", "run"]
@@ -99,7 +99,8 @@ def run(given: Given) -> int:
 
 
 def _play(given: Given, name: str, ending: Ending, stack: ExitStack) -> Verdict:
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gds-demo-")))
+    folder = make_folder()
+    stack.callback(remove_folder, folder)
     if given.kafka is not None:
         # The topics are made here and taken away at the end; nobody's late question is to make them anew.
         given = given._replace(settings=(*given.settings, "allow.auto.create.topics=false"))

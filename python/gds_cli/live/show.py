@@ -30,16 +30,23 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Ending:
-    """Ctrl-C, and signals that end a program, as something to wait for; the second one is a KeyboardInterrupt."""
+    """Ctrl-C, and signals that end a program, as something to wait for; the second one is a KeyboardInterrupt.
+
+    There is no other one: whoever puts things away after it does so in a moment, and is not to be cut short again.
+    """
 
     def __init__(self) -> None:
         self.asked = threading.Event()
+        self.hurried = False
+        """Whether it was asked for a second time: nothing is to be waited for any more."""
         self._before: list[tuple[signal.Signals, Any]] = []
 
     def _heard(self, _number: int, _frame: FrameType | None) -> None:
-        if self.asked.is_set():
+        if not self.asked.is_set():
+            self.asked.set()
+        elif not self.hurried:
+            self.hurried = True
             raise KeyboardInterrupt
-        self.asked.set()
 
     def __enter__(self) -> Self:
         # Elsewhere signals cannot be had, and whoever runs us there ends us in another way.
