@@ -354,6 +354,7 @@ class SqlServerFactory(Protocol):
         offset_minutes: int = 0,
         instance: str = "SQL1",
         tls: bool = True,
+        expired: bool = False,
     ) -> SqlServer:
         """Start it; see `SqlServer`."""
         ...

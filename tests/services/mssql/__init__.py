@@ -10,6 +10,7 @@ that is not there fails as SQL Server fails. It has no plans, no pages and no cl
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import socket
@@ -34,7 +35,8 @@ class SqlServer(Server):
     """One instance. What it keeps is lost when it stops.
 
     ``version`` is the major one: 13 is SQL Server 2016, 17 is 2025. ``engine_edition`` is what SERVERPROPERTY says: 3
-    is Enterprise, 5 Azure SQL Database. ``offset_minutes`` puts the clock of the server into another zone.
+    is Enterprise, 5 Azure SQL Database. ``offset_minutes`` puts the clock of the server into another zone. With
+    ``expired`` its certificate ended yesterday.
     """
 
     name = "sqlserver"
@@ -50,11 +52,13 @@ class SqlServer(Server):
         offset_minutes: int = 0,
         instance: str = "SQL1",
         tls: bool = True,
+        expired: bool = False,
     ) -> None:
         super().__init__()
         self._arguments = ["--version", str(version), "--engine-edition", str(engine_edition), "--name", instance]
         self._arguments += ["--offset-minutes", str(offset_minutes)]
         self._has_tls = tls
+        self._expired = expired
         self._port = 0
 
     @property
@@ -96,6 +100,10 @@ class SqlServer(Server):
         found: list[int] = self._ask("sessions")
         return found
 
+    def limit_connections(self, most: int) -> None:
+        """As ``user connections`` at the last start; 0 is no limit."""
+        self._ask("limit_connections", most=most)
+
     def write_log(self, process: str, text: str) -> None:
         """A line of the error log."""
         self._ask("log", process=process, text=text)
@@ -122,7 +130,9 @@ class SqlServer(Server):
         if self._has_tls:
             authority = trustme.CA()
             authority.cert_pem.write_to_path(str(self.certificate_authority))
-            authority.issue_cert("localhost", LOOPBACK).private_key_and_cert_chain_pem.write_to_path(
+            past = dt.datetime.now(dt.timezone.utc) - dt.timedelta(days=1)
+            begin, end = (past - dt.timedelta(days=9), past) if self._expired else (None, None)
+            authority.issue_cert("localhost", LOOPBACK, not_before=begin, not_after=end).private_key_and_cert_chain_pem.write_to_path(
                 str(self.folder / "server.pem")
             )
 

@@ -82,6 +82,9 @@ def control(instance: Instance, asked: dict[str, Any]) -> Any:
             return instance.statements
         elif what == "sessions":
             return sorted(instance.sessions)
+        elif what == "limit_connections":
+            setting = instance.settings["user connections"]
+            setting.value = setting.in_use = asked["most"]
         elif what == "log":
             instance.write_log(asked["process"], asked["text"])
         elif what != "ping":

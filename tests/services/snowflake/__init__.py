@@ -10,6 +10,8 @@ password.
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,28 @@ class Snowflake(Server):
             "login_timeout": 60,
             "session_parameters": {"CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False},
         }
+
+    def hold(self, pattern: str | None) -> None:
+        """Statements that match wait until their client cancels them; with None none does any more."""
+        self._arrange(pattern=pattern)
+
+    def held(self) -> list[str]:
+        """The statements that wait."""
+        return self._arrange()["held"]
+
+    def cancelled(self) -> list[str]:
+        """Those that their clients have cancelled since the last `hold`."""
+        return self._arrange()["cancelled"]
+
+    def _arrange(self, **told: Any) -> dict[str, list[str]]:
+        asked = urllib.request.Request(
+            f"http://{LOOPBACK}:{self._port}/of-tests/hold",
+            json.dumps(told).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(asked, timeout=self.ready_timeout_seconds) as answer:
+            found: dict[str, list[str]] = json.load(answer)
+        return found
 
     def _prepare(self) -> None:
         self._port = self._lease_port()

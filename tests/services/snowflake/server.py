@@ -1,23 +1,31 @@
 """The server, as a program of its own: fakesnow, and before it the account that it lacks.
 
-``server.py PORT`` serves until it is terminated. Nothing of the project imports it, nor what it imports.
+``server.py PORT`` serves until it is terminated. Nothing of the project imports it, nor what it imports. Tests hold
+statements back with a POST to ``HOLD``, and see there which are held; a held one ends with the cancel of its client,
+as Snowflake ends it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import importlib
 import json
+import re
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "lib"), str(HERE)]
 
 Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
 QUERIES = "/queries/v1/query-request"
+CANCELS = "/queries/v1/abort-request"
+HOLD = "/of-tests/hold"
 
 
 class WithAccount:
@@ -34,11 +42,14 @@ class WithAccount:
         self._account = account
         self._refused: Any = refused
 
-    async def __call__(
-        self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
-    ) -> None:
+        self._hold: re.Pattern[str] | None = None
+        # What is held, by the id of its request.
+        self._held: dict[str, tuple[str, asyncio.Event]] = {}
+        self._cancelled: list[str] = []
+
+    async def __call__(self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Send) -> None:
         """As ASGI has it."""
-        if scope["type"] != "http" or scope["path"] != QUERIES:
+        if scope["type"] != "http" or scope["path"] not in {QUERIES, CANCELS, HOLD}:
             await self._app(scope, receive, send)
             return
         body, more = b"", True
@@ -49,12 +60,23 @@ class WithAccount:
         if (b"content-encoding", b"gzip") in scope["headers"]:
             body = gzip.decompress(body)
         told = json.loads(body)
+        if scope["path"] == HOLD:
+            await self._arrange(told, send)
+        elif scope["path"] == CANCELS:
+            await self._cancel(told["requestId"], send)
+        else:
+            await self._query(scope, told, send)
+
+    async def _query(self, scope: Message, told: Message, send: Send) -> None:
+        if self._hold is not None and self._hold.search(told["sqlText"]):
+            (request,) = parse_qs(scope["query_string"].decode())["requestId"]
+            await self._until_cancelled(request, told["sqlText"])
+            await _refuse(send, 604, "57014", "SQL execution canceled")
+            return
         try:
             told["sqlText"] = self._account.statement(told["sqlText"])
         except self._refused as error:
-            number = f"{error.number:06d}"
-            data = {"errorCode": number, "sqlState": error.state}
-            await _answer(send, {"data": data, "code": number, "message": error.text, "success": False})
+            await _refuse(send, error.number, error.state, error.text)
             return
         changed = {"type": "http.request", "body": json.dumps(told).encode(), "more_body": False}
         plain = [
@@ -66,8 +88,36 @@ class WithAccount:
 
         await self._app({**scope, "headers": plain}, again, send)
 
+    async def _until_cancelled(self, request: str, statement: str) -> None:
+        _, cancelled = self._held[request] = (statement, asyncio.Event())
+        try:
+            await cancelled.wait()
+        finally:
+            del self._held[request]
 
-async def _answer(send: Callable[[Message], Awaitable[None]], told: dict[str, Any]) -> None:
+    async def _cancel(self, request: str, send: Send) -> None:
+        """One that is not there is no error: it may have ended."""
+        if request in self._held:
+            statement, cancelled = self._held[request]
+            self._cancelled.append(statement)
+            cancelled.set()
+        await _answer(send, {"data": None, "code": None, "message": None, "success": True})
+
+    async def _arrange(self, told: Message, send: Send) -> None:
+        if "pattern" in told:
+            self._hold = None if told["pattern"] is None else re.compile(told["pattern"])
+            self._cancelled.clear()
+        held = [statement for statement, _ in self._held.values()]
+        await _answer(send, {"held": held, "cancelled": self._cancelled})
+
+
+async def _refuse(send: Send, number: int, state: str, text: str) -> None:
+    code = f"{number:06d}"
+    data = {"errorCode": code, "sqlState": state}
+    await _answer(send, {"data": data, "code": code, "message": text, "success": False})
+
+
+async def _answer(send: Send, told: dict[str, Any]) -> None:
     headers = [(b"content-type", b"application/json")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(told).encode()})

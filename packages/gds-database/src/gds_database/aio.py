@@ -3,8 +3,8 @@
 `AsyncDatabaseEngine` runs any engine in threads of its own, a few at a time, so that the event loop never waits. An
 engine whose driver is native inherits from it and replaces methods.
 
-A call that is cancelled is no longer waited for; what the server is doing ends by its ``timeout_seconds``, and a backup
-or a restore at once: it is told by ``cancelled=``.
+A call that is cancelled is no longer waited for, and gives its thread back: what it was doing on the server is ended
+where the driver can, else by its ``timeout_seconds``; a backup or a restore is told by ``cancelled=``. See ``_calls``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gds_database._calls import Call, entered
 from gds_database.errors import ConfigurationError
 from gds_database.metadata import BackupType
 
@@ -60,9 +61,14 @@ class AsyncDatabaseEngine:
 
     async def _call(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run a method of the engine in a thread, with the context of the caller."""
-        context = contextvars.copy_context()
-        call = functools.partial(context.run, method, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        context, call = contextvars.copy_context(), Call()
+        context.run(entered, call)
+        run = functools.partial(context.run, method, *args, **kwargs)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, run)
+        except asyncio.CancelledError:
+            call.abandon()
+            raise
 
     async def _cancellable(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """As `_call`; a method that takes ``cancelled`` is told when nobody waits any more."""

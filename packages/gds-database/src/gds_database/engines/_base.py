@@ -22,6 +22,7 @@ What it uses:
 - ``self._cannot("shutdown", "it runs itself", use="ALTER WAREHOUSE ... SUSPEND")`` for what the platform has not.
 - ``self._must_exist("user", name, self.list_users())`` before anything runs.
 - ``with self._secrets.during(password):`` around whatever has a password in its hands.
+- ``with ended_by(end):`` of ``_calls`` around a statement of a driver that can end it from another thread.
 - ``driver("psycopg", "postgresql")`` where the driver is needed, never at import.
 - ``aware(start_time, end_time)`` for time ranges, and only aware times in what it returns.
 - ``only(kwargs, "create_user", "roles", "valid_until")`` for options that it knows.
@@ -42,6 +43,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gds_database._calls import current
 from gds_database._redact import Secrets
 from gds_database._report import Report
 from gds_database.base import ConfigurationError, DatabaseConnectionError, OperationResult, QueryError
@@ -57,6 +59,7 @@ from gds_database.plan import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from typing_extensions import Self
 
@@ -200,7 +203,7 @@ class EngineBase(Unsupported):
         """Open the connection by this if it is not open."""
         if self.connection.is_connected():
             return None
-        with self._lock:
+        with self._turn():
             try:
                 opened = connect()
             except Exception as error:  # noqa: BLE001 - as with statements, below
@@ -210,6 +213,11 @@ class EngineBase(Unsupported):
                 self._in = None
                 return opened
         raise failed
+
+    def _turn(self) -> AbstractContextManager[Any]:
+        """The turn at the connection, which a call that nobody waits for any more does not wait for."""
+        call = current()
+        return self._lock if call is None else call.turn(self._lock)
 
     def close(self) -> None:
         """Close the connection if this engine has opened it."""
@@ -304,7 +312,7 @@ class EngineBase(Unsupported):
         if operation is None:
             word = _FIRST_WORD.match(statement if isinstance(statement, str) else str(statement))
             operation = word[1].upper() if word else "UNKNOWN"
-        with self._lock:
+        with self._turn():
             if self._opens and not self._opened:
                 self.connect()
             if self._in is None:
@@ -368,10 +376,16 @@ class EngineBase(Unsupported):
             found["dry_run"] = True
             return OperationResult.success_result(f"would have {message}; nothing was run", found, metadata)
         done: list[str] = []
+        call = current()
+        if call is not None:
+            call.check()
+            call.begun = True
         try:
             for step, shown in zip(steps, statements, strict=True):
                 step.run()
                 done.append(shown)
+                if call is not None:
+                    call.keep()
         except OURS as error:
             vars(error)["result_metadata"] = {"done": done, "failed": statements[len(done)]}
             raise

@@ -60,6 +60,8 @@ def number_of(error: BaseException) -> int | None:
 def text_of(error: BaseException) -> str:
     """What the server said, without what the driver puts around it."""
     parts: Any = error.args
+    if len(parts) == 1 and isinstance(parts[0], list) and all(isinstance(each, tuple) for each in parts[0]):
+        parts = [each[-1] for each in parts[0] if each]  # of OpenSSL: library, function and reason of each
     if len(parts) == 1 and isinstance(parts[0], tuple):
         parts = parts[0]
     text = next((each for each in reversed(parts) if isinstance(each, (str, bytes)) and each), None)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from gds_database._calls import ended_by
 from gds_database.engines._base import EngineBase, driver
 from gds_database.engines._rows import dicts, driver_object
 from gds_database.engines.mssql._errors import error_for, text_of
@@ -87,9 +88,9 @@ class SqlServerBase(EngineBase):
     def _run(self, statement: str, params: tuple[Any, ...] | None, timeout_seconds: float) -> Any:
         connection = self.connection
         if isinstance(connection, MSSQLConnection):
-            if connection.autocommit:
-                return connection.run(statement, params, timeout_seconds=timeout_seconds, return_dict=True)
-            with self._committing(connection.connection, statement):
+            raw = None if connection.autocommit else connection.connection
+            # Of the drivers that give no way to end it, it ends by its time.
+            with self._committing(raw, statement), ended_by(connection.cancel):
                 return connection.run(statement, params, timeout_seconds=timeout_seconds, return_dict=True)
         raw = driver_object(connection, "cursor")
         if raw is not None and params:

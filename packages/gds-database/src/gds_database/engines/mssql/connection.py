@@ -106,8 +106,6 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
             raise ConfigurationError(f"login_timeout_seconds={limit!r}: expected 1 or more")
         self._driver = self._driver_of(self.config.get("driver"))
         self.autocommit = bool(self.config.get("autocommit", True))
-        self._driver = self._driver_of(self.config.get("driver"))
-        self.autocommit = bool(self.config.get("autocommit", True))
         if self.driver in ("pymssql", "python-tds") and self.config.get("authentication"):
             raise ConfigurationError(f"authentication: {self.driver} has none; use driver='mssql-python' or 'pyodbc'")
         if self.config.get("ca_file") and self.driver != "python-tds":
@@ -181,11 +179,19 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
     def _refused(self, error: Exception) -> Exception:
         if isinstance(error, ConfigurationError):
             return error
+        tried = ""
+        if isinstance(error, TimeoutError) and isinstance(error.__cause__, Exception):
+            # python-tds tries again until its time is up, and then has what was wrong behind it.
+            error = error.__cause__
+            tried = f"; tried for {self.config.get('login_timeout_seconds', LOGIN_TIMEOUT_SECONDS):g} s"
         said = self._said(error)
         if number_of(error) == LOGIN_FAILED and "ogin failed" not in said:
             # pymssql tells again what it said of connections that ended before, and cuts off what is new.
             said = f"Login failed for user {self.config.get('user')!r}. {said}"
-        return DatabaseConnectionError(f"{self.config['server']}:{self.port}: {said}")
+        if "certificate verify failed" in said and self.config.get("ca_file"):
+            # The library knows which, and python-tds does not pass it on.
+            said += f": it has expired, or nobody in ca_file={str(self.config['ca_file'])!r} vouches for it"
+        return DatabaseConnectionError(f"{self.config['server']}:{self.port}: {said}{tried}")
 
     def _by_pymssql(self, module: Any) -> Any:
         return module.connect(

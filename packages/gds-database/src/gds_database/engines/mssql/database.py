@@ -12,7 +12,7 @@ from gds_database.engines._base import DatabaseBase, only, operation
 from gds_database.engines.mssql._server import utc
 from gds_database.engines.mssql._sql import bracketed
 from gds_database.engines.mssql.connection import MSSQLConnection
-from gds_database.errors import ConfigurationError, ObjectNotFoundError, QueryError
+from gds_database.errors import ConfigurationError, DatabaseConnectionError, ObjectNotFoundError, QueryError
 from gds_database.metadata import BackupType, DatabaseMetadata, DatabaseState, DatabaseType
 from gds_database.plan import Step
 
@@ -170,14 +170,14 @@ class MSSQLDatabase(DatabaseBase):
     def _drop(self, statement: str, name: str, timeout_seconds: float | None, *, force: bool) -> None:
         try:
             self.engine._execute(statement, timeout_seconds=timeout_seconds, operation="DROP")
-        except QueryError:
+        except (QueryError, DatabaseConnectionError):
             if force:
                 self._open_again(name)
             raise
 
     def _open_again(self, name: str) -> None:
         """Let others in, if it is still there and was closed to them."""
-        with suppress(QueryError):
+        with suppress(QueryError, DatabaseConnectionError):
             if self._row("user_access_desc", ("user_access_desc",)) == {"user_access_desc": "SINGLE_USER"}:
                 self.engine._execute(f"ALTER DATABASE {name} SET MULTI_USER WITH ROLLBACK IMMEDIATE")
 

@@ -11,7 +11,7 @@ from gds_database.errors import PrivilegeError, StatementTimeoutError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["translated"]
+__all__ = ["translated", "was_ended"]
 
 # Numbers of Snowflake's errors.
 NO_PRIVILEGE = frozenset({3001, 3003, 3540})
@@ -19,6 +19,12 @@ ENDED = frozenset({604, 630, 612})
 # Of the connector: it cannot connect, the login is refused, the session is gone.
 CONNECTION = frozenset({250001, 250002, 250003, 251005, 251006, 290503, 290504})
 LOGIN = range(390_000, 391_000)
+
+
+def was_ended(error: Exception) -> bool:
+    """Whether the server says that it ended the statement."""
+    number = getattr(error, "errno", None)
+    return isinstance(number, int) and abs(number) in ENDED
 
 
 def translated(error: Exception, said: Callable[[BaseException], str]) -> Exception:
@@ -32,10 +38,10 @@ def translated(error: Exception, said: Callable[[BaseException], str]) -> Except
     if isinstance(error, (ConfigurationError, DatabaseConnectionError, QueryError)):
         return error
     text, number = said(error), getattr(error, "errno", None)
+    if was_ended(error):
+        return StatementTimeoutError(f"Snowflake ended the statement: {text}")
     if isinstance(number, int):
         number = abs(number)
-        if number in ENDED:
-            return StatementTimeoutError(f"Snowflake ended the statement: {text}")
         if number in NO_PRIVILEGE:
             return PrivilegeError(f"{text}; use a role that may, such as ACCOUNTADMIN, or have it granted")
         if number in CONNECTION or number in LOGIN:

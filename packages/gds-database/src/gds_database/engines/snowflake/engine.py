@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 import re
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from gds_database._redact import MASK
 from gds_database.base import OperationResult, QueryError
 from gds_database.capabilities import Capabilities, Capability, TestedAgainst
-from gds_database.engines._base import EngineBase, aware, driver, only, operation
-from gds_database.engines._rows import driver_object
+from gds_database.engines._base import aware, only, operation
 from gds_database.engines.snowflake import _usage
-from gds_database.engines.snowflake._errors import translated
 from gds_database.engines.snowflake._quiet import unlogged
 from gds_database.engines.snowflake._text import instant, key, literal, moment, quoted
-from gds_database.engines.snowflake.connection import SnowflakeConnection
+from gds_database.engines.snowflake._warehouses import Warehouses
 from gds_database.engines.snowflake.database import SnowflakeDatabase
 from gds_database.errors import ConfigurationError, ObjectNotFoundError, PrivilegeError
 from gds_database.metadata import EngineMetadata, LogEntry, Metric, ReplicationDetails
@@ -24,14 +22,10 @@ from gds_database.metadata import EngineMetadata, LogEntry, Metric, ReplicationD
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gds_database.config import EngineConfig
-    from gds_database.plan import Step
-
 __all__ = ["SnowflakeEngine"]
 
 TESTED = "emulator only; connector 5.x untested"
 STATEMENT_CHARACTERS = 1000
-SHOWN = 10_000
 LOG_LINES = 1000
 
 _RUN = (
@@ -68,58 +62,12 @@ _UNITS = (("_IN_SECONDS", "s"), ("_SECONDS", "s"), ("_IN_MINUTES", "min"), ("_MI
 _SECONDS = frozenset({"LOCK_TIMEOUT"})
 
 
-class SnowflakeEngine(EngineBase):
+class SnowflakeEngine(Warehouses):
     """An account of Snowflake. Names are exactly as they are: ``shop`` is not ``SHOP``.
 
     Args and attributes: as `EngineBase`. The connection is any that has the connector's object, as ``connection`` or as
     what ``get_connection()`` returns, or else an ``execute_query_dict``.
     """
-
-    system: ClassVar[str] = "snowflake"
-    extra: ClassVar[str] = "snowflake"
-
-    @classmethod
-    def _open(cls, config: EngineConfig) -> SnowflakeConnection:
-        return SnowflakeConnection.of(config)
-
-    # ------------------------------------------------------------------ statements
-    def _run(self, statement: Any, params: tuple[Any, ...] | None, timeout_seconds: float) -> Any:
-        session = driver_object(self.connection, "cursor", "is_closed")
-        if session is None and hasattr(self.connection, "get_connection"):
-            session = self.connection.get_connection()
-        if session is None:
-            # It is then bound by what the session allows a statement.
-            return super()._run(statement, params, timeout_seconds)
-        if params and not getattr(session, "is_pyformat", True):
-            statement = statement.replace("%s", "?")
-        with session.cursor(driver("snowflake.connector", "snowflake").DictCursor) as cursor:
-            # After the time the connector has the server end it.
-            cursor.execute(statement, params, timeout=max(1, math.ceil(timeout_seconds)))
-            return cursor.fetchall()
-
-    def _translate(self, error: Exception) -> Exception:
-        found = translated(error, self._said)
-        return found if self._secrets.redact(str(found)) == str(found) else super()._translate(error)
-
-    def _rows(self, statement: str, params: tuple[Any, ...] | None = None) -> list[dict[str, Any]]:
-        """The rows of a query, with names in lower case."""
-        return self._query(statement, params)
-
-    def _all(self, kind: str) -> list[dict[str, Any]]:
-        """All objects of a kind, of which one SHOW tells no more than 10,000."""
-        found = self._rows(f"SHOW {kind}")
-        page = found
-        while len(page) >= SHOWN:
-            page = self._rows(f"SHOW {kind} LIMIT {SHOWN} FROM {literal(str(page[-1]['name']))}")
-            found += page
-        return found
-
-    def _where_allowed(self, statement: str, params: tuple[Any, ...] | None = None) -> list[dict[str, Any]] | None:
-        """The rows of a query; None where the role may not ask."""
-        try:
-            return self._rows(statement, params)
-        except QueryError:
-            return None
 
     # ------------------------------------------------------------------ what it is
     def capabilities(self) -> Capabilities:
@@ -450,71 +398,7 @@ class SnowflakeEngine(EngineBase):
         names = ", ".join(str(each["name"]) for each in secondary)
         return self._carry_out(f"made {account} the primary of {names}", steps, dry_run=dry_run, data=data)
 
-    # ------------------------------------------------------------------ warehouses
-    def _warehouses(self) -> dict[str, str]:
-        """The state of each warehouse."""
-        return {str(each["name"]): str(each["state"]) for each in self._rows("SHOW WAREHOUSES")}
-
-    def _warehouse(self, given: str | None) -> tuple[str, str]:
-        """A warehouse that exists, and its state."""
-        name = given
-        if name is None:
-            name = self._query("SELECT CURRENT_WAREHOUSE() AS NAME", columns=("name",))[0]["name"]
-        if not name:
-            raise ConfigurationError("warehouse: the session has none; say which with warehouse=")
-        there = self._warehouses()
-        self._must_exist("warehouse", str(name), there)
-        return str(name), there[str(name)].upper()
-
-    @operation
-    def startup(
-        self,
-        *,
-        warehouse: str | None = None,
-        dry_run: bool = False,
-        timeout_seconds: float | None = None,
-        **kwargs: Any,
-    ) -> OperationResult:
-        """Resume a warehouse; an account itself is always there.
-
-        Args:
-            warehouse: Which; by default that of the session.
-            dry_run: Only show it.
-            timeout_seconds: For the statement.
-            kwargs: None.
-        """
-        only(kwargs, "startup", "warehouse", "dry_run", "timeout_seconds")
-        name, _ = self._warehouse(warehouse)
-        step = self._step(f"ALTER WAREHOUSE {quoted(name)} RESUME IF SUSPENDED", timeout_seconds=timeout_seconds)
-        return self._carry_out(f"resumed the warehouse {name!r}", [step], dry_run=dry_run)
-
-    @operation
-    def shutdown(
-        self,
-        force: bool = False,
-        *,
-        warehouse: str | None = None,
-        dry_run: bool = False,
-        timeout_seconds: float | None = None,
-        **kwargs: Any,
-    ) -> OperationResult:
-        """Suspend a warehouse once its statements have ended; an account itself is always there.
-
-        Args:
-            force: End its statements first.
-            warehouse: Which; by default that of the session.
-            dry_run: Only show it.
-            timeout_seconds: For each statement.
-            kwargs: None.
-        """
-        only(kwargs, "shutdown", "warehouse", "dry_run", "timeout_seconds")
-        name, state = self._warehouse(warehouse)
-        statements = [f"ALTER WAREHOUSE {quoted(name)} ABORT ALL QUERIES"] if force else []
-        if state not in {"SUSPENDED", "SUSPENDING"}:
-            statements.append(f"ALTER WAREHOUSE {quoted(name)} SUSPEND")
-        steps: list[Step] = [self._step(each, timeout_seconds=timeout_seconds) for each in statements]
-        return self._carry_out(f"suspended the warehouse {name!r}", steps, dry_run=dry_run)
-
+    # ------------------------------------------------------------------ accounts
     @operation
     def build(self, **kwargs: Any) -> OperationResult:
         """Not by this engine."""
