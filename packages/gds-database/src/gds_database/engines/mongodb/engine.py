@@ -32,6 +32,15 @@ __all__ = ["MongoDBEngine"]
 T = TypeVar("T")
 
 TESTED = "MongoDB protocol; never run on MongoDB"
+_SERVERS = "run on SecantusDB 0.7"
+_BOTH = "run on SecantusDB 0.7 and FerretDB 1.24"
+# What FerretDB has, too.
+_SECOND = frozenset(
+    (
+        *("list_databases", "create_database", "drop_database", "backup_full", "restore"),
+        *("get_configuration", "get_metrics"),
+    )
+)
 _LOOK_SECONDS = 0.2
 _OPERATION = re.compile(r"(?:[\w.-]+:)?-?\d+")
 
@@ -127,7 +136,12 @@ class MongoDBEngine(EngineBase):
     # ------------------------------------------------------------------ what it is
     def capabilities(self) -> Capabilities:
         """What it can do, and what that was run on."""
-        found = [Capability(name, True, f"{how} ({TESTED})", TestedAgainst.EMULATOR) for name, how in _RUN]
+        found = [
+            Capability(
+                name, True, f"{how} ({_BOTH if name in _SECOND else _SERVERS}; {TESTED})", TestedAgainst.EMULATOR
+            )
+            for name, how in _RUN
+        ]
         found += [
             Capability(f"backup_{kind}", False, _LACKS, TestedAgainst.CHECKED)
             for kind in ("differential", "incremental", "transaction_log")

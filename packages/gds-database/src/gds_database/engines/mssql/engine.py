@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MSSQLEngine"]
 
-CHECKED = "protocol and SQL checked; never run on SQL Server"
+CHECKED = "by pyodbc with FreeTDS 1.3 only; protocol and SQL checked; never run on SQL Server"
 
 _HOW = {
     "list_databases": "sys.databases",

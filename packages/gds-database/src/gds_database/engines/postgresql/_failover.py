@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from gds_database.base import QueryError
 from gds_database.engines.postgresql import _replication
+from gds_database.engines.postgresql._backup import login_of
 from gds_database.engines.postgresql._session import Sql
 from gds_database.engines.postgresql._waiting import wait_until
+from gds_database.engines.postgresql.connection import PostgreSQLConnection
 from gds_database.errors import ConfigurationError, StatementTimeoutError
 from gds_database.plan import Step
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from gds_database.base import OperationResult
     from gds_database.engines.postgresql.engine import PostgreSQLEngine
 
-__all__ = ["TIMEOUT_SECONDS", "failover"]
+__all__ = ["TIMEOUT_SECONDS", "elsewhere", "failover"]
 
 TIMEOUT_SECONDS = 60.0
 # A receiver sends a message at least every ten seconds, unless it is told otherwise.
@@ -100,6 +102,24 @@ def failover(
     if result.data is not None:
         result.data.update(outcome)
     return result
+
+
+def elsewhere(engine: PostgreSQLEngine, node: str) -> PostgreSQLEngine:
+    """An engine of another node with the same login, connected.
+
+    Args:
+        engine: Whose login.
+        node: ``host:port``.
+    """
+    host, _, port = node.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigurationError(f"target_node={node!r}: expected host:port, or target= with an engine of it")
+    parameters, password = login_of(engine)
+    others = {name: value for name, value in parameters.items() if name not in {"host", "hostaddr", "port", "password"}}
+    connection = PostgreSQLConnection(host.strip("[]"), int(port), password=password, config=others)
+    found = type(engine)(connection, timeout_seconds=engine.timeout_seconds)
+    found.connect()
+    return found
 
 
 def _node(engine: PostgreSQLEngine) -> dict[str, Any]:

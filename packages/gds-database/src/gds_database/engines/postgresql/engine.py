@@ -6,10 +6,11 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from gds_database.capabilities import Capabilities, Capability, TestedAgainst
+from gds_database.capabilities import Capabilities
 from gds_database.engines._base import EngineBase, aware, only, operation
 from gds_database.engines.postgresql import (
     _backup,
+    _capabilities,
     _failover,
     _logs,
     _metrics,
@@ -141,56 +142,7 @@ class PostgreSQLEngine(EngineBase):
             number, logs = self._version_number(), _logs.kept(self)
         except DatabaseConnectionError:
             number, logs = 0, True  # what is down can be started
-        real = TestedAgainst.REAL if number // 10000 in (0, 15) else TestedAgainst.CHECKED
-        incremental = (
-            "pg_basebackup --incremental"
-            if number >= 170000
-            else ("the server needs to be PostgreSQL 17 or newer; use BackupType.FULL, or archive WAL")
-        )
-        own = {
-            "list_databases": "pg_database",
-            "create_database": "CREATE DATABASE",
-            "drop_database": "DROP DATABASE, WITH (FORCE) to end sessions",
-            "backup_full": "pg_dump for a database, pg_basebackup with method='physical'",
-            "restore": "pg_restore, or a data directory of a physical backup",
-            "list_users": "pg_roles",
-            "create_user": "CREATE ROLE with a SCRAM verifier made here",
-            "drop_user": "DROP ROLE",
-            "list_processes": "pg_stat_activity, pg_blocking_pids",
-            "kill_process": "pg_terminate_backend, or pg_cancel_backend with cancel=True",
-            "get_configuration": "pg_settings",
-            "set_configuration": "ALTER SYSTEM and pg_reload_conf",
-            "get_metrics": "pg_stat_*: one sample of now, the server keeps no history",
-            "get_replication_status": "pg_stat_replication, pg_stat_wal_receiver",
-            "failover": "pg_promote of a standby",
-        }
-        return Capabilities(
-            [
-                *(Capability(name, True, how, real) for name, how in own.items()),
-                Capability("backup_incremental", number >= 170000, incremental, TestedAgainst.CHECKED),
-                Capability(
-                    "backup_differential",
-                    False,
-                    "the server has none; use incremental (17 and newer) with since= the full one",
-                    TestedAgainst.REAL,
-                ),
-                Capability(
-                    "backup_transaction_log",
-                    False,
-                    "the log is archived all the time, not at request; use archive_command or pg_receivewal",
-                    TestedAgainst.REAL,
-                ),
-                Capability(
-                    "get_logs",
-                    logs,
-                    "csvlog or jsonlog, by pg_read_binary_file or from a folder"
-                    if logs
-                    else "set log_destination to csvlog or jsonlog and logging_collector to on",
-                    real,
-                ),
-                *self._controls(real),
-            ]
-        )
+        return Capabilities([*_capabilities.of(number, logs=logs), *self._controls(_capabilities.tested(number))])
 
     @property
     def metadata(self) -> EngineMetadata:
@@ -515,7 +467,7 @@ class PostgreSQLEngine(EngineBase):
         only(kwargs, "failover", "target", "dry_run", "force", "timeout_seconds")
         opened: PostgreSQLEngine | None = None
         if target is None and target_node not in (None, self.name):
-            opened = target = self._at(str(target_node))
+            opened = target = _failover.elsewhere(self, str(target_node))
         try:
             return _failover.failover(
                 self,
@@ -528,17 +480,3 @@ class PostgreSQLEngine(EngineBase):
         finally:
             if opened is not None:
                 opened.close()
-
-    def _at(self, node: str) -> PostgreSQLEngine:
-        """An engine of another node with the same login, connected."""
-        host, _, port = node.rpartition(":")
-        if not host or not port.isdecimal():
-            raise ConfigurationError(f"target_node={node!r}: expected host:port, or target= with an engine of it")
-        parameters, password = _backup.login_of(self)
-        elsewhere = {
-            name: value for name, value in parameters.items() if name not in {"host", "hostaddr", "port", "password"}
-        }
-        connection = PostgreSQLConnection(host.strip("[]"), int(port), password=password, config=elsewhere)
-        engine = type(self)(connection, timeout_seconds=self.timeout_seconds)
-        engine.connect()
-        return engine

@@ -1,0 +1,80 @@
+"""``capabilities()`` and the page say in the same words what was run on what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gds_database import DatabaseConnection, DatabaseConnectionError, DatabaseEngine, TestedAgainst
+from gds_database.engines.mongodb import MongoDBEngine
+from gds_database.engines.mssql import MSSQLEngine
+from gds_database.engines.postgresql import PostgreSQLEngine
+from gds_database.engines.snowflake import SnowflakeEngine
+
+PAGE = " ".join((Path(__file__).parents[2] / "docs" / "database.md").read_text("utf-8").split())
+
+
+class Down(DatabaseConnection):
+    """To a server that does not answer: what an engine can do it says all the same."""
+
+    def connect(self) -> None:
+        raise DatabaseConnectionError("it is down")
+
+    def disconnect(self) -> None:
+        pass
+
+    def execute_query(self, query: str, params: tuple[object, ...] | None = None) -> list[object]:
+        del query, params
+        raise DatabaseConnectionError("it is down")
+
+    def is_connected(self) -> bool:
+        return True
+
+    def get_connection_info(self) -> dict[str, object]:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "words", "tested"),
+    [
+        (PostgreSQLEngine, "failover", "run on PostgreSQL 15; other versions checked only", "real"),
+        (PostgreSQLEngine, "create_database", "behind a pool with the pool's time limits", "real"),
+        (PostgreSQLEngine, "drop_database", "behind a pool with the pool's time limits", "real"),
+        (PostgreSQLEngine, "backup_full", "not behind a pool", "real"),
+        (PostgreSQLEngine, "backup_incremental", "", "checked only"),
+        (MongoDBEngine, "backup_full", "run on SecantusDB 0.7 and FerretDB 1.24; MongoDB protocol", "emulator"),
+        (MongoDBEngine, "create_user", "run on SecantusDB 0.7; MongoDB protocol; never run on MongoDB", "emulator"),
+        (MongoDBEngine, "failover", "never run on MongoDB", "checked only"),
+        (
+            MSSQLEngine,
+            "backup_full",
+            "by pyodbc with FreeTDS 1.3 only; protocol and SQL checked; never run",
+            "emulator",
+        ),
+        (SnowflakeEngine, "backup_full", "emulator only; connector 5.x untested", "emulator"),
+        (SnowflakeEngine, "failover", "checked only", "checked only"),
+    ],
+)
+def test_it_says_what_it_was_run_on(kind: type[DatabaseEngine], name: str, words: str, tested: str) -> None:
+    found = kind(Down()).capabilities()[name]
+    assert words in found.how
+    assert found.tested_against is TestedAgainst(tested)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "MongoDB protocol; never run on MongoDB",
+        "SecantusDB 0.7",
+        "FerretDB 1.24",
+        "protocol and SQL checked; never run on SQL Server",
+        "pyodbc was run with FreeTDS's ODBC driver 1.3",
+        "the real PostgreSQL 15",
+        "nothing of that was run, incremental backups (17) included",
+        "such as `CREATE DATABASE` and `DROP DATABASE`, have the time limits that the pool has",
+        "emulator only; connector 5.x untested",
+    ],
+)
+def test_the_page_says_it_too(words: str) -> None:
+    assert words in PAGE
