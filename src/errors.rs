@@ -2,8 +2,8 @@
 //!
 //! Of the metrics they are built-in exceptions, because that is what callers already catch: a setting is a `ValueError`,
 //! a file, a port or an answer that refuses is an `OSError` (with its number, so `FileNotFoundError` and
-//! `PermissionError` come by themselves), a server that is not there a `ConnectionError` or `TimeoutError`. The hub has
-//! classes of its own, which say whether to try again.
+//! `PermissionError` come by themselves), a server that is not there a `ConnectionError` or `TimeoutError`. The hub
+//! and the store have classes of their own, which say whether to try again.
 
 use gds_hub::Failure;
 use gds_metrics::Error;
@@ -42,16 +42,19 @@ pub(crate) struct Exceptions {
 
 static EXCEPTIONS: RaceOnce<Exceptions> = RaceOnce::new();
 
+const HUB: &str = "gds_kafka.errors";
+const STORE: &str = "gds_store.errors";
+
 fn class<'py>(
     py: Python<'py>,
-    name: &str,
+    (home, name): (&str, &str),
     doc: &str,
     bases: &[Bound<'py, PyType>],
     attributes: &[(&str, Option<bool>)],
 ) -> PyResult<Bound<'py, PyType>> {
     let body = PyDict::new(py);
     body.set_item("__doc__", doc)?;
-    body.set_item("__module__", "gds_kafka.errors")?;
+    body.set_item("__module__", home)?;
     for (name, value) in attributes {
         body.set_item(name, value)?;
     }
@@ -66,13 +69,13 @@ impl Exceptions {
             let doc = "Something went wrong between this program and the hub.\n\n\
                        ``retriable``: trying again later may help. ``fatal``: this client is of no more use. ``code``: \
                        librdkafka's number, or None.";
-            let base = class(py, "GdsKafkaError", doc, &[py.get_type::<PyException>()], &defaults)?;
+            let base = class(py, (HUB, "GdsKafkaError"), doc, &[py.get_type::<PyException>()], &defaults)?;
             let with = |other: Bound<'py, PyType>| [base.clone(), other];
-            let derive = |name: &str, doc: &str| class(py, name, doc, std::slice::from_ref(&base), &[]);
+            let derive = |name: &str, doc: &str| class(py, (HUB, name), doc, std::slice::from_ref(&base), &[]);
             Ok(Self {
                 configuration: class(
                     py,
-                    "KafkaConfigurationError",
+                    (HUB, "KafkaConfigurationError"),
                     "A setting is unknown or makes no sense.",
                     &with(py.get_type::<PyValueError>()),
                     &[],
@@ -89,7 +92,7 @@ impl Exceptions {
                 .unbind(),
                 timeout: class(
                     py,
-                    "KafkaTimeoutError",
+                    (HUB, "KafkaTimeoutError"),
                     "No answer, or no room, in time; what was asked for may still happen.",
                     &with(py.get_type::<PyTimeoutError>()),
                     &[],
@@ -115,7 +118,8 @@ impl Exceptions {
 pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let all = Exceptions::get(py)?;
-    for class in [&all.base, &all.configuration, &all.connection, &all.message, &all.serialization, &all.timeout] {
+    let of_hub = [&all.base, &all.configuration, &all.connection, &all.message, &all.serialization, &all.timeout];
+    for class in of_hub.into_iter().chain(StoreExceptions::get(py)?.all()) {
         let class = class.bind(py);
         module.add(class.name()?, class)?;
     }
@@ -152,4 +156,116 @@ pub(crate) fn to_hub_error(py: Python<'_>, error: &PyErr) -> gds_hub::Error {
         () if is(&all.configuration) => Config(failure),
         () => Message(failure),
     }
+}
+
+/// The classes of `gds_store`, made once.
+struct StoreExceptions {
+    base: Py<PyType>,
+    configuration: Py<PyType>,
+    damaged: Py<PyType>,
+    query: Py<PyType>,
+    syntax: Py<PyType>,
+    timeout: Py<PyType>,
+    unavailable: Py<PyType>,
+}
+
+static STORE_EXCEPTIONS: RaceOnce<StoreExceptions> = RaceOnce::new();
+
+impl StoreExceptions {
+    fn get(py: Python<'_>) -> PyResult<&Self> {
+        STORE_EXCEPTIONS.get_or_try_init(py, || {
+            let make = |name: &str, doc: &str, bases: &[Bound<'_, PyType>], attributes: &[(&str, Option<bool>)]| {
+                class(py, (STORE, name), doc, bases, attributes).map(Bound::unbind)
+            };
+            let doc = "Something went wrong with a store.\n\n``retriable``: trying the same again later may help.";
+            let base = class(py, (STORE, "GdsStoreError"), doc, &[py.get_type::<PyException>()], &[("retriable", Some(false))])?;
+            let doc = "A query has no answer.\n\n``expression``: the query. ``line``, ``column`` and ``end_column``: where in \
+                       it, counted from one, columns in bytes; None where that is not known.";
+            let place = [("expression", None), ("line", None), ("column", None), ("end_column", None)];
+            let query = class(py, (STORE, "StoreQueryError"), doc, &[base.clone()], &place)?;
+            let values = py.get_type::<PyValueError>();
+            let (syntax, timeout) = ([query.clone(), values.clone()], [query.clone(), py.get_type::<PyTimeoutError>()]);
+            let unavailable = "The folder cannot be used now: there is no room, another process has it, it is closed, or the \
+                               system refuses.";
+            Ok(Self {
+                configuration: make(
+                    "StoreConfigurationError",
+                    "A setting makes no sense, or what is asked for cannot be done with a store that was opened so.",
+                    &[base.clone(), values],
+                    &[],
+                )?,
+                damaged: make(
+                    "StoreDamagedError",
+                    "A file is not what was written, or was written by a newer version.",
+                    std::slice::from_ref(&base),
+                    &[],
+                )?,
+                syntax: make("StoreSyntaxError", "The text is no query.", &syntax, &[])?,
+                timeout: make("StoreTimeoutError", "The query took longer than it may.", &timeout, &[])?,
+                unavailable: make("StoreUnavailableError", unavailable, std::slice::from_ref(&base), &[])?,
+                query: query.unbind(),
+                base: base.unbind(),
+            })
+        })
+    }
+
+    fn all(&self) -> [&Py<PyType>; 7] {
+        let Self { base, configuration, damaged, query, syntax, timeout, unavailable } = self;
+        [base, configuration, damaged, query, syntax, timeout, unavailable]
+    }
+}
+
+fn store_exception(py: Python<'_>, class: &Py<PyType>, message: &str, retriable: bool) -> PyResult<PyErr> {
+    let exception = class.bind(py).call1((message,))?;
+    exception.setattr("retriable", retriable)?;
+    Ok(PyErr::from_value(exception))
+}
+
+/// The exception for an error of a store.
+pub(crate) fn store_error(py: Python<'_>, error: &gds_store::Error) -> PyErr {
+    use gds_store::Error::{Damaged, Format, Full, HeadFull, Io, Locked, NotEmpty, ReadOnly, Setting};
+    let made = StoreExceptions::get(py).and_then(|all| {
+        let class = match error {
+            Setting(_) | NotEmpty { .. } | ReadOnly => &all.configuration,
+            Damaged { .. } | Format { .. } => &all.damaged,
+            Full { .. } | Io { .. } | Locked { .. } | HeadFull { .. } => &all.unavailable,
+        };
+        store_exception(py, class, &error.to_string(), error.retriable())
+    });
+    made.unwrap_or_else(|failed| failed)
+}
+
+/// The exception for a store that was closed, or is another process's.
+pub(crate) fn store_closed(py: Python<'_>, message: &str) -> PyErr {
+    let made = StoreExceptions::get(py).and_then(|all| store_exception(py, &all.unavailable, message, false));
+    made.unwrap_or_else(|failed| failed)
+}
+
+/// The exception for a query, or a selector, that has no answer.
+pub(crate) fn promql_error(py: Python<'_>, text: &str, error: &gds_promql::error::Error) -> PyErr {
+    use gds_promql::error::Error::{Duration, Parse, Source, Timeout};
+    let made = StoreExceptions::get(py).and_then(|all| {
+        let class = match error {
+            Parse(_) | Duration(_) => &all.syntax,
+            Timeout => &all.timeout,
+            Source(_) => return store_exception(py, &all.unavailable, &error.to_string(), error.retriable()),
+            _ => &all.query,
+        };
+        let made = store_exception(py, class, &error.to_string(), error.retriable())?;
+        let exception = made.value(py);
+        exception.setattr("expression", text)?;
+        if let Some(span) = error.span() {
+            let (line, column) = span.position(text);
+            exception.setattr("line", line)?;
+            exception.setattr("column", column)?;
+            exception.setattr("end_column", column + span.end.saturating_sub(span.start))?;
+        }
+        Ok(made)
+    });
+    made.unwrap_or_else(|failed| failed)
+}
+
+/// The exception for an answer that is more than columns can hold.
+pub(crate) fn arrow_error(error: &arrow_schema::ArrowError) -> PyErr {
+    PyValueError::new_err(error.to_string())
 }

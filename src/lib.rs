@@ -7,6 +7,7 @@ mod json;
 mod kafka;
 mod logging;
 mod metrics;
+mod store;
 
 use pyo3::prelude::*;
 
@@ -28,11 +29,14 @@ fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<kafka::outgoing::OutgoingMessage>()?;
     module.add_class::<kafka::producer::ProducerCore>()?;
     module.add_class::<logging::LogEncoder>()?;
+    module.add_class::<store::QueryResult>()?;
+    module.add_class::<store::StoreCore>()?;
     module.add_function(wrap_pyfunction!(events::read::parse_metric, module)?)?;
     module.add_function(wrap_pyfunction!(interop::asyncio::prepare_asyncio, module)?)?;
     module.add_function(wrap_pyfunction!(interop::exit::interpreter_ends, module)?)?;
     module.add_function(wrap_pyfunction!(metrics::noop::empty_call, module)?)?;
     module.add_function(wrap_pyfunction!(json::json_dumps, module)?)?;
     module.add_function(wrap_pyfunction!(json::json_loads, module)?)?;
+    module.add_function(wrap_pyfunction!(store::restore_store, module)?)?;
     Ok(())
 }

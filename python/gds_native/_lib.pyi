@@ -16,6 +16,7 @@ __all__ = [
     "ConsumerCore",
     "DeliveredMessage",
     "GdsKafkaError",
+    "GdsStoreError",
     "HubAdmin",
     "KafkaConfigurationError",
     "KafkaConnectionError",
@@ -30,13 +31,22 @@ __all__ = [
     "OutgoingMessage",
     "ProducerCore",
     "PrometheusCore",
+    "QueryResult",
     "StatsdCore",
+    "StoreConfigurationError",
+    "StoreCore",
+    "StoreDamagedError",
+    "StoreQueryError",
+    "StoreSyntaxError",
+    "StoreTimeoutError",
+    "StoreUnavailableError",
     "empty_call",
     "interpreter_ends",
     "json_dumps",
     "json_loads",
     "parse_metric",
     "prepare_asyncio",
+    "restore_store",
 ]
 
 _Path: TypeAlias = str | PathLike[str]
@@ -505,3 +515,115 @@ def parse_metric(value: bytes, hub_ms: int, schema_header: bytes | None = None) 
     ``time_ms`` is ``hub_ms``. ``schema_header`` is the header ``__value_schema_id``. A message that is no metric is a
     `ValueError` with the name of the reason and its text.
     """
+
+class GdsStoreError(Exception):
+    """Something went wrong with a store.
+
+    Attributes:
+        retriable: Trying the same again later may help.
+    """
+
+    retriable: bool
+
+class StoreConfigurationError(GdsStoreError, ValueError):
+    """A setting makes no sense, or what is asked for cannot be done with a store that was opened so."""
+
+class StoreUnavailableError(GdsStoreError):
+    """The folder cannot be used now: there is no room, another process has it, it is closed, or the system refuses."""
+
+class StoreDamagedError(GdsStoreError):
+    """A file is not what was written, or was written by a newer version."""
+
+class StoreQueryError(GdsStoreError):
+    """A query has no answer.
+
+    Attributes:
+        expression: The query.
+        line: The line of the place in it that is meant, counted from one; None where that is not known.
+        column: Its first byte in that line, counted from one.
+        end_column: One past its last byte.
+    """
+
+    expression: str | None
+    line: int | None
+    column: int | None
+    end_column: int | None
+
+class StoreSyntaxError(StoreQueryError, ValueError):
+    """The text is no query."""
+
+class StoreTimeoutError(StoreQueryError, TimeoutError):
+    """The query took longer than it may."""
+
+@final
+class QueryResult:
+    """What a query answers: a sequence of dicts, one for each series, and a table for what reads Arrow.
+
+    A dict has ``labels`` and, of an instant query, ``timestamp`` and ``value``; of a range query, and of a range
+    vector, ``values``, a list of pairs of timestamp and value. Timestamps are seconds since 1970. A value is a float,
+    or of a native histogram a dict with ``count``, ``sum`` and ``buckets``: lower bound, upper bound and count of each.
+
+    The table has a row for each sample: ``timestamp`` in milliseconds, a column for each label, ``value``, and
+    ``histogram`` where there are any. A label of one of these names is called ``exported_...``.
+
+    Attributes:
+        type: ``"vector"``, ``"matrix"``, ``"scalar"`` or ``"string"``; the last two have one dict, without labels.
+        warnings: Why the answer may be wrong, with line and column of the query.
+        infos: Why it may not be what was meant.
+    """
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def warnings(self) -> list[str]: ...
+    @property
+    def infos(self) -> list[str]: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> dict[str, Any]: ...
+    def __iter__(self) -> Iterator[dict[str, Any]]: ...
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
+
+@final
+class StoreCore:
+    """Native side of `gds_store.Store`. Times are milliseconds since 1970."""
+
+    def __new__(
+        cls,
+        folder: _Path,
+        *,
+        read_only: bool,
+        synced: bool,
+        retention_ms: int,
+        classes: Sequence[tuple[str, str, int]],
+        shards: int,
+        series_per_metric: int | None,
+        series_per_tenant: int | None,
+        tenant_label: str,
+        flush_bytes: int,
+        max_head_bytes: int,
+        maintain_seconds: float | None,
+        lookback_ms: int,
+        max_samples: int,
+        max_series: int,
+        max_bytes: int,
+        timeout_seconds: float,
+    ) -> Self: ...
+    def append(
+        self, rows: Iterable[tuple[str, float | dict[str, Any], dict[str, str] | None, int]]
+    ) -> dict[str, int]: ...
+    def query(self, expression: str, time_ms: int) -> QueryResult: ...
+    def query_range(self, expression: str, start_ms: int, end_ms: int, step_ms: int) -> QueryResult: ...
+    def series(self, selectors: list[str], start_ms: int, end_ms: int) -> list[dict[str, str]]: ...
+    def delete(self, selector: str, start_ms: int, end_ms: int, dry_run: bool) -> dict[str, int]: ...
+    def backup(self, folder: _Path) -> dict[str, int]: ...
+    def verify(self) -> list[dict[str, Any]]: ...
+    def findings(self) -> list[dict[str, Any]]: ...
+    def stats(self) -> dict[str, int]: ...
+    def flush(self) -> int: ...
+    def maintain(self) -> dict[str, int]: ...
+    def close(self) -> None: ...
+    @property
+    def closed(self) -> bool: ...
+
+def restore_store(backup: _Path, folder: _Path) -> None:
+    """Makes a new store of a backup, in a folder that is empty or not there."""

@@ -74,6 +74,7 @@ def test_the_wheel_is_small_typed_and_without_tests() -> None:
         "gds_kafka.py",
         "gds_metrics",
         "gds_monitor",
+        "gds_store",
         "gds_metrics.py",
         "gds_native",
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::ast::Span;
 use crate::duration::DurationError;
 use crate::parser::ParseError;
 use crate::source::SourceError;
@@ -65,6 +66,15 @@ impl Error {
             Self::Timeout | Self::Cancelled => true,
             Self::Source(error) => error.retriable,
             Self::Parse(_) | Self::Duration(_) | Self::Execution(_) | Self::Limit { .. } => false,
+        }
+    }
+
+    /// Where in the query it is, where that is known.
+    pub fn span(&self) -> Option<Span> {
+        match self {
+            Self::Parse(error) => Some(error.span),
+            Self::Duration(error) => error.span,
+            _ => None,
         }
     }
 

@@ -5,6 +5,7 @@
 //! the window that the selector can look at, and goes through the series once, one after the other.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::histogram::{CounterResetHint, FloatHistogram};
@@ -51,6 +52,22 @@ pub trait Source {
     fn select_labels<'a>(&'a self, request: &Select<'_>) -> Result<LabelsIter<'a>, SourceError> {
         Ok(Box::new(self.select(request)?.map(|series| Ok(series?.labels))))
     }
+}
+
+/// The labels of the series with a sample from `start` to `end` that at least one of several sets of matchers chooses.
+pub fn find_labels(
+    source: &dyn Source,
+    sets: &[Vec<Matcher>],
+    start: i64,
+    end: i64,
+) -> Result<BTreeSet<Labels>, SourceError> {
+    let mut found = BTreeSet::new();
+    for matchers in sets {
+        for labels in source.select_labels(&Select { matchers, start, end, step: 0 })? {
+            found.insert(labels?);
+        }
+    }
+    Ok(found)
 }
 
 /// A series and its samples.

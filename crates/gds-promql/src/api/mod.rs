@@ -31,7 +31,7 @@ use crate::labels::Labels;
 use crate::matcher::Matcher;
 use crate::parser;
 use crate::printer::pretty;
-use crate::source::{Select, Source, SourceError};
+use crate::source::{Source, SourceError, find_labels};
 use crate::value::Value;
 
 /// The most steps of a range query.
@@ -248,13 +248,7 @@ fn found(source: &dyn Source, params: &Params<'_>) -> Result<BTreeSet<Labels>, R
     if sets.is_empty() {
         sets.push(Vec::new());
     }
-    let mut found = BTreeSet::new();
-    for matchers in &sets {
-        for labels in source.select_labels(&Select { matchers, start, end, step: 0 })? {
-            found.insert(labels?);
-        }
-    }
-    Ok(found)
+    Ok(find_labels(source, &sets, start, end)?)
 }
 
 /// What a metric is.

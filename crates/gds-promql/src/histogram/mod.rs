@@ -166,6 +166,50 @@ impl FloatHistogram {
         self.schema == CUSTOM_BUCKETS
     }
 
+    /// Says what is wrong with one that was made by hand.
+    pub fn check(&self) -> Result<(), String> {
+        if !(-4..=8).contains(&self.schema) && !self.uses_custom_buckets() {
+            let schema = self.schema;
+            return Err(format!(
+                "a histogram has schema {schema}: expected -4 to 8, or {CUSTOM_BUCKETS} with custom_values"
+            ));
+        }
+        let sides = [&self.positive, &self.negative];
+        if sides
+            .iter()
+            .any(|side| !side.index.is_sorted_by(|one, next| one < next) || side.index.len() != side.count.len())
+        {
+            return Err("a histogram has its buckets in another order than by index, each once".to_owned());
+        }
+        let mut counts = sides.into_iter().flat_map(|side| &side.count).chain([&self.zero_count, &self.count]);
+        if let Some(count) = counts.find(|count| !(**count >= 0.0)) {
+            return Err(format!("a histogram has the count {count} in a bucket or in all: expected zero or more"));
+        }
+        if !(self.zero_threshold >= 0.0 && self.zero_threshold.is_finite()) {
+            return Err(format!("a histogram has the zero threshold {}: expected zero or more", self.zero_threshold));
+        }
+        let bounds = &self.custom_values;
+        if !self.uses_custom_buckets() {
+            return if bounds.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("custom_values need the schema {CUSTOM_BUCKETS}"))
+            };
+        }
+        let most = i32::try_from(bounds.len()).unwrap_or(i32::MAX);
+        let outside = |index: &&i32| !(0..=most).contains(*index);
+        if let Some(index) = self.positive.index.iter().find(outside) {
+            return Err(format!("a histogram has a bucket {index}: expected 0 to {most}, one more than custom_values"));
+        }
+        if !self.negative.is_empty() || self.zero_count != 0.0 {
+            return Err("a histogram with custom_values has positive buckets only".to_owned());
+        }
+        if !bounds.is_sorted_by(|one, next| one < next) || bounds.iter().any(|bound| !bound.is_finite()) {
+            return Err("custom_values are finite numbers in ascending order".to_owned());
+        }
+        Ok(())
+    }
+
     /// Leaves out the buckets that are empty.
     pub fn compact(&mut self) {
         self.positive.compact();

@@ -217,3 +217,28 @@ proptest! {
         prop_assert!(one.same_data(&one.clone()));
     }
 }
+
+#[test]
+fn one_made_by_hand_is_looked_at() {
+    let whole =
+        FloatHistogram { count: 1.0, positive: Buckets::from_offset(0, vec![1.0]), ..FloatHistogram::default() };
+    let custom = FloatHistogram { schema: CUSTOM_BUCKETS, custom_values: [1.0, 2.0].into(), ..whole.clone() };
+    assert_eq!((whole.check(), custom.check()), (Ok(()), Ok(())));
+    for (wrong, said) in [
+        (FloatHistogram { schema: 9, ..whole.clone() }, "schema 9"),
+        (FloatHistogram { count: -1.0, ..whole.clone() }, "count -1"),
+        (FloatHistogram { zero_count: f64::NAN, ..whole.clone() }, "count NaN"),
+        (FloatHistogram { zero_threshold: f64::INFINITY, ..whole.clone() }, "threshold inf"),
+        (FloatHistogram { custom_values: [1.0].into(), ..whole.clone() }, "need the schema -53"),
+        (FloatHistogram { positive: Buckets { index: vec![2, 1], count: vec![1.0, 1.0] }, ..whole.clone() }, "order"),
+        (
+            FloatHistogram { positive: Buckets::from_offset(3, vec![1.0]), ..custom.clone() },
+            "bucket 3: expected 0 to 2",
+        ),
+        (FloatHistogram { negative: Buckets::from_offset(0, vec![1.0]), ..custom.clone() }, "positive buckets only"),
+        (FloatHistogram { custom_values: [2.0, 1.0].into(), ..custom.clone() }, "ascending"),
+    ] {
+        let found = wrong.check().unwrap_err();
+        assert!(found.contains(said), "{found}");
+    }
+}

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gds_promql::labels::Labels;
-use gds_promql::source::{Samples, Select, SeriesIter, Source, SourceError, SourceSeries};
+use gds_promql::source::{LabelsIter, Samples, Select, SeriesIter, Source, SourceError, SourceSeries};
 
 use super::Store;
 use super::state::{Compiled, State, deleted_in_log, deleted_in_part};
@@ -42,6 +42,11 @@ struct Walk<'a> {
 impl Source for Store {
     fn select<'a>(&'a self, request: &Select<'_>) -> Result<SeriesIter<'a>, SourceError> {
         Ok(Box::new(self.walk(request)))
+    }
+
+    fn select_labels<'a>(&'a self, request: &Select<'_>) -> Result<LabelsIter<'a>, SourceError> {
+        let mut walk = self.walk(request);
+        Ok(Box::new(std::iter::from_fn(move || walk.next_labels())))
     }
 }
 
@@ -118,6 +123,21 @@ impl Walk<'_> {
             layers.push(without(samples, &deleted_in_log(&self.deletions, labels, buffer.generation)));
         }
         Ok(with_hints(merged(layers).0))
+    }
+
+    /// The next series, from the index alone where nothing of it was deleted.
+    fn next_labels(&mut self) -> Option<Result<Labels, SourceError>> {
+        loop {
+            let (labels, found) = self.series.next()?;
+            if !self.deletions.iter().any(|deletion| deletion.chooses(&labels)) {
+                return Some(Ok(labels));
+            }
+            match self.samples(&labels, found) {
+                Ok(samples) if !any_within(&samples, self.range) => {}
+                Ok(_) => return Some(Ok(labels)),
+                Err(error) => return Some(Err(error)),
+            }
+        }
     }
 }
 

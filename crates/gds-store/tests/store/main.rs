@@ -5,6 +5,7 @@ mod damage;
 mod faulty;
 mod format;
 mod killed;
+mod maintainer;
 mod model;
 mod readers;
 mod scripts;

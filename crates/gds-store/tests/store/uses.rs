@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gds_promql::histogram::{Buckets, FloatHistogram};
 use gds_promql::matcher::{MatchOp, Matcher};
-use gds_promql::source::{Select, Source};
+use gds_promql::source::{Select, Source, find_labels};
 use gds_promql::value::{STALE_NAN, Sample};
 use gds_store::{Error, Limits, Options, RetentionClass, Row, Store};
 
@@ -331,4 +331,28 @@ fn files_are_readable_by_their_owner_alone() {
     let mut seen = 0;
     look(folder.path(), &mut seen);
     assert!(seen > 15, "{seen}");
+}
+
+#[test]
+fn labels_are_told_of_series_that_are_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), merging()).unwrap();
+    for instance in 1..=3 {
+        put(&store, &series("up", instance), NOON, 1.0);
+    }
+    put(&store, &series("down", 1), NOON + 10, 1.0);
+    let told = |matchers: &[Matcher], start, end| -> Vec<String> {
+        let found = find_labels(&store, &[matchers.to_vec()], start, end).unwrap();
+        found.iter().map(|labels| format!("{}{}", labels.metric_name(), labels.get("instance"))).collect()
+    };
+    let up = [Matcher::equal("__name__", "up")];
+    everywhere(|_| {
+        assert_eq!(told(&[], i64::MIN, i64::MAX), ["down1", "up1", "up2", "up3"]);
+        assert_eq!(told(&up, NOON, NOON), ["up1", "up2", "up3"]);
+        assert_eq!(told(&[], NOON + DAY, i64::MAX), [""; 0]);
+    })(&store);
+    store.delete(&[Matcher::equal("instance", "2")], i64::MIN, i64::MAX).unwrap();
+    everywhere(|_| assert_eq!(told(&up, NOON, NOON), ["up1", "up3"]))(&store);
+    put(&store, &series("up", 2), NOON, 2.0);
+    everywhere(|_| assert_eq!(told(&up, NOON, NOON), ["up1", "up2", "up3"]))(&store);
 }
