@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::histogram::{Buckets, FloatHistogram};
 use crate::memory::MemorySource;
-use crate::source::{LabelsIter, SeriesIter, SourceError};
+use crate::source::{LabelsIter, Select, SeriesIter, SourceError};
 use crate::value::Sample;
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
