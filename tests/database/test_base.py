@@ -163,9 +163,18 @@ def test_what_is_left_out_says_why(engine: SqliteEngine) -> None:
         assert "there is no" in (result.error or "")
     with pytest.raises(QueryError, match="there is no list_users"):
         engine.list_users()
+    with pytest.raises(QueryError, match="there is no get_configuration"):
+        engine.get_setting("a")
     assert engine.get_replication_status().role == "standalone"
     result = engine._cannot("failover", "it is one file", use="a copy")
     assert result.error == "sqlite: it is one file; use a copy"
+
+
+def test_a_setting_has_its_value_where_an_engine_tells_no_more(engine: SqliteEngine) -> None:
+    engine.get_configuration = lambda: {"a": 1}  # type: ignore[method-assign]
+    assert engine.get_setting("a")["value"] == 1
+    with pytest.raises(ObjectNotFoundError, match="setting 'b' does not exist"):
+        engine.get_setting("b")
 
 
 # ------------------------------------------------------------------ secrets

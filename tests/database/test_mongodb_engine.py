@@ -519,6 +519,7 @@ def test_awaited_it_is_native_and_gives_the_same_answers(mongodb: MongoDB, engin
             assert (await twin.get_server_time()).tzinfo is not None
             assert await twin.list_users() == engine.list_users()
             assert (await twin.get_configuration()).keys() == engine.get_configuration().keys()
+            assert await twin.get_setting("logLevel") == engine.get_setting("logLevel")
             assert isinstance((await twin.list_processes())[0]["id"], str)
             names = {each.name for each in await twin.list_databases()}
             assert names == {each.name for each in engine.list_databases()}

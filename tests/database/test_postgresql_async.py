@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -16,7 +17,7 @@ from gds_database.errors import ConfigurationError, DatabaseConnectionError, Que
 from tests.database.postgresql import OlderConnection, engine_of, unique
 from tests.services.fixtures import PostgreSQLFactory
 from tests.services.postgresql import PostgreSQL
-from tests.services.process import wait_until
+from tests.services.process import WAIT_TIMEOUT_SECONDS, wait_until
 from tests.services.toxiproxy import Toxiproxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timing]
@@ -45,6 +46,7 @@ async def test_answers_are_those_of_the_engine_and_need_no_thread(postgresql: Po
             own = await engine.get_configuration()
             assert own.keys() == same.get_configuration().keys()
             assert own["max_connections"] == 60
+            assert await engine.get_setting("work_mem") == same.get_setting("work_mem")
             assert (await engine.get_replication_status()).role == same.get_replication_status().role
             assert sum(each["own"] for each in await engine.list_processes()) == 1
             assert await engine.get_server_time() <= same.get_server_time()
@@ -55,6 +57,25 @@ async def test_answers_are_those_of_the_engine_and_need_no_thread(postgresql: Po
             database = await engine.create_database(name)
             assert await database.exists()
             assert (await database.drop()).is_success()
+
+
+async def test_whole_server_is_copied_and_who_is_cancelled_leaves_nothing(
+    postgresql: PostgreSQL, tmp_path: Path
+) -> None:
+    async with await opened(postgresql) as engine:
+        engine.engine.tools_folder = postgresql.tools
+        begun = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        backup = engine.backup(tmp_path / "never", progress=lambda _: loop.call_soon_threadsafe(begun.set))
+        task = asyncio.create_task(backup)
+        await asyncio.wait_for(begun.wait(), WAIT_TIMEOUT_SECONDS)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.to_thread(wait_until, lambda: list(tmp_path.iterdir()) == [], what="the half copy to be gone")
+        assert (await engine.backup(tmp_path / "copy")).is_success()
+        shown = await engine.restore(tmp_path / "copy", data_directory=tmp_path / "data", dry_run=True)
+        assert shown.is_success(), shown.error
 
 
 async def test_many_may_ask_at_once_and_nothing_can_be_changed(postgresql: PostgreSQL) -> None:

@@ -188,6 +188,10 @@ class AsyncDatabaseEngine:
         """The settings of the server."""
         return await self._call(self.engine.get_configuration)
 
+    async def get_setting(self, name: str) -> dict[str, Any]:
+        """One setting with its unit and source, on engines that tell."""
+        return await self._call(self.engine.get_setting, name)  # type: ignore[attr-defined]
+
     async def set_configuration(self, key: str, value: Any, **kwargs: Any) -> OperationResult:
         """Change a setting."""
         return await self._call(self.engine.set_configuration, key, value, **kwargs)
@@ -233,6 +237,10 @@ class AsyncDatabase:
     def metadata(self) -> Awaitable[DatabaseMetadata]:
         """What is known of it: ``await database.metadata``."""
         return self.engine._call(lambda: self.database.metadata)
+
+    async def refresh_metadata(self) -> DatabaseMetadata:
+        """Read it anew, on engines that keep it."""
+        return await self.engine._call(self.database.refresh_metadata)  # type: ignore[attr-defined]
 
     async def exists(self) -> bool:
         """Whether the server has it."""

@@ -118,6 +118,10 @@ class AsyncMongoDBEngine(AsyncDatabaseEngine):
         """All parameters of the server."""
         return await self._ask(questions.configuration())
 
+    async def get_setting(self, name: str) -> dict[str, Any]:
+        """One parameter with what the server tells of it."""
+        return await self._ask(questions.setting(name, self.name))
+
     async def list_processes(self) -> list[dict[str, Any]]:
         """Operations and idle connections."""
         return self.engine._told(await self._ask(questions.processes()))

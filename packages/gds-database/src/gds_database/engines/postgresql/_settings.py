@@ -87,12 +87,17 @@ def told(row: Mapping[str, Any], redact: Callable[[str], str]) -> dict[str, Any]
     }
 
 
-def find(engine: PostgreSQLEngine, name: str) -> dict[str, Any]:
-    """One setting; `ObjectNotFoundError` with the nearest name if there is none."""
-    rows = engine._answer(read())
+def find(name: str, where: str) -> Question[dict[str, Any]]:
+    """One setting; `ObjectNotFoundError` with the nearest name if there is none.
+
+    Args:
+        name: Of the setting.
+        where: On which server, for the error.
+    """
+    rows = yield from read()
     if name not in rows:
         near = difflib.get_close_matches(str(name), rows, 1)
-        raise ObjectNotFoundError("setting", name, engine.name + (f" (did you mean {near[0]}?)" if near else ""))
+        raise ObjectNotFoundError("setting", name, where + (f" (did you mean {near[0]}?)" if near else ""))
     return rows[name]
 
 

@@ -16,11 +16,14 @@ from gds_database.engines._rows import dicts
 from gds_database.engines.postgresql import _replication, _server, _session, _sessions, _settings, _users
 from gds_database.engines.postgresql.connection import PostgreSQLConnection, is_pooled
 from gds_database.errors import ConfigurationError, DatabaseConnectionError
+from gds_database.metadata import BackupType
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    import os
+    from collections.abc import Awaitable, Sequence
     from datetime import datetime
 
+    from gds_database.base import OperationResult
     from gds_database.engines.postgresql._asking import Ask, Question
     from gds_database.engines.postgresql.engine import PostgreSQLEngine
     from gds_database.metadata import EngineMetadata, ReplicationDetails
@@ -161,6 +164,24 @@ class AsyncPostgreSQLEngine(AsyncDatabaseEngine):
         """All settings by name."""
         return await self._ask(_settings.values(self.engine._secrets.redact))
 
+    async def get_setting(self, name: str) -> dict[str, Any]:
+        """One setting with all that the server tells of it."""
+        row = await self._ask(_settings.find(name, self.name))
+        return _settings.told(row, self.engine._secrets.redact)
+
     async def get_replication_status(self) -> ReplicationDetails:
         """How far the copies are, seen from this server."""
         return await self._ask(_replication.status(self.name))
+
+    # ------------------------------------------------------------------ in threads: backups of the server
+    async def backup(
+        self, path: str | os.PathLike[str], backup_type: BackupType = BackupType.FULL, **options: Any
+    ) -> OperationResult:
+        """Copy the whole server to a folder of this machine."""
+        return await self._cancellable(self.engine.backup, path, backup_type, **options)
+
+    async def restore(
+        self, path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], **options: Any
+    ) -> OperationResult:
+        """Make a data directory of such copies, on this machine."""
+        return await self._cancellable(self.engine.restore, path, **options)

@@ -364,7 +364,7 @@ class PostgreSQLEngine(EngineBase):
         Raises:
             ObjectNotFoundError: There is none of that name; the message names the nearest one.
         """
-        return _settings.told(_settings.find(self, name), self._secrets.redact)
+        return _settings.told(self._answer(_settings.find(name, self.name)), self._secrets.redact)
 
     @operation
     def set_configuration(self, key: str, value: Any, *, dry_run: bool = False) -> OperationResult:
@@ -375,7 +375,7 @@ class PostgreSQLEngine(EngineBase):
             value: A number is in the unit of the setting, text may have its own (``"64MB"``); None is the default.
             dry_run: Only check and show.
         """
-        row = _settings.find(self, key)
+        row = self._answer(_settings.find(key, self.name))
         steps = _settings.change_steps(self, row, value)
         restart = row["context"] == "postmaster"
         data = {
