@@ -58,19 +58,21 @@ class Line:
         self._socket.close()
 
 
-def opened_since(before: dict[int, int], port: int) -> dict[int, int]:
+def opened_since(before: dict[int, int], port: int, addresses: frozenset[str] = frozenset()) -> dict[int, int]:
     """The sockets that lead to this port and are new: the number of each with its own port.
 
     Args:
         before: What `sockets` gave then.
         port: Of the server.
+        addresses: Of the server; none where they are not known.
     """
     known = set(before.values())
     found = {}
     for number, what in sockets().items():
         if what not in known:
             with suppress(OSError, IndexError, TypeError), socket.socket(fileno=os.dup(number)) as probe:
-                if probe.type == socket.SOCK_STREAM and probe.getpeername()[1] == port:
+                host, where, *_ = probe.getpeername()
+                if probe.type == socket.SOCK_STREAM and where == port and (not addresses or host in addresses):
                     found[number] = probe.getsockname()[1]
     return found
 

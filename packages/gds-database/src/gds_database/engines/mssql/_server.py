@@ -15,7 +15,7 @@ from gds_database.engines._rows import dicts, driver_object
 from gds_database.engines.mssql._errors import error_for, text_of
 from gds_database.engines.mssql._sql import reading, spliced, to_format
 from gds_database.engines.mssql.connection import MSSQLConnection
-from gds_database.errors import ConfigurationError, PrivilegeError, QueryError
+from gds_database.errors import PrivilegeError, QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +30,6 @@ AZURE_DATABASE = 5
 LOCK_TIMEOUT_SECONDS = 5.0
 _UNKNOWN = {207, 208, 195, 2812, 40515}
 _READS = "EXEC sys.sp_executesql N'SET LOCK_TIMEOUT"
-_WORDS = {"yes": True, "true": True, "1": True, "on": True, "no": False, "false": False, "0": False, "off": False}
 
 
 def is_unknown(error: BaseException) -> bool:
@@ -64,25 +63,7 @@ class SqlServerBase(EngineBase):
 
     @classmethod
     def _open(cls, config: EngineConfig) -> MSSQLConnection:
-        options = dict(config.options)
-        renamed = {"TrustServerCertificate": "trust_server_certificate", "login_timeout": "login_timeout_seconds"}
-        options = {renamed.get(name, name): value for name, value in options.items()}
-        for name in ("encrypt", "trust_server_certificate", "autocommit"):
-            if isinstance(options.get(name), str):
-                if options[name].lower() not in _WORDS:
-                    raise ConfigurationError(f"{name}={options[name]!r}: expected yes or no")
-                options[name] = _WORDS[options[name].lower()]
-        if isinstance(options.get("login_timeout_seconds"), str):
-            try:
-                options["login_timeout_seconds"] = float(options["login_timeout_seconds"])
-            except ValueError:
-                raise ConfigurationError(
-                    f"login_timeout_seconds={options['login_timeout_seconds']!r}: expected a number"
-                ) from None
-        found = {"driver": options.pop("driver", None), "authentication": options.pop("authentication", None)}
-        return MSSQLConnection(
-            config.host, config.database, config.user, config.password, port=config.port, **found, **options
-        )
+        return MSSQLConnection.of(config)
 
     # ------------------------------------------------------------------ running
     def _run(self, statement: str, params: tuple[Any, ...] | None, timeout_seconds: float) -> Any:

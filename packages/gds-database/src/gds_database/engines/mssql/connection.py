@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -20,18 +21,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-__all__ = ["DRIVERS", "MSSQLConnection"]
+    from gds_database.config import EngineConfig
+
+__all__ = ["DRIVERS", "MODULES", "PORT", "MSSQLConnection"]
 
 DRIVERS = ("pymssql", "mssql-python", "python-tds", "pyodbc")
 PORT = 1433
 LOGIN_TIMEOUT_SECONDS = 15
 
 _OPTIONS = ("encrypt", "trust_server_certificate", "ca_file", "login_timeout_seconds", "application_name", "autocommit")
-_MODULES = {"pymssql": "pymssql", "mssql-python": "mssql_python", "python-tds": "pytds", "pyodbc": "pyodbc"}
+MODULES = {"pymssql": "pymssql", "mssql-python": "mssql_python", "python-tds": "pytds", "pyodbc": "pyodbc"}
 # Drivers whose connection has a time for each statement, and sends the server a cancel then.
 _TIMED = ("mssql-python", "pyodbc")
 
-_connecting = threading.Lock()
+_WORDS = {"yes": True, "true": True, "1": True, "on": True, "no": False, "false": False, "0": False, "off": False}
+
+# Those that lead to one address have to connect one at a time; there are as many as are of use at the same time.
+_connecting = [threading.Lock() for _ in range(64)]
 
 
 class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager):
@@ -81,6 +87,31 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
         self._cursor: Any = None
         self._was_cut = False
         super().__init__(settings)
+
+    @classmethod
+    def of(cls, config: EngineConfig) -> MSSQLConnection:
+        """As an address says: ``mssql://user@host:1433/database?encrypt=yes&driver=pymssql``.
+
+        Raises:
+            ConfigurationError: A setting cannot be used.
+        """
+        options = dict(config.options)
+        renamed = {"TrustServerCertificate": "trust_server_certificate", "login_timeout": "login_timeout_seconds"}
+        options = {renamed.get(name, name): value for name, value in options.items()}
+        for name in ("encrypt", "trust_server_certificate", "autocommit"):
+            if isinstance(options.get(name), str):
+                if options[name].lower() not in _WORDS:
+                    raise ConfigurationError(f"{name}={options[name]!r}: expected yes or no")
+                options[name] = _WORDS[options[name].lower()]
+        if isinstance(options.get("login_timeout_seconds"), str):
+            try:
+                options["login_timeout_seconds"] = float(options["login_timeout_seconds"])
+            except ValueError:
+                raise ConfigurationError(
+                    f"login_timeout_seconds={options['login_timeout_seconds']!r}: expected a number"
+                ) from None
+        found = {"driver": options.pop("driver", None), "authentication": options.pop("authentication", None)}
+        return cls(config.host, config.database, config.user, config.password, port=config.port, **found, **options)
 
     def __repr__(self) -> str:
         info = self.get_connection_info()
@@ -145,7 +176,7 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
         if self.is_connected():
             return self.connection
         self.disconnect()
-        module = driver_module(_MODULES[self.driver], "mssql")
+        module = driver_module(MODULES[self.driver], "mssql")
         if self.driver in ("pymssql", "python-tds") and not (self.config.get("user") and self.password is not None):
             raise ConfigurationError(f"user, password: {self.driver} needs both")
         open_it = {
@@ -153,19 +184,29 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
             "mssql-python": self._by_odbc, "pyodbc": self._by_odbc,
         }[self.driver]  # fmt: skip
         failed: Exception | None = None
-        # One at a time: the socket that is new then is this connection's.
-        with _connecting:
+        addresses = self._addresses()
+        # One at a time: the socket that is new then, and leads there, is this connection's.
+        with _connecting[hash((self.config["server"], self.port)) % len(_connecting)]:
             before = sockets() if self.driver not in _TIMED else {}
             try:
                 self.connection = open_it(module)
             except Exception as error:  # noqa: BLE001 - drivers have errors of their own, which may hold a password
                 failed = self._refused(error)
             else:
-                self._line = self._line_of(opened_since(before, self.port)) if self.driver not in _TIMED else None
+                self._line = (
+                    self._line_of(opened_since(before, self.port, addresses)) if self.driver not in _TIMED else None
+                )
         if failed is not None:
             raise failed
         self._was_cut = False
         return self.connection
+
+    def _addresses(self) -> frozenset[str]:
+        """Where the server is, as the system finds it now; nothing where it does not, so that the driver may say so."""
+        with suppress(OSError):
+            found = socket.getaddrinfo(self.config["server"], self.port, type=socket.SOCK_STREAM)
+            return frozenset(str(address[0]) for *_, address in found)
+        return frozenset()
 
     def _line_of(self, found: dict[int, int]) -> Line | None:
         """The socket of this connection; None if it cannot be told from others that the program opened meanwhile."""
@@ -191,7 +232,9 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
         if "certificate verify failed" in said and self.config.get("ca_file"):
             # The library knows which, and python-tds does not pass it on.
             said += f": it has expired, or nobody in ca_file={str(self.config['ca_file'])!r} vouches for it"
-        return DatabaseConnectionError(f"{self.config['server']}:{self.port}: {said}{tried}")
+        found = DatabaseConnectionError(f"{self.config['server']}:{self.port}: {said}{tried}")
+        vars(found)["number"] = number_of(error)
+        return found
 
     def _by_pymssql(self, module: Any) -> Any:
         return module.connect(

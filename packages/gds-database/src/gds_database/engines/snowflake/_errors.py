@@ -34,18 +34,22 @@ def translated(error: Exception, said: Callable[[BaseException], str]) -> Except
         error: Any exception.
         said: Its text on one line without secrets.
     """
-    errors = driver("snowflake.connector.errors", "snowflake")
     if isinstance(error, (ConfigurationError, DatabaseConnectionError, QueryError)):
         return error
     text, number = said(error), getattr(error, "errno", None)
+    found = _kind(error, abs(number) if isinstance(number, int) else None, text)
+    vars(found)["number"] = number
+    return found
+
+
+def _kind(error: Exception, number: int | None, text: str) -> Exception:
+    errors = driver("snowflake.connector.errors", "snowflake")
     if was_ended(error):
         return StatementTimeoutError(f"Snowflake ended the statement: {text}")
-    if isinstance(number, int):
-        number = abs(number)
-        if number in NO_PRIVILEGE:
-            return PrivilegeError(f"{text}; use a role that may, such as ACCOUNTADMIN, or have it granted")
-        if number in CONNECTION or number in LOGIN:
-            return DatabaseConnectionError(text)
+    if number in NO_PRIVILEGE:
+        return PrivilegeError(f"{text}; use a role that may, such as ACCOUNTADMIN, or have it granted")
+    if number in CONNECTION or number in LOGIN:
+        return DatabaseConnectionError(text)
     if isinstance(error, (errors.ForbiddenError, errors.OtherHTTPRetryableError, errors.InterfaceError)):
         return DatabaseConnectionError(text)
     if isinstance(error, (OSError, errors.OperationalError)):
