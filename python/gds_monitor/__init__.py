@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from gds_monitor.collector_output import OtlpOutput, PrometheusOutput
     from gds_monitor.collectors.mongodb import MongoDBCollector
     from gds_monitor.collectors.postgresql import PostgreSQLCollector
+    from gds_monitor.collectors.snowflake import SnowflakeCollector
+    from gds_monitor.collectors.sqlserver import SQLServerCollector
     from gds_monitor.factory import DatabaseMonitorFactory, MonitorFactory
     from gds_monitor.metric import Metric
     from gds_monitor.output import KafkaOutput, OutputHandler, StdoutOutput, WriteResult
@@ -39,6 +41,8 @@ __all__ = [
     "OutputHandler",
     "PostgreSQLCollector",
     "PrometheusOutput",
+    "SQLServerCollector",
+    "SnowflakeCollector",
     "StdoutOutput",
     "WriteResult",
 ]
@@ -61,6 +65,8 @@ _HOME = {
     "OutputHandler": "output",
     "PostgreSQLCollector": "collectors.postgresql",
     "PrometheusOutput": "collector_output",
+    "SQLServerCollector": "collectors.sqlserver",
+    "SnowflakeCollector": "collectors.snowflake",
     "StdoutOutput": "output",
     "WriteResult": "output",
 }

@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gds_monitor.collectors._packs import PackCollector
+from gds_monitor.packs.facts import AZURE_SQL_DATABASE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gds_monitor.base import MetricCollector
+    from gds_monitor.packs.plan import ServerFacts
 
 __all__ = ["CheckReport", "checked", "grants"]
 
@@ -76,34 +78,67 @@ async def _checked(collector: MetricCollector) -> CheckReport:
         wanted += its.missing_privileges()
     failed = [each for each in collector.outcomes if not each.ok and not each.skipped and each.reason != "privilege"]
     report.missing += [(each.collector, f"{each.reason}: {each.detail}") for each in failed]
-    report.grants = grants(
-        collector.database_type, facts.user, wanted, facts.settings.get("authentication_database", "admin")
-    )
+    report.grants = grants(collector.database_type, facts, wanted)
     return report
 
 
-def grants(platform: str, user: str, privileges: Sequence[str], database: str = "admin") -> list[str]:
-    """The statements that grant privileges, each once, and of alternatives the first; none without a user.
+def grants(platform: str, facts: ServerFacts, privileges: Sequence[str]) -> list[str]:
+    """The least statements that grant privileges to who asks; of alternatives the first, or that of the version.
 
     Args:
         platform: Whose statements.
-        user: To whom.
+        facts: Who asks, and of which server.
         privileges: As packs name them.
-        database: Which knows the user, on MongoDB.
     """
-    if not user:
+    wanted = list(dict.fromkeys(privileges))
+    if not facts.user or not wanted:
         return []
-    wanted = dict.fromkeys(each.partition("|")[0].strip() for each in privileges)
-    if platform == "postgresql":
-        return [f"GRANT {_quoted(each)} TO {_quoted(user)};" for each in wanted]
-    if platform == "mssql":
-        name = "[" + user.replace("]", "]]") + "]"
-        return [f"GRANT {each} TO {name};" for each in wanted]
-    if platform == "mongodb" and wanted:
-        roles = [{"role": role, "db": where or "admin"} for role, _, where in (each.partition("@") for each in wanted)]
-        where = f"db.getSiblingDB({json.dumps(database)})"
-        return [f"{where}.grantRolesToUser({json.dumps(user)}, {json.dumps(roles)})"]
-    return [f"grant {each} to {user}" for each in wanted]
+    return _GRANTS[platform](facts, wanted) if platform in _GRANTS else []
+
+
+def _first(privilege: str) -> str:
+    return privilege.partition("|")[0].strip()
+
+
+def _postgresql(facts: ServerFacts, wanted: list[str]) -> list[str]:
+    return [f"GRANT {_quoted(each)} TO {_quoted(facts.user)};" for each in dict.fromkeys(map(_first, wanted))]
+
+
+def _mongodb(facts: ServerFacts, wanted: list[str]) -> list[str]:
+    named = [_first(each).partition("@") for each in wanted]
+    roles = json.dumps([{"role": role, "db": where or "admin"} for role, _, where in named])
+    where = f"db.getSiblingDB({json.dumps(facts.settings['authentication_database'])})"
+    return [f"{where}.grantRolesToUser({json.dumps(facts.user)}, {roles})"]
+
+
+def _sql_server(facts: ServerFacts, wanted: list[str]) -> list[str]:
+    name = "[" + facts.user.replace("]", "]]") + "]"
+    if facts.settings.get("EngineEdition") == AZURE_SQL_DATABASE:
+        return [f"GRANT VIEW DATABASE STATE TO {name};"]
+    # From 2022 on there is one that shows less.
+    newer = facts.version >= (16,)
+    chosen = [each.split("|")[-1].strip() if newer else _first(each) for each in wanted]
+    server = [each for each in chosen if not each.startswith("SELECT ON ")]
+    found = ["USE master;", *(f"GRANT {each} TO {name};" for each in server)] if server else []
+    tables = [each for each in chosen if each.startswith("SELECT ON ")]
+    if tables:
+        literal = facts.user.replace("'", "''")
+        found += ["USE msdb;", f"IF USER_ID(N'{literal}') IS NULL CREATE USER {name} FOR LOGIN {name};"]
+        found += [f"GRANT {each.replace('msdb.', '')} TO {name};" for each in tables]
+    return found
+
+
+def _snowflake(facts: ServerFacts, wanted: list[str]) -> list[str]:
+    role = '"' + facts.settings["role"].replace('"', '""') + '"'
+    return [f"GRANT DATABASE ROLE SNOWFLAKE.{_first(each)} TO ROLE {role};" for each in wanted]
+
+
+_GRANTS: dict[str, Callable[[ServerFacts, list[str]], list[str]]] = {
+    "mongodb": _mongodb,
+    "mssql": _sql_server,
+    "postgresql": _postgresql,
+    "snowflake": _snowflake,
+}
 
 
 def _quoted(name: str) -> str:

@@ -18,7 +18,9 @@ __all__ = ["DatabaseMonitorFactory", "MonitorFactory"]
 
 COLLECTORS = {
     "mongodb": "gds_monitor.collectors.mongodb:MongoDBCollector",
+    "mssql": "gds_monitor.collectors.sqlserver:SQLServerCollector",
     "postgresql": "gds_monitor.collectors.postgresql:PostgreSQLCollector",
+    "snowflake": "gds_monitor.collectors.snowflake:SnowflakeCollector",
 }
 """The collector of each platform."""
 

@@ -17,8 +17,10 @@ from gds_monitor.base import BaseMonitor
 from gds_monitor.check import checked
 from gds_monitor.packs.load import shipped_pack
 from tests.monitor.cycles import cycle, grown, reasons, values
-from tests.monitor.platforms import MongoDBPlatform, Platform
+from tests.monitor.platforms import MongoDBPlatform, Platform, SnowflakePlatform, SQLServerPlatform
 from tests.services.mongodb import MongoDB
+from tests.services.mssql import SqlServer
+from tests.services.snowflake import Snowflake
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +32,17 @@ def on_mongodb(mongodb: MongoDB) -> Platform:
     return MongoDBPlatform(mongodb)
 
 
-@pytest.fixture(params=["mongodb"])
+@pytest.fixture
+def on_mssql(sql_server: SqlServer) -> Platform:
+    return SQLServerPlatform(sql_server)
+
+
+@pytest.fixture
+def on_snowflake(snowflake: Snowflake) -> Platform:
+    return SnowflakePlatform(snowflake)
+
+
+@pytest.fixture(params=["mongodb", "mssql", "snowflake"])
 def platform(request: pytest.FixtureRequest) -> Iterator[Platform]:
     found: Platform = request.getfixturevalue(f"on_{request.param}")
     yield found
@@ -44,12 +56,8 @@ async def test_values_come_of_the_instance_and_of_each_database(platform: Platfo
     try:
         first = await cycle(collector)
         assert first.success, first.outcomes
-        assert reasons(first) == {
-            ("always", None): "",
-            ("each", "shop"): "",
-            ("each", "depot"): "",
-            ("allowed", None): "",
-        }
+        expected = {("always", None), ("each", "shop"), ("each", "depot"), ("allowed", None)}
+        assert reasons(first) == dict.fromkeys(expected, "")
         assert values(first, "each") == {("shop",): 3.0, ("depot",): 2.0}
         assert values(first, "always") == {(): 1.0}
         assert values(first, "monitor.up") == {(): 1.0}
@@ -58,7 +66,8 @@ async def test_values_come_of_the_instance_and_of_each_database(platform: Platfo
         platform.make_things("shop", 1)
         second = await cycle(collector)
         assert values(second, "each")["shop",] == 4.0
-        assert grown(second, "allowed") == grown(first, "allowed") is not None
+        assert grown(second, "allowed") == grown(first, "allowed")
+        assert (grown(first, "allowed") is not None) == platform.counts
     finally:
         await collector.close()
 

@@ -8,15 +8,20 @@ from collections.abc import Iterator
 
 import pytest
 
+from gds_monitor.base import MonitoringResult
+from gds_monitor.collectors._packs import PackCollector
 from tests.monitor.cycles import cycle, grown, values
-from tests.monitor.platforms import MongoDBPlatform, Platform
+from tests.monitor.platforms import MongoDBPlatform, Platform, SnowflakePlatform, SQLServerPlatform
 from tests.services.fixtures import require_service
 from tests.services.mongodb import MongoDB
+from tests.services.mssql import SqlServer
+from tests.services.snowflake import Snowflake
 from tests.services.toxiproxy import Toxiproxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timing, pytest.mark.server]
 
 BUDGET_SECONDS = 6.0
+INTERVAL_SECONDS = 30.0
 
 
 def _on_mongodb() -> Platform:
@@ -24,7 +29,16 @@ def _on_mongodb() -> Platform:
     return MongoDBPlatform(MongoDB())
 
 
-_MAKERS = {"mongodb": _on_mongodb}
+def _on_mssql() -> Platform:
+    return SQLServerPlatform(SqlServer())
+
+
+def _on_snowflake() -> Platform:
+    require_service("snowflake")
+    return SnowflakePlatform(Snowflake())
+
+
+_MAKERS = {"mongodb": _on_mongodb, "mssql": _on_mssql, "snowflake": _on_snowflake}
 
 
 @pytest.fixture(params=list(_MAKERS))
@@ -36,6 +50,15 @@ def platform(request: pytest.FixtureRequest) -> Iterator[Platform]:
         found.close()
 
 
+async def back_within_an_interval(collector: PackCollector) -> MonitoringResult:
+    """A driver that blocks is let alone until its own time is over, so the first cycle may still be without."""
+    deadline = time.monotonic() + INTERVAL_SECONDS
+    while values(result := await cycle(collector), "monitor.up") != {(): 1.0}:
+        assert time.monotonic() < deadline, result.outcomes
+        await asyncio.sleep(0.5)
+    return result
+
+
 async def test_a_killed_server_is_told_by_everything_planned_and_found_again(platform: Platform) -> None:
     platform.make_things("shop", 1)
     collector = platform.collector(databases=["shop"])
@@ -44,18 +67,18 @@ async def test_a_killed_server_is_told_by_everything_planned_and_found_again(pla
         assert first.success, first.outcomes
         await asyncio.to_thread(platform.server.kill)
         result = await cycle(collector)
-        assert result.planned == first.planned
-        assert result.reasons == {"connection": first.planned}
+        assert result.failed == result.planned == first.planned
+        assert set(result.reasons) <= {"connection", "statement_timeout"}
         assert values(result, "monitor.up") == {(): 0.0}
         assert not values(result, "always")
         await asyncio.to_thread(platform.server.start)
-        again = await cycle(collector)
-        assert values(again, "monitor.up") == {(): 1.0}
+        again = await back_within_an_interval(collector)
         assert values(again, "always")
-        before, after = grown(first, "allowed"), grown(again, "allowed")
-        assert before is not None
-        assert after is not None
-        assert before < after, "the restart is seen"
+        if platform.counts:
+            before, after = grown(first, "allowed"), grown(again, "allowed")
+            assert before is not None
+            assert after is not None
+            assert before < after, "the restart is seen"
     finally:
         await collector.close()
 
@@ -79,7 +102,7 @@ async def test_a_server_killed_in_the_middle_of_a_cycle_leaves_nothing_untold(
         assert set(result.reasons) <= {"connection", "statement_timeout"}, result.outcomes
         proxy.reset()
         await asyncio.to_thread(platform.server.start)
-        assert values(await cycle(collector), "monitor.up") == {(): 1.0}
+        await back_within_an_interval(collector)
     finally:
         await collector.close()
 
@@ -99,7 +122,7 @@ async def test_a_silent_server_costs_no_more_than_the_cycle_has(platform: Platfo
             assert result.failed == result.planned == planned
             assert set(result.reasons) <= expected
         proxy.reset()
-        assert values(await cycle(collector), "monitor.up") == {(): 1.0}
+        await back_within_an_interval(collector)
     finally:
         await collector.close()
 
@@ -117,6 +140,6 @@ async def test_aborting_ends_a_cycle_that_waits(platform: Platform, toxiproxy: T
         result = await asyncio.wait_for(running, 3)
         assert set(result.reasons) <= {"aborted", "connection"}
         proxy.reset()
-        assert values(await cycle(collector), "monitor.up") == {(): 1.0}
+        await back_within_an_interval(collector)
     finally:
         await collector.close()

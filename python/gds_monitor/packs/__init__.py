@@ -8,7 +8,7 @@ for planned in todo.queries:
 
 from gds_monitor.packs.document import PackError
 from gds_monitor.packs.execute import Outcome, TextEvent, run_query
-from gds_monitor.packs.facts import mongodb_facts, postgresql_facts, sql_server_facts
+from gds_monitor.packs.facts import mongodb_facts, postgresql_facts, snowflake_facts, sql_server_facts
 from gds_monitor.packs.load import load_pack, parse_pack, shipped_pack
 from gds_monitor.packs.model import Collector, MetricDefinition, Pack, Query
 from gds_monitor.packs.native import dump
@@ -34,6 +34,7 @@ __all__ = [
     "postgresql_facts",
     "run_query",
     "shipped_pack",
+    "snowflake_facts",
     "sql_server_facts",
     "to_metrics",
 ]

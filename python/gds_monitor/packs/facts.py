@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
     from gds_monitor.packs.execute import Run
 
-__all__ = ["CLUSTER_MONITOR", "PREDEFINED_ROLES", "READ_LOCAL", "mongodb_facts", "postgresql_facts", "sql_server_facts"]
+__all__ = [
+    "AZURE_SQL_DATABASE",
+    "CLUSTER_MONITOR",
+    "PREDEFINED_ROLES",
+    "READ_LOCAL",
+    "mongodb_facts",
+    "postgresql_facts",
+    "snowflake_facts",
+    "sql_server_facts",
+]
 
 PREDEFINED_ROLES = (
     "pg_read_all_stats",
@@ -95,13 +104,25 @@ SELECT CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(40)) AS version,
     CAST(DB_NAME() AS nvarchar(128)) AS [database],
     CAST(SUSER_SNAME() AS nvarchar(128)) AS login, CAST(SERVERPROPERTY('EngineEdition') AS int) AS edition
 """
-_SQL_SERVER_PERMISSIONS = """
-SELECT CAST(HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW SERVER STATE') AS int) AS [VIEW SERVER STATE],
-    CAST(HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW SERVER PERFORMANCE STATE') AS int) AS [VIEW SERVER PERFORMANCE STATE],
-    CAST(HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'VIEW DATABASE STATE') AS int) AS [VIEW DATABASE STATE]
+_SERVER_PERMISSIONS = (
+    *("VIEW SERVER STATE", "VIEW SERVER PERFORMANCE STATE", "VIEW ANY DEFINITION", "CONNECT ANY DATABASE"),
+)
+_READABLE = tuple(f"msdb.dbo.{name}" for name in ("backupset", "suspect_pages", "sysjobs", "sysjobhistory"))
+# Which of these a version does not know is NULL.
+_SQL_SERVER_PERMISSIONS = "SELECT " + ", ".join((
+    *(f"CAST(HAS_PERMS_BY_NAME(NULL, NULL, '{each}') AS int) AS [{each}]" for each in _SERVER_PERMISSIONS),
+    *(f"CAST(HAS_PERMS_BY_NAME('{each}', 'OBJECT', 'SELECT') AS int) AS [SELECT ON {each}]" for each in _READABLE),
+    "CAST(HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'VIEW DATABASE STATE') AS int) AS [VIEW DATABASE STATE]",
+))  # fmt: skip
+_SQL_SERVER_COLUMNS = """
+SELECT CAST(o.name AS nvarchar(128)) AS view_name, CAST(c.name AS nvarchar(128)) AS column_name
+FROM sys.all_objects o JOIN sys.all_columns c ON c.object_id = o.object_id
+WHERE o.schema_id = 4 AND o.name IN ({names})
 """
+AZURE_SQL_DATABASE = "5"
 _SQL_SERVER_DATABASES = """
-SELECT CAST(name AS nvarchar(128)) AS name FROM sys.databases WHERE state = 0 ORDER BY name
+SELECT CAST(name AS nvarchar(128)) AS name, CAST(HAS_DBACCESS(name) AS int) AS accessible
+FROM sys.databases WHERE state = 0 ORDER BY name
 """
 # Its times are those of its own zone.
 _SQL_SERVER_START = """
@@ -110,24 +131,114 @@ FROM sys.dm_os_sys_info
 """
 
 
-def sql_server_facts(run: Run, *, tags: Iterable[str] = ()) -> ServerFacts:
-    """What a SQL Server is; ``server_start`` needs VIEW SERVER STATE and is None without it."""
+def sql_server_facts(
+    run: Run, *, views: Iterable[str] = (), tags: Iterable[str] = (), known: ServerFacts | None = None
+) -> ServerFacts:
+    """What a SQL Server is; ``server_start`` needs VIEW SERVER STATE and is None without it.
+
+    Args:
+        run: Runs a statement.
+        views: Those whose columns are asked for, such as ``sys.dm_os_sys_info``.
+        tags: Of the monitor.
+        known: What it was, of which the columns are taken while the version is the same.
+    """
     from gds_monitor.packs.rows import as_time
 
     basics = run(_SQL_SERVER)[0]
-    permissions = frozenset(name for name, has in run(_SQL_SERVER_PERMISSIONS)[0].items() if has == 1)
-    allowed = not permissions.isdisjoint({"VIEW SERVER STATE", "VIEW SERVER PERFORMANCE STATE", "VIEW DATABASE STATE"})
+    version, edition = _version(basics["version"]), str(basics["edition"])
+    permissions = {name for name, has in run(_SQL_SERVER_PERMISSIONS)[0].items() if has == 1}
+    if edition == AZURE_SQL_DATABASE and "VIEW DATABASE STATE" in permissions:
+        # It has one database, and of that all that is to be seen.
+        permissions |= {"VIEW SERVER STATE", "VIEW ANY DEFINITION", "CONNECT ANY DATABASE"}
+    allowed = not permissions.isdisjoint({"VIEW SERVER STATE", "VIEW SERVER PERFORMANCE STATE"})
     started = run(_SQL_SERVER_START)[0]["started"] if allowed else None
+    columns = known.columns if known is not None and known.version == version else _columns(run, views)
+    found = run(_SQL_SERVER_DATABASES)
+    if all(row["accessible"] == 1 for row in found):
+        permissions.add("CONNECT ANY DATABASE")
+    one = edition == AZURE_SQL_DATABASE
     return ServerFacts(
-        version=_version(basics["version"]),
-        privileges=permissions,
-        settings={"EngineEdition": str(basics["edition"])},
+        version=version,
+        privileges=frozenset(permissions),
+        columns=columns,
+        settings={"EngineEdition": edition},
         database=basics["database"],
-        databases=tuple(row["name"] for row in run(_SQL_SERVER_DATABASES)),
+        databases=(basics["database"],) if one else tuple(row["name"] for row in found),
         user=basics["login"],
         tags=frozenset(tags),
         server_start=as_time(started),
     )
+
+
+def _columns(run: Run, views: Iterable[str]) -> dict[str, frozenset[str]] | None:
+    """The columns of views of the schema ``sys``; None where none is asked for."""
+    # Names from a pack become literals.
+    names = ", ".join("'" + each.partition(".")[2].replace("'", "''") + "'" for each in sorted(views))
+    if not names:
+        return None
+    found: dict[str, set[str]] = {each: set() for each in views}
+    for row in run(_SQL_SERVER_COLUMNS.replace("{names}", names)):
+        found.setdefault(f"sys.{row['view_name']}", set()).add(row["column_name"])
+    return {view: frozenset(columns) for view, columns in found.items()}
+
+
+_SNOWFLAKE = """
+SELECT CURRENT_VERSION() AS VERSION, CURRENT_ROLE() AS ROLE, CURRENT_USER() AS LOGIN, CURRENT_DATABASE() AS HOME
+"""
+# No warehouse is woken for it, as one would be for INFORMATION_SCHEMA.
+_SNOWFLAKE_COLUMNS = "SHOW COLUMNS IN SCHEMA SNOWFLAKE.ACCOUNT_USAGE"
+# Which database role of SNOWFLAKE shows a view, told by one that each of them shows.
+_VIEWERS = {
+    "GOVERNANCE_VIEWER": "QUERY_HISTORY",
+    "SECURITY_VIEWER": "LOGIN_HISTORY",
+    "USAGE_VIEWER": "WAREHOUSE_METERING_HISTORY",
+}
+
+
+def snowflake_facts(
+    run: Run, *, databases: bool = False, tags: Iterable[str] = (), known: ServerFacts | None = None
+) -> ServerFacts:
+    """What an account of Snowflake is to a role.
+
+    Args:
+        run: Runs a statement. What it raises as a `CollectionError` for what the role may not see leaves a gap.
+        databases: Whether those that the role may use are listed.
+        tags: Of the monitor.
+        known: What it was, of which the columns are taken while version and role are the same and nothing is missing.
+    """
+    basics = run(_SNOWFLAKE)[0]
+    version, role = _version(str(basics["VERSION"])), str(basics["ROLE"] or "")
+    as_before = known is not None and known.version == version and known.settings["role"] == role
+    if known is not None and as_before and known.privileges == frozenset(_VIEWERS):
+        columns: Mapping[str, frozenset[str]] = known.columns or {}
+    else:
+        columns = _account_usage(run)
+    shown = {view.rpartition(".")[2] for view in columns}
+    listed = run("SHOW DATABASES") if databases else ()
+    return ServerFacts(
+        version=version,
+        privileges=frozenset(viewer for viewer, view in _VIEWERS.items() if view in shown),
+        columns=columns,
+        settings={"role": role},
+        database=str(basics["HOME"] or ""),
+        databases=tuple(sorted(str(row["name"]) for row in listed if row["name"] != "SNOWFLAKE")),
+        user=str(basics["LOGIN"] or ""),
+        tags=frozenset(tags),
+    )
+
+
+def _account_usage(run: Run) -> dict[str, frozenset[str]]:
+    """The columns of the views of ACCOUNT_USAGE that a role may see; it may see none."""
+    try:
+        rows = run(_SNOWFLAKE_COLUMNS)
+    except CollectionError as error:
+        if error.reason not in {"privilege", "missing_object"}:
+            raise
+        rows = ()
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        found.setdefault(f"SNOWFLAKE.ACCOUNT_USAGE.{row['table_name']}", set()).add(str(row["column_name"]))
+    return {view: frozenset(names) for view, names in found.items()}
 
 
 CLUSTER_MONITOR, READ_LOCAL = "clusterMonitor", "read@local"

@@ -19,6 +19,8 @@ __all__ = ["SUPERUSER", "CollectionPlan", "Dropped", "PlannedQuery", "ServerFact
 SUPERUSER = "superuser"
 """The privilege that has all others."""
 
+_LIST = ", "
+
 Reason = Literal[
     "disabled", "version", "role", "privilege", "extension", "schema", "database", "user", "tag", "setting", "column"
 ]  # fmt: skip
@@ -123,8 +125,8 @@ class CollectionPlan:
 
     def missing_privileges(self) -> tuple[str, ...]:
         """Privileges for want of which queries are skipped."""
-        lacking = (each.detail for each in self.skipped if each.reason == "privilege")
-        return tuple(dict.fromkeys(lacking))
+        lacking = (each.detail.split(_LIST) for each in self.skipped if each.reason == "privilege")
+        return tuple(dict.fromkeys(privilege for each in lacking for privilege in each))
 
     def idle(self) -> dict[str, Skipped]:
         """The collectors of which nothing runs, with the reason that is nearest to being met."""
@@ -182,9 +184,13 @@ def _reasons(collector: Collector, query: Query, server: ServerFacts) -> Iterato
     if query.role not in {"any", server.role}:
         yield "role", f"expected a {query.role}, got a {server.role}"
     if SUPERUSER not in server.privileges:
-        for privilege in query.privileges:
-            if server.privileges.isdisjoint(each.strip() for each in privilege.split("|")):
-                yield "privilege", privilege
+        lacking = [
+            privilege
+            for privilege in query.privileges
+            if server.privileges.isdisjoint(each.strip() for each in privilege.split("|"))
+        ]
+        if lacking:
+            yield "privilege", _LIST.join(lacking)
     yield from _unmet(collector, query, server)
 
 

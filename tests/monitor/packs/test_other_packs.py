@@ -27,9 +27,6 @@ from gds_monitor.packs.rows import number
 from tests.services.mongodb import MongoDB
 from tests.services.mssql import SqlServer
 
-# What stands in for SQL Server does not write binary values as text.
-NOT_HERE = {("statements", "statements")}
-
 
 @pytest.fixture
 def client(mongodb: MongoDB) -> Iterator[Any]:
@@ -82,36 +79,93 @@ def test_a_mongodb_has_one_start_however_long_its_answers_take(client: Any) -> N
 
 @pytest.mark.parametrize("version", [13, 17])
 def test_the_pack_for_sql_server_asks_for_columns_that_each_version_has(version: int) -> None:
-    with (
-        SqlServer(version=version, offset_minutes=120) as server,
-        pymssql.connect(
-            "127.0.0.1", "sa", server.password, port=str(server.port), as_dict=True, autocommit=True
-        ) as connection,
-    ):
+    pack = shipped_pack("mssql")
+    queries = [query for collector in pack.collectors for query in collector.queries]
+    views = {query.view.split()[0] for query in queries if query.view}
+    with SqlServer(version=version, offset_minutes=120) as server, _connected(server) as connection, _connected(server):
 
         def run(sql: Any) -> Any:
             with connection.cursor() as cursor:
                 cursor.execute(sql)
                 return cursor.fetchall()
 
-        facts = sql_server_facts(run)
+        facts = sql_server_facts(run, views=views)
         assert facts.version[0] == version
         assert facts.server_start is not None
         assert abs(facts.server_start - datetime.now(timezone.utc)) < timedelta(hours=1), "its zone is not ours"
-        todo = plan(shipped_pack("mssql"), facts)
-        told: set[str] = set()
+        todo = plan(pack, facts)
+        told: dict[str, list[Metric]] = {}
         for planned in todo.queries:
-            if (planned.collector.name, planned.query.name) not in NOT_HERE:
-                target = Target(instance_id="one", database_type="mssql", server_start=facts.server_start)
-                told |= {each.metric_name for each in run_query(planned, run, target).metrics}
-                assert not {"missing_column", "not_a_number"} & target.counts.keys(), planned.query.name
-    assert {"sqlserver.wait.time", "sqlserver.file.reads", "sqlserver.sessions", "sqlserver.database.state"} <= told
+            target = Target(instance_id="one", database_type="mssql", server_start=facts.server_start)
+            for each in run_query(planned, run, target).metrics:
+                told.setdefault(each.metric_name, []).append(each)
+            assert not {"missing_column", "not_a_number"} & target.counts.keys(), planned.query.name
+    assert {"sqlserver.wait.time", "sqlserver.file.reads", "sqlserver.sessions", "sqlserver.database.state"} <= set(
+        told
+    )
+    assert {metric.tags["db.query.id"] for metric in told["sqlserver.query.cpu_time"]} == {
+        "0x0000000000000001",
+        "0x0000000000000002",
+    }
+    assert sum(float(metric.value) for metric in told["sqlserver.tempdb.size"]) == 1000 * 8192
     assert {each.query for each in todo.skipped} == ({"persistent_versions"} if version < 15 else set())
+    assert not todo.dropped
+
+
+def _connected(server: SqlServer) -> Any:
+    return pymssql.connect("127.0.0.1", "sa", server.password, port=str(server.port), as_dict=True, autocommit=True)
+
+
+def test_what_msdb_knows_of_backups_and_jobs_is_told(sql_server: SqlServer) -> None:
+    with _connected(sql_server) as connection:
+
+        def run(sql: Any) -> Any:
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+                return cursor.fetchall()
+
+        ended = (datetime.now(timezone.utc) - timedelta(hours=2)).replace(tzinfo=None).isoformat(" ")
+        row = {
+            "backup_set_id": 1,
+            "database_name": "model",
+            "type": "D",
+            "backup_finish_date": ended,
+            "backup_size": 4096,
+        }
+        sql_server.put("msdb.dbo.backupset", [{**row, "is_copy_only": False}])
+        jobs = [f"00000000-0000-0000-0000-00000000000{number}" for number in (1, 2)]
+        sql_server.put(
+            "msdb.dbo.sysjobs",
+            [{"job_id": job, "name": name, "enabled": 1} for job, name in zip(jobs, ("nightly", "new"), strict=True)],
+        )
+        done = {"job_id": jobs[0], "step_id": 0, "run_status": 1, "run_duration": 5}
+        sql_server.put(
+            "msdb.dbo.sysjobhistory",
+            [{**done, "instance_id": 1}, {**done, "instance_id": 2, "run_status": 0, "run_duration": 10203}],
+        )
+        facts = sql_server_facts(run)
+        target = Target(instance_id="one", database_type="mssql")
+        told: dict[str, dict[str, float]] = {}
+        for planned in plan(shipped_pack("mssql"), facts).queries:
+            if planned.collector.name in {"backups", "jobs"}:
+                for each in run_query(planned, run, target).metrics:
+                    key = each.tags.get("job") or each.tags["db.namespace"]
+                    told.setdefault(each.metric_name, {})[key] = float(each.value)
+    assert told["sqlserver.backup.age"]["model"] == pytest.approx(7200, abs=600)
+    assert told["sqlserver.backup.full.count"] == {"master": 0, "model": 1, "msdb": 0}
+    # The newest outcome counts, and a job that never ran has none.
+    assert told["sqlserver.job.outcome"] == {"nightly": 0}
+    assert told["sqlserver.job.duration"] == {"nightly": 3723}
+    assert told["sqlserver.job.enabled"] == {"nightly": 1, "new": 1}
 
 
 def test_a_login_that_may_see_nothing_of_a_sql_server_is_told_what_it_needs() -> None:
     todo = plan(shipped_pack("mssql"), ServerFacts(version=(16,), database="master", databases=("master",)))
-    assert todo.missing_privileges() == ("VIEW SERVER STATE|VIEW SERVER PERFORMANCE STATE",)
+    assert {each for each in todo.missing_privileges() if not each.startswith("SELECT ON msdb.dbo.")} == {
+        "VIEW SERVER STATE|VIEW SERVER PERFORMANCE STATE",
+        "VIEW ANY DEFINITION",
+        "CONNECT ANY DATABASE",
+    }
     assert [each.query.name for each in todo.queries] == ["states"]
 
 

@@ -104,6 +104,11 @@ class SqlServer(Server):
         """As ``user connections`` at the last start; 0 is no limit."""
         self._ask("limit_connections", most=most)
 
+    def knocks(self) -> int:
+        """How many connections there were, let in or not."""
+        found: int = self._ask("knocks")
+        return found
+
     def write_log(self, process: str, text: str) -> None:
         """A line of the error log."""
         self._ask("log", process=process, text=text)
@@ -132,9 +137,9 @@ class SqlServer(Server):
             authority.cert_pem.write_to_path(str(self.certificate_authority))
             past = dt.datetime.now(dt.timezone.utc) - dt.timedelta(days=1)
             begin, end = (past - dt.timedelta(days=9), past) if self._expired else (None, None)
-            authority.issue_cert("localhost", LOOPBACK, not_before=begin, not_after=end).private_key_and_cert_chain_pem.write_to_path(
-                str(self.folder / "server.pem")
-            )
+            authority.issue_cert(
+                "localhost", LOOPBACK, not_before=begin, not_after=end
+            ).private_key_and_cert_chain_pem.write_to_path(str(self.folder / "server.pem"))
 
     def _command(self) -> Sequence[str | Path]:
         # Its folder is the working directory, so the project is found by its path.

@@ -38,6 +38,8 @@ def main() -> None:
 
     class Connection(socketserver.BaseRequestHandler):
         def handle(self) -> None:
+            with instance.lock:
+                instance.knocks += 1
             Session(instance, self.request, tls).serve()
 
     class Control(socketserver.StreamRequestHandler):
@@ -78,8 +80,8 @@ def control(instance: Instance, asked: dict[str, Any]) -> Any:
             )
         elif what == "no_faults":
             instance.faults.clear()
-        elif what == "statements":
-            return instance.statements
+        elif what in ("statements", "knocks"):
+            return getattr(instance, what)
         elif what == "sessions":
             return sorted(instance.sessions)
         elif what == "limit_connections":

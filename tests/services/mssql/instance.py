@@ -159,6 +159,7 @@ class Instance:
         self.sessions: dict[int, Session] = {}
         self.faults: list[Fault] = []
         self.statements: list[tuple[int, str]] = []
+        self.knocks = 0
         self.log: list[tuple[dt.datetime, str, str]] = []
         self.backups: list[dict[str, Any]] = []
         self.restores: list[dict[str, Any]] = []
@@ -232,6 +233,14 @@ class Instance:
         name = view.name.lower()
         if name.startswith(("sys.dm_os_", "sys.dm_io_", "sys.dm_hadr_")):
             self._need_server_state(reader)
+        if name.startswith("msdb.") and not self.may(reader.login, f"SELECT ON {name}"):
+            _, schema, table = name.split(".")
+            raise SqlError(
+                229,
+                f"The SELECT permission was denied on the object '{table}', database 'msdb', schema '{schema}'.",
+                14,
+                5,
+            )
         if name in self.put_rows:
             return self.put_rows[name]
         make = getattr(self, "_" + name.removeprefix("sys.").replace(".", "_"), None)
@@ -313,6 +322,21 @@ class Instance:
             yield from (
                 {"role_principal_id": role.principal_id, "member_principal_id": member} for member in role.members
             )
+
+    def _all_objects(self) -> Iterable[Row]:
+        for number, found in enumerate(self.views.values()):
+            schema, _, name = found.name.rpartition(".")
+            if schema == "sys":
+                kind = ("IF", "SQL_INLINE_TABLE_VALUED_FUNCTION") if found.is_function else ("V ", "VIEW")
+                yield {
+                    "name": name, "object_id": -number - 1, "schema_id": 4, "parent_object_id": 0, "type": kind[0],
+                    "type_desc": kind[1], "is_ms_shipped": True,
+                }  # fmt: skip
+
+    def _all_columns(self) -> Iterable[Row]:
+        for number, found in enumerate(self.views.values()):
+            for at, name in enumerate(found.columns, 1):
+                yield {"object_id": -number - 1, "name": name, "column_id": at}
 
     def _configurations(self) -> Iterable[Row]:
         for found in self.settings.values():
@@ -450,6 +474,22 @@ class Instance:
             "database_id": database.database_id, "total_log_size_in_bytes": 8 << 20, "used_log_space_in_bytes": 1 << 20,
             "used_log_space_in_percent": 12.5, "log_space_in_bytes_since_last_backup": 1 << 19,
         }  # fmt: skip
+
+    def _dm_db_file_space_usage(self, database: Database, _reader: Session) -> Iterable[Row]:
+        yield {
+            "database_id": database.database_id, "file_id": 1, "filegroup_id": 1, "total_page_count": 1000,
+            "allocated_extent_page_count": 600, "unallocated_extent_page_count": 400,
+            "version_store_reserved_page_count": 100, "user_object_reserved_page_count": 300,
+            "internal_object_reserved_page_count": 200, "mixed_extent_page_count": 0,
+        }  # fmt: skip
+
+    def _dm_exec_query_stats(self) -> Iterable[Row]:
+        for number, (executions, worker) in enumerate(((40, 9_000_000), (7, 250_000)), 1):
+            yield {
+                "query_hash": number.to_bytes(8, "big"), "execution_count": executions, "total_worker_time": worker,
+                "total_elapsed_time": 2 * worker, "total_logical_reads": 1000, "total_physical_reads": 10,
+                "total_logical_writes": 5, "total_rows": 3 * executions,
+            }  # fmt: skip
 
     def _dm_server_services(self) -> Iterable[Row]:
         yield {

@@ -168,8 +168,11 @@ class Logins(Reading):
     def _grant(self) -> Result:
         giving = self.tokens.next().is_word("GRANT")
         permission = []
-        while not self.tokens.at_words("TO") and not self.tokens.at_words("FROM"):
+        while not any(self.tokens.at_words(word) for word in ("ON", "TO", "FROM")):
             permission.append(self.tokens.next().value.upper())
+        if self.tokens.take_words("ON"):
+            named = ".".join([self.session.database.name, *self.tokens.dotted_name()]).lower()
+            permission += ["ON", named]
         self.tokens.next()
         login = self._existing_login(self.tokens.name())
         self.expect_end()

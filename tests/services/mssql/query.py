@@ -282,6 +282,15 @@ class _Translation:
             return exp.DataType(this=exp.DType.BOOLEAN)
         return exp.DataType(this=node.this) if str(node.args.get("expressions")).lower().find("max") >= 0 else node
 
+    def _convert(self, node: exp.Convert) -> exp.Expr:
+        """Style 1 of a text shows bytes as a literal of them."""
+        style = node.args.get("style")
+        if style is None or style.name != "1" or not node.this.is_type(*exp.DataType.TEXT_TYPES):
+            return node
+        return exp.Concat(
+            expressions=[exp.Literal.string("0x"), exp.Anonymous(this="HEX", expressions=[node.expression])]
+        )
+
     def _function(self, node: exp.Anonymous) -> exp.Expr:
         name = node.name.upper()
         made = _FUNCTIONS.get(name)
@@ -294,6 +303,7 @@ class _Translation:
         (exp.Table, _table),
         (exp.Parameter, _parameter),
         (exp.National, _national),
+        (exp.Convert, _convert),
         (exp.CurrentTimestamp, _now),
         (exp.CurrentUser, _login),
         (exp.DataType, _type),
@@ -351,7 +361,29 @@ def _login_name(session: Session, arguments: list[exp.Expr]) -> exp.Expr:
 
 
 def _has_permission(session: Session, arguments: list[exp.Expr]) -> exp.Expr:
-    return _literal(int(session.instance.may(session.login, _text_of(arguments[2]).upper())))
+    permission, what = _text_of(arguments[2]).upper(), _text_of(arguments[0])
+    if _text_of(arguments[1]).upper() == "OBJECT":
+        permission = f"{permission} ON {what.lower()}"
+    return _literal(int(session.instance.may(session.login, permission)))
+
+
+def _has_access(session: Session, arguments: list[exp.Expr]) -> exp.Expr:
+    may = session.instance.may(session.login, "CONNECT ANY DATABASE")
+    names = session.instance.databases
+    # The guest of these lets everybody in.
+    open_to_all = {"master", "msdb", "tempdb"}
+    return _choice(
+        {
+            name: int(may or name in open_to_all or session.login.name.lower() in found.principals)
+            for name, found in names.items()
+        },
+        exp.Lower(this=arguments[0]),
+    )
+
+
+def _user_number(session: Session, arguments: list[exp.Expr]) -> exp.Expr:
+    found = session.database.principals.get(_text_of(arguments[0]).lower())
+    return _literal(found.principal_id if found is not None else None)
 
 
 def _is_member(session: Session, arguments: list[exp.Expr]) -> exp.Expr:
@@ -370,7 +402,9 @@ _FUNCTIONS: Mapping[str, Callable[[Session, list[exp.Expr]], exp.Expr]] = {
     "SUSER_SNAME": _login_name,
     "SUSER_NAME": _login_name,
     "ORIGINAL_LOGIN": _login_name,
+    "HAS_DBACCESS": _has_access,
     "HAS_PERMS_BY_NAME": _has_permission,
+    "USER_ID": _user_number,
     "IS_SRVROLEMEMBER": _is_member,
     "GETUTCDATE": _utc,
     "SYSUTCDATETIME": _utc,

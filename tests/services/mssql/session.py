@@ -47,6 +47,7 @@ class Session:
         self.transactions = 0
         self.implicit_transactions = False
         self.lock_timeout = -1
+        self.rolls_back_on_error = False
         self.deadlock_priority = 0
         self.running_since: dt.datetime | None = None
         self.last_end: dt.datetime | None = None
@@ -202,6 +203,8 @@ class Session:
                     yield self._encoded(previous, wire.done(token=each, more=True, rows=_count(previous)))
                 previous = result
         except SqlError as error:
+            if self.rolls_back_on_error and self.transactions:
+                self.rollback()
             if previous is not None:
                 yield self._encoded(previous, wire.done(token=each, more=True, rows=_count(previous)))
             yield wire.error(error, self.instance.name) + wire.done(token=last, failed=True)

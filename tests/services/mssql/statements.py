@@ -140,6 +140,8 @@ class Batch(Databases, Logins, ServerWide):
             self.session.deadlock_priority = {"LOW": -5, "NORMAL": 0, "HIGH": 5}.get(word.value.upper(), 0)
         elif self.tokens.take_words("IMPLICIT_TRANSACTIONS"):
             self.session.implicit_transactions = self.tokens.next().is_word("ON")
+        elif self.tokens.take_words("XACT_ABORT"):
+            self.session.rolls_back_on_error = self.tokens.next().is_word("ON")
         elif self.tokens.take_words("TRANSACTION", "ISOLATION", "LEVEL"):
             self.tokens.next()
             for second in ("COMMITTED", "UNCOMMITTED", "READ"):

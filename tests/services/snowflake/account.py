@@ -31,7 +31,8 @@ TABLES = {
     "ACCOUNT_USAGE.QUERY_HISTORY": "query_id varchar, query_text varchar, database_name varchar, user_name varchar, "
     "role_name varchar, warehouse_name varchar, session_id number, execution_status varchar, error_code varchar, "
     "error_message varchar, start_time timestamp_tz, end_time timestamp_tz, total_elapsed_time number, "
-    "bytes_scanned number, queued_overload_time number, transaction_blocked_time number",
+    "bytes_scanned number, bytes_spilled_to_remote_storage number, queued_overload_time number, "
+    "transaction_blocked_time number",
     "ACCOUNT_USAGE.LOGIN_HISTORY": "event_id number, event_timestamp timestamp_tz, event_type varchar, "
     "user_name varchar, client_ip varchar, reported_client_type varchar, first_authentication_factor varchar, "
     "is_success varchar, error_code number, error_message varchar",
@@ -41,8 +42,24 @@ TABLES = {
     "avg_running float, avg_queued_load float, avg_queued_provisioning float, avg_blocked float",
     "ACCOUNT_USAGE.DATABASE_STORAGE_USAGE_HISTORY": "usage_date date, database_id number, database_name varchar, "
     "average_database_bytes float, average_failsafe_bytes float",
+    "ACCOUNT_USAGE.STORAGE_USAGE": "usage_date date, storage_bytes float, stage_bytes float, failsafe_bytes float",
+    "ACCOUNT_USAGE.TASK_HISTORY": "name varchar, database_name varchar, state varchar, completed_time timestamp_tz",
+    "LIVE.COLUMNS": "table_name varchar, column_name varchar",
     "ACCOUNT_USAGE.REPLICATION_GROUP_REFRESH_HISTORY": "phase_name varchar, start_time timestamp_tz, "
     "end_time timestamp_tz, replication_group_name varchar, primary_snapshot_timestamp timestamp_tz",
+}
+# Which of them a database role of SNOWFLAKE shows.
+VIEWERS = {
+    "USAGE_VIEWER": (
+        "WAREHOUSE_METERING_HISTORY",
+        "WAREHOUSE_LOAD_HISTORY",
+        "DATABASE_STORAGE_USAGE_HISTORY",
+        "STORAGE_USAGE",
+        "TASK_HISTORY",
+        "REPLICATION_GROUP_REFRESH_HISTORY",
+    ),
+    "GOVERNANCE_VIEWER": ("QUERY_HISTORY",),
+    "SECURITY_VIEWER": ("LOGIN_HISTORY",),
 }
 # What the functions of the session are here.
 SESSION = {
@@ -51,8 +68,8 @@ SESSION = {
     "CURRENT_ORGANIZATION_NAME": "TESTORG",
     "CURRENT_REGION": "AWS_EU_CENTRAL_1",
     "CURRENT_WAREHOUSE": "MAIN_WH",
-    "CURRENT_ROLE": "ACCOUNTADMIN",
 }
+ADMIN = "ACCOUNTADMIN"
 DROPPED = "UPDATE SNOWFLAKE.LIVE.DATABASES SET dropped_on = CURRENT_TIMESTAMP() WHERE name = {} AND dropped_on IS NULL"
 LIVE_FUNCTIONS = re.compile(r"TABLE\(SNOWFLAKE\.INFORMATION_SCHEMA\.(\w+)\([^)]*\)\)", re.IGNORECASE)
 
@@ -135,6 +152,10 @@ class Account:
             run(f"CREATE SCHEMA SNOWFLAKE.{schema}")
         for table, columns in TABLES.items():
             run(f"CREATE TABLE SNOWFLAKE.{table} ({columns})")
+        for view in (view for views in VIEWERS.values() for view in views):
+            for column in TABLES[f"ACCOUNT_USAGE.{view}"].split(", "):
+                self._add("COLUMNS", table_name=view, column_name=column.split()[0].upper())
+        self._passwords: dict[str, str] = {}
         self._add("ROLES", name="PUBLIC", owner="")
         self._add("ROLES", name="ACCOUNTADMIN", owner="")
         self._add("DATABASES", name="SNOWFLAKE", kind="APPLICATION", owner="", retention_time="1")
@@ -150,9 +171,35 @@ class Account:
                 "PARAMETERS", key=key, value=value, default_value=value, level="", description=f"About {key}", type=kind
             )
 
-    def statement(self, given: str) -> str:
+    def log_in(self, user: str, password: str, role: str | None) -> str:
+        """The role of a new session; raises `Refused`. Who was made without a password may have any."""
+        name = user.upper()
+        if self._passwords.get(name, password) != password:
+            raise Refused(390100, "08001", "Incorrect username or password was specified.")
+        found = self._run(f"SELECT default_role FROM SNOWFLAKE.LIVE.USERS WHERE name = {text(name)}")
+        return role or (str(found[0][0]) if found and found[0][0] else "PUBLIC" if found and name != "DBA" else ADMIN)
+
+    def _shown(self, role: str) -> set[str]:
+        """The views of ACCOUNT_USAGE that a role may see."""
+        granted = self._run(f"SELECT role FROM SNOWFLAKE.LIVE.GRANTS WHERE grantee_name = {text(role)}")
+        names = {str(row[0]).rpartition(".")[2] for row in granted}
+        return {view for viewer, views in VIEWERS.items() if role == ADMIN or viewer in names for view in views}
+
+    def statement(self, given: str, role: str = "ACCOUNTADMIN", user: str = "DBA") -> str:
         """The statement to run instead; raises `Refused`."""
-        for word, value in SESSION.items():
+        shown = self._shown(role)
+        for view in re.findall(r"\bSNOWFLAKE\.ACCOUNT_USAGE\.(\w+)", given, re.IGNORECASE):
+            if view.upper() not in shown:
+                what = f"Object 'SNOWFLAKE.ACCOUNT_USAGE.{view}' does not exist or not authorized."
+                raise Refused(2003, "02000", f"SQL compilation error: {what}")
+        if re.fullmatch(r"\s*SHOW COLUMNS IN SCHEMA SNOWFLAKE\.ACCOUNT_USAGE\s*", given, re.IGNORECASE):
+            if not shown:
+                what = "Schema 'SNOWFLAKE.ACCOUNT_USAGE' does not exist or not authorized."
+                raise Refused(2003, "02000", f"SQL compilation error: {what}")
+            views = ", ".join(map(text, sorted(shown)))
+            columns = 'table_name AS "table_name", column_name AS "column_name"'
+            return f"SELECT {columns} FROM SNOWFLAKE.LIVE.COLUMNS WHERE table_name IN ({views})"
+        for word, value in (SESSION | {"CURRENT_ROLE": role, "CURRENT_USER": user}).items():
             given = re.sub(rf"\b{word}\(\)", text(value), given, flags=re.IGNORECASE)
         given = LIVE_FUNCTIONS.sub(lambda found: f"SNOWFLAKE.ACCOUNT_USAGE.{found[1]}", given)
         words = Words(given)
@@ -178,6 +225,8 @@ class Account:
             "CREATE USER": self._create_user,
             "DROP USER": self._drop_user,
             "GRANT ROLE": self._grant_role,
+            "GRANT DATABASE ROLE": self._grant_viewer,
+            "CREATE ROLE": self._create_role,
             "ALTER ACCOUNT SET": self._set_parameter,
             "ALTER ACCOUNT UNSET": self._unset_parameter,
             "ALTER WAREHOUSE": self._alter_warehouse,
@@ -252,6 +301,9 @@ class Account:
             kind="STANDARD",
         )
         _none_left(given)
+        quoted = '"' + name.replace('"', '""') + '"'
+        self._run(f"CREATE DATABASE IF NOT EXISTS {quoted}")
+        self._run(f"CREATE SCHEMA IF NOT EXISTS {quoted}.PUBLIC")
         return "SELECT 'Database successfully created.' AS \"status\""
 
     def _drop_database(self, words: Words) -> str:
@@ -278,6 +330,8 @@ class Account:
         known = ("MUST_CHANGE_PASSWORD", "DEFAULT_WAREHOUSE", "DEFAULT_ROLE", "DAYS_TO_EXPIRY", "TYPE")
         values = {key.lower(): given.pop(key) for key in known if key in given}
         given.pop("RSA_PUBLIC_KEY", None)
+        if password is not None:
+            self._passwords[name.upper()] = password
         _none_left(given)
         return self._add("USERS", name=name, login_name=name.upper(), disabled="false", **values)
 
@@ -297,6 +351,22 @@ class Account:
         self._must_have("Role", "ROLES", role)
         self._must_have("User", "USERS", name)
         return self._add("GRANTS", role=role, granted_to="USER", grantee_name=name)
+
+    def _grant_viewer(self, words: Words) -> str:
+        words.take("SNOWFLAKE", ".")
+        viewer = words.name()
+        if viewer not in VIEWERS or not words.take("TO", "ROLE"):
+            raise Refused(2003, "02000", f"SQL compilation error: Database role '{viewer}' does not exist.")
+        role = words.name()
+        words.end()
+        self._must_have("Role", "ROLES", role)
+        return self._add("GRANTS", role=f"SNOWFLAKE.{viewer}", granted_to="ROLE", grantee_name=role)
+
+    def _create_role(self, words: Words) -> str:
+        name = words.name()
+        words.end()
+        self._must_not_have("Object", "ROLES", name)
+        return self._add("ROLES", name=name, owner=ADMIN)
 
     # ------------------------------------------------------------------ settings, warehouses, groups, queries
     def _set_parameter(self, words: Words) -> str:

@@ -25,6 +25,7 @@ Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 QUERIES = "/queries/v1/query-request"
 CANCELS = "/queries/v1/abort-request"
+LOGINS = "/session/v1/login-request"
 HOLD = "/of-tests/hold"
 
 
@@ -41,7 +42,7 @@ class WithAccount:
         self._app = app
         self._account = account
         self._refused: Any = refused
-
+        self._sessions: dict[str, tuple[str, str]] = {}
         self._hold: re.Pattern[str] | None = None
         # What is held, by the id of its request.
         self._held: dict[str, tuple[str, asyncio.Event]] = {}
@@ -49,7 +50,7 @@ class WithAccount:
 
     async def __call__(self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Send) -> None:
         """As ASGI has it."""
-        if scope["type"] != "http" or scope["path"] not in {QUERIES, CANCELS, HOLD}:
+        if scope["type"] != "http" or scope["path"] not in {LOGINS, QUERIES, CANCELS, HOLD}:
             await self._app(scope, receive, send)
             return
         body, more = b"", True
@@ -65,16 +66,24 @@ class WithAccount:
         elif scope["path"] == CANCELS:
             await self._cancel(told["requestId"], send)
         else:
-            await self._query(scope, told, send)
+            await self._passed_on(scope, told, send)
 
-    async def _query(self, scope: Message, told: Message, send: Send) -> None:
-        if self._hold is not None and self._hold.search(told["sqlText"]):
+    async def _passed_on(self, scope: Message, told: Message, send: Send) -> None:
+        if self._hold is not None and self._hold.search(told.get("sqlText", "")):
             (request,) = parse_qs(scope["query_string"].decode())["requestId"]
             await self._until_cancelled(request, told["sqlText"])
             await _refuse(send, 604, "57014", "SQL execution canceled")
             return
+        session: tuple[str, str] | None = None
         try:
-            told["sqlText"] = self._account.statement(told["sqlText"])
+            if scope["path"] == LOGINS:
+                given, asked = told["data"], parse_qs(scope["query_string"].decode())
+                user = str(given.get("LOGIN_NAME") or "DBA")
+                role = self._account.log_in(user, given.get("PASSWORD") or "", asked.get("roleName", [None])[0])
+                session = (role, user.upper())
+            else:
+                role, user = self._sessions.get(_token(scope), ("ACCOUNTADMIN", "DBA"))
+                told["sqlText"] = self._account.statement(told["sqlText"], role, user)
         except self._refused as error:
             await _refuse(send, error.number, error.state, error.text)
             return
@@ -86,7 +95,12 @@ class WithAccount:
         async def again() -> Message:
             return changed
 
-        await self._app({**scope, "headers": plain}, again, send)
+        async def noting(answer: Message) -> None:
+            if session is not None and answer["type"] == "http.response.body":
+                self._sessions[json.loads(answer["body"])["data"]["token"]] = session
+            await send(answer)
+
+        await self._app({**scope, "headers": plain}, again, noting)
 
     async def _until_cancelled(self, request: str, statement: str) -> None:
         _, cancelled = self._held[request] = (statement, asyncio.Event())
@@ -109,6 +123,12 @@ class WithAccount:
             self._cancelled.clear()
         held = [statement for statement, _ in self._held.values()]
         await _answer(send, {"held": held, "cancelled": self._cancelled})
+
+
+def _token(scope: Message) -> str:
+    """That of the session, as the client sends it: ``Snowflake Token="..."``."""
+    found: str = dict(scope["headers"]).get(b"authorization", b"").decode()
+    return found.partition('"')[2].rpartition('"')[0]
 
 
 async def _refuse(send: Send, number: int, state: str, text: str) -> None:
