@@ -20,7 +20,7 @@ USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__na
 
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
-app = typer.Typer(name="gds", cls=Root, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(name="gds", cls=Root, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 @app.callback()
@@ -31,7 +31,8 @@ def _gds() -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     try:
-        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        # By its name, whatever started it: the shell asks for completions under it.
+        code = app(args=None if arguments is None else list(arguments), prog_name="gds", standalone_mode=False)
     except USAGE_ERROR as error:
         error.show()
         return WRONG
@@ -54,7 +55,8 @@ def _code_of(error: Exception) -> int | None:
     """The exit code for what a command may well meet; none for a defect, whose traceback is of use."""
     # Here, so that --help does not load the clients.
     from gds_kafka.errors import GdsKafkaError, KafkaConfigurationError
+    from gds_store.errors import GdsStoreError, StoreConfigurationError, StoreSyntaxError
 
-    if isinstance(error, KafkaConfigurationError):
+    if isinstance(error, (KafkaConfigurationError, StoreConfigurationError, StoreSyntaxError)):
         return WRONG
-    return FAILED if isinstance(error, (GdsKafkaError, OSError)) else None
+    return FAILED if isinstance(error, (GdsKafkaError, GdsStoreError, OSError)) else None

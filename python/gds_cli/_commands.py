@@ -32,6 +32,8 @@ BUILT_IN = {
     "doctor": "gds_cli.doctor:doctor",
     "kafka": "gds_cli.kafka:app",
     "monitor": "gds_cli.monitor:app",
+    "query": "gds_cli.query.command:query",
+    "store": "gds_cli.store.app:app",
     "top": "gds_cli.top:top",
     "watch": "gds_cli.watch:watch",
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     Labels: TypeAlias = tuple[tuple[str, str], ...]
     Sample: TypeAlias = tuple[str, Labels]
 
-__all__ = ["Family", "parse"]
+__all__ = ["Family", "Line", "parse", "read_sample"]
 
 # https://prometheus.io/docs/instrumenting/exposition_formats: names, labels, value, then a timestamp or an exemplar.
 # A name that is not plain stands quoted among the labels.
-_SAMPLE = re.compile(r'([a-zA-Z_:][\w:]*)?\s*(?:\{((?:[^"{}]|"(?:[^"\\]|\\.)*")*)\})?\s*(\S+)(?:\s|$)')
+_SAMPLE = re.compile(r'([a-zA-Z_:][\w:]*)?\s*(?:\{((?:[^"{}]|"(?:[^"\\]|\\.)*")*)\})?\s*(\S+)(?:\s+(.*)|$)')
 _LABEL = re.compile(r'(?:([a-zA-Z_]\w*|"(?:[^"\\]|\\.)*")\s*=\s*)?"((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(r"\\(.)")
 _SUFFIXES = {
@@ -78,24 +78,40 @@ def _unit_of(name: str) -> str:
     return next((unit for unit in _UNITS if stem.endswith("_" + unit)), "")
 
 
-def _read_sample(line: str, families: dict[str, Family]) -> None:
+class Line(NamedTuple):
+    """A line of a sample, as it is written."""
+
+    name: str
+    labels: Labels
+    value: str
+    rest: str
+    """What follows the value: a timestamp, an exemplar."""
+
+
+def read_sample(line: str) -> Line | None:
+    """A line with a sample; none where it is something else."""
     found = _SAMPLE.match(line)
     if not found:
-        return
+        return None
     name, inside, number = found[1] or "", found[2] or "", found[3]
     labels = []
     for key, value in _LABEL.findall(inside):
         if key:
-            labels.append((_unescaped(key.strip('"')), _unescaped(value)))
+            labels.append((_unescaped(key[1:-1] if key.startswith('"') else key), _unescaped(value)))
         else:
             name = _unescaped(value)
+    return Line(name, tuple(labels), number, (found[4] or "").strip())
+
+
+def _read_sample(line: str, families: dict[str, Family]) -> None:
+    found = read_sample(line)
     try:
-        value_read = float(number)
+        value_read = float(found.value) if found else None
     except ValueError:
         return
-    if name and not name.endswith("_created"):
-        family, suffix = _family_of(name, families)
-        family.samples[suffix, tuple(labels)] = value_read
+    if found and value_read is not None and found.name and not found.name.endswith("_created"):
+        family, suffix = _family_of(found.name, families)
+        family.samples[suffix, found.labels] = value_read
 
 
 def _family_of(name: str, families: dict[str, Family]) -> tuple[Family, str]:

@@ -5,16 +5,15 @@ What cannot be reached is said to the model, and asked again.
 
 from __future__ import annotations
 
-import base64
 import logging
 import threading
 import time
 import urllib.error
-import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import urlsplit
 
+from gds_cli._http import ask, without_password
 from gds_cli.live.page import parse
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ TIMEOUT_SECONDS = 3.0
 PAGE_BYTES = 64 << 20
 LAST_LINES = 20
 """How many log lines of each partition are shown that were there before."""
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Source(threading.Thread):
@@ -91,7 +88,7 @@ class PageSource(Source):
 
     def __init__(self, model: Model, url: str, interval_seconds: float = INTERVAL_SECONDS) -> None:
         self._url = checked_url(url)
-        super().__init__(model, "page", _without_password(self._url), interval_seconds)
+        super().__init__(model, "page", without_password(self._url), interval_seconds)
 
     def ask(self) -> None:
         """Fetch it."""
@@ -224,17 +221,9 @@ def checked_url(url: str) -> str:
         port_is_one = False
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_one:
         raise ValueError(
-            f"{_without_password(full)!r} is no URL of a page: expected one such as http://127.0.0.1:8080/metrics"
+            f"{without_password(full)!r} is no URL of a page: expected one such as http://127.0.0.1:8080/metrics"
         )
     return full if parts.path.strip("/") or parts.query else parts._replace(path="/metrics").geturl()
-
-
-def _without_password(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-    except ValueError:
-        return "it"
 
 
 def fetch(url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> str:
@@ -243,21 +232,8 @@ def fetch(url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> str:
     Raises:
         OSError: It was not reached, or refused.
     """
-    parts: SplitResult = urlsplit(url)
-    credentials, _, host = parts.netloc.rpartition("@")
-    request = urllib.request.Request(  # noqa: S310 - the scheme was checked
-        parts._replace(netloc=host).geturl(),
-        headers={"accept": "text/plain;version=0.0.4, application/openmetrics-text;q=0.5, */*;q=0.1"},
-    )
-    if credentials:
-        encoded = base64.b64encode(unquote(credentials).encode()).decode()
-        request.add_unredirected_header("authorization", f"Basic {encoded}")
-    # The environment's proxies are for other machines.
-    handlers = [urllib.request.ProxyHandler({})] if parts.hostname in LOOPBACK else []
-    with urllib.request.build_opener(*handlers).open(request, timeout=timeout_seconds) as answer:
-        body: bytes = answer.read(PAGE_BYTES + 1)
-    if len(body) > PAGE_BYTES:
-        raise OSError(f"the page has more than {PAGE_BYTES >> 20} MiB")
+    accept = "text/plain;version=0.0.4, application/openmetrics-text;q=0.5, */*;q=0.1"
+    body = ask(url, {"accept": accept}, timeout_seconds, PAGE_BYTES)
     return body.decode("utf-8", "replace")
 
 

@@ -1,0 +1,1 @@
+"""``gds query``: PromQL of a store in a folder or of a server, in a terminal."""
