@@ -4,10 +4,12 @@
 //! There are two copies, written one after the other. What an older copy still names is removed only when both are
 //! written: whichever is whole, all it names is there.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use gds_promql::api::Metadata;
 use gds_promql::matcher::{MatchOp, Matcher};
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +37,9 @@ pub(crate) struct Manifest {
     pub(crate) parts: Vec<PartInfo>,
     /// What is deleted and may still be in a part or in the log.
     pub(crate) deletions: Vec<Deletion>,
+    /// What metrics are, by name. Stores of before have none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) metadata: BTreeMap<String, Metadata>,
 }
 
 /// Samples that are deleted: those that matchers choose, within a time, of generations up to one.

@@ -19,7 +19,7 @@ mod tree;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use self::encode::{LabelsJson, QueryData};
@@ -252,7 +252,7 @@ fn found(source: &dyn Source, params: &Params<'_>) -> Result<BTreeSet<Labels>, R
 }
 
 /// What a metric is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Metadata {
     /// `counter`, `gauge`, `histogram`, `gaugehistogram`, `summary`, `info`, `stateset` or `unknown`.
     pub r#type: String,

@@ -6,6 +6,7 @@ mod delete;
 mod flush;
 mod maintain;
 mod merge;
+mod metadata;
 mod open;
 mod read;
 mod state;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use gds_promql::api::Metadata;
 use gds_promql::matcher::Matcher;
 use gds_store::{Durability, Options, Store};
 use proptest::collection::vec;
@@ -25,6 +26,8 @@ enum Step {
     Maintain,
     /// All samples of one series from one minute before noon to another.
     Delete(u32, i64, i64),
+    /// What a metric is.
+    Describe(u32),
     Backup,
     Reopen,
     /// From now on it stops after so many changes, perhaps with a power cut.
@@ -42,6 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..SERIES, minutes(), minutes()).prop_map(|(series, one, other)| {
             Step::Delete(series, one.max(other), one.min(other))
         }),
+        1 => (0..SERIES).prop_map(Step::Describe),
         1 => Just(Step::Backup),
         1 => Just(Step::Reopen),
         2 => (0..40u64, any::<bool>(), any::<u64>()).prop_map(|(changes, cut, chance)| Step::Stop(changes, cut, chance)),
@@ -56,6 +60,8 @@ type Key = (u32, i64);
 #[derive(Default)]
 struct Model {
     may: BTreeMap<Key, BTreeSet<Option<u64>>>,
+    /// What may be said of each metric, likewise.
+    described: BTreeMap<String, BTreeSet<Option<String>>>,
     values: u64,
     cut: bool,
 }
@@ -80,6 +86,15 @@ impl Model {
         for (key, may) in &mut self.may {
             let found = held.get(key).copied();
             assert!(may.contains(&found), "{after}: {key:?} is {found:?}, expected one of {may:?}");
+            if after == CUT {
+                *may = BTreeSet::from([found]);
+            }
+        }
+        let said = store.metadata();
+        assert!(said.keys().all(|name| self.described.contains_key(name)), "{after}: {said:?}");
+        for (name, may) in &mut self.described {
+            let found = said.get(name).map(|metadata| metadata.help.clone());
+            assert!(may.contains(&found), "{after}: {name} is {found:?}, expected one of {may:?}");
             if after == CUT {
                 *may = BTreeSet::from([found]);
             }
@@ -155,6 +170,18 @@ impl Run {
                         may.insert(None);
                     }
                 }
+                done.map(drop)
+            }
+            Step::Describe(number) => {
+                self.model.values += 1;
+                let (name, help) = (format!("metric_{number}"), format!("Version {}.", self.model.values));
+                let metadata = Metadata { r#type: "gauge".into(), help: help.clone(), unit: "seconds".into() };
+                let done = store.set_metadata([(name.clone(), metadata)]);
+                let may = self.model.described.entry(name).or_insert_with(|| BTreeSet::from([None]));
+                if done.is_ok() {
+                    may.clear();
+                }
+                may.insert(Some(help));
                 done.map(drop)
             }
             Step::Backup => store.backup("/backup").map(|_| {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use gds_promql::api::Metadata;
 use gds_promql::histogram::{Buckets, FloatHistogram};
 use gds_promql::matcher::{MatchOp, Matcher};
 use gds_promql::source::{Select, Source, find_labels};
@@ -355,4 +356,34 @@ fn labels_are_told_of_series_that_are_left() {
     everywhere(|_| assert_eq!(told(&up, NOON, NOON), ["up1", "up3"]))(&store);
     put(&store, &series("up", 2), NOON, 2.0);
     everywhere(|_| assert_eq!(told(&up, NOON, NOON), ["up1", "up2", "up3"]))(&store);
+}
+
+#[test]
+fn what_metrics_are_is_kept_until_something_else_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("store"));
+    let said = |r#type: &str, help: &str| Metadata { r#type: r#type.into(), help: help.into(), unit: "bytes".into() };
+    let of = |name: &str, metadata: Metadata| (name.to_owned(), metadata);
+    let two = [of("up", said("gauge", "Whether.")), of("sent_total", said("counter", "How much."))];
+    assert_eq!(store.set_metadata(two.clone()).unwrap(), 2);
+    assert_eq!(store.set_metadata(two).unwrap(), 0, "nothing is written for what is known");
+    assert_eq!(store.set_metadata([of("up", said("gauge", "Whether it is."))]).unwrap(), 1);
+    for (name, metadata, expected) in [
+        ("", said("gauge", ""), "empty"),
+        ("up", said("number", ""), "type \"number\""),
+        ("up", said("gauge", &"x".repeat(5_000)), "at most 4096"),
+    ] {
+        let error = store.set_metadata([of("down", said("gauge", "")), of(name, metadata)]).unwrap_err();
+        assert!(matches!(&error, Error::Setting(text) if text.contains(expected)), "{error}");
+    }
+    store.flush().unwrap();
+    store.backup(folder.path().join("backup")).unwrap();
+    drop(store);
+    for path in ["store", "backup"] {
+        let store = Store::open_read_only(folder.path().join(path), options()).unwrap();
+        let found = store.metadata();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["sent_total", "up"]);
+        assert_eq!(found["up"], said("gauge", "Whether it is."));
+        assert!(matches!(store.set_metadata([of("up", said("gauge", ""))]), Err(Error::ReadOnly)));
+    }
 }
