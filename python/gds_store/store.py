@@ -166,7 +166,36 @@ class Store:
         start_ms, end_ms = _range_ms(start, end)
         return self._core.delete(selector, start_ms, end_ms, dry_run)
 
+    def set_metadata(self, said: Mapping[str, Mapping[str, str]]) -> int:
+        """Say what metrics are; it is kept until something else is said.
+
+        Args:
+            said: By name ``type`` (counter, gauge, histogram, gaugehistogram, summary, info, stateset or unknown),
+                ``help`` and ``unit``; what is missing is ``unknown`` and empty.
+
+        Returns:
+            How many were said to be something else before, or nothing.
+        """
+        fields = ("type", "help", "unit")
+        for name, given in said.items():
+            others = sorted({*given} - {*fields})
+            if others:
+                raise StoreConfigurationError(f"metric {name!r}: expected type, help and unit, got {', '.join(others)}")
+        return self._core.set_metadata(
+            [
+                (name, given.get("type", "unknown"), given.get("help", ""), given.get("unit", ""))
+                for name, given in said.items()
+            ]
+        )
+
     # ------------------------------------------------------------------ reading
+    def metadata(self) -> dict[str, dict[str, str]]:
+        """What metrics were said to be: ``type``, ``help`` and ``unit`` by name."""
+        return {
+            name: {"type": kind, "help": text, "unit": unit}
+            for name, (kind, text, unit) in self._core.metadata().items()
+        }
+
     def query(self, expression: str, timestamp: Timestamp | None = None) -> QueryResult:
         """Evaluate PromQL at one time; now, where it is not said.
 

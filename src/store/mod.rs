@@ -5,11 +5,13 @@ mod histogram;
 mod result;
 mod rows;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gds_process::sync::RwLock;
+use gds_promql::api::Metadata;
 use gds_promql::ast::Expr;
 use gds_promql::engine::{Cancel, Engine, EngineOptions, When};
 use gds_promql::matcher::Matcher;
@@ -303,6 +305,19 @@ impl StoreCore {
         let done = self.long(py, move |open, _| open.store.backup(folder))?;
         let gds_store::BackedUp { parts, new_parts, log_files } = done.map_err(|error| store_error(py, &error))?;
         Ok(BackedUpDict { parts, new_parts, log_files })
+    }
+
+    /// Name, type, help and unit of each; how many were something else before.
+    fn set_metadata(&self, py: Python<'_>, said: Vec<(String, String, String, String)>) -> PyResult<u64> {
+        let said = said.into_iter().map(|(name, r#type, help, unit)| (name, Metadata { r#type, help, unit }));
+        self.now(py, |store| store.set_metadata(said))
+    }
+
+    /// Type, help and unit of each name.
+    fn metadata(&self, py: Python<'_>) -> PyResult<BTreeMap<String, (String, String, String)>> {
+        let found = self.now(py, |store| Ok(store.metadata()))?;
+        let fields = |Metadata { r#type, help, unit }| (r#type, help, unit);
+        Ok(found.into_iter().map(|(name, metadata)| (name, fields(metadata))).collect())
     }
 
     fn verify(&self, py: Python<'_>) -> PyResult<Vec<FindingDict>> {

@@ -313,5 +313,46 @@ def test_lines_that_are_none_are_refused(line: str) -> None:
         list(read([line], False))
 
 
-def test_a_family_begins_with_its_type() -> None:
-    assert (family("up"), family("a.b")) == ("# TYPE up unknown\n", '# TYPE "a.b" unknown\n')
+METADATA = {
+    "load": {"type": "gauge", "help": 'A "load"\nof 1\\2.', "unit": ""},
+    "sent_bytes": {"type": "counter", "help": "", "unit": "bytes"},
+    "took_seconds": {"type": "histogram", "help": "How long.", "unit": "seconds"},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "open_metrics"),
+    [
+        ("up", "# TYPE up untyped\n", "# TYPE up unknown\n"),
+        ("a.b", '# TYPE "a.b" untyped\n', '# TYPE "a.b" unknown\n'),
+        (
+            "load",
+            '# TYPE load gauge\n# HELP load A "load"\\nof 1\\\\2.\n',
+            '# TYPE load gauge\n# HELP load A \\"load\\"\\nof 1\\\\2.\n',
+        ),
+        (
+            "sent_bytes_total",
+            "# TYPE sent_bytes_total counter\n",
+            "# TYPE sent_bytes counter\n# UNIT sent_bytes bytes\n",
+        ),
+        ("took_seconds_sum", "# TYPE took_seconds_sum untyped\n", "# TYPE took_seconds_sum unknown\n"),
+    ],
+)
+def test_a_family_begins_with_what_is_known_of_it(name: str, text: str, open_metrics: str) -> None:
+    assert (family(name, METADATA, False), family(name, METADATA, True)) == (text, open_metrics)
+    list(text_string_to_metric_families(f"{open_metrics}# EOF\n"))  # type: ignore[no-untyped-call]
+    said: dict[str, dict[str, str]] = {}
+    for lines, is_open in ((text, False), (open_metrics, True)):
+        assert list(read(lines.splitlines(), is_open, said)) == []
+    if name == "load":
+        assert said == {"load": {"type": "gauge", "help": METADATA["load"]["help"]}}
+
+
+def test_what_metrics_are_goes_both_ways(tmp_path: Path) -> None:
+    page = "# HELP up Whether.\n# TYPE up gauge\nup 1 1750000000000\n# TYPE odd number\nodd 1 1750000000000\n"
+    (tmp_path / "page.txt").write_text(page)
+    assert gds("store", "import", tmp_path / "series", tmp_path / "page.txt").returncode == 0
+    with Store(tmp_path / "series", read_only=True) as store:
+        assert store.metadata() == {"up": {"type": "gauge", "help": "Whether.", "unit": ""}}
+    exported = gds("store", "export", tmp_path / "series", "--match", "up", "--format", "prometheus").stdout
+    assert exported.splitlines() == ["# TYPE up gauge", "# HELP up Whether.", "up 1.0 1750000000000"]

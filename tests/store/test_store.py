@@ -130,6 +130,21 @@ def test_series_and_labels_are_those_of_the_selectors(store: Store) -> None:
     assert store.label_values("job") == ["api", "web"]
 
 
+def test_what_metrics_are_is_kept_until_something_else_is_said(store: Store, tmp_path: Path) -> None:
+    assert store.set_metadata({"up": {"type": "gauge", "help": "Whether."}, "sent": {}}) == 2
+    assert store.set_metadata({"up": {"type": "gauge", "help": "Whether."}}) == 0
+    expected = {
+        "sent": {"type": "unknown", "help": "", "unit": ""},
+        "up": {"type": "gauge", "help": "Whether.", "unit": ""},
+    }
+    store.backup(tmp_path / "backup")
+    with Store(tmp_path / "backup", read_only=True) as copy:
+        assert store.metadata() == copy.metadata() == expected
+    for said, match in (({"type": "number"}, "one of counter, gauge"), ({"kind": "gauge"}, "got kind")):
+        with pytest.raises(StoreConfigurationError, match=match):
+            store.set_metadata({"up": said})
+
+
 def test_a_deleted_series_is_gone_at_once_and_with_a_dry_run_it_is_not(store: Store) -> None:
     for at in range(3):
         store.append("requests_total", at, {"job": "api"}, NOON + at)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Series = tuple[dict[str, str], list[tuple[float, float]]]
     Span = tuple[float | None, float | None]
+    Metadata = dict[str, dict[str, str]]
 
 __all__ = ["app"]
 
@@ -206,7 +207,7 @@ def export(
                 if output is not None:
                     out = files.enter_context(output.open("w", encoding="utf-8", newline="\n"))
                 count = 0
-                for text, samples in _as_lines(series, form == "openmetrics"):
+                for text, samples in _as_lines(series, store.metadata(), form == "openmetrics"):
                     out.write(text)
                     count += samples
     print(f"gds: {count:,} samples", file=sys.stderr)
@@ -237,7 +238,7 @@ def _exported(store: Store, match: list[str], span: Span) -> Iterator[Series]:
         print(f"gds: {left_out:,} native histograms are left out: neither format has them", file=sys.stderr)
 
 
-def _as_lines(series: Iterable[Series], open_metrics: bool) -> Iterator[tuple[str, int]]:
+def _as_lines(series: Iterable[Series], metadata: Metadata, open_metrics: bool) -> Iterator[tuple[str, int]]:
     """Pieces of a page, each with how many samples it has."""
     from gds_cli.store.exposition import END, family, write
 
@@ -246,7 +247,7 @@ def _as_lines(series: Iterable[Series], open_metrics: bool) -> Iterator[tuple[st
         name = labels.get("__name__", "")
         if name != metric:
             metric = name
-            yield family(name), 0
+            yield family(name, metadata, open_metrics), 0
         lines = (write(name, labels, value, at, open_metrics) for at, value in samples)
         yield "".join(f"{text}\n" for text in lines), len(samples)
     if open_metrics:
@@ -275,7 +276,8 @@ def import_(
     an import that was interrupted is done again. They belong to the default retention class.
     """
     when = _time("--at", at)
-    samples = _imported(files, form, time.time() if when is None else when)
+    said: Metadata = {}
+    samples = _imported(files, form, time.time() if when is None else when, said)
     if dry_run:
         series: set[tuple[str, frozenset[tuple[str, str]]]] = set()
         count = 0
@@ -294,18 +296,21 @@ def import_(
                 done[name] += count
             if store.stats()["head_bytes"] > MEMORY_BYTES:
                 store.flush()
+        store.set_metadata(said)
         store.flush()
     print(f"{done['accepted']:,} samples are appended")
     return 0
 
 
-def _imported(files: list[Path], form: Form | None, now: float) -> Iterator[tuple[str, float, dict[str, str], float]]:
+def _imported(
+    files: list[Path], form: Form | None, now: float, said: Metadata
+) -> Iterator[tuple[str, float, dict[str, str], float]]:
     from gds_cli.store.exposition import LineError
 
     path = Path()
     try:
         for path in files:
-            for name, labels, value, timestamp in _samples(path, form):
+            for name, labels, value, timestamp in _samples(path, form, said):
                 yield name, value, labels, now if timestamp is None else timestamp
     except (LineError, UnicodeDecodeError) as error:
         # Those of the lines before are in the store.
@@ -313,7 +318,7 @@ def _imported(files: list[Path], form: Form | None, now: float) -> Iterator[tupl
         raise typer.Exit(WRONG) from None
 
 
-def _samples(path: Path, form: Form | None) -> Iterator[Sample]:
+def _samples(path: Path, form: Form | None, said: Metadata) -> Iterator[Sample]:
     from gds_cli.store.exposition import read
 
     if (form or path.suffix.lstrip(".")) == "parquet":
@@ -324,4 +329,4 @@ def _samples(path: Path, form: Form | None) -> Iterator[Sample]:
     open_metrics = form == "openmetrics" or (form is None and path.suffix in (".om", ".openmetrics"))
     with contextlib.ExitStack() as opened:
         lines = sys.stdin if str(path) == "-" else opened.enter_context(path.open(encoding="utf-8", newline="\n"))
-        yield from read(lines, open_metrics)
+        yield from read(lines, open_metrics, said)

@@ -182,10 +182,10 @@ impl FloatHistogram {
             return Err("a histogram has its buckets in another order than by index, each once".to_owned());
         }
         let mut counts = sides.into_iter().flat_map(|side| &side.count).chain([&self.zero_count, &self.count]);
-        if let Some(count) = counts.find(|count| !(**count >= 0.0)) {
+        if let Some(count) = counts.find(|count| count.is_nan() || **count < 0.0) {
             return Err(format!("a histogram has the count {count} in a bucket or in all: expected zero or more"));
         }
-        if !(self.zero_threshold >= 0.0 && self.zero_threshold.is_finite()) {
+        if !self.zero_threshold.is_finite() || self.zero_threshold < 0.0 {
             return Err(format!("a histogram has the zero threshold {}: expected zero or more", self.zero_threshold));
         }
         let bounds = &self.custom_values;
