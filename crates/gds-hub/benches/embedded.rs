@@ -13,9 +13,9 @@ use gds_hub::{Batch, Deliveries, Delivery, Error, Hub, Position, Record, Subscri
 const MESSAGES: u64 = 100_000;
 
 #[derive(Default)]
-struct Counted(AtomicU64);
+struct DeliveryCounter(AtomicU64);
 
-impl Deliveries for Counted {
+impl Deliveries for DeliveryCounter {
     fn delivered(&self, _: u64, _: &Delivery<'_>) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -34,8 +34,8 @@ fn open(dir: &tempfile::TempDir) -> Embedded {
 fn publish(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a folder");
     let hub = open(&dir);
-    let counted = Arc::new(Counted::default());
-    let publisher = hub.publisher(counted.clone()).expect("a publisher");
+    let deliveries = Arc::new(DeliveryCounter::default());
+    let publisher = hub.publisher(deliveries.clone()).expect("a publisher");
     let record = Record { topic: "metrics", key: Some(b"host"), value: Some(&[7; 200]), ..Record::default() };
     let mut group = criterion.benchmark_group("embedded/publish");
     group.throughput(Throughput::Elements(1));
@@ -46,13 +46,13 @@ fn publish(criterion: &mut Criterion) {
             published += 1;
         });
     });
-    assert_eq!(counted.0.load(Ordering::Relaxed), published);
+    assert_eq!(deliveries.0.load(Ordering::Relaxed), published);
 }
 
 fn poll(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a folder");
     let hub = open(&dir);
-    let publisher = hub.publisher(Arc::new(Counted::default())).expect("a publisher");
+    let publisher = hub.publisher(Arc::new(DeliveryCounter::default())).expect("a publisher");
     let record = Record { topic: "metrics", key: Some(b"host"), value: Some(&[7; 200]), ..Record::default() };
     for id in 0..MESSAGES {
         publisher.publish(id, &record).expect("taken");

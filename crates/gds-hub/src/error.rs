@@ -71,12 +71,12 @@ impl Error {
         self.failure().code
     }
 
-    /// Whether trying again later may help.
+    /// Whether trying again later may help, with the same client. Never together with [fatal](Self::fatal).
     pub fn retriable(&self) -> bool {
         self.failure().recovery == Recovery::Retry
     }
 
-    /// Whether the client that said this is of no more use.
+    /// Whether the client that said this is of no more use. Whether a new one would help, the message says.
     pub fn fatal(&self) -> bool {
         self.failure().recovery == Recovery::NewClient
     }

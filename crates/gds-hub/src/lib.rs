@@ -32,4 +32,4 @@ pub use hub::{
 };
 pub use opening::open;
 pub use partition::{murmur2, partition_for};
-pub use record::Record;
+pub use record::{Record, check_topic};

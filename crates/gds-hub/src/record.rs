@@ -1,6 +1,18 @@
 //! Records on their way in; they borrow their bytes.
 
+use crate::error::{Error, Result};
 use crate::headers::Headers;
+
+/// Kafka's limit on the names of topics, in bytes.
+pub(crate) const MAX_TOPIC: usize = 249;
+
+/// Refuses a name that no hub takes, by its length; which characters it may have is the hub's to say.
+pub fn check_topic(name: &str) -> Result<()> {
+    if (1..=MAX_TOPIC).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(Error::Message(format!("topic {name:?}: expected a name of 1 to {MAX_TOPIC} characters").into()))
+}
 
 /// A record to be published.
 #[derive(Clone, Copy, Debug, Default)]

@@ -184,7 +184,7 @@ impl Settings {
         librdkafka: &[(String, Value)],
     ) -> Result<Self> {
         let address = Address::parse(servers)?;
-        let mut taken = Given { role, own: BTreeMap::new(), client: BTreeMap::new() };
+        let mut taken = ParsedKeywords { role, own: BTreeMap::new(), client: BTreeMap::new() };
         for (name, value) in given {
             taken.keyword(name, value)?;
         }
@@ -201,14 +201,14 @@ pub fn is_secret(key: &str) -> bool {
 }
 
 /// Keywords that were understood, not yet put together.
-struct Given {
+struct ParsedKeywords {
     role: Role,
     own: BTreeMap<&'static str, Value>,
     /// librdkafka's key: its value, and how the program spelled the key.
     client: BTreeMap<String, (String, String)>,
 }
 
-impl Given {
+impl ParsedKeywords {
     fn keyword(&mut self, name: &str, value: &Value) -> Result<()> {
         let Some(entry) = table::find(name) else { return Err(self.unknown(name)) };
         if !entry.of(self.role) {

@@ -1,10 +1,11 @@
 //! What a library has to know of the process it lives in: that it was [forked](fork), [locks](lock) on files that end
-//! with the process that took them, [calls](gate) that no fork may come between, such as those that look [names] up,
-//! [random] numbers that a child does not share, and [locks for its threads](sync) that a fork does not break.
+//! with the process that took them, [calls](gate) that no fork may come between, such as those that [resolve] names,
+//! [random] numbers that a child does not share, and [locks for its threads](sync) that a fork does not break, and the [time](clock).
 
 mod atomics {
     pub(crate) use std::sync::atomic::AtomicPtr;
 }
+pub mod clock;
 pub mod fork;
 pub mod gate;
 #[cfg(unix)]

@@ -10,7 +10,7 @@ use super::Warn;
 use crate::batch::Message;
 use crate::error::{Error, Failure, Result};
 use crate::hub::{Hub, TopicPartition};
-use crate::producer::dead_letter::{self, Death};
+use crate::producer::dead_letter::{self, DeadLetterCause};
 use crate::producer::{DeliveryMetadata, Linger, Producer, ProducerOptions, Reported, Reporter, Sent};
 use crate::record::Record;
 
@@ -56,17 +56,17 @@ pub(super) struct DeadLetters {
     /// Made when first needed.
     producer: Option<Producer<Arc<DeadLetterOutcome>>>,
     /// The letter under way, which is not written again when it is asked for again.
-    written: Option<Letter>,
+    written: Option<PendingDeadLetter>,
 }
 
-struct Letter {
+struct PendingDeadLetter {
     of: (TopicPartition, i64),
     outcome: Arc<DeadLetterOutcome>,
     /// What to say when it is not taken.
     trouble: String,
 }
 
-impl Letter {
+impl PendingDeadLetter {
     fn refused(&self, why: &Error) -> Error {
         let message = format!("{}: {}", self.trouble, why.message());
         let failure = Failure::new(message).retriable();
@@ -92,7 +92,7 @@ impl DeadLetters {
                         "{topic} did not take the dead letter of a message that cannot be read ({})",
                         error.message()
                     );
-                    self.written = Some(Letter { of, outcome, trouble });
+                    self.written = Some(PendingDeadLetter { of, outcome, trouble });
                 }
                 Err(error) => return DeadLetterStatus::Refused(error),
             }
@@ -133,8 +133,12 @@ impl DeadLetters {
             value: message.value,
             headers: message.headers,
         };
-        let death = Death { error: error.message(), partition: Some(message.partition), offset: Some(message.offset) };
-        let headers = dead_letter::headers(&record, &death);
+        let cause = DeadLetterCause {
+            error: error.message(),
+            partition: Some(message.partition),
+            offset: Some(message.offset),
+        };
+        let headers = dead_letter::headers(&record, &cause);
         let outcome = Arc::new(DeadLetterOutcome::default());
         let letter = dead_letter::record(&record, topic, &headers);
         // There is room: letters are written one by one.

@@ -29,7 +29,7 @@ pub(super) struct OffsetTracker {
     next: usize,
     /// Messages before this one are in `finished` as far as they are.
     accounted: usize,
-    open: Option<Open>,
+    open: Option<UnfinishedOffset>,
     /// The places after a list that is open and whose messages are not kept any more.
     aside: Offsets,
     /// From which message of the batch on those of a partition are not given out: it was sought, paused or revoked.
@@ -46,7 +46,7 @@ pub(super) struct OffsetTracker {
 
 /// What was given out and is not finished.
 #[derive(Clone, Copy, Debug)]
-struct Open {
+struct UnfinishedOffset {
     by: u64,
     start: usize,
     list: bool,
@@ -67,7 +67,7 @@ impl OffsetTracker {
     }
 
     /// Gives out again what is open.
-    fn go_back(&mut self, open: Open, mut seek: impl FnMut(&Position) -> Result<()>) -> Result<()> {
+    fn go_back(&mut self, open: UnfinishedOffset, mut seek: impl FnMut(&Position) -> Result<()>) -> Result<()> {
         self.account(open.start);
         // What was paused since then is read anew once it is resumed.
         let mut anew = Offsets::new();
@@ -108,7 +108,7 @@ impl OffsetTracker {
             Some(_) => self.set_aside(),
             None => {}
         }
-        self.open = Some(Open { by, start: self.next, list: true });
+        self.open = Some(UnfinishedOffset { by, start: self.next, list: true });
     }
 
     /// There was nothing for the list: what was left out is all there was.
@@ -126,7 +126,7 @@ impl OffsetTracker {
     /// The current message is given out, by itself or in the list.
     pub(super) fn give(&mut self, by: u64) {
         if self.open.is_none() {
-            self.open = Some(Open { by, start: self.next, list: false });
+            self.open = Some(UnfinishedOffset { by, start: self.next, list: false });
         }
         if !self.sought.is_empty()
             && let Some((topic, partition, _)) = self.batch.place(self.next)

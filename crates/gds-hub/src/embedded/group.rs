@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::names::Selector;
 use super::topic::Topic;
+use super::topic_names::Selector;
 use crate::hub::TopicPartition;
 
 /// The members of a group that are in this process, and who has what.

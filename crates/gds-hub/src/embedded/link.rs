@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::EmbeddedOptions;
 use super::owner::{self, Owner};
-use super::protocol::{Reply, Request, Unreached, Wire};
+use super::protocol::{ConnectError, Reply, Request, Wire};
 use crate::error::{Error, Failure, Result};
 
 /// How long what is asked without a time of its own waits for an answer.
@@ -83,13 +83,13 @@ impl Link {
             }
             // When it is about to let go of it, whom it still serves would have to come again.
             let here_ends = self.owner.is_none() && owner::ends_here(&self.path);
-            let wire = if here_ends { Err(Unreached::Away) } else { Wire::connect(&self.path) };
+            let wire = if here_ends { Err(ConnectError::Away) } else { Wire::connect(&self.path) };
             let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             match wire {
                 Ok(wire) => self.wire = Some(wire),
-                Err(Unreached::Refused(error)) => return Err(error),
-                Err(Unreached::Silent) if is_late => return Err(self.unanswered()),
-                Err(Unreached::Away) if is_late => return Ok(false),
+                Err(ConnectError::Refused(error)) => return Err(error),
+                Err(ConnectError::Silent) if is_late => return Err(self.unanswered()),
+                Err(ConnectError::Away) if is_late => return Ok(false),
                 Err(_) => thread::sleep(PAUSE),
             }
         }

@@ -35,7 +35,6 @@ mod config;
 mod group;
 mod link;
 mod meta;
-mod names;
 mod owner;
 mod protocol;
 mod publisher;
@@ -47,6 +46,7 @@ mod subscriber;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod topic_names;
 mod topics;
 mod upkeep;
 mod worker;
@@ -59,6 +59,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use gds_process::clock::now_ms;
 use gds_process::fork;
 use gds_process::lock::Lock;
 use gds_process::sync::Mutex;
@@ -69,7 +70,7 @@ pub use config::Retention;
 use crate::error::{Error, Failure, Result};
 use crate::event::Event;
 use crate::hub::{Deliveries, Hub, Publisher, Subscriber, Subscription};
-use crate::log::{Recovered, now_ms};
+use crate::log::{Recovered, not_synced};
 use crate::private;
 use group::Group;
 use link::Link;
@@ -125,26 +126,26 @@ impl Default for EmbeddedOptions {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Embedded {
-    home: Home,
+    home: HubFolder,
     options: EmbeddedOptions,
     link: Arc<Mutex<Link>>,
 }
 
 /// The folder, and the process that opened it.
 #[derive(Clone, Debug)]
-struct Home {
+struct HubFolder {
     path: PathBuf,
     generation: u32,
     process: u32,
 }
 
 /// What a client holds for as long as its process is to have the hub.
-type Keep = Option<Arc<dyn Debug + Send + Sync>>;
+type OwnerGuard = Option<Arc<dyn Debug + Send + Sync>>;
 
 /// The hub itself; lives as long as one of its clients.
 #[derive(Debug)]
 struct Core {
-    home: Home,
+    home: HubFolder,
     topics: Topics,
     meta: Arc<Mutex<Meta>>,
     groups: Mutex<BTreeMap<String, Arc<Mutex<Group>>>>,
@@ -162,12 +163,12 @@ struct Core {
 impl Embedded {
     /// The hub in the folder `path`, which is made if there is none.
     pub fn open(path: &Path, options: EmbeddedOptions) -> Result<Self> {
-        names::check_partitions(options.partitions)?;
+        topic_names::check_partitions(options.partitions)?;
         let unusable = |error: io::Error| unusable(path, &error);
         let made_dirs = private::make_dirs_noting(path).map_err(unusable)?;
         let path = path.canonicalize().map_err(unusable)?;
         let link = Link::open(path.clone(), options, made_dirs)?;
-        Ok(Self { home: Home::new(path), options, link: Arc::new(Mutex::new(link)) })
+        Ok(Self { home: HubFolder::new(path), options, link: Arc::new(Mutex::new(link)) })
     }
 
     /// The folder.
@@ -231,7 +232,7 @@ impl Hub for Embedded {
     }
 }
 
-impl Home {
+impl HubFolder {
     fn new(path: PathBuf) -> Self {
         Self { path, generation: fork::generation(), process: std::process::id() }
     }
@@ -261,7 +262,7 @@ impl Core {
         let meta = Arc::new(Mutex::new(meta));
         let (topics, recovered) = Topics::open(path, options, meta.clone())?;
         Ok(Self {
-            home: Home::new(path.to_owned()),
+            home: HubFolder::new(path.to_owned()),
             topics,
             meta,
             groups: Mutex::default(),
@@ -285,7 +286,7 @@ impl Core {
     fn sync(&self) -> Result<()> {
         let mut unsynced = self.unsynced_dirs.lock();
         while let Some(dir) = unsynced.last() {
-            private::sync_dir(dir).map_err(|error| unusable(dir, &error))?;
+            private::sync_dir(dir).map_err(|error| not_synced(dir, &error))?;
             unsynced.pop();
         }
         drop(unsynced);

@@ -137,7 +137,7 @@ pub(super) type Found = (u64, i32, i64);
 
 /// Why a stream did not come about.
 #[derive(Debug)]
-pub(super) enum Unreached {
+pub(super) enum ConnectError {
     /// Nobody serves there now.
     Away,
     /// Somebody does, and does not greet: it is about to open the hub, or was stopped.
@@ -146,7 +146,7 @@ pub(super) enum Unreached {
     Refused(Error),
 }
 
-impl From<io::Error> for Unreached {
+impl From<io::Error> for ConnectError {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::TimedOut { Self::Silent } else { Self::Away }
     }
@@ -166,9 +166,9 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Connects to the process that has `folder`, and exchanges greetings.
-    pub(super) fn connect(folder: &Path) -> Result<Self, Unreached> {
+    pub(super) fn connect(folder: &Path) -> Result<Self, ConnectError> {
         let stream = socket::connect(folder)?;
-        socket::check_user(&stream).map_err(|error| Unreached::Refused(super::unusable(folder, &error)))?;
+        socket::check_user(&stream).map_err(|error| ConnectError::Refused(super::unusable(folder, &error)))?;
         stream.set_nonblocking(true)?;
         let mut wire = Self::over(Arc::new(ParentOnly::new(stream)));
         let version = wire.greet()?;
@@ -180,7 +180,7 @@ impl Wire {
             "process {peer} has embedded hub {folder} and speaks version {version} of its protocol, and process {here} \
              version {VERSION}: use one version of this package in both"
         );
-        Err(Unreached::Refused(Error::Connection(message.into())))
+        Err(ConnectError::Refused(Error::Connection(message.into())))
     }
 
     /// One that somebody connected; none if that one is not to be served.

@@ -5,14 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use gds_process::clock::now_ms;
 use gds_process::sync::Mutex;
 
 use super::topic::Topic;
-use super::{Core, Keep};
+use super::{Core, OwnerGuard};
 use crate::codec;
 use crate::error::{Error, Result};
 use crate::hub::{Deliveries, Delivery, Publisher};
-use crate::log::now_ms;
 use crate::partition::partition_for;
 use crate::record::Record;
 
@@ -26,7 +26,7 @@ pub(super) struct EmbeddedPublisher {
     /// Where the next record without a key goes.
     turn: AtomicU32,
     buffer: Mutex<Vec<u8>>,
-    _keep: Keep,
+    _keep: OwnerGuard,
 }
 
 /// Who published a record, and which of its records it is: so that one whose acknowledgement was lost is known again.
@@ -60,7 +60,7 @@ impl fmt::Debug for EmbeddedPublisher {
 }
 
 impl EmbeddedPublisher {
-    pub(super) fn new(core: Arc<Core>, deliveries: Arc<dyn Deliveries>, keep: Keep) -> Self {
+    pub(super) fn new(core: Arc<Core>, deliveries: Arc<dyn Deliveries>, keep: OwnerGuard) -> Self {
         let turn = AtomicU32::new(gds_process::random::random());
         Self { core, deliveries, turn, buffer: Mutex::default(), _keep: keep }
     }

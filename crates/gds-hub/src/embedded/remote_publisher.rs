@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use gds_process::clock::now_ms;
 use gds_process::sync::Mutex;
 
 use super::link::Link;
 use super::protocol::{Found, Outcome, Published, Reply, Request};
 use super::publisher::EmbeddedPublisher;
-use super::{EmbeddedOptions, Home};
+use super::{EmbeddedOptions, HubFolder};
 use crate::codec;
 use crate::error::{Error, Result};
 use crate::hub::{Deliveries, Delivery, Publisher};
-use crate::log::now_ms;
 use crate::record::Record;
 
 /// Records are published together up to this many bytes.
@@ -31,7 +31,7 @@ const CLOCK_SLACK_MS: i64 = 60_000;
 /// Collects records, publishes them together, and keeps them until they are acknowledged: by the process that has the
 /// hub, or the one after it, which is asked first what it has of them.
 pub(super) struct RemotePublisher {
-    home: Home,
+    home: HubFolder,
     deliveries: Arc<dyn Deliveries>,
     id: u64,
     state: Mutex<State>,
@@ -71,7 +71,7 @@ impl fmt::Debug for RemotePublisher {
 }
 
 impl RemotePublisher {
-    pub(super) fn new(home: Home, options: EmbeddedOptions, deliveries: Arc<dyn Deliveries>) -> Self {
+    pub(super) fn new(home: HubFolder, options: EmbeddedOptions, deliveries: Arc<dyn Deliveries>) -> Self {
         let state = State {
             link: Link::new(home.path.clone(), options),
             batch: Vec::new(),

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::link::{Link, TIMEOUT};
 use super::protocol::{ChangeKind, PartitionOffset, Request};
 use super::subscriber::figures;
-use super::{EmbeddedOptions, Home};
+use super::{EmbeddedOptions, HubFolder};
 use crate::batch::Batch;
 use crate::codec;
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Asks the process that has the hub, and goes on at the one after it.
 #[derive(Debug)]
 pub(super) struct RemoteSubscriber {
-    home: Home,
+    home: HubFolder,
     state: RefCell<State>,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct RemoteSubscriber {
 struct State {
     link: Link,
     subscription: Subscription,
-    held: BTreeMap<TopicPartition, Held>,
+    held: BTreeMap<TopicPartition, AssignedPartition>,
     changes: Vec<Change>,
     /// Partitions are to be given up, as was told with the last answer.
     revoking: bool,
@@ -40,14 +40,14 @@ struct State {
 
 /// A partition that it reads.
 #[derive(Debug)]
-struct Held {
+struct AssignedPartition {
     /// Where it goes on; for a member of a group where that began, if nothing is committed.
     offset: Option<i64>,
     paused: bool,
 }
 
 impl RemoteSubscriber {
-    pub(super) fn new(home: Home, options: EmbeddedOptions, subscription: &Subscription) -> Result<Self> {
+    pub(super) fn new(home: HubFolder, options: EmbeddedOptions, subscription: &Subscription) -> Result<Self> {
         let mut state = State {
             link: Link::new(home.path.clone(), options),
             subscription: subscription.clone(),
@@ -130,7 +130,9 @@ impl State {
                 ChangeKind::Assigned => {
                     pairs.retain(|pair| !self.held.contains_key(pair)); // it went on with the others
                     for place in &places {
-                        self.held.entry(place.pair()).or_insert(Held { offset: place.offset, paused: false });
+                        self.held
+                            .entry(place.pair())
+                            .or_insert(AssignedPartition { offset: place.offset, paused: false });
                     }
                     if !pairs.is_empty() {
                         self.changes.push(Change::Assigned(pairs));

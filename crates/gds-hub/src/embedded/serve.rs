@@ -97,7 +97,7 @@ fn begin(
         state.last += 1;
         let number = state.last;
         stream.map(|stream| state.streams.insert(number, stream));
-        Running { connections: connections.clone(), number }
+        ThreadGuard { connections: connections.clone(), number }
     };
     let thread = thread::Builder::new().name("gds-hub-serve".to_owned());
     thread.spawn(move || {
@@ -108,12 +108,12 @@ fn begin(
     Ok(())
 }
 
-struct Running {
+struct ThreadGuard {
     connections: Arc<Connections>,
     number: u64,
 }
 
-impl Drop for Running {
+impl Drop for ThreadGuard {
     fn drop(&mut self) {
         let mut state = self.connections.state.lock();
         state.streams.remove(&self.number);
@@ -203,7 +203,7 @@ impl Client {
             Request::Groups => encoded(core.groups(NOW)),
             Request::Statistics => encoded(Ok(core.statistics())),
             Request::Publisher { id, topics, since_ms } => {
-                let publisher = EmbeddedPublisher::new(self.core.clone(), Arc::new(Unheard), None);
+                let publisher = EmbeddedPublisher::new(self.core.clone(), Arc::new(IgnoredOutcomes), None);
                 self.publisher = Some((id, publisher));
                 encoded(self.find(id, &topics, since_ms))
             }
@@ -328,9 +328,9 @@ fn answer_of(subscriber: &mut EmbeddedSubscriber, request: Request) -> Result<Va
 }
 
 /// Outcomes go back to the client with the answer.
-struct Unheard;
+struct IgnoredOutcomes;
 
-impl Deliveries for Unheard {
+impl Deliveries for IgnoredOutcomes {
     fn delivered(&self, _: u64, _: &Delivery<'_>) {}
 
     fn failed(&self, _: u64, _: &Record<'_>, _: &Error) {}

@@ -6,21 +6,22 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gds_process::clock::now_ms;
 use gds_process::sync::Mutex;
 
 use super::admin::lag;
 use super::group::Group;
 use super::meta;
-use super::names::Selector;
 use super::topic::Topic;
+use super::topic_names::Selector;
 use super::topics::unknown;
-use super::{Core, Keep};
+use super::{Core, OwnerGuard};
 use crate::batch::Batch;
 use crate::codec;
 use crate::error::{Error, Result};
 use crate::event::Listener;
 use crate::hub::{Change, Lag, OffsetSpec, Position, Start, Subscriber, Subscription, TopicPartition};
-use crate::log::{Reader, now_ms};
+use crate::log::Reader;
 
 /// One poll takes no more than this from the disk, unless a single message is larger.
 const POLL_BYTES: usize = 4 << 20;
@@ -51,7 +52,7 @@ pub(super) struct EmbeddedSubscriber {
     /// The topics that `owned` was made of.
     topics_version: Option<u64>,
     closed: bool,
-    _keep: Keep,
+    _keep: OwnerGuard,
 }
 
 #[derive(Debug)]
@@ -91,7 +92,7 @@ impl EmbeddedSubscriber {
         core: Arc<Core>,
         subscription: &Subscription,
         resumed: &[(TopicPartition, Option<i64>)],
-        keep: Keep,
+        keep: OwnerGuard,
     ) -> Result<Self> {
         let selectors = subscription.topics.iter().map(|topic| Selector::parse(topic)).collect::<Result<Vec<_>>>()?;
         let mut ends = HashMap::new();

@@ -4,13 +4,13 @@ use std::io::{Read, Write};
 
 use super::publisher::Mark;
 use super::*;
-use crate::hub::{Admin, Delivery};
+use crate::hub::{Admin, Delivery, NewTopic};
 use crate::record::Record;
 
 #[derive(Default)]
-struct Told(Mutex<Vec<(u64, i64)>>);
+struct DeliveredOffsets(Mutex<Vec<(u64, i64)>>);
 
-impl Deliveries for Told {
+impl Deliveries for DeliveredOffsets {
     fn delivered(&self, id: u64, place: &Delivery<'_>) {
         self.0.lock().push((id, place.offset));
     }
@@ -34,7 +34,7 @@ fn marks_are_read_as_they_were_written() {
 fn a_record_whose_acknowledgement_was_lost_is_not_published_again() {
     let dir = tempfile::tempdir().expect("a folder");
     let hub = Embedded::open(dir.path(), EmbeddedOptions::default()).expect("opened");
-    let told = Arc::new(Told::default());
+    let told = Arc::new(DeliveredOffsets::default());
     let publisher = RemotePublisher::new(hub.home.clone(), hub.options, told.clone());
     let publish = |ids: std::ops::Range<u64>| {
         for id in ids {
@@ -75,7 +75,7 @@ fn what_retention_cannot_remove_is_counted_each_time_and_said_once() {
     let dir = tempfile::tempdir().expect("a folder");
     let retention = Retention { age_ms: Some(1_000), bytes: None };
     let hub = Embedded::open(dir.path(), EmbeddedOptions { retention, ..EmbeddedOptions::default() }).expect("opened");
-    let publisher = hub.publisher(Arc::new(Told::default())).expect("a publisher");
+    let publisher = hub.publisher(Arc::new(DeliveredOffsets::default())).expect("a publisher");
     let owner = hub.owner().expect("here").expect("it has it");
     append(&owner.core, "orders");
     let partition = owner.core.home.path.join("topics/orders/0");
@@ -92,6 +92,65 @@ fn what_retention_cannot_remove_is_counted_each_time_and_said_once() {
     std::fs::remove_dir(&file).expect("removed");
     topic.look_after_all(now_ms() + 60_000);
     assert_eq!((topic.range(0).expect("there"), publisher.warnings().len()), ((1, 1), 0));
+}
+
+#[test]
+fn a_compaction_that_fails_is_counted_each_time_and_said_once_and_goes_on_when_the_fault_ends() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let hub = Embedded::open(dir.path(), EmbeddedOptions::default()).expect("opened");
+    let config = [("cleanup.policy", "compact"), ("segment.bytes", "4096")];
+    let config = config.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let topic = NewTopic { name: "state".to_owned(), partitions: 1, replication: -1, config };
+    hub.create_topic(&topic, link::TIMEOUT).expect("created");
+    let told = Arc::new(DeliveredOffsets::default());
+    let publisher = hub.publisher(told.clone()).expect("a publisher");
+    let owner = hub.owner().expect("here").expect("it has it");
+    let topic = owner.core.topics.get("state").expect("there");
+    // No file can be made where there is a folder.
+    let obstacle = owner.core.home.path.join("topics/state/0/00000000000000000000.compacting");
+    let publish = |ids: std::ops::Range<u64>| {
+        for id in ids {
+            let record = Record { topic: "state", key: Some(b"k"), value: Some(&[7; 100]), ..Record::default() };
+            publisher.publish(id, &record).expect("taken");
+        }
+    };
+    // A minute after it failed it is tried again.
+    let compact = || {
+        topic.look_after_all(now_ms() + 120_000);
+        let (tell, told) = std::sync::mpsc::channel();
+        assert!(owner.core.topics.upkeep.worker.submit(move |_| tell.send(()).expect("it waits")));
+        told.recv_timeout(link::TIMEOUT).expect("it is done after that");
+    };
+    let offsets = || {
+        let topics = vec!["state".to_owned()];
+        let mut reader = hub.subscribe(&Subscription { topics, ..Subscription::default() }).expect("subscribed");
+        let mut batch = crate::Batch::default();
+        reader.poll(&mut batch, 1_000, link::TIMEOUT).expect("polled");
+        batch.iter().map(|message| message.offset).collect::<Vec<_>>()
+    };
+    let failures = || publisher.statistics()["compaction_errors_total"];
+    let (mut published, mut compacted) = (0, 0);
+    for _ in 0..2 {
+        std::fs::create_dir(&obstacle).expect("made");
+        publish(published..published + 100);
+        published += 100;
+        compact();
+        let (before, said) = (failures(), publisher.warnings());
+        assert!(said.len() == 1 && said[0].starts_with("compaction of topic \"state\""), "{said:?}");
+        assert!(said[0].contains("is tried again") && said[0].contains("cannot make"), "{said:?}");
+        compact();
+        compact();
+        assert_eq!((failures() - before, publisher.warnings().len()), (2.0, 0));
+        assert_eq!(told.0.lock().len() as u64, published, "who publishes is not concerned");
+        assert_eq!(offsets().len() as u64, published - compacted, "nothing is gone");
+        let before = failures();
+        std::fs::remove_dir(&obstacle).expect("removed");
+        compact();
+        let left = offsets();
+        assert!(left.len() < 50 && left.last() == Some(&(published.cast_signed() - 1)), "{left:?}");
+        assert_eq!((failures(), publisher.warnings().len()), (before, 0));
+        compacted = published - left.len() as u64;
+    }
 }
 
 fn append(core: &Core, topic: &str) {

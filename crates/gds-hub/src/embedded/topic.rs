@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use gds_process::clock;
 use gds_process::sync::Mutex;
 
 use super::config::TopicConfig;
@@ -144,10 +145,8 @@ impl Topic {
         state.failed.retention = kept.is_err();
         if state.is_to_be_compacted(now_ms) {
             let (name, partition, failures) = (self.name.clone(), partition.clone(), self.upkeep.failures.clone());
-            state.is_compacting = self
-                .upkeep
-                .worker
-                .submit(move |stop| compact(&name, &partition, &failures, crate::log::now_ms(), stop));
+            state.is_compacting =
+                self.upkeep.worker.submit(move |stop| compact(&name, &partition, &failures, clock::now_ms(), stop));
         }
         state.look_at_ms = now_ms.saturating_add(LOOK_EVERY_MS);
         state.look_at_bytes = state.log.bytes().saturating_add(state.config.segment_bytes());
@@ -255,7 +254,8 @@ impl State {
     /// As much came since the last time as there was by then: no message is copied often.
     fn is_to_be_compacted(&self, now_ms: i64) -> bool {
         let (clean, dirty) = self.log.compactable();
-        self.config.compacts && !self.is_compacting && now_ms >= self.compact_at_ms && dirty > 0 && dirty >= clean
+        let may = self.config.compacts && !self.is_compacting && self.log.sync_error().is_none();
+        may && now_ms >= self.compact_at_ms && dirty > 0 && dirty >= clean
     }
 }
 
@@ -266,6 +266,9 @@ fn compact(name: &str, partition: &Mutex<State>, failures: &UpkeepFailures, now_
     state.is_compacting = false;
     if let Err(error) = &compacted {
         state.compact_at_ms = now_ms.saturating_add(COMPACT_AGAIN_MS);
+        if error.fatal() {
+            state.log.keep_sync_error(error);
+        }
         failures.note(Upkeep::Compaction, name, error, !state.failed.compaction);
     }
     state.failed.compaction = compacted.is_err();
@@ -304,5 +307,43 @@ fn role_of(payload: &[u8]) -> Role<'_> {
             (Some(key), Some(_)) => Role::Last(key),
         },
         Err(_) => Role::Kept, // of a later version, maybe
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::super::config::Retention;
+    use super::*;
+
+    #[test]
+    fn a_compaction_that_cannot_know_what_is_on_the_disk_is_the_last_one() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let upkeep = TopicUpkeep { worker: Arc::new(Worker::new()), failures: Arc::default() };
+        let failures = upkeep.failures.clone();
+        let config = TopicConfig::new(Retention::default(), 4_096);
+        let (topic, _) = Topic::open(dir.path(), "state", 1, config, upkeep, |_| 0).expect("opened");
+        let mut payload = Vec::new();
+        codec::write(&mut payload, &Record { key: Some(b"k"), value: Some(&[7; 100]), ..Record::default() });
+        for _ in 0..100 {
+            topic.append(0, 0, &payload).expect("appended");
+        }
+        let compacts = [("cleanup.policy".to_owned(), "compact".to_owned())].into();
+        topic.set_config(config.with(&compacts).expect("known"));
+        let partition = &topic.partitions[0];
+        assert!(partition.lock().is_to_be_compacted(0));
+        crate::private::synced::call_first(|| Err(io::ErrorKind::StorageFull.into()));
+        compact("state", partition, &failures, 0, &AtomicBool::new(false));
+        crate::private::synced::call_first(|| Ok(()));
+        let said = failures.take();
+        assert!(
+            said.len() == 1 && said[0].contains("is not tried again") && said[0].contains("free space"),
+            "{said:?}"
+        );
+        assert!(!partition.lock().is_to_be_compacted(i64::MAX));
+        let error = topic.sync().expect_err("the system has told it already");
+        assert!(error.fatal() && said[0].ends_with(error.message()), "{error}");
+        topic.append(0, 0, &payload).expect("what is published goes on");
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use gds_process::clock::now_ms;
 use gds_process::sync::{Mutex, RwLock};
 
 use super::config::{self, TopicConfig};
@@ -14,9 +15,9 @@ use super::meta::{Change, Meta, Settings};
 use super::topic::{Topic, TopicUpkeep};
 use super::upkeep::UpkeepFailures;
 use super::worker::Worker;
-use super::{EmbeddedOptions, look_after_all, names, unusable};
+use super::{EmbeddedOptions, look_after_all, topic_names, unusable};
 use crate::error::{Error, Result};
-use crate::log::{Recovered, now_ms};
+use crate::log::Recovered;
 use crate::private;
 
 /// Topics that nobody publishes to are looked after this often.
@@ -77,13 +78,13 @@ impl Topics {
         for entry in fs::read_dir(&dir).map_err(|error| unusable(&dir, &error))? {
             let entry = entry.map_err(|error| unusable(&dir, &error))?;
             let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
-            if remembered.contains_key(&name) || names::check_topic(&name).is_err() {
+            if remembered.contains_key(&name) || topic_names::check_topic(&name).is_err() {
                 continue;
             }
             let partitions = fs::read_dir(entry.path()).map_err(|error| unusable(&dir, &error))?;
             let numbers = partitions.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
             if let Some(highest) = numbers.max()
-                && names::check_partitions(highest + 1).is_ok()
+                && topic_names::check_partitions(highest + 1).is_ok()
             {
                 remembered.insert(name, Settings { partitions: highest + 1, ..Settings::default() });
             }
@@ -186,8 +187,8 @@ impl Topics {
     }
 
     fn make(&self, name: &str, settings: Settings) -> Result<Arc<Topic>> {
-        names::check_topic(name)?;
-        names::check_partitions(settings.partitions)?;
+        topic_names::check_topic(name)?;
+        topic_names::check_partitions(settings.partitions)?;
         let (topic, _) = self.open_topic(name, &settings)?;
         self.meta.lock().record(vec![Change::Topic { name: name.to_owned(), settings }])?;
         let topic = Arc::new(topic);

@@ -32,8 +32,8 @@ impl UpkeepFailures {
         };
         count.fetch_add(1, Ordering::Relaxed);
         if is_first {
-            let text =
-                format!("{name} of topic {topic:?} of the embedded hub failed, and is tried again; {outcome}: {error}");
+            let again = if error.fatal() { "is not tried again" } else { "is tried again" };
+            let text = format!("{name} of topic {topic:?} of the embedded hub failed, and {again}; {outcome}: {error}");
             self.unsaid.lock().push(text);
         }
     }

@@ -12,7 +12,7 @@ use rdkafka_sys as sys;
 
 use super::callbacks::{Callbacks, LogLevel};
 use super::context::ClientContext;
-use super::native::{Event, Handle, Queue, Use};
+use super::native::{ClientPurpose, Event, Handle, Queue};
 use super::{errors, logs, oauth, statistics};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
@@ -40,7 +40,7 @@ pub(super) trait EventHandler: Send {
     }
 }
 
-/// For clients without a duty.
+/// For clients that handle no events.
 pub(super) struct NoHandler;
 
 impl EventHandler for NoHandler {}
@@ -66,12 +66,12 @@ impl fmt::Debug for Client {
 
 impl Client {
     pub(super) fn start(
-        purpose: Use,
+        purpose: ClientPurpose,
         settings: &Settings,
         brokers: &str,
         more: &[(&str, &str)],
         callbacks: &Callbacks,
-        duty: Box<dyn EventHandler>,
+        handler: Box<dyn EventHandler>,
     ) -> Result<Self> {
         let shared = ClientContext::new(settings, brokers, callbacks);
         let handle = Handle::new(purpose, settings, brokers, more, &shared)?;
@@ -80,7 +80,7 @@ impl Client {
         let events = handle.events();
         let served = handle.events();
         let serve = move || {
-            serve(served, &stopped, duty);
+            serve(served, &stopped, handler);
             // The other end may be gone.
             let _ = ended.send(());
         };
@@ -120,7 +120,7 @@ impl Drop for Client {
     }
 }
 
-fn serve(events: Queue, stopped: &Receiver<Arc<Handle>>, mut duty: Box<dyn EventHandler>) {
+fn serve(events: Queue, stopped: &Receiver<Arc<Handle>>, mut handler: Box<dyn EventHandler>) {
     let mut end: Option<(Instant, Arc<Handle>)> = None;
     loop {
         let timeout = if end.is_some() { Duration::from_millis(10) } else { TICK };
@@ -133,21 +133,21 @@ fn serve(events: Queue, stopped: &Receiver<Arc<Handle>>, mut duty: Box<dyn Event
         match event {
             Some(event) => {
                 // A callback of the program that panics must not end the reports of what became of records.
-                let handle = || handle_event(&event, events.handle(), duty.as_mut());
+                let handle = || handle_event(&event, events.handle(), handler.as_mut());
                 let _ = panic::catch_unwind(panic::AssertUnwindSafe(handle));
             }
             None => match &end {
-                Some((latest, _)) if duty.finished() || Instant::now() >= *latest => break,
+                Some((latest, _)) if handler.finished() || Instant::now() >= *latest => break,
                 _ => {}
             },
         }
         if end.is_none() {
-            duty.tick(events.handle());
+            handler.tick(events.handle());
         }
         flush_log(&events);
     }
     flush_log(&events);
-    drop(duty);
+    drop(handler);
     drop(events);
     drop(end);
 }
@@ -157,10 +157,10 @@ fn flush_log(events: &Queue) {
     let _ = panic::catch_unwind(panic::AssertUnwindSafe(tell));
 }
 
-fn handle_event(event: &Event, handle: &Arc<Handle>, duty: &mut dyn EventHandler) {
+fn handle_event(event: &Event, handle: &Arc<Handle>, handler: &mut dyn EventHandler) {
     let shared = handle.shared();
     match event.kind() {
-        sys::RD_KAFKA_EVENT_DR => duty.outcomes(event),
+        sys::RD_KAFKA_EVENT_DR => handler.outcomes(event),
         sys::RD_KAFKA_EVENT_LOG => logs::pass_on(event, shared),
         sys::RD_KAFKA_EVENT_STATS => statistics::keep(event, handle),
         sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => oauth::refresh(handle),
@@ -168,7 +168,7 @@ fn handle_event(event: &Event, handle: &Arc<Handle>, duty: &mut dyn EventHandler
             let (code, text) = (event.code(), event.text());
             shared.went_wrong(code, &text);
             if code == errors::FATAL {
-                duty.ended(handle);
+                handler.ended(handle);
             }
             // What happens to a connection, and the end of a client, librdkafka logs by itself.
             if !errors::logged(code) {

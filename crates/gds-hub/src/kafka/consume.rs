@@ -15,7 +15,7 @@ use crate::headers::Headers;
 use crate::record::Record;
 
 /// What came instead of a message.
-pub(super) struct Notice {
+pub(super) struct ConsumeEvent {
     pub(super) code: i32,
     pub(super) text: String,
     /// What it is about, if anything of the kind.
@@ -25,19 +25,25 @@ pub(super) struct Notice {
 
 /// Takes messages of librdkafka's queue in bulk.
 #[derive(Debug, Default)]
-pub(super) struct Taker {
+pub(super) struct BatchConsumer {
     /// Empty between calls; its memory is used again.
     taken: Vec<*mut sys::rd_kafka_message_t>,
 }
 
 // SAFETY: empty between calls, so nothing is sent but memory.
-unsafe impl Send for Taker {}
+unsafe impl Send for BatchConsumer {}
 
-impl Taker {
+impl BatchConsumer {
     /// Appends copies of up to `max` messages. Waits up to `timeout` for the first, and for no other.
     ///
     /// Rebalances happen in here.
-    pub(super) fn take(&mut self, queue: &Queue, batch: &mut Batch, max: usize, timeout: Duration) -> Vec<Notice> {
+    pub(super) fn take(
+        &mut self,
+        queue: &Queue,
+        batch: &mut Batch,
+        max: usize,
+        timeout: Duration,
+    ) -> Vec<ConsumeEvent> {
         let mut notices = Vec::new();
         // librdkafka waits until it has all it was asked for; so what is there is taken first, without waiting, and
         // if there is nothing, one message is waited for.
@@ -57,7 +63,7 @@ impl Taker {
         batch: &mut Batch,
         max: usize,
         timeout: Duration,
-        notices: &mut Vec<Notice>,
+        notices: &mut Vec<ConsumeEvent>,
     ) -> usize {
         self.taken.resize(max, ptr::null_mut());
         // SAFETY: the queue is alive; the array has room for `max` pointers.
@@ -80,7 +86,7 @@ impl Taker {
 
 /// # Safety
 /// The message is alive.
-unsafe fn copy(message: *mut sys::rd_kafka_message_t, batch: &mut Batch, notices: &mut Vec<Notice>) {
+unsafe fn copy(message: *mut sys::rd_kafka_message_t, batch: &mut Batch, notices: &mut Vec<ConsumeEvent>) {
     // SAFETY: the caller's promise; the message's parts live as long as it. The number is read as one, as a newer
     // broker may send some that the type lacks.
     unsafe {
@@ -95,7 +101,7 @@ unsafe fn copy(message: *mut sys::rd_kafka_message_t, batch: &mut Batch, notices
                 (false, ..0) => format!("topic {topic:?}: {text}"),
                 (false, partition) => format!("topic {topic:?} partition {partition}: {text}"),
             };
-            notices.push(Notice { code, text, topic: topic.to_owned(), partition: given.partition });
+            notices.push(ConsumeEvent { code, text, topic: topic.to_owned(), partition: given.partition });
             return;
         }
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;

@@ -18,7 +18,7 @@ pub(super) struct ClientContext {
     pub(super) brokers: String,
     secrets: Vec<String>,
     kerberos: bool,
-    trouble: Mutex<Trouble>,
+    trouble: Mutex<ConnectionTrouble>,
     troubled: AtomicBool,
     statistics: Mutex<BTreeMap<String, f64>>,
     pub(super) rebalance: Mutex<Rebalance>,
@@ -33,7 +33,7 @@ struct Line {
 }
 
 #[derive(Default)]
-struct Trouble {
+struct ConnectionTrouble {
     last: Option<(i32, String)>,
     certificate: Option<String>,
 }
@@ -94,7 +94,7 @@ impl ClientContext {
     /// The brokers answer: what was wrong is over.
     pub(super) fn is_well(&self) {
         if self.troubled.swap(false, Ordering::AcqRel) {
-            *self.trouble.lock() = Trouble::default();
+            *self.trouble.lock() = ConnectionTrouble::default();
         }
     }
 

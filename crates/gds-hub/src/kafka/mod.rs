@@ -46,7 +46,7 @@ use crate::error::{Error, Result};
 use crate::hub::{Admin, Deliveries, Hub, Lag, NewTopic, Publisher, Subscriber, Subscription, Topic};
 use crate::settings::{Address, Settings};
 use client::{Client, EventHandler, NoHandler};
-use native::Use;
+use native::ClientPurpose;
 
 /// Asking for a topic must not make it.
 const ONLY_ASKS: (&str, &str) = ("allow.auto.create.topics", "false");
@@ -80,18 +80,18 @@ impl Kafka {
         Ok(Arc::new_cyclic(|this| Self { settings, brokers, callbacks, asking: Mutex::new(None), this: this.clone() }))
     }
 
-    fn client(&self, purpose: Use, more: &[(&str, &str)], duty: Box<dyn EventHandler>) -> Result<Client> {
-        self.client_with_callbacks(purpose, more, &self.callbacks, duty)
+    fn client(&self, purpose: ClientPurpose, more: &[(&str, &str)], handler: Box<dyn EventHandler>) -> Result<Client> {
+        self.client_with_callbacks(purpose, more, &self.callbacks, handler)
     }
 
     fn client_with_callbacks(
         &self,
-        purpose: Use,
+        purpose: ClientPurpose,
         more: &[(&str, &str)],
         callbacks: &Callbacks,
-        duty: Box<dyn EventHandler>,
+        handler: Box<dyn EventHandler>,
     ) -> Result<Client> {
-        Client::start(purpose, &self.settings, &self.brokers, more, callbacks, duty)
+        Client::start(purpose, &self.settings, &self.brokers, more, callbacks, handler)
     }
 
     fn asking(&self) -> Result<Arc<Client>> {
@@ -99,7 +99,7 @@ impl Kafka {
         if let Some(client) = &*asking {
             return Ok(client.clone());
         }
-        let client = Arc::new(self.client(Use::Admin, &[ONLY_ASKS], Box::new(NoHandler))?);
+        let client = Arc::new(self.client(ClientPurpose::Admin, &[ONLY_ASKS], Box::new(NoHandler))?);
         *asking = Some(client.clone());
         Ok(client)
     }
@@ -167,7 +167,7 @@ impl Admin for Kafka {
     }
 
     fn lag(&self, group: &str, timeout: Duration) -> Result<Vec<Lag>> {
-        let client = self.client(Use::AskGroup, &[ONLY_ASKS, ("group.id", group)], Box::new(NoHandler))?;
+        let client = self.client(ClientPurpose::AskGroup, &[ONLY_ASKS, ("group.id", group)], Box::new(NoHandler))?;
         admin::lag(client.handle(), group, timeout)
     }
 

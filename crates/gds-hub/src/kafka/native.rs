@@ -38,7 +38,7 @@ pub(super) type RebalanceCallback = unsafe extern "C" fn(
 
 /// What a handle is made for.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Use {
+pub(super) enum ClientPurpose {
     Publish,
     /// With what librdkafka calls when partitions come or go.
     Subscribe(RebalanceCallback),
@@ -76,7 +76,7 @@ impl fmt::Debug for Handle {
 impl Handle {
     /// A client with `settings`, some keys of which may be replaced by `more`.
     pub(super) fn new(
-        purpose: Use,
+        purpose: ClientPurpose,
         settings: &Settings,
         brokers: &str,
         more: &[(&str, &str)],
@@ -105,13 +105,13 @@ impl Handle {
             if verify {
                 sys::rd_kafka_conf_set_ssl_cert_verify_cb(conf, Some(verify_certificate));
             }
-            if let Use::Subscribe(rebalance) = purpose {
+            if let ClientPurpose::Subscribe(rebalance) = purpose {
                 sys::rd_kafka_conf_set_rebalance_cb(conf, Some(rebalance));
             }
         }
         let kind = match purpose {
-            Use::Subscribe(_) | Use::AskGroup => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
-            Use::Publish | Use::Admin => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
+            ClientPurpose::Subscribe(_) | ClientPurpose::AskGroup => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
+            ClientPurpose::Publish | ClientPurpose::Admin => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
         };
         let mut text = [0 as c_char; 512];
         let _gate = gate::pass(GLOBAL_TIMEOUT);
@@ -201,7 +201,7 @@ pub(super) fn end_for_test(handle: &Handle) {
 }
 
 /// Keys that are of no use for the purpose; librdkafka would log a warning for each.
-fn fits(purpose: Use, key: &str) -> bool {
+fn fits(purpose: ClientPurpose, key: &str) -> bool {
     const SENDING: &[&str] = &[
         "acks",
         "batch.num.messages",
@@ -236,9 +236,9 @@ fn fits(purpose: Use, key: &str) -> bool {
         "session.timeout.ms",
     ];
     match purpose {
-        Use::Publish => !READING.contains(&key),
-        Use::Subscribe(_) => !SENDING.contains(&key),
-        Use::Admin | Use::AskGroup => !READING.contains(&key) && !SENDING.contains(&key),
+        ClientPurpose::Publish => !READING.contains(&key),
+        ClientPurpose::Subscribe(_) => !SENDING.contains(&key),
+        ClientPurpose::Admin | ClientPurpose::AskGroup => !READING.contains(&key) && !SENDING.contains(&key),
     }
 }
 

@@ -11,7 +11,7 @@ use gds_process::sync::Mutex;
 use super::Kafka;
 use super::callbacks::{Callbacks, LogCallback, LogLevel};
 use super::errors;
-use super::native::Use;
+use super::native::ClientPurpose;
 use super::produce;
 use super::publish_client::{Counters, PublishClient, PublishContext, Single};
 use super::reports::Reports;
@@ -65,7 +65,12 @@ impl KafkaPublisher {
         // What the first of a row of refused clients has said, the others need not.
         let again = !self.common.counters.delivered.load(Ordering::Acquire);
         let callbacks = if again { quiet(&kafka.callbacks) } else { kafka.callbacks.clone() };
-        Ok(PublishClient::new(kafka.client_with_callbacks(Use::Publish, &[], &callbacks, Box::new(reports))?))
+        Ok(PublishClient::new(kafka.client_with_callbacks(
+            ClientPurpose::Publish,
+            &[],
+            &callbacks,
+            Box::new(reports),
+        )?))
     }
 
     /// Lets go of a client that ended; the next record makes a new one. What is to be said of the record that came
@@ -186,9 +191,9 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(30);
 
-    struct Told(Mutex<Sender<(u64, Option<Error>)>>);
+    struct OutcomeSender(Mutex<Sender<(u64, Option<Error>)>>);
 
-    impl Deliveries for Told {
+    impl Deliveries for OutcomeSender {
         fn delivered(&self, id: u64, _: &Delivery<'_>) {
             let _ = self.0.lock().send((id, None));
         }
@@ -205,7 +210,7 @@ mod tests {
         let settings = Settings::parse(Role::Producer, &[cluster.bootstrap_servers()], &[], &[]).unwrap();
         let kafka = Kafka::open(&settings, Callbacks::default()).unwrap();
         let (send, told) = mpsc::channel();
-        let publisher = KafkaPublisher::new(kafka, Arc::new(Told(Mutex::new(send)))).unwrap();
+        let publisher = KafkaPublisher::new(kafka, Arc::new(OutcomeSender(Mutex::new(send)))).unwrap();
         let record = Record { topic: "t", value: Some(b"x"), ..Record::default() };
         let end_client = || {
             let current = publisher.current.lock();

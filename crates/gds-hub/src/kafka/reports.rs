@@ -9,7 +9,7 @@ use super::callbacks::LogLevel;
 use super::client::EventHandler;
 use super::context::ClientContext;
 use super::errors;
-use super::native::{Event, Handle, Use};
+use super::native::{ClientPurpose, Event, Handle};
 use super::produce::{self, Outcome};
 use super::publish_client::{PublishClient, PublishContext};
 use crate::error::{Error, Failure, Result};
@@ -74,7 +74,11 @@ impl Reports {
                 shared.log(LogLevel::Warning, "TOOLARGE", &text);
                 let reports = Self::new(self.common.clone(), false);
                 let one = [("batch.num.messages", "1")];
-                *single = Some(PublishClient::new(self.common.kafka.client(Use::Publish, &one, Box::new(reports))?));
+                *single = Some(PublishClient::new(self.common.kafka.client(
+                    ClientPurpose::Publish,
+                    &one,
+                    Box::new(reports),
+                )?));
             }
             let Some(current) = single.as_mut() else { continue };
             match current.produce(id, record) {

@@ -13,10 +13,10 @@ use super::Kafka;
 use super::assign;
 use super::callbacks::LogLevel;
 use super::client::{Client, EventHandler, NoHandler};
-use super::consume::{Notice, Taker};
+use super::consume::{BatchConsumer, ConsumeEvent};
 use super::discovery::{Discovery, Found, Wanted};
 use super::errors;
-use super::native::{Queue, Use};
+use super::native::{ClientPurpose, Queue};
 use super::partitions::{PartitionList, not_ours};
 use super::rebalance;
 use super::{admin, errors::error};
@@ -39,7 +39,7 @@ pub(super) struct KafkaSubscriber {
     messages: Queue,
     answers: Queue,
     pub(super) client: Client,
-    taker: Taker,
+    taker: BatchConsumer,
     pub(super) group: bool,
     pub(super) start: Start,
     /// Its place among the members of the group, if it has one of its own.
@@ -101,9 +101,9 @@ impl KafkaSubscriber {
         let looks = if group.is_some() { wanted.has_patterns() } else { !subscription.topics.is_empty() };
         let refresh = kafka.settings.client.get("topic.metadata.refresh.interval.ms").and_then(|ms| ms.parse().ok());
         let refresh = refresh.map_or(Duration::MAX, Duration::from_millis);
-        let duty: Box<dyn EventHandler> =
+        let handler: Box<dyn EventHandler> =
             if looks { Box::new(Discovery::soon(wanted.clone(), found.clone(), refresh)) } else { Box::new(NoHandler) };
-        let client = kafka.client(Use::Subscribe(rebalance::rebalanced), &more, duty)?;
+        let client = kafka.client(ClientPurpose::Subscribe(rebalance::rebalanced), &more, handler)?;
         let handle = client.handle();
         let messages = handle.messages().ok_or_else(|| Error::Config("librdkafka gives no queue".into()))?;
         let answers = handle.queue();
@@ -111,7 +111,7 @@ impl KafkaSubscriber {
             messages,
             answers,
             client,
-            taker: Taker::default(),
+            taker: BatchConsumer::default(),
             group: group.is_some(),
             start: subscription.start,
             instance: kafka.settings.client.get("group.instance.id").cloned(),
@@ -184,9 +184,9 @@ impl KafkaSubscriber {
     }
 
     /// What librdkafka says instead of messages: an error for the program, or a line for the log.
-    fn noticed(&mut self, notice: Notice) {
+    fn noticed(&mut self, notice: ConsumeEvent) {
         use sys::rd_kafka_resp_err_t as Code;
-        let Notice { code, text, topic, partition } = notice;
+        let ConsumeEvent { code, text, topic, partition } = notice;
         if !topic.is_empty() && partition >= 0 {
             self.doubtful.insert((Arc::from(topic), partition));
         }

@@ -12,6 +12,9 @@
 //!
 //! At any moment the folder is as before or as after: a file is whole and on the disk before it gets the name of the first
 //! of those whose place it takes, and says up to where it stands for others, which are removed after that.
+//!
+//! A step that fails leaves all as it was, and is worth another try; but not one that syncs what is there: the system
+//! forgets what it could not write, and the next one would not tell.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File};
@@ -20,9 +23,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::frame::{self, Cursor, Frame, Missing};
+use super::frame::{self, Cursor, Frame, GapReason};
 use super::segment::{self, COMPACTED_HEADER, End, Segment, is_mark};
-use super::{Log, SharedSegments, storage};
+use super::{Log, SharedSegments, not_synced, storage};
 use crate::error::Result;
 use crate::private;
 
@@ -123,8 +126,8 @@ impl Log {
         let mut segments = self.shared.segments.lock();
         let found = replaces.first().and_then(|first| segments.iter().position(|known| Arc::ptr_eq(known, first)));
         let Some(place) = found else { return Ok(false) };
-        step("replace");
-        fs::rename(&draft.path, &segment.path).map_err(|error| storage("replace", &segment.path, &error))?;
+        let renamed = step("replace").and_then(|()| fs::rename(&draft.path, &segment.path));
+        renamed.map_err(|error| storage("replace", &segment.path, &error))?;
         draft.is_in_place = true;
         self.bytes += segment.end().position;
         for replaced in segments.drain(place..place + replaces.len()) {
@@ -140,8 +143,7 @@ impl Log {
     /// Removes the files that others have replaced.
     pub fn remove_replaced(&mut self) -> Result<()> {
         while let Some(path) = self.leftovers.last() {
-            step("remove");
-            match fs::remove_file(path) {
+            match step("remove").and_then(|()| fs::remove_file(path)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(storage("remove", path, &error)),
                 _ => self.leftovers.pop(),
             };
@@ -160,10 +162,10 @@ impl Compaction {
         }
     }
 
-    /// Has the names of files on the disk.
+    /// Has the names of files on the disk. An error is [fatal](crate::error::Error::fatal), as that of [`Log::sync`].
     pub fn sync(&self) -> Result<()> {
-        step("sync the folder");
-        private::sync_dir(&self.dir).map_err(|error| storage("sync", &self.dir, &error))
+        let synced = step("sync the folder").and_then(|()| private::sync_dir(&self.dir));
+        synced.map_err(|error| not_synced(&self.dir, &error))
     }
 
     fn make(&mut self, stop: &AtomicBool) -> Result<Option<Compacted>, Ended> {
@@ -231,8 +233,8 @@ impl Compaction {
                 }
                 Ok(())
             })?;
-            step("sync what is read");
-            private::sync_file(&file).map_err(|error| storage("sync", &source.segment.path, &error))?;
+            let synced = step("sync what is read").and_then(|()| private::sync_file(&file));
+            synced.map_err(|error| not_synced(&source.segment.path, &error))?;
             place += 1;
         }
         self.sources.truncate(place);
@@ -281,7 +283,7 @@ impl Source {
         }
         // What is damaged stays lost, and counted.
         if cursor.offset() < self.ends {
-            each(Frame::Gap { count: self.ends - cursor.offset(), why: Missing::Lost })?;
+            each(Frame::Gap { count: self.ends - cursor.offset(), why: GapReason::Lost })?;
         }
         Ok(file)
     }
@@ -299,7 +301,7 @@ struct Draft {
     written: u64,
     buffer: Vec<u8>,
     /// Offsets without an entry before `next` that nothing stands for yet.
-    gap: Option<(u64, Missing)>,
+    gap: Option<(u64, GapReason)>,
     marks: Vec<(u64, u64)>,
     /// Something is not in it that was there.
     has_changed: bool,
@@ -310,8 +312,8 @@ struct Draft {
 impl Draft {
     fn begin(dir: &std::path::Path, first: &Segment) -> Result<Self> {
         let (path, base, before_ms) = (segment::draft_of(dir, first.base), first.base, first.before_ms);
-        step("begin");
-        let file = private::options().truncate(true).open(&path).map_err(|error| storage("make", &path, &error))?;
+        let file = step("begin").and_then(|()| private::options().truncate(true).open(&path));
+        let file = file.map_err(|error| storage("make", &path, &error))?;
         Ok(Self {
             file,
             path,
@@ -344,11 +346,11 @@ impl Draft {
 
     fn drop_entry(&mut self) -> Result<()> {
         self.has_changed = true;
-        self.leave_out(1, Missing::Compacted)
+        self.leave_out(1, GapReason::Compacted)
     }
 
     #[allow(clippy::unnecessary_wraps)] // as the others, whose place it is in
-    fn leave_out(&mut self, count: u64, why: Missing) -> Result<()> {
+    fn leave_out(&mut self, count: u64, why: GapReason) -> Result<()> {
         match &mut self.gap {
             Some((before, reason)) if *reason == why => *before += count,
             _ => {
@@ -367,8 +369,7 @@ impl Draft {
     }
 
     fn write(&mut self) -> Result<()> {
-        step("write");
-        let written = segment::write_all_at(&self.file, &self.buffer, self.written);
+        let written = step("write").and_then(|()| segment::write_all_at(&self.file, &self.buffer, self.written));
         written.map_err(|error| storage("write", &self.path, &error))?;
         self.written = self.bytes();
         self.buffer.clear();
@@ -380,8 +381,8 @@ impl Draft {
         self.end_gap();
         self.write()?;
         let header = segment::compacted_header(self.base, self.before_ms, self.next - self.base);
-        step("write the header");
-        let whole = segment::write_all_at(&self.file, &header, 0).and_then(|()| private::sync_file(&self.file));
+        let whole = step("write the header").and_then(|()| segment::write_all_at(&self.file, &header, 0));
+        let whole = whole.and_then(|()| private::sync_file(&self.file));
         whole.map_err(|error| storage("write", &self.path, &error))?;
         let end = End { offset: self.next, position: self.written };
         let path = self.path.with_extension(segment::EXTENSION);
@@ -399,10 +400,12 @@ impl Drop for Draft {
     }
 }
 
-/// Where a test may look at what a process that ended here would leave.
-#[cfg_attr(not(test), allow(unused_variables))]
+/// Where a test may look at what a process that ended here would leave, or have the step fail.
+#[cfg_attr(not(test), allow(unused_variables, clippy::unnecessary_wraps))]
 #[inline]
-fn step(what: &'static str) {
+fn step(what: &'static str) -> io::Result<()> {
+    #[cfg(not(test))]
+    return Ok(());
     #[cfg(test)]
-    super::tests::faults::reached(what);
+    super::tests::faults::reached(what)
 }

@@ -44,7 +44,7 @@ pub struct Entry<'a> {
 
 /// Why offsets have no entry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Missing {
+pub(super) enum GapReason {
     /// A compaction took it away.
     Compacted = 0,
     /// It was damaged, or not there, before.
@@ -58,7 +58,7 @@ pub(super) enum Frame<'a> {
     /// So many offsets without an entry.
     Gap {
         count: u64,
-        why: Missing,
+        why: GapReason,
     },
 }
 
@@ -85,7 +85,7 @@ pub(super) fn write(out: &mut Vec<u8>, offset: u64, time_ms: i64, payload: &[u8]
 
 /// Appends what stands for `count` offsets from `offset` on that have no entry.
 #[allow(clippy::cast_possible_truncation)] // a small constant
-pub(super) fn write_gap(out: &mut Vec<u8>, offset: u64, count: u64, why: Missing) {
+pub(super) fn write_gap(out: &mut Vec<u8>, offset: u64, count: u64, why: GapReason) {
     let mut frame = [0; GAP_SIZE];
     frame[..4].copy_from_slice(&(GAP_COVERED as u32 | GAP).to_le_bytes());
     frame[UNCHECKED..HEAD].copy_from_slice(&(why as i64).to_le_bytes());
@@ -97,7 +97,7 @@ pub(super) fn write_gap(out: &mut Vec<u8>, offset: u64, count: u64, why: Missing
 
 enum Parsed {
     Entry { time_ms: i64, size: usize },
-    Gap { count: u64, why: Missing },
+    Gap { count: u64, why: GapReason },
     Incomplete { size: usize },
     Bad,
 }
@@ -122,7 +122,7 @@ fn parse(bytes: &[u8], offset: u64) -> Parsed {
         return Parsed::Entry { time_ms, size };
     }
     let count = frame.last_chunk().map_or(0, |count| u64::from_le_bytes(*count));
-    let why = if time_ms == Missing::Compacted as i64 { Missing::Compacted } else { Missing::Lost };
+    let why = if time_ms == GapReason::Compacted as i64 { GapReason::Compacted } else { GapReason::Lost };
     if count == 0 || offset.checked_add(count).is_none() { Parsed::Bad } else { Parsed::Gap { count, why } }
 }
 

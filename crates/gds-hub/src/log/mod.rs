@@ -45,8 +45,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use gds_process::clock::now_ms;
 use gds_process::sync::Mutex;
 
 pub use compaction::{Compacted, Compaction, Role, RoleOf};
@@ -296,6 +296,12 @@ impl Log {
         self.sync_error.as_ref()
     }
 
+    /// [Compacting](Compaction) failed with a [fatal](Error::fatal) error, of which a [`sync`](Self::sync) would not
+    /// know: the system tells it once.
+    pub fn keep_sync_error(&mut self, error: &Error) {
+        self.sync_error.get_or_insert_with(|| error.clone());
+    }
+
     fn sync_files(&mut self) -> Result<()> {
         let Some(active) = &self.active else { return Ok(()) };
         let before: Vec<_> = {
@@ -461,13 +467,9 @@ fn storage(what: &str, path: &Path, error: &io::Error) -> Error {
     Error::Storage(if retriable { failure.retriable() } else { failure })
 }
 
-/// What of a file is on disk is not known from here on: whoever has it open cannot go on.
-fn not_synced(path: &Path, error: &io::Error) -> Error {
-    Error::Storage(storage("sync", path, error).into_failure().fatal())
-}
-
-/// Milliseconds since the epoch.
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+/// What of a file is on disk is not known from here on: whoever has it open cannot go on, also when there is room again.
+pub(crate) fn not_synced(path: &Path, error: &io::Error) -> Error {
+    let why = storage("sync", path, error);
+    let message = format!("{why}, and open it anew: what the disk has of it is not known");
+    Error::Storage(Failure::new(message).fatal())
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use gds_process::sync::Mutex;
 
 use super::segment::{self, End, Header, Segment};
-use super::{Active, Log, LogOptions, SharedSegments, storage};
+use super::{Active, Log, LogOptions, SharedSegments, not_synced, storage};
 use crate::error::{Error, Result};
 use crate::private;
 
@@ -115,6 +115,9 @@ fn files(dir: &Path) -> Result<Vec<SegmentFile>> {
         files.push(file);
     }
     // Only now that it is known that no later version wrote any of it.
+    if !useless.is_empty() {
+        private::sync_dir(dir).map_err(|error| not_synced(dir, &error))?; // what stands for them is to stay
+    }
     for path in useless {
         fs::remove_file(&path).map_err(|error| storage("remove", &path, &error))?;
     }

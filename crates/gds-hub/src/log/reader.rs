@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use super::frame::{Cursor, Entry, Frame, Missing};
+use super::frame::{Cursor, Entry, Frame, GapReason};
 use super::segment::{End, Segment, is_mark};
 use super::{SharedSegments, storage};
 use crate::error::Result;
@@ -91,8 +91,8 @@ impl Reader {
                         let behind = place.cursor.offset().max(self.next);
                         let missing = behind - self.next;
                         match why {
-                            Missing::Compacted => progress.compacted += missing,
-                            Missing::Lost => progress.damaged += missing,
+                            GapReason::Compacted => progress.compacted += missing,
+                            GapReason::Lost => progress.damaged += missing,
                         }
                         self.next = behind;
                     }

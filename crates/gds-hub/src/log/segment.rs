@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use gds_process::sync::Mutex;
 
-use super::frame::{Cursor, Frame, Missing};
+use super::frame::{Cursor, Frame, GapReason};
 
 /// Bytes of the header.
 pub(super) const HEADER: u64 = HEADER_LEN as u64;
@@ -233,8 +233,8 @@ impl Segment {
                     first_ms.get_or_insert(entry.time_ms);
                     youngest_ms = youngest_ms.max(entry.time_ms);
                 }
-                Frame::Gap { count, why: Missing::Compacted } => compacted += count,
-                Frame::Gap { count, why: Missing::Lost } => lost += count,
+                Frame::Gap { count, why: GapReason::Compacted } => compacted += count,
+                Frame::Gap { count, why: GapReason::Lost } => lost += count,
             }
             if is_mark(marked, cursor.position()) {
                 marked = cursor.position();

@@ -11,7 +11,7 @@ pub const PREFIX: &str = "dlq.";
 
 /// Where a record stood, and why it is dead.
 #[derive(Clone, Copy, Debug)]
-pub struct Death<'a> {
+pub struct DeadLetterCause<'a> {
     /// Why.
     pub error: &'a str,
     /// The partition it came from or was meant for, if known.
@@ -26,7 +26,7 @@ pub fn topic(name: &str) -> Option<String> {
 }
 
 /// The headers of a dead letter: those of the record, and why and where it died.
-pub fn headers(record: &Record<'_>, death: &Death<'_>) -> Vec<OwnedHeader> {
+pub fn headers(record: &Record<'_>, cause: &DeadLetterCause<'_>) -> Vec<OwnedHeader> {
     let mut headers = Vec::with_capacity(record.headers.len() + 6);
     let mut attempts = 1_u64;
     for (name, value) in &record.headers {
@@ -38,10 +38,10 @@ pub fn headers(record: &Record<'_>, death: &Death<'_>) -> Vec<OwnedHeader> {
         }
     }
     let mut add = |name: &str, value: String| headers.push((name.to_owned(), Some(value.into_bytes())));
-    add("dlq.error", death.error.to_owned());
+    add("dlq.error", cause.error.to_owned());
     add("dlq.topic", record.topic.to_owned());
-    add("dlq.partition", death.partition.unwrap_or(-1).to_string());
-    add("dlq.offset", death.offset.unwrap_or(-1).to_string());
+    add("dlq.partition", cause.partition.unwrap_or(-1).to_string());
+    add("dlq.offset", cause.offset.unwrap_or(-1).to_string());
     add("dlq.timestamp", record.timestamp.to_string());
     add("dlq.attempts", attempts.to_string());
     headers
@@ -67,7 +67,7 @@ mod tests {
     fn a_letter_says_why_where_and_how_often() {
         let given = [("trace".to_owned(), Some(b"abc".to_vec()))];
         let dead = Record { topic: "orders", timestamp: 7, headers: Headers::new(&given), ..Record::default() };
-        let first = headers(&dead, &Death { error: "too large", partition: Some(3), offset: None });
+        let first = headers(&dead, &DeadLetterCause { error: "too large", partition: Some(3), offset: None });
         assert_eq!(
             text(&first),
             [
@@ -81,7 +81,7 @@ mod tests {
             ]
         );
         let again = Record { headers: Headers::new(&first), ..dead };
-        let second = headers(&again, &Death { error: "again", partition: None, offset: Some(5) });
+        let second = headers(&again, &DeadLetterCause { error: "again", partition: None, offset: Some(5) });
         assert_eq!(text(&second).last(), Some(&("dlq.attempts", "2")));
         assert_eq!(second.len(), first.len());
     }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::dead_letter::{self, Death};
+use super::dead_letter::{self, DeadLetterCause};
 use super::gates::{self, Scope};
 use super::id::is_spooled;
 use super::outcome::{DeliveryMetadata, reason};
 use super::queue;
-use super::spool::{Missing, Spool};
+use super::spool::{MissingRecords, Spool};
 use super::state::{ProducerState, framed};
 use super::{CloseReport, LAST_OUTCOMES};
 use crate::error::{Error, Failure};
@@ -20,7 +20,7 @@ const NEVER_SENT: i32 = -152;
 
 impl<T: Send + 'static> ProducerState<T> {
     /// Records were to be handed over that the spool does not have any more.
-    pub(super) fn are_missing(&self, missing: &Missing) -> bool {
+    pub(super) fn are_missing(&self, missing: &MissingRecords) -> bool {
         self.note_dropped(&missing.dropped);
         let error = Error::Storage("the record is damaged in the spool and cannot be sent".into());
         for id in &missing.damaged {
@@ -144,8 +144,8 @@ impl<T: Send + 'static> ProducerState<T> {
     /// record may be; into memory where there is none, or its disk is broken.
     fn send_dead_letter(&self, record: &Record<'_>, error: &Error) {
         let Some(topic) = dead_letter::topic(record.topic) else { return };
-        let death = Death { error: error.message(), partition: record.partition, offset: None };
-        let headers = dead_letter::headers(record, &death);
+        let cause = DeadLetterCause { error: error.message(), partition: record.partition, offset: None };
+        let headers = dead_letter::headers(record, &cause);
         let frame = framed(&dead_letter::record(record, &topic, &headers));
         self.counts.dead_lettered.fetch_add(1, Ordering::Relaxed);
         self.counts.accepted.fetch_add(1, Ordering::SeqCst);
@@ -268,9 +268,9 @@ impl<T: Send + 'static> ProducerState<T> {
 
 /// What the hub tells.
 #[derive(Debug)]
-pub(super) struct Sink<T: Send + 'static>(pub(super) Arc<ProducerState<T>>);
+pub(super) struct DeliverySink<T: Send + 'static>(pub(super) Arc<ProducerState<T>>);
 
-impl<T: Send + 'static> Deliveries for Sink<T> {
+impl<T: Send + 'static> Deliveries for DeliverySink<T> {
     fn delivered(&self, id: u64, place: &Delivery<'_>) {
         self.0.delivered(id, place);
     }

@@ -43,7 +43,7 @@ pub(super) enum Admission {
 
 /// Which of the records that wait may be handed over now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Goes {
+pub(super) enum Allowance {
     All,
     First,
     None,
@@ -178,15 +178,15 @@ impl Gates {
     }
 
     /// Which records of this topic [`admit`](Self::admit) would let go.
-    pub(super) fn may_go(&self, topic: &str) -> Goes {
+    pub(super) fn may_go(&self, topic: &str) -> Allowance {
         if self.all_open() {
-            return Goes::All;
+            return Allowance::All;
         }
         let (now, closed) = (Instant::now(), self.closed.lock());
         match closed.client.as_ref().or_else(|| closed.topics.get(topic)) {
-            None => Goes::All,
-            Some(gate) if now >= gate.next => Goes::First,
-            Some(_) => Goes::None,
+            None => Allowance::All,
+            Some(gate) if now >= gate.next => Allowance::First,
+            Some(_) => Allowance::None,
         }
     }
 

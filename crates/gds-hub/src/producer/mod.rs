@@ -42,7 +42,7 @@ pub use accept::Sent;
 pub use outcome::{DeliveryMetadata, Reported, Reporter};
 pub use stats::Stats;
 
-use delivery::Sink;
+use delivery::DeliverySink;
 use spool::Spool;
 use state::ProducerState;
 
@@ -184,7 +184,7 @@ impl<T: Send + 'static> Producer<T> {
     pub fn new(hub: &dyn Hub, options: ProducerOptions, reporter: Arc<dyn Reporter<T>>) -> Result<Self> {
         let (spool, left_alone) = options.spool.as_ref().map(Spool::open).transpose()?.unzip();
         let shared = Arc::new(ProducerState::new(options, spool, reporter));
-        let publisher: Arc<dyn Publisher> = Arc::from(hub.publisher(Arc::new(Sink(Arc::clone(&shared))))?);
+        let publisher: Arc<dyn Publisher> = Arc::from(hub.publisher(Arc::new(DeliverySink(Arc::clone(&shared))))?);
         let (for_thread, hub_side) = (Arc::clone(&shared), Arc::clone(&publisher));
         let sender = std::thread::Builder::new()
             .name("gds-hub-send".to_owned())
@@ -343,6 +343,21 @@ impl<T: Send + 'static> Producer<T> {
     pub fn close(&self, timeout: Duration) -> CloseReport {
         let Some(sender) = self.sender.lock().take() else { return CloseReport::default() };
         end(&self.shared, sender, &self.publisher, timeout)
+    }
+}
+
+impl<T: Send + 'static> Producer<T> {
+    /// What is to be said of a producer that was closed, if not all was delivered: nothing is lost silently.
+    pub fn close_warning(&self, report: &CloseReport) -> Option<String> {
+        let CloseReport { spooled, dropped } = *report;
+        if dropped > 0 {
+            let advice = "raise close_timeout_seconds, or give a spool_dir to keep them";
+            return Some(format!(
+                "{dropped} messages were not delivered before the client was closed: dropped; {advice}"
+            ));
+        }
+        let dir = self.shared.options.spool.as_ref().map(|spool| spool.dir.display().to_string()).unwrap_or_default();
+        (spooled > 0).then(|| format!("{spooled} messages stay in the spool {dir}, for the next process"))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
-use super::gates::Goes;
+use super::gates::Allowance;
 use crate::codec;
 use crate::record::Record;
 
@@ -244,7 +244,7 @@ impl Returned {
     pub(super) fn take_after(
         &mut self,
         last: Option<u64>,
-        may_go: impl Fn(&str) -> Goes,
+        may_go: impl Fn(&str) -> Allowance,
     ) -> Option<(u64, u32, Vec<u8>)> {
         let from = last.map_or(0, |last| last + 1);
         // Topics that were met: the first record of each is looked for once, since many of others may lie before it.
@@ -253,12 +253,12 @@ impl Returned {
             let topic = record(&waiting.frame).topic;
             !waiting.with_hub
                 && match may_go(topic) {
-                    Goes::All => true,
-                    Goes::First => {
+                    Allowance::All => true,
+                    Allowance::First => {
                         met.insert(topic)
                             && self.records.range(..id).all(|(_, older)| record(&older.frame).topic != topic)
                     }
-                    Goes::None => false,
+                    Allowance::None => false,
                 }
         })?;
         let id = *id;

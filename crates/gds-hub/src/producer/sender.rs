@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::gates::Admission;
 use super::queue::{self, Chunk};
-use super::spool::Passed;
+use super::spool::HandOverOutcome;
 use super::state::ProducerState;
 use crate::error::Error;
 use crate::hub::Publisher;
@@ -100,7 +100,7 @@ impl<'a, T: Send + 'static> Sender<'a, T> {
             let (rest, passed) = self.hand_over_chunk(chunk);
             publisher.handed_over();
             shared.put_back(rest);
-            if passed == Passed::Stop {
+            if passed == HandOverOutcome::Stop {
                 break;
             }
         }
@@ -110,7 +110,7 @@ impl<'a, T: Send + 'static> Sender<'a, T> {
         let mut last = None;
         while let Some((id, age, frame)) = self.shared.take_returned(last) {
             let record = queue::record(&frame);
-            if self.pass(id, &record, Some(age), true) == Passed::Stop {
+            if self.pass(id, &record, Some(age), true) == HandOverOutcome::Stop {
                 self.shared.put_aside(id, age, &record);
                 self.shared.look_again();
                 break;
@@ -119,27 +119,27 @@ impl<'a, T: Send + 'static> Sender<'a, T> {
         }
     }
 
-    fn hand_over_chunk(&self, mut chunk: Chunk) -> (Chunk, Passed) {
+    fn hand_over_chunk(&self, mut chunk: Chunk) -> (Chunk, HandOverOutcome) {
         while let Some((id, frame)) = chunk.first() {
-            if self.pass(id, &queue::record(frame), Some(chunk.first_age()), false) == Passed::Stop {
-                return (chunk, Passed::Stop);
+            if self.pass(id, &queue::record(frame), Some(chunk.first_age()), false) == HandOverOutcome::Stop {
+                return (chunk, HandOverOutcome::Stop);
             }
             chunk.drop_first();
         }
-        (chunk, Passed::On)
+        (chunk, HandOverOutcome::On)
     }
 
     /// Hands one record over, waiting while the hub's own queue is full. `age` is how long one of memory waited so far.
-    fn pass(&self, id: u64, record: &Record<'_>, age: Option<u32>, came_back: bool) -> Passed {
+    fn pass(&self, id: u64, record: &Record<'_>, age: Option<u32>, came_back: bool) -> HandOverOutcome {
         let Self { shared, publisher, outcomes } = self;
         match shared.admit(id, record.topic, came_back) {
             Admission::Go => {}
-            Admission::Nothing => return Passed::Stop,
+            Admission::Nothing => return HandOverOutcome::Stop,
             Admission::NotThisTopic => {
                 if let Some(age) = age {
                     shared.put_aside(id, age, record);
                 }
-                return Passed::On;
+                return HandOverOutcome::On;
             }
         }
         let timeout = shared.options.delivery_timeout.map_or(u128::MAX, |timeout| timeout.as_millis());
@@ -147,13 +147,13 @@ impl<'a, T: Send + 'static> Sender<'a, T> {
         // Looked at after it was admitted: what a gate kept back is to go before what passes when it opens.
         while !shared.stops() && !shared.waits_for_outcomes() {
             match publisher.publish(id, record) {
-                Ok(()) => return Passed::On,
+                Ok(()) => return HandOverOutcome::On,
                 Err(error) if matches!(error, Error::Full(_)) && error.retriable() => {
                     let waited = age.map(|age| u128::from(age) + u128::from(queue::clock().wrapping_sub(begun)));
                     if waited.is_some_and(|waited| waited > timeout) {
                         shared.timed_out(id);
                         outcomes.set(true);
-                        return Passed::On;
+                        return HandOverOutcome::On;
                     }
                     publisher.handed_over();
                     if shared.takes_reports_due() {
@@ -164,10 +164,10 @@ impl<'a, T: Send + 'static> Sender<'a, T> {
                 Err(error) => {
                     shared.failed(id, record, &error);
                     outcomes.set(true);
-                    return Passed::On;
+                    return HandOverOutcome::On;
                 }
             }
         }
-        Passed::Stop
+        HandOverOutcome::Stop
     }
 }

@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use folder::{Folder, OWN};
 use handing_over::Reading;
-pub(super) use handing_over::{Missing, Passed};
+pub(super) use handing_over::{HandOverOutcome, MissingRecords};
 
 /// Room made for a record beyond its own bytes, when old ones are dropped.
 const MARGIN: u64 = 4096;

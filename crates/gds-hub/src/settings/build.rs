@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::address::at_home;
 use super::{
-    Address, ConsumerSettings, Durability, EmbeddedSettings, Given, OnFull, ProducerSettings, Refusal, Result, Role,
-    Settings, Spool, Value, config, librdkafka, table::MAX_MS,
+    Address, ConsumerSettings, Durability, EmbeddedSettings, OnFull, ParsedKeywords, ProducerSettings, Refusal, Result,
+    Role, Settings, Spool, Value, config, librdkafka, table::MAX_MS,
 };
 use crate::hub::Start;
 
@@ -22,7 +22,7 @@ const ASSIGNORS: &[(&str, &str)] = &[
     ("cooperativestickypartitionassignor", "cooperative-sticky"),
 ];
 
-impl Given {
+impl ParsedKeywords {
     pub(super) fn build(mut self, address: Address) -> Result<Settings> {
         let embedded = self.embedded(&address)?;
         let producer = self.producer(&address)?;

@@ -25,7 +25,7 @@ struct Holder {
 
 impl Holder {
     fn new(path: &Path) -> Self {
-        let mut command = again("served::child_holds");
+        let mut command = rerun("served::child_holds");
         command.env(HOLD, path).env_remove(SERVED).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("started");
         let mut told = BufReader::new(process.stderr.take().expect("a pipe")).lines();
@@ -44,7 +44,7 @@ impl Drop for Holder {
 static HOLDERS: Mutex<BTreeMap<PathBuf, Holder>> = Mutex::new(BTreeMap::new());
 
 /// This program once more, for one of its tests.
-pub(crate) fn again(test: &str) -> Command {
+pub(crate) fn rerun(test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.args([test, "--exact", "--nocapture"]);
     command
@@ -175,7 +175,7 @@ fn a_member_in_a_process_that_is_killed_leaves_its_share() {
         publish(&hub, &gds_hub::Record { partition: Some(partition), ..record("orders", b"v") });
     }
     let mut here = subscribe(&hub, &["orders"], Some("g"), Start::Earliest);
-    let mut process = again("served::child_reads").env(HOLD, dir.path()).stderr(Stdio::piped()).spawn().expect("run");
+    let mut process = rerun("served::child_reads").env(HOLD, dir.path()).stderr(Stdio::piped()).spawn().expect("run");
     let mut told = BufReader::new(process.stderr.take().expect("a pipe")).lines();
     assert_eq!(told.next().expect("it goes on").expect("text"), "joined");
     assert_eq!(drain(&mut *here).len(), 1, "one partition goes to the other");

@@ -21,9 +21,9 @@ pub(crate) type Outcome = Result<(i32, i64), Error>;
 
 /// Outcomes as they were told, with their ids.
 #[derive(Default)]
-pub(crate) struct Told(pub(crate) Mutex<Vec<(u64, Outcome)>>);
+pub(crate) struct RecordedOutcomes(pub(crate) Mutex<Vec<(u64, Outcome)>>);
 
-impl Deliveries for Told {
+impl Deliveries for RecordedOutcomes {
     fn delivered(&self, id: u64, place: &Delivery<'_>) {
         self.0.lock().push((id, Ok((place.partition, place.offset))));
     }
@@ -54,8 +54,8 @@ pub(crate) fn record<'a>(topic: &'a str, value: &'a [u8]) -> Record<'a> {
     Record { topic, value: Some(value), timestamp: 1_700_000_000_000, ..Record::default() }
 }
 
-pub(crate) fn publisher(hub: &Embedded) -> (Box<dyn Publisher>, Arc<Told>) {
-    let told = Arc::new(Told::default());
+pub(crate) fn publisher(hub: &Embedded) -> (Box<dyn Publisher>, Arc<RecordedOutcomes>) {
+    let told = Arc::new(RecordedOutcomes::default());
     (hub.publisher(told.clone()).expect("a publisher"), told)
 }
 

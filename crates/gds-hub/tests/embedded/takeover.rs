@@ -12,7 +12,7 @@ use gds_hub::embedded::{Embedded, EmbeddedOptions};
 use gds_hub::{Admin, Hub, Record, Start};
 use gds_process::sync::Mutex;
 
-use crate::served::again;
+use crate::served::rerun;
 use crate::support::*;
 
 /// Set in the processes of the test: the folder, and which of them it is.
@@ -68,7 +68,7 @@ struct Worker {
 impl Worker {
     /// What it says is sent with its number; at its end, nothing is.
     fn start(number: usize, path: &Path, lines: &Sender<(usize, Option<String>)>) -> Self {
-        let mut command = again("takeover::worker");
+        let mut command = rerun("takeover::worker");
         command.env(FOLDER, path).env(NUMBER, number.to_string()).stdin(Stdio::null()).stdout(Stdio::null());
         let mut process = command.stderr(Stdio::piped()).spawn().expect("started");
         let told = BufReader::new(process.stderr.take().expect("a pipe")).lines();

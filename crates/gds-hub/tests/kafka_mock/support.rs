@@ -33,18 +33,18 @@ pub(crate) enum Outcome {
     },
 }
 
-pub(crate) struct Told {
+pub(crate) struct RecordedOutcomes {
     outcomes: Mutex<Sender<(u64, Outcome)>>,
     batches: AtomicUsize,
 }
 
-impl Told {
+impl RecordedOutcomes {
     pub(crate) fn batches(&self) -> usize {
         self.batches.load(Ordering::SeqCst)
     }
 }
 
-impl Deliveries for Told {
+impl Deliveries for RecordedOutcomes {
     fn delivered(&self, id: u64, place: &Delivery<'_>) {
         let (topic, partition) = (place.topic.to_owned(), place.partition);
         // The mock cluster says 1234 for the time, whatever it was.
@@ -114,11 +114,11 @@ pub(crate) fn quick_group() -> [(&'static str, Value); 2] {
 }
 
 /// A way in, the outcomes of what goes in, and who is told of them.
-pub(crate) type Sent = (Box<dyn Publisher>, Receiver<(u64, Outcome)>, Arc<Told>);
+pub(crate) type Sent = (Box<dyn Publisher>, Receiver<(u64, Outcome)>, Arc<RecordedOutcomes>);
 
 pub(crate) fn publisher(hub: &Arc<Kafka>) -> Sent {
     let (send, receive) = mpsc::channel();
-    let told = Arc::new(Told { outcomes: Mutex::new(send), batches: AtomicUsize::new(0) });
+    let told = Arc::new(RecordedOutcomes { outcomes: Mutex::new(send), batches: AtomicUsize::new(0) });
     (hub.publisher(told.clone()).unwrap(), receive, told)
 }
 

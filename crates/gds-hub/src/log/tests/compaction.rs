@@ -37,16 +37,20 @@ fn put(log: &mut Log, key: u8, value: Option<&[u8]>) -> u64 {
 }
 
 /// Goes through with it, and tells how many files there were.
-fn compact_at(log: &mut Log, now_ms: i64) -> usize {
+fn try_compact(log: &mut Log, now_ms: i64) -> Result<usize> {
     let mut compaction = log.compaction(role_of, now_ms, DAY_MS);
     let mut files = 0;
-    while let Some(made) = compaction.next(&GOES_ON).expect("made") {
-        assert!(log.replace(made).expect("replaced"));
-        compaction.sync().expect("synced");
-        log.remove_replaced().expect("removed");
+    loop {
+        compaction.sync()?;
+        log.remove_replaced()?;
+        let Some(made) = compaction.next(&GOES_ON)? else { return Ok(files) };
+        assert!(log.replace(made)?);
         files += 1;
     }
-    files
+}
+
+fn compact_at(log: &mut Log, now_ms: i64) -> usize {
+    try_compact(log, now_ms).expect("compacted")
 }
 
 fn files(dir: &Path) -> Vec<String> {
@@ -301,6 +305,10 @@ fn a_segment_that_others_were_put_into_stays_until_they_are_gone() {
     assert_eq!((log.trim_to(30).expect("trimmed"), log.first_offset()), (30, 30));
 }
 
+/// What a compaction does to files.
+const STEPS: [&str; 7] =
+    ["sync what is read", "begin", "write", "write the header", "replace", "sync the folder", "remove"];
+
 #[test]
 fn a_process_that_ends_at_any_step_leaves_what_was_or_what_is_to_be() {
     let (dir, copies) = (folder(), folder());
@@ -322,13 +330,14 @@ fn a_process_that_ends_at_any_step_leaves_what_was_or_what_is_to_be() {
             std::fs::copy(from.join(&name), copy.join(&name)).expect("copied");
         }
         seen.borrow_mut().push(step);
+        Ok(())
     });
     compact_at(&mut log, 2 * DAY_MS);
-    faults::at_each_step(|_| ());
+    faults::at_each_step(|_| Ok(()));
     let after = contents(&log, 0).0;
     assert!(after.len() < before.len());
     let steps = steps.borrow();
-    for step in ["begin", "write", "write the header", "replace", "sync the folder", "remove"] {
+    for step in STEPS {
         assert!(steps.contains(&step), "{step}: {steps:?}");
     }
     let (mut old, mut new) = (0, 0);
@@ -344,6 +353,34 @@ fn a_process_that_ends_at_any_step_leaves_what_was_or_what_is_to_be() {
         assert_eq!(contents(&log, 0).0, after, "{step}");
     }
     assert!(old > 0 && new > 0, "{old} {new}");
+}
+
+#[test]
+fn a_step_that_fails_leaves_what_was_or_what_is_to_be_and_the_next_compaction_goes_on() {
+    for failing in STEPS {
+        let dir = folder();
+        let mut log = rounds(dir.path(), 4);
+        let before = contents(&log, 0).0;
+        let mut fails = true;
+        faults::at_each_step(move |step| {
+            if step == failing && std::mem::take(&mut fails) { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
+        });
+        let error = try_compact(&mut log, 0).expect_err(failing);
+        let (seen, progress) = contents(&log, 0);
+        assert!(seen == before || (seen.len() == 11 && before.ends_with(&seen)), "{failing}: {seen:?}");
+        assert_eq!(progress.damaged, 0, "{failing}");
+        assert_eq!(error.fatal(), failing.starts_with("sync"), "{failing}: {error}");
+        if error.fatal() {
+            log.keep_sync_error(&error);
+            assert_eq!(log.sync().expect_err("the system tells it once"), error);
+            drop(log);
+            (log, _) = open(dir.path(), LogOptions::default());
+        }
+        compact_at(&mut log, 0);
+        faults::at_each_step(|_| Ok(()));
+        assert_eq!(contents(&log, 0).0, before[30..], "{failing}");
+        assert_eq!(files(dir.path()).len(), 2, "{failing}");
+    }
 }
 
 #[test]

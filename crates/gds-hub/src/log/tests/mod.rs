@@ -12,20 +12,20 @@ pub(super) mod faults {
     use std::io;
     use std::os::unix::fs::FileExt;
 
-    type Look = Box<dyn FnMut(&'static str)>;
+    type Look = Box<dyn FnMut(&'static str) -> io::Result<()>>;
 
     thread_local! {
         static ROOM: Cell<usize> = const { Cell::new(usize::MAX) };
         static LOOK: RefCell<Option<Look>> = const { RefCell::new(None) };
     }
 
-    /// From now on this thread calls `look` before each step of a compaction.
-    pub(in super::super) fn at_each_step(look: impl FnMut(&'static str) + 'static) {
+    /// From now on this thread calls `look` before each step of a compaction, which fails if that says so.
+    pub(in super::super) fn at_each_step(look: impl FnMut(&'static str) -> io::Result<()> + 'static) {
         LOOK.set(Some(Box::new(look)));
     }
 
-    pub(in super::super) fn reached(step: &'static str) {
-        LOOK.with_borrow_mut(|look| look.iter_mut().for_each(|look| look(step)));
+    pub(in super::super) fn reached(step: &'static str) -> io::Result<()> {
+        LOOK.with_borrow_mut(|look| look.as_mut().map_or(Ok(()), |look| look(step)))
     }
 
     /// From now on only `bytes` can be written by this thread.
@@ -388,6 +388,35 @@ fn an_entry_larger_than_a_piece_is_read_and_its_memory_given_back() {
     append(&mut log, &[b"a", &big, b"b"]);
     let (seen, _) = contents(&log, 0);
     assert!(seen[1].1 == big && seen[2].1 == b"b");
+}
+
+#[test]
+fn a_full_disk_is_worth_another_try_when_it_shows_at_a_write_and_not_when_it_shows_at_a_sync() {
+    for (kind, remedy) in
+        [(io::ErrorKind::StorageFull, "free space on its disk"), (io::ErrorKind::Other, "disk is sound")]
+    {
+        let dir = folder();
+        let (mut log, _) = open(dir.path(), LogOptions::default());
+        append(&mut log, &[b"a"]);
+        faults::leave_room(5);
+        let error = log.append([&b"b"[..]]).expect_err("no room");
+        faults::leave_room(usize::MAX);
+        assert!(error.retriable() && !error.fatal(), "{error}");
+        log.sync().expect("what is there is not concerned");
+        append(&mut log, &[b"b"]);
+        private::synced::call_first(move || Err(kind.into()));
+        let error = log.sync().expect_err("not on the disk");
+        private::synced::call_first(|| Ok(()));
+        assert!(error.fatal() && !error.retriable(), "{error}");
+        let says = ["cannot sync", ".log", remedy, "and open it anew: what the disk has of it is not known"];
+        assert!(says.iter().all(|says| error.message().contains(says)), "{error}");
+        assert_eq!(log.sync().expect_err("the system has forgotten what it could not write"), error);
+        append(&mut log, &[b"c"]); // it survives the end of the process, as before
+        drop(log);
+        let (mut log, _) = open(dir.path(), LogOptions::default());
+        assert_eq!(offsets(&log).0, [0, 1, 2]);
+        log.sync().expect("a new one looks for itself");
+    }
 }
 
 #[test]

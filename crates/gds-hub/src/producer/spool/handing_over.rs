@@ -16,7 +16,7 @@ const READ_BYTES: usize = 256 * 1024;
 
 /// What became of a record that was to be handed over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::producer) enum Passed {
+pub(in crate::producer) enum HandOverOutcome {
     /// The hub has it or its outcome is known, or it was put aside.
     On,
     /// Not now.
@@ -25,7 +25,7 @@ pub(in crate::producer) enum Passed {
 
 /// Records that were to be handed over and are not in the spool any more.
 #[derive(Debug, Default)]
-pub(in crate::producer) struct Missing {
+pub(in crate::producer) struct MissingRecords {
     /// Their bytes are damaged.
     pub(in crate::producer) damaged: Vec<u64>,
     /// They had to make room while they were about to be read.
@@ -61,10 +61,10 @@ impl Spool {
     pub(in crate::producer) fn hand_over(
         &self,
         bytes: usize,
-        mut pass: impl FnMut(u64, &Record<'_>) -> Passed,
-    ) -> Result<Missing> {
+        mut pass: impl FnMut(u64, &Record<'_>) -> HandOverOutcome,
+    ) -> Result<MissingRecords> {
         let mut reading = self.reading.lock();
-        let mut missing = Missing::default();
+        let mut missing = MissingRecords::default();
         while let Some(taken) = self.read(&mut reading, bytes.min(READ_BYTES), &mut missing)? {
             let Reading { frames, ends, .. } = &*reading;
             let mut taken = taken.into_iter().flatten().peekable();
@@ -84,7 +84,7 @@ impl Spool {
                 } else if let Ok((record, _)) = codec::read(frame) {
                     // Before it is known: the outcome may come before the end of the call.
                     self.handed.fetch_add(1, Ordering::SeqCst);
-                    if pass(*id, &record) == Passed::Stop {
+                    if pass(*id, &record) == HandOverOutcome::Stop {
                         if !self.come_back(*id, None) {
                             missing.dropped.push(*id);
                         }
@@ -103,7 +103,12 @@ impl Spool {
     }
 
     /// Reads the next records into memory; the ids of those that are to do no more.
-    fn read(&self, reading: &mut Reading, bytes: usize, missing: &mut Missing) -> Result<Option<Vec<Range<u64>>>> {
+    fn read(
+        &self,
+        reading: &mut Reading,
+        bytes: usize,
+        missing: &mut MissingRecords,
+    ) -> Result<Option<Vec<Range<u64>>>> {
         let (ids, number) = {
             let mut folders = self.folders.lock();
             let Some(ids) = folders.to_do.first() else { return Ok(None) };

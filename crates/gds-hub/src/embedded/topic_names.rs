@@ -3,9 +3,8 @@
 use regex::Regex;
 
 use crate::error::{Error, Result};
+use crate::record::MAX_TOPIC as LONGEST;
 
-/// Kafka's limit.
-const LONGEST: usize = 249;
 /// More would be more files than a process may open.
 const MOST_PARTITIONS: i32 = 1_000;
 
