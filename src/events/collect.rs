@@ -52,7 +52,7 @@ pub(super) enum Value {
 
 /// One measurement; where there is a fault, as much of it as was read.
 #[derive(Clone, Copy)]
-pub(super) struct Collected {
+pub(super) struct CollectedMetric {
     pub(super) timestamp: Option<Timestamp>,
     pub(super) database_type: Span,
     pub(super) instance_id: Span,
@@ -70,24 +70,24 @@ pub(super) struct Collected {
 }
 
 /// What went wrong with one object: it is at fault, or Ctrl-C came while its code ran.
-enum Wrong {
+enum ReadError {
     Fault(Fault),
     Raise(PyErr),
 }
 
 /// What an exception of the object's own code comes to.
-fn blame(object: &Bound<'_, PyAny>, error: PyErr, fault: Fault) -> Wrong {
-    if error.is_instance_of::<PyException>(object.py()) { Wrong::Fault(fault) } else { Wrong::Raise(error) }
+fn fault_of(object: &Bound<'_, PyAny>, error: PyErr, fault: Fault) -> ReadError {
+    if error.is_instance_of::<PyException>(object.py()) { ReadError::Fault(fault) } else { ReadError::Raise(error) }
 }
 
 #[derive(Default)]
 pub(super) struct Batch {
     text: String,
     tags: Vec<(Span, Span)>,
-    metrics: Vec<Collected>,
+    metrics: Vec<CollectedMetric>,
     unreadable: u64,
-    timestamps: Times,
-    starts: Times,
+    timestamps: TimestampCache,
+    starts: TimestampCache,
 }
 
 impl Batch {
@@ -98,7 +98,7 @@ impl Batch {
         self.unreadable = 0;
     }
 
-    pub(super) fn metrics(&self) -> &[Collected] {
+    pub(super) fn metrics(&self) -> &[CollectedMetric] {
         &self.metrics
     }
 
@@ -111,11 +111,11 @@ impl Batch {
         &self.text[span.from..span.to]
     }
 
-    pub(super) fn tags(&self, metric: &Collected) -> impl Iterator<Item = (&str, &str)> {
+    pub(super) fn tags(&self, metric: &CollectedMetric) -> impl Iterator<Item = (&str, &str)> {
         self.tags[metric.tags.0..metric.tags.1].iter().map(|(name, value)| (self.text(*name), self.text(*value)))
     }
 
-    pub(super) fn value(&self, metric: &Collected) -> Number<'_> {
+    pub(super) fn value(&self, metric: &CollectedMetric) -> Number<'_> {
         match metric.value {
             Value::Float(number) => Number::Float(number),
             Value::Integer(number) => Number::Integer(number),
@@ -140,7 +140,7 @@ impl Batch {
     }
 
     fn add(&mut self, metric: &Bound<'_, PyAny>) -> PyResult<()> {
-        let mut collected = Collected {
+        let mut collected = CollectedMetric {
             timestamp: None,
             database_type: Span::default(),
             instance_id: Span::default(),
@@ -157,19 +157,19 @@ impl Batch {
         };
         match self.read(metric, &mut collected) {
             Ok(()) => {}
-            Err(Wrong::Fault(fault)) => collected.fault = Some(fault),
-            Err(Wrong::Raise(error)) => return Err(error),
+            Err(ReadError::Fault(fault)) => collected.fault = Some(fault),
+            Err(ReadError::Raise(error)) => return Err(error),
         }
         self.metrics.push(collected);
         Ok(())
     }
 
-    fn read(&mut self, metric: &Bound<'_, PyAny>, into: &mut Collected) -> Result<(), Wrong> {
+    fn read(&mut self, metric: &Bound<'_, PyAny>, into: &mut CollectedMetric) -> Result<(), ReadError> {
         let py = metric.py();
         into.metric_name = self.name(metric, interned!(py, "metric_name"), METRIC_NAME)?;
         into.instance_id = self.name(metric, interned!(py, "instance_id"), INSTANCE_ID)?;
         into.database_type = self.name(metric, interned!(py, "database_type"), DATABASE_TYPE)?;
-        let value = field(metric, interned!(py, "value"), VALUE)?.ok_or(Wrong::Fault(VALUE))?;
+        let value = field(metric, interned!(py, "value"), VALUE)?.ok_or(ReadError::Fault(VALUE))?;
         into.value = self.number(&value)?;
         if let Some(time) = field(metric, interned!(py, "timestamp"), TIMESTAMP)? {
             into.timestamp = Some(self.timestamps.read(&time, TIMESTAMP)?);
@@ -188,12 +188,12 @@ impl Batch {
             None => self.put(VERSION),
         };
         if let Some(milliseconds) = field(metric, interned!(py, "collection_duration_ms"), METADATA)? {
-            let milliseconds = milliseconds.extract::<f64>().map_err(|error| blame(metric, error, METADATA))?;
+            let milliseconds = milliseconds.extract::<f64>().map_err(|error| fault_of(metric, error, METADATA))?;
             into.collection_duration_ms = whole_milliseconds(milliseconds);
         }
         if let Some(kind) = field(metric, interned!(py, "metric_type"), TYPE)? {
-            let kind = kind.cast::<PyString>().map_err(|_| Wrong::Fault(TYPE))?;
-            into.metric_type = MetricType::from_text(&lossy(kind)).ok_or(Wrong::Fault(TYPE))?;
+            let kind = kind.cast::<PyString>().map_err(|_| ReadError::Fault(TYPE))?;
+            into.metric_type = MetricType::from_text(&lossy(kind)).ok_or(ReadError::Fault(TYPE))?;
         }
         Ok(())
     }
@@ -205,21 +205,21 @@ impl Batch {
     }
 
     /// Text that has to be there.
-    fn name(&mut self, metric: &Bound<'_, PyAny>, name: &Bound<'_, PyString>, fault: Fault) -> Result<Span, Wrong> {
-        let given = field(metric, name, fault)?.ok_or(Wrong::Fault(fault))?;
-        let text = given.cast::<PyString>().map_err(|_| Wrong::Fault(fault))?;
+    fn name(&mut self, metric: &Bound<'_, PyAny>, name: &Bound<'_, PyString>, fault: Fault) -> Result<Span, ReadError> {
+        let given = field(metric, name, fault)?.ok_or(ReadError::Fault(fault))?;
+        let text = given.cast::<PyString>().map_err(|_| ReadError::Fault(fault))?;
         let span = self.put(&lossy(text));
-        if span.from == span.to { Err(Wrong::Fault(fault)) } else { Ok(span) }
+        if span.from == span.to { Err(ReadError::Fault(fault)) } else { Ok(span) }
     }
 
     /// Text that may be there.
-    fn optional(&mut self, metric: &Bound<'_, PyAny>, name: &Bound<'_, PyString>) -> Result<Option<Span>, Wrong> {
+    fn optional(&mut self, metric: &Bound<'_, PyAny>, name: &Bound<'_, PyString>) -> Result<Option<Span>, ReadError> {
         let Some(given) = field(metric, name, METADATA)? else { return Ok(None) };
-        let text = given.cast::<PyString>().map_err(|_| Wrong::Fault(METADATA))?;
+        let text = given.cast::<PyString>().map_err(|_| ReadError::Fault(METADATA))?;
         Ok(Some(self.put(&lossy(text))))
     }
 
-    fn number(&mut self, value: &Bound<'_, PyAny>) -> Result<Value, Wrong> {
+    fn number(&mut self, value: &Bound<'_, PyAny>) -> Result<Value, ReadError> {
         if let Ok(number) = value.cast_exact::<PyFloat>() {
             return Ok(Value::Float(number.value()));
         }
@@ -228,7 +228,7 @@ impl Batch {
             return Ok(Value::Integer(number));
         }
         if value.is_instance_of::<PyString>() {
-            return Err(Wrong::Fault(VALUE));
+            return Err(ReadError::Fault(VALUE));
         }
         // A large int or a Decimal has more digits than a float; another number is one.
         let digits = if value.is_instance_of::<PyBool>() { None } else { value.str().ok() };
@@ -239,10 +239,10 @@ impl Batch {
         {
             return Ok(Value::Decimal(self.put(digits)));
         }
-        value.extract::<f64>().map(Value::Float).map_err(|error| blame(value, error, VALUE))
+        value.extract::<f64>().map(Value::Float).map_err(|error| fault_of(value, error, VALUE))
     }
 
-    fn read_tags(&mut self, tags: &Bound<'_, PyAny>) -> Result<(), Wrong> {
+    fn read_tags(&mut self, tags: &Bound<'_, PyAny>) -> Result<(), ReadError> {
         let before = (self.text.len(), self.tags.len());
         if let Ok(dict) = tags.cast_exact::<PyDict>() {
             // No Python code runs in here, which could change the dict.
@@ -260,12 +260,12 @@ impl Batch {
             self.text.truncate(before.0);
             self.tags.truncate(before.1);
         }
-        let pairs = tags.cast::<PyMapping>().map_err(|_| Wrong::Fault(TAGS))?.items();
-        for pair in pairs.map_err(|error| blame(tags, error, TAGS))?.iter() {
+        let pairs = tags.cast::<PyMapping>().map_err(|_| ReadError::Fault(TAGS))?.items();
+        for pair in pairs.map_err(|error| fault_of(tags, error, TAGS))?.iter() {
             let (name, value) =
-                pair.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>().map_err(|error| blame(tags, error, TAGS))?;
-            let name = self.said(&name)?;
-            let value = self.said(&value)?;
+                pair.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>().map_err(|error| fault_of(tags, error, TAGS))?;
+            let name = self.text_of(&name)?;
+            let value = self.text_of(&value)?;
             // Names that differ may have the same text.
             let known = &self.tags[before.1..];
             match known.iter().position(|(known, _)| self.text(*known) == self.text(name)) {
@@ -277,7 +277,7 @@ impl Batch {
     }
 
     /// What is no text as its text: None is the empty one.
-    fn said(&mut self, object: &Bound<'_, PyAny>) -> Result<Span, Wrong> {
+    fn text_of(&mut self, object: &Bound<'_, PyAny>) -> Result<Span, ReadError> {
         if let Ok(text) = object.cast::<PyString>() {
             return Ok(self.put(&lossy(text)));
         }
@@ -287,7 +287,7 @@ impl Batch {
         if object.is_none() {
             return Ok(self.put(""));
         }
-        let text = object.str().map_err(|error| blame(object, error, TAGS))?;
+        let text = object.str().map_err(|error| fault_of(object, error, TAGS))?;
         Ok(self.put(&lossy(&text)))
     }
 }
@@ -297,30 +297,30 @@ fn field<'py>(
     metric: &Bound<'py, PyAny>,
     name: &Bound<'py, PyString>,
     fault: Fault,
-) -> Result<Option<Bound<'py, PyAny>>, Wrong> {
-    let found = metric.getattr_opt(name).map_err(|error| blame(metric, error, fault))?;
+) -> Result<Option<Bound<'py, PyAny>>, ReadError> {
+    let found = metric.getattr_opt(name).map_err(|error| fault_of(metric, error, fault))?;
     Ok(found.filter(|value| !value.is_none()))
 }
 
-/// Times, of which the metrics of a cycle mostly have the same object.
+/// The last time that was read, of which the metrics of a cycle mostly have the same object.
 #[derive(Default)]
-struct Times(Option<(Py<PyAny>, Timestamp)>);
+struct TimestampCache(Option<(Py<PyAny>, Timestamp)>);
 
-impl Times {
-    fn read(&mut self, object: &Bound<'_, PyAny>, fault: Fault) -> Result<Timestamp, Wrong> {
+impl TimestampCache {
+    fn read(&mut self, object: &Bound<'_, PyAny>, fault: Fault) -> Result<Timestamp, ReadError> {
         if let Some((last, time)) = &self.0
             && last.is(object)
         {
             return Ok(*time);
         }
         let py = object.py();
-        let wrong = |error| blame(object, error, fault);
+        let wrong = |error| fault_of(object, error, fault);
         let time = if object.is_instance_of::<PyFloat>() || object.is_instance_of::<PyInt>() {
             Timestamp::from_number(object.extract().map_err(wrong)?)
         } else {
             // Without a time zone nobody knows which moment it is.
             if object.getattr(interned!(py, "tzinfo")).map_err(wrong)?.is_none() {
-                return Err(Wrong::Fault(fault));
+                return Err(ReadError::Fault(fault));
             }
             let seconds = object.call_method0(interned!(py, "timestamp")).map_err(wrong)?;
             let seconds = seconds.extract::<f64>().map_err(wrong)?;
@@ -328,7 +328,7 @@ impl Times {
             #[allow(clippy::cast_possible_truncation)]
             seconds.is_finite().then(|| Timestamp::from_micros((seconds * 1e6).round() as i64))
         };
-        let time = time.ok_or(Wrong::Fault(fault))?;
+        let time = time.ok_or(ReadError::Fault(fault))?;
         self.0 = Some((object.clone().unbind(), time));
         Ok(time)
     }

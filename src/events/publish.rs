@@ -9,12 +9,12 @@ use gds_events::dead_letter::DeadLetter;
 use gds_events::{DatabaseMetric, Timestamp, avro, topic};
 use gds_hub::producer::{BlockingError, Linger, Producer, Sent};
 use gds_hub::{Error, Headers, Record, codec};
+use gds_process::clock::now_ms;
 use gds_redact::{MARK, Redactor, is_secret_key};
 use smallvec::SmallVec;
 
-use super::collect::{Batch, Collected, Fault};
+use super::collect::{Batch, CollectedMetric, Fault};
 use crate::kafka::outcomes::Token;
-use crate::kafka::outgoing::now_ms;
 
 /// What became of a batch.
 #[derive(Default)]
@@ -127,7 +127,7 @@ impl<'a> Publishing<'a> {
     fn metric(
         &mut self,
         batch: &Batch,
-        metric: &Collected,
+        metric: &CollectedMetric,
         now: i64,
         scrubber: &mut Scrubber<'_>,
     ) -> Result<(), &'static str> {
@@ -175,7 +175,7 @@ impl<'a> Publishing<'a> {
     fn dead_letter(
         &mut self,
         batch: &Batch,
-        metric: &Collected,
+        metric: &CollectedMetric,
         fault: Fault,
         now: i64,
         scrubber: &mut Scrubber<'_>,

@@ -5,6 +5,7 @@ pub(crate) mod dicts;
 pub(crate) mod drop_detached;
 pub(crate) mod exit;
 pub(crate) mod once;
+pub(crate) mod reporting;
 pub(crate) mod runtime;
 pub(crate) mod text;
 pub(crate) mod trace;

@@ -27,6 +27,12 @@ pub(crate) fn handle() -> PyResult<Handle> {
     }
 }
 
+/// Seconds as Python gives them: none is the `default`, below zero is zero, and what is too long is very long.
+pub(crate) fn seconds_or(seconds: Option<f64>, default: Duration) -> Duration {
+    const LONG: Duration = Duration::from_secs(1 << 32);
+    seconds.map_or(default, |seconds| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(LONG))
+}
+
 /// Runs `future` on the runtime and waits for it with the interpreter free for other threads; Ctrl-C ends the wait.
 pub(crate) fn wait<T: Send + 'static>(py: Python<'_>, future: impl Future<Output = T> + Send + 'static) -> PyResult<T> {
     let (done, mut result) = mpsc::sync_channel(1);

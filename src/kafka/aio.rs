@@ -10,7 +10,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use super::admin::Lag as LagDict;
-use super::consumer::{ANSWER_TIMEOUT, ConsumerCore, asking_for_offsets};
+use super::consumer::{ANSWER_TIMEOUT, ConsumerCore, asking_for_offsets, asking_for_times};
 use super::partitions::{offsets_dict, pairs, partitions_of, places_of};
 use super::producer::ProducerCore;
 use crate::errors::hub_error;
@@ -91,9 +91,7 @@ impl AsyncConsumerCore {
         py: Python<'py>,
         times: HashMap<(String, i32), i64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let times: Vec<_> =
-            times.into_iter().map(|((topic, partition), time)| ((Arc::from(topic), partition), time)).collect();
-        let ask = move |consumer: &mut Consumer| consumer.subscriber()?.offsets_for_times(&times, ANSWER_TIMEOUT);
+        let ask = asking_for_times(times);
         self.awaited(py, ask, |py, found| offsets_dict(found).into_bound_py_any(py))
     }
 

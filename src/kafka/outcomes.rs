@@ -1,4 +1,4 @@
-//! What became of messages, told to Python: to callbacks, to futures of event loops, to a caller that waits.
+//! What became of messages, reported to Python: to callbacks, to futures of event loops, to a caller that waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,28 +39,28 @@ impl From<DeliveryMetadata> for DeliveredMessage {
     }
 }
 
-/// Who is told.
+/// To whom an outcome is reported.
 pub(crate) enum Token {
     /// `on_delivery(error, delivered)`, one of them None.
     Callback(Py<PyAny>),
     /// A future and its event loop.
     Future { event_loop: Py<PyAny>, future: Py<PyAny> },
     /// One of those whom a caller of `send_many` waits for.
-    Waiting(Arc<Many>, usize),
+    Waiting(Arc<BatchOutcomes>, usize),
 }
 
-/// Futures of one event loop, and what is to be told to each.
+/// Futures of one event loop, and what is to be reported to each.
 type Futures = Vec<(Py<PyAny>, Result<DeliveryMetadata, Error>)>;
 
 /// The outcomes of a `send_many`.
 #[derive(Default)]
-pub(crate) struct Many {
+pub(crate) struct BatchOutcomes {
     outcomes: Mutex<Vec<Option<Result<DeliveryMetadata, Error>>>>,
     left: AtomicUsize,
     changed: Condvar,
 }
 
-impl Many {
+impl BatchOutcomes {
     /// One more to wait for; its index.
     pub(crate) fn expect(&self) -> usize {
         let mut outcomes = self.outcomes.lock();
@@ -113,9 +113,10 @@ impl Reporter<Token> for PythonReporter {
             return;
         }
         let mut python = Some(python);
-        let told =
-            Python::try_attach(|py| exit::reporting_to_python(py, || tell(py, python.take().unwrap_or_default())));
-        if told.is_none() {
+        let reported = Python::try_attach(|py| {
+            exit::reporting_to_python(py, || report_to_python(py, python.take().unwrap_or_default()))
+        });
+        if reported.is_none() {
             // The interpreter is ending: its objects can neither be called nor let go of any more.
             std::mem::forget(python);
         }
@@ -138,15 +139,15 @@ fn pair(
     }
 }
 
-fn tell(py: Python<'_>, outcomes: Vec<(Token, Result<DeliveryMetadata, Error>)>) {
+fn report_to_python(py: Python<'_>, outcomes: Vec<(Token, Result<DeliveryMetadata, Error>)>) {
     // Futures of one loop are resolved together: waking a loop costs more than all the rest.
     let mut loops: Vec<(Py<PyAny>, Futures)> = Vec::new();
     for (token, outcome) in outcomes {
         match token {
             Token::Callback(callback) => {
-                let told = pair(py, outcome).and_then(|pair| callback.call1(py, pair));
-                if let Err(error) = told {
-                    complain(&error, "an on_delivery callback raised");
+                let reported = pair(py, outcome).and_then(|pair| callback.call1(py, pair));
+                if let Err(error) = reported {
+                    log_error(&error, "an on_delivery callback raised");
                 }
             }
             Token::Future { event_loop, future } => match loops.iter_mut().find(|(known, _)| known.is(&event_loop)) {
@@ -160,12 +161,12 @@ fn tell(py: Python<'_>, outcomes: Vec<(Token, Result<DeliveryMetadata, Error>)>)
         let resolved = Py::new(py, Resolve(Mutex::new(futures)))
             .and_then(|resolve| event_loop.call_method1(py, interned!(py, "call_soon_threadsafe"), (resolve,)));
         if let Err(error) = resolved {
-            complain(&error, "messages were sent, but the event loop that waits for them is closed");
+            log_error(&error, "messages were sent, but the event loop that waits for them is closed");
         }
     }
 }
 
-fn complain(error: &PyErr, what: &str) {
+fn log_error(error: &PyErr, what: &str) {
     warn_in("gds_kafka", &format!("{what}: {error}"));
 }
 
@@ -177,15 +178,15 @@ struct Resolve(Mutex<Futures>);
 impl Resolve {
     fn __call__(&self, py: Python<'_>) {
         for (future, outcome) in std::mem::take(&mut *self.0.lock()) {
-            // One that cannot be told keeps the others from nothing.
-            if let Err(error) = settle(future.bind(py), outcome) {
-                complain(&error, "a future did not take what became of its message");
+            // One that does not take it keeps the others from nothing.
+            if let Err(error) = resolve(future.bind(py), outcome) {
+                log_error(&error, "a future did not take what became of its message");
             }
         }
     }
 }
 
-fn settle(future: &Bound<'_, PyAny>, outcome: Result<DeliveryMetadata, Error>) -> PyResult<()> {
+fn resolve(future: &Bound<'_, PyAny>, outcome: Result<DeliveryMetadata, Error>) -> PyResult<()> {
     let py = future.py();
     if future.call_method0(interned!(py, "done"))?.is_truthy()? {
         return Ok(()); // cancelled: the message was sent all the same

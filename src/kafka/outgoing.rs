@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gds_hub::producer::Producer;
-use gds_hub::{Error, Headers, OwnedHeader, Record, codec};
+use gds_hub::{Error, Headers, OwnedHeader, Record, check_topic, codec};
+use gds_process::clock::now_ms;
 use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyString};
@@ -13,7 +13,7 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyString};
 use super::outcomes::Token;
 use crate::errors::hub_error;
 use crate::interop::exit;
-use crate::interop::text::lossy;
+use crate::interop::text::{lossy, type_name};
 use crate::json::bytes_like;
 use crate::json::write::{self as json, Flags, Options};
 
@@ -91,10 +91,7 @@ impl Serializers {
         parts: MessageFields<'_, '_>,
     ) -> PyResult<()> {
         let py = value.py();
-        if bad_topic(topic) {
-            let message = format!("topic {topic:?}: expected a name of 1 to 249 characters");
-            return Err(hub_error(py, &Error::Message(message.into())));
-        }
+        check_topic(topic).map_err(|error| hub_error(py, &error))?;
         let mut flags = Flags::default();
         let mut headers =
             parts.headers.map(|headers| read_headers(headers, &mut flags)).transpose()?.unwrap_or_default();
@@ -146,10 +143,6 @@ pub(super) fn with_scratch<R>(call: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     done
 }
 
-pub(super) fn bad_topic(topic: &str) -> bool {
-    topic.is_empty() || topic.len() > 249
-}
-
 pub(super) fn topic_name<'a>(topic: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
     match topic.cast::<PyString>() {
         Ok(name) => name.to_str().map_err(|_| {
@@ -158,19 +151,6 @@ pub(super) fn topic_name<'a>(topic: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
         }),
         Err(_) => Err(PyTypeError::new_err(format!("topic is of type {}: expected a str", topic.get_type().name()?))),
     }
-}
-
-/// Since the epoch.
-pub(super) fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-pub(crate) fn now_ms() -> i64 {
-    milliseconds(now())
-}
-
-pub(super) fn milliseconds(since: Duration) -> i64 {
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Milliseconds since the epoch, or a datetime.
@@ -349,8 +329,7 @@ fn bytes_of(made: &Bound<'_, PyAny>, who: &str, flags: &mut Flags) -> PyResult<O
     if let Some(bytes) = bytes_like(made) {
         return Ok(Some(bytes?.as_bytes().to_vec()));
     }
-    let kind = made.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
-    let message = format!("{who} returned an object of type {kind}: expected bytes");
+    let message = format!("{who} returned an object of type {}: expected bytes", type_name(Some(made)));
     Err(hub_error(made.py(), &Error::Serialization(message.into())))
 }
 

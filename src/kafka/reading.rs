@@ -1,7 +1,7 @@
 //! What a consumer has open, and its messages given to a program one by one.
 
-use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use gds_hub::Error;
 use gds_hub::consumer::{Consumer, ConsumerCounts, DeadLetterOutcome, DeadLetterStatus, Next, Offsets};
@@ -13,10 +13,9 @@ use pyo3::types::{PyDict, PyString};
 use super::messages::{dict, unparsed};
 use crate::errors::hub_error;
 use crate::interop::drop_detached::DropDetached;
-use crate::interop::exit;
 use crate::json::read::Session;
 
-pub(super) struct Opened {
+pub(super) struct OpenConsumer {
     pub(super) settings: Settings,
     pub(super) value_deserializer: Option<Py<PyAny>>,
     pub(super) key_deserializer: Option<Py<PyAny>>,
@@ -25,11 +24,11 @@ pub(super) struct Opened {
     pub(super) listener: Option<Py<PyAny>>,
     pub(super) generation: u32,
     pub(super) process: u32,
-    pub(super) state: DropDetached<Arc<TimedMutex<State>>>,
+    pub(super) state: DropDetached<Arc<TimedMutex<ConsumerState>>>,
     pub(super) counts: Arc<ConsumerCounts>,
 }
 
-pub(super) struct State {
+pub(super) struct ConsumerState {
     pub(super) consumer: Consumer,
     /// The topic of the last message, as a Python object.
     pub(super) topic: Option<(Arc<str>, Py<PyString>)>,
@@ -46,7 +45,7 @@ pub(super) struct Handled {
 }
 
 /// What came of trying to give out the next message.
-pub(super) enum Tried<'py> {
+pub(super) enum NextMessage<'py> {
     Message(Bound<'py, PyDict>),
     /// It cannot be read, or its dead letter is not taken. It is still the next one.
     Refused(PyErr),
@@ -59,12 +58,12 @@ pub(super) enum Tried<'py> {
 /// Makes the next message of the batch into a dict, given to the loop `by`; leaves out what is to be left out.
 pub(super) fn next_message<'py>(
     py: Python<'py>,
-    opened: &Opened,
-    state: &mut State,
+    opened: &OpenConsumer,
+    state: &mut ConsumerState,
     session: &mut Session,
     by: u64,
-) -> PyResult<Tried<'py>> {
-    let State { consumer, topic: known, .. } = state;
+) -> PyResult<NextMessage<'py>> {
+    let ConsumerState { consumer, topic: known, .. } = state;
     let (key, value) = (opened.key_deserializer.as_ref(), opened.value_deserializer.as_ref());
     loop {
         let next = consumer.next(by, |message| {
@@ -79,20 +78,22 @@ pub(super) fn next_message<'py>(
             dict(py, key, value, session, message, &topic)
         });
         let error = match next.map_err(|interrupted| interrupted.unwrap_or_else(|| hub_error(py, &Error::closed())))? {
-            Next::Message(message) => return Ok(Tried::Message(message)),
-            Next::Unreadable { error, cause, at } => return Ok(Tried::Refused(unparsed(py, &error, &at, cause)?)),
+            Next::Message(message) => return Ok(NextMessage::Message(message)),
+            Next::Unreadable { error, cause, at } => {
+                return Ok(NextMessage::Refused(unparsed(py, &error, &at, cause)?));
+            }
             Next::DeadLetter(error) => error,
-            Next::Empty => return Ok(Tried::Empty),
+            Next::Empty => return Ok(NextMessage::Empty),
         };
         match py.detach(|| consumer.send_dead_letter(&error)) {
             DeadLetterStatus::Delivered => {}
-            DeadLetterStatus::Pending(outcome) => return Ok(Tried::Pending(outcome)),
-            DeadLetterStatus::Refused(refused) => return Ok(Tried::Refused(hub_error(py, &refused))),
+            DeadLetterStatus::Pending(outcome) => return Ok(NextMessage::Pending(outcome)),
+            DeadLetterStatus::Refused(refused) => return Ok(NextMessage::Refused(hub_error(py, &refused))),
         }
     }
 }
 
-pub(super) fn take_in(state: &mut State, handled: Handled) {
+pub(super) fn apply_handled(state: &mut ConsumerState, handled: Handled) {
     let Handled { places, list_of } = handled;
     state.consumer.handled(places);
     if let Some(by) = list_of {
@@ -103,7 +104,7 @@ pub(super) fn take_in(state: &mut State, handled: Handled) {
 pub(super) fn stats_of<'py>(
     py: Python<'py>,
     counts: &ConsumerCounts,
-    state: Option<&mut State>,
+    state: Option<&mut ConsumerState>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let stats = PyDict::new(py);
     for (name, count) in counts.totals() {
@@ -118,29 +119,10 @@ pub(super) fn stats_of<'py>(
     Ok(stats)
 }
 
-/// Tells the figures once an interval, until the consumer is gone.
-pub(super) async fn report_regularly(
-    state: Weak<TimedMutex<State>>,
-    counts: Arc<ConsumerCounts>,
-    report: Py<PyAny>,
-    interval: Duration,
-) {
-    let report = Arc::new(report);
-    loop {
-        tokio::time::sleep(interval).await;
-        let Some(state) = state.upgrade() else { break };
-        let (report, counts) = (Arc::clone(&report), Arc::clone(&counts));
-        let told = tokio::task::spawn_blocking(move || {
-            let call = |py: Python<'_>| -> PyResult<()> {
-                let mut state = state.try_lock();
-                let stats = stats_of(py, &counts, state.as_deref_mut())?;
-                drop(state);
-                report.call1(py, (stats,)).map(drop)
-            };
-            Python::try_attach(|py| exit::reporting_to_python(py, || call(py))).is_some()
-        });
-        if !told.await.unwrap_or(false) {
-            break; // the interpreter is ending
-        }
-    }
+/// The figures of a consumer; what its thread works with only if that is not under way.
+pub(super) fn consumer_stats<'py>(
+    py: Python<'py>,
+    (state, counts): &(Arc<TimedMutex<ConsumerState>>, Arc<ConsumerCounts>),
+) -> PyResult<Bound<'py, PyDict>> {
+    stats_of(py, counts, state.try_lock().as_deref_mut())
 }

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 use crate::errors::hub_error;
+use crate::interop::text::type_name;
 
 /// Reads settings by both spellings.
 pub(crate) fn parse(
@@ -27,7 +28,7 @@ fn values(config: &Bound<'_, PyDict>) -> PyResult<Vec<(String, Value)>> {
             continue;
         }
         let read = value_of(&value).ok_or_else(|| {
-            let kind = value.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+            let kind = type_name(Some(&value));
             let message =
                 format!("{name} is of type {kind}: expected a str, a number, a bool, a path or a list of str");
             hub_error(config.py(), &Error::Config(message.into()))

@@ -8,9 +8,9 @@
 //! Whatever a record holds, something arrives: what has no JSON is written as its text, what has no text as its type,
 //! and `flags` in the record says that this happened. Ctrl-C while Python code of the program runs belongs to it.
 
+mod attributes;
+mod message;
 mod objects;
-mod parts;
-mod said;
 mod values;
 mod writer;
 
@@ -24,7 +24,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::interop::exit;
 use crate::interop::text::lossy;
-use parts::{NAME, RecordFields};
+use attributes::{NAME, RecordAttributes};
 use writer::{Flags, MAX_DEPTH, Writer};
 
 /// Keys of a record, which constant fields may not take.
@@ -125,15 +125,15 @@ impl LogEncoder {
         out: &mut Vec<u8>,
         begin: impl FnOnce(&mut Vec<u8>, &[u8]),
     ) -> PyResult<Option<Flags>> {
-        let parts = RecordFields::of(record)?;
-        let name = parts.text(NAME);
+        let attributes = RecordAttributes::of(record)?;
+        let name = attributes.text(NAME);
         let name = name.as_deref().unwrap_or("root");
         if self.ignored.iter().any(|logger| is_within(name, logger)) {
             return Ok(None);
         }
         begin(out, self.redactor.redact(name).as_bytes());
         let mut writer = Writer { redactor: &self.redactor, start: out.len(), out, flags: Flags::default() };
-        writer.record(record, &parts, name, &self.constant)?;
+        writer.record(record, &attributes, name, &self.constant)?;
         Ok(Some(writer.flags))
     }
 }

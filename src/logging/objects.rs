@@ -7,19 +7,19 @@ use pyo3::types::PyString;
 use crate::interop::text::{lossy, type_name};
 
 /// Goes on after an `Exception`; anything else (Ctrl-C) belongs to the program.
-pub(super) fn unless_program(py: Python<'_>, error: PyErr) -> PyResult<()> {
+pub(super) fn swallow_exception(py: Python<'_>, error: PyErr) -> PyResult<()> {
     if error.is_instance_of::<PyException>(py) { Ok(()) } else { Err(error) }
 }
 
 /// `str(object)` or `repr(object)`, or what type it is of if it has neither.
-pub(super) fn described<'py>(
+pub(super) fn describe<'py>(
     object: &Bound<'py, PyAny>,
     how: impl Fn(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>>,
 ) -> PyResult<String> {
     match how(object) {
         Ok(text) => Ok(lossy(&text).into_owned()),
         Err(error) => {
-            unless_program(object.py(), error)?;
+            swallow_exception(object.py(), error)?;
             Ok(format!("<unprintable {}>", type_name(Some(object))))
         }
     }

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
-use gds_json::number;
+use gds_json::{number, text};
 use gds_redact::{MARK, is_login, is_name_of_login, is_name_of_name, is_name_of_value, is_secret_key, is_value_a_name};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
 
-use super::objects::{described, unless_program};
-use super::parts::DictItems;
+use super::attributes::DictItems;
+use super::objects::{describe, swallow_exception};
 use super::writer::Writer;
 use crate::interop::once::interned;
 use crate::interop::text::lossy;
@@ -78,7 +78,7 @@ impl Writer<'_> {
         }
         let Ok(items) = object.try_iter() else { return self.other(object) };
         let items: PyResult<Vec<_>> = items.collect();
-        let items = items.or_else(|error| unless_program(object.py(), error).map(|()| Vec::new()))?;
+        let items = items.or_else(|error| swallow_exception(object.py(), error).map(|()| Vec::new()))?;
         self.items(items.into_iter(), depth)
     }
 
@@ -130,7 +130,7 @@ impl Writer<'_> {
                     self.flags.lone_surrogate |= matches!(name, Cow::Owned(_));
                     self.member(&name, value, depth)?;
                 }
-                Err(_) => self.member(&described(name, Bound::str)?, value, depth)?,
+                Err(_) => self.member(&describe(name, Bound::str)?, value, depth)?,
             }
         }
         self.out.push(b'}');
@@ -190,7 +190,7 @@ impl Writer<'_> {
                     return self.value(&value, 0);
                 }
                 Ok(_) => {}
-                Err(error) => unless_program(py, error)?,
+                Err(error) => swallow_exception(py, error)?,
             }
         }
         if is_null(object) {
@@ -200,9 +200,9 @@ impl Writer<'_> {
         match object.str() {
             Ok(text) => self.readable(&text),
             Err(error) => {
-                unless_program(py, error)?;
+                swallow_exception(py, error)?;
                 self.flags.unserialisable = true;
-                let text = described(object, Bound::repr)?;
+                let text = describe(object, Bound::repr)?;
                 self.text(&text);
             }
         }
@@ -284,23 +284,10 @@ impl Writer<'_> {
         self.plain(kept);
     }
 
-    /// Text as it is (RFC 8259, section 7).
+    /// Text as it is.
     pub(super) fn plain(&mut self, text: &str) {
-        self.out.push(b'"');
-        let mut rest = text.as_bytes();
-        while let Some(len) = rest.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
-            self.out.extend_from_slice(&rest[..len]);
-            match rest[len] {
-                b'\n' => self.out.extend_from_slice(b"\\n"),
-                b'\t' => self.out.extend_from_slice(b"\\t"),
-                b'\r' => self.out.extend_from_slice(b"\\r"),
-                byte @ (b'"' | b'\\') => self.out.extend_from_slice(&[b'\\', byte]),
-                byte => write!(self.out, "\\u{byte:04x}").expect("a Vec takes anything"),
-            }
-            rest = &rest[len + 1..];
-        }
-        self.out.extend_from_slice(rest);
-        self.out.push(b'"');
+        text::write::<b','>(self.out, text);
+        self.out.pop();
     }
 }
 

@@ -1,17 +1,17 @@
 //! A record as JSON.
 
 use std::borrow::Cow;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use gds_process::clock;
 use gds_redact::Redactor;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-use super::objects::{described, full_name, unless_program};
-use super::parts::{
-    ARGS, CREATED, EXC_INFO, EXC_TEXT, FUNCTION, LEVEL, LINE, MSG, PATH, PROCESS, RecordFields, STACK, THREAD,
+use super::attributes::{
+    ARGS, CREATED, EXC_INFO, EXC_TEXT, FUNCTION, LEVEL, LINE, MSG, PATH, PROCESS, RecordAttributes, STACK, THREAD,
 };
-use super::said::{Raised, Said, masked};
+use super::message::{RaisedException, RecordMessage, masked};
+use super::objects::{describe, full_name, swallow_exception};
 use crate::interop::text::lossy;
 use crate::interop::trace;
 
@@ -54,45 +54,45 @@ impl Writer<'_> {
     pub(super) fn record<'py>(
         &mut self,
         record: &Bound<'py, PyAny>,
-        parts: &RecordFields<'py>,
+        attributes: &RecordAttributes<'py>,
         name: &str,
         constant: &[u8],
     ) -> PyResult<()> {
         let py = record.py();
         self.out.extend_from_slice(b"{\"timestamp\":");
         // The first six are in every record, whoever made it.
-        let created = parts.get(CREATED).and_then(|created| created.extract::<f64>().ok());
-        self.float(created.filter(|created| created.is_finite()).unwrap_or_else(now));
+        let created = attributes.get(CREATED).and_then(|created| created.extract::<f64>().ok());
+        self.float(created.filter(|created| created.is_finite()).unwrap_or_else(|| clock::since_epoch().as_secs_f64()));
         self.name("logger");
         self.text(name);
         self.name("level");
-        self.plain(parts.text(LEVEL).filter(|level| !level.is_empty()).as_deref().unwrap_or("NOTSET"));
+        self.plain(attributes.text(LEVEL).filter(|level| !level.is_empty()).as_deref().unwrap_or("NOTSET"));
         self.out.extend_from_slice(b",\"message\":");
-        let said = Said::of(record, parts);
-        self.message(record, parts, said.message)?;
+        let content = RecordMessage::of(record, attributes);
+        self.message(record, attributes, content.message)?;
         self.name("path");
-        self.plain(parts.text(PATH).as_deref().unwrap_or_default());
+        self.plain(attributes.text(PATH).as_deref().unwrap_or_default());
         self.name("lineno");
-        self.whole(parts.get(LINE).and_then(|line| line.extract::<u32>().ok()).unwrap_or(0));
-        self.named_plain("function", parts.text(FUNCTION).as_deref());
-        if let Some(process) = parts.get(PROCESS).and_then(|process| process.extract::<u32>().ok()) {
+        self.whole(attributes.get(LINE).and_then(|line| line.extract::<u32>().ok()).unwrap_or(0));
+        self.named_plain("function", attributes.text(FUNCTION).as_deref());
+        if let Some(process) = attributes.get(PROCESS).and_then(|process| process.extract::<u32>().ok()) {
             self.name("process");
             self.whole(process);
         }
-        self.named_text("thread", parts.text(THREAD).as_deref());
+        self.named_text("thread", attributes.text(THREAD).as_deref());
         self.out.extend_from_slice(constant);
-        self.exception(parts, said.raised)?;
-        self.named_text("stack", parts.text(STACK).as_deref());
+        self.exception(attributes, content.raised)?;
+        self.named_text("stack", attributes.text(STACK).as_deref());
         if let Some(trace) = trace::active_span(py) {
             self.hex("trace_id", &trace.trace_id);
             self.hex("span_id", &trace.span_id);
         }
-        let extra = said.fields.as_ref().unwrap_or(&parts.extra);
+        let extra = content.fields.as_ref().unwrap_or(&attributes.extra);
         if !extra.is_empty() {
             self.out.extend_from_slice(b",\"extra\":");
             self.members(extra, MAX_DEPTH)?;
         }
-        self.flags.lone_surrogate |= parts.replaced.get();
+        self.flags.lone_surrogate |= attributes.replaced.get();
         let mut separator = &b",\"flags\":["[..];
         for flag in self.flags.names() {
             self.out.extend_from_slice(separator);
@@ -108,24 +108,24 @@ impl Writer<'_> {
     fn message<'py>(
         &mut self,
         record: &Bound<'py, PyAny>,
-        parts: &RecordFields<'py>,
+        attributes: &RecordAttributes<'py>,
         message: PyResult<Bound<'py, PyString>>,
     ) -> PyResult<()> {
         match message {
             Ok(message) => self.readable(&message),
             Err(error) => {
-                unless_program(record.py(), error)?;
+                swallow_exception(record.py(), error)?;
                 self.flags.unformatted = true;
-                let mut message = match parts.get(MSG) {
-                    Some(message) => described(message, Bound::str)?,
-                    None => described(record, Bound::repr)?,
+                let mut message = match attributes.get(MSG) {
+                    Some(message) => describe(message, Bound::str)?,
+                    None => describe(record, Bound::repr)?,
                 };
-                let arguments = parts.get(ARGS).filter(|arguments| !arguments.is_truthy().is_ok_and(|any| !any));
+                let arguments = attributes.get(ARGS).filter(|arguments| !arguments.is_truthy().is_ok_and(|any| !any));
                 if let Some(arguments) = arguments {
                     let masked = masked(arguments).unwrap_or_default();
                     let shown = masked.map_or_else(|| arguments.clone(), Bound::into_any);
                     message.push(' ');
-                    message.push_str(&described(&self.without_secrets(&shown)?, Bound::repr)?);
+                    message.push_str(&describe(&self.without_secrets(&shown)?, Bound::repr)?);
                 }
                 self.text(&message);
             }
@@ -145,9 +145,9 @@ impl Writer<'_> {
 
     /// What the record says was raised, else what the message does. The text that formatters of other handlers have
     /// left in the record is theirs, so it is only taken where there is no exception: in records of another process.
-    fn exception(&mut self, parts: &RecordFields<'_>, raised: Option<Raised<'_>>) -> PyResult<()> {
-        let cached = parts.text(EXC_TEXT);
-        let Some(raised) = parts.get(EXC_INFO).and_then(Raised::of).or(raised) else {
+    fn exception(&mut self, attributes: &RecordAttributes<'_>, raised: Option<RaisedException<'_>>) -> PyResult<()> {
+        let cached = attributes.text(EXC_TEXT);
+        let Some(raised) = attributes.get(EXC_INFO).and_then(RaisedException::of).or(raised) else {
             if let Some(traceback) = cached {
                 self.out.extend_from_slice(b",\"exception\":{\"traceback\":");
                 self.tail(&traceback);
@@ -158,12 +158,12 @@ impl Writer<'_> {
         self.out.extend_from_slice(b",\"exception\":{\"type\":");
         self.plain(&full_name(&raised.error));
         self.out.extend_from_slice(b",\"message\":");
-        let message = described(&raised.error, Bound::str)?;
+        let message = describe(&raised.error, Bound::str)?;
         self.text(&message);
         let traceback = match raised.format() {
             Ok(traceback) => Some(Cow::Owned(traceback)),
             Err(error) => {
-                unless_program(raised.error.py(), error)?;
+                swallow_exception(raised.error.py(), error)?;
                 self.flags.unserialisable = true;
                 cached
             }
@@ -175,9 +175,4 @@ impl Writer<'_> {
         self.out.push(b'}');
         Ok(())
     }
-}
-
-/// Seconds since the epoch.
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

@@ -5,28 +5,28 @@ macro_rules! observing_methods {
     ($class:ty) => {
         #[pymethods]
         impl $class {
-            #[pyo3(signature = (name, value = Given::MISSING, labels = None), text_signature = "($self, name, value=1, labels=None)")]
-            fn increment(&self, name: &Bound<'_, PyAny>, value: Given<'_, '_>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+            #[pyo3(signature = (name, value = Argument::MISSING, labels = None), text_signature = "($self, name, value=1, labels=None)")]
+            fn increment(&self, name: &Bound<'_, PyAny>, value: Argument<'_, '_>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
                 observe::report(self, MetricKind::Counter, Change::Report, name, value, labels)
             }
 
             #[pyo3(signature = (name, value, labels = None))]
-            fn gauge(&self, name: &Bound<'_, PyAny>, value: Given<'_, '_>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+            fn gauge(&self, name: &Bound<'_, PyAny>, value: Argument<'_, '_>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
                 observe::report(self, MetricKind::Gauge, Change::Report, name, value, labels)
             }
 
             #[pyo3(signature = (name, value, labels = None))]
-            fn histogram(&self, name: &Bound<'_, PyAny>, value: Given<'_, '_>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+            fn histogram(&self, name: &Bound<'_, PyAny>, value: Argument<'_, '_>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
                 observe::report(self, MetricKind::Histogram, Change::Report, name, value, labels)
             }
 
             #[pyo3(signature = (name, value_ms, labels = None))]
-            fn timing(&self, name: &Bound<'_, PyAny>, value_ms: Given<'_, '_>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+            fn timing(&self, name: &Bound<'_, PyAny>, value_ms: Argument<'_, '_>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
                 observe::report(self, MetricKind::Timing, Change::Report, name, value_ms, labels)
             }
 
             #[pyo3(signature = (name, delta, labels = None))]
-            fn gauge_add(&self, name: &Bound<'_, PyAny>, delta: Given<'_, '_>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+            fn gauge_add(&self, name: &Bound<'_, PyAny>, delta: Argument<'_, '_>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
                 observe::report(self, MetricKind::Gauge, Change::Add, name, delta, labels)
             }
         }
@@ -43,7 +43,7 @@ macro_rules! registry_methods {
             fn set_total(
                 &self,
                 name: &Bound<'_, PyAny>,
-                value: Given<'_, '_>,
+                value: Argument<'_, '_>,
                 labels: Option<&Bound<'_, PyAny>>,
             ) -> PyResult<()> {
                 observe::report(self, MetricKind::Counter, Change::Total, name, value, labels)
@@ -51,12 +51,12 @@ macro_rules! registry_methods {
 
             #[pyo3(signature = (name, labels = None))]
             fn remove(&self, name: &Bound<'_, PyAny>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
-                observe::remove(self.counted(), name, labels)
+                observe::remove(self.handle(), name, labels)
             }
 
             #[pyo3(name = "_count_unanswered")]
             fn count_unanswered(&self, in_time: bool) {
-                observe::count_unanswered(self.counted(), in_time);
+                observe::count_unanswered(self.handle(), in_time);
             }
         }
     };

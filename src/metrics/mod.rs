@@ -1,7 +1,7 @@
 //! The collectors: Python base classes over the registry and its providers.
 
+pub(crate) mod arguments;
 mod call_sites;
-pub(crate) mod input;
 mod methods;
 pub(crate) mod noop;
 mod observe;

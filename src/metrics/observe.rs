@@ -18,13 +18,13 @@ use crate::interop::exit;
 use crate::interop::text::type_name;
 use crate::interop::trace;
 use crate::interop::warnings::{self, log_warning};
+use crate::metrics::arguments::{self, Argument, ArgumentError};
 use crate::metrics::call_sites::{CallObjects, CallSiteCache};
-use crate::metrics::input::{self, ArgumentError, Given};
 
 /// What a native collector does with an observation.
 pub(crate) trait Collector {
     /// The view and the call sites of a collector that counts in a registry. May run Python code, in a forked child.
-    fn counted(&self) -> Option<&RegistryHandle> {
+    fn handle(&self) -> Option<&RegistryHandle> {
         None
     }
     /// Keeps one value under a name and labels that were reported before; none if they were not. The text is borrowed
@@ -107,27 +107,27 @@ pub(crate) fn report(
     kind: MetricKind,
     change: Change,
     name: &Bound<'_, PyAny>,
-    value: Given<'_, '_>,
+    value: Argument<'_, '_>,
     labels: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
     let value = value.get();
     let py = name.py();
-    let outcome = input::number(value).and_then(|value| {
+    let outcome = arguments::number(value).and_then(|value| {
         // Asked before text is borrowed, because asking may run Python code.
         let trace = if kind != MetricKind::Gauge && collector.wants_trace() { trace::current(py) } else { None };
         let mut parts = CallObjects::empty();
-        let counted = collector.counted().filter(|_| parts.fill(kind, name, labels));
-        if let Some(counted) = counted
-            && let Some(series) = counted.sites.find(py, kind, &parts)
-            && counted.view.report_found(kind, change, series, value, trace.as_ref())
+        let handle = collector.handle().filter(|_| parts.fill(kind, name, labels));
+        if let Some(handle) = handle
+            && let Some(series) = handle.sites.find(py, kind, &parts)
+            && handle.view.report_found(kind, change, series, value, trace.as_ref())
         {
             return Ok(Ok(()));
         }
         let report = Report { kind, change, value, trace };
-        let known = input::with_borrowed_text(name, labels, counted.map(|_| &parts), |name, labels| {
+        let known = arguments::with_borrowed_text(name, labels, handle.map(|_| &parts), |name, labels| {
             let known = collector.record_known(report, name, labels);
-            if let (Some(counted), Some(Ok(()))) = (counted, known) {
-                counted.sites.remember(py, kind, &parts, || counted.view.find(kind, name, labels));
+            if let (Some(handle), Some(Ok(()))) = (handle, known) {
+                handle.sites.remember(py, kind, &parts, || handle.view.find(kind, name, labels));
             }
             known
         });
@@ -135,9 +135,9 @@ pub(crate) fn report(
             return Ok(known);
         }
         // From here on Python code may run, so all text is copied and `parts` is not looked at again.
-        let outcome = input::with_owned_text(name, labels, |name, labels| collector.record(report, name, labels));
-        if let Some(counted) = counted {
-            tell_warnings(counted.view.registry());
+        let outcome = arguments::with_owned_text(name, labels, |name, labels| collector.record(report, name, labels));
+        if let Some(handle) = handle {
+            log_warnings(handle.view.registry());
         }
         outcome
     });
@@ -154,12 +154,12 @@ pub(crate) fn report(
 
 /// Takes a series off the page; whether there was one.
 pub(crate) fn remove(
-    counted: Option<&RegistryHandle>,
+    handle: Option<&RegistryHandle>,
     name: &Bound<'_, PyAny>,
     labels: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<bool> {
-    let Some(counted) = counted else { return Ok(false) };
-    match input::with_owned_text(name, labels, |name, labels| counted.view.remove(name, labels)) {
+    let Some(handle) = handle else { return Ok(false) };
+    match arguments::with_owned_text(name, labels, |name, labels| handle.view.remove(name, labels)) {
         Ok(removed) => Ok(removed),
         Err(ArgumentError::Refused(_)) => Ok(false),
         Err(ArgumentError::Raise(error)) => Err(error),
@@ -167,10 +167,10 @@ pub(crate) fn remove(
 }
 
 /// Counts a function that was asked for values in vain.
-pub(crate) fn count_unanswered(counted: Option<&RegistryHandle>, in_time: bool) {
-    if let Some(counted) = counted {
+pub(crate) fn count_unanswered(handle: Option<&RegistryHandle>, in_time: bool) {
+    if let Some(handle) = handle {
         let refusal = if in_time { Refusal::CallbackFailed } else { Refusal::CallbackTimeout };
-        counted.view.registry().count_refusal(refusal);
+        handle.view.registry().count_refusal(refusal);
     }
 }
 
@@ -189,20 +189,11 @@ fn warn_once(
         // Types only: a value or a label may be the secret that somebody passed by mistake.
         let name = name_given.extract::<String>();
         let name = name.unwrap_or_else(|_| format!("of type {}", type_name(Some(name_given))));
-        let expected = match refusal {
-            Refusal::InvalidName => "a name that is a str and not empty",
-            Refusal::InvalidValue => "a number, for a distribution not NaN",
-            Refusal::InvalidLabels => "labels that are a dict of str to str, or None",
-            Refusal::NegativeIncrement => "an increment of zero or more",
-            Refusal::StorageFull => "storage for it",
-            Refusal::Unavailable => "a collector that is set up: a subclass calls super().__init__() first",
-            Refusal::Closed => "a collector that is not closed",
-            Refusal::CallbackFailed | Refusal::CallbackTimeout => "a function that answers in time",
-        };
         let text = format!(
-            "{}({name:?}) was dropped ({}): expected {expected}, got value {} and labels {}; this is said once, and counted",
+            "{}({name:?}) was dropped ({}): expected {}, got value {} and labels {}; this is said once, and counted",
             kind.as_str(),
             refusal.as_str(),
+            refusal.expected(),
             type_name(value),
             type_name(labels),
         );
@@ -216,7 +207,7 @@ fn warn_once(
 }
 
 /// Says in the log what a registry has to say. Nothing of it is held here, nor is text borrowed.
-pub(crate) fn tell_warnings(registry: &Registry) {
+pub(crate) fn log_warnings(registry: &Registry) {
     for warning in registry.take_warnings() {
         log_warning(&warning);
     }

@@ -24,10 +24,10 @@ use crate::errors::metrics_error;
 use crate::interop::dicts::from_dict;
 use crate::interop::warnings::log_warning;
 use crate::interop::{exit, runtime};
-use crate::metrics::input::Given;
+use crate::metrics::arguments::Argument;
 use crate::metrics::methods::{observing_methods, registry_methods};
 use crate::metrics::observe::{self, Collector, Descriptions, RegistryHandle, Report, Warned};
-use crate::metrics::scrape::Asked;
+use crate::metrics::scrape::ValueCallbacks;
 
 from_dict! {
     struct Settings {
@@ -51,38 +51,38 @@ from_dict! {
     }
 }
 
-struct Resolved {
+struct ResolvedSettings {
     config: OtlpConfig,
     view: ViewOptions,
     exemplars: bool,
 }
 
 struct OtlpInstance {
-    counted: RegistryHandle,
+    handle: RegistryHandle,
     source: Arc<RegistrySource>,
     exporter: Arc<Exporter>,
 }
 
 struct RegistrySource {
     registry: Arc<Registry>,
-    asked: Asked,
-    end: Arc<End>,
+    callbacks: ValueCallbacks,
+    shutdown: Arc<Shutdown>,
 }
 
 /// The end of a collector: what is reported once it has come is refused.
 #[derive(Default)]
-struct End {
+struct Shutdown {
     begun: AtomicBool,
-    come: AtomicBool,
+    done: AtomicBool,
 }
 
 impl Source for RegistrySource {
     fn snapshot(&self) -> Vec<Family> {
-        if !self.end.come.load(Ordering::Relaxed) {
-            self.asked.ask(&self.registry);
+        if !self.shutdown.done.load(Ordering::Relaxed) {
+            self.callbacks.ask(&self.registry);
             // Not before the functions have reported for the last export.
-            if self.end.begun.load(Ordering::Relaxed) {
-                self.end.come.store(true, Ordering::Relaxed);
+            if self.shutdown.begun.load(Ordering::Relaxed) {
+                self.shutdown.done.store(true, Ordering::Relaxed);
             }
         }
         self.registry.snapshot()
@@ -92,11 +92,11 @@ impl Source for RegistrySource {
 /// Native side of `gds_metrics.OpenTelemetryMetrics`.
 #[pyclass(frozen, subclass, weakref, module = "gds_native._lib")]
 pub(crate) struct OtlpCore {
-    resolved: OnceLock<Resolved>,
-    end: Arc<End>,
+    resolved: OnceLock<ResolvedSettings>,
+    shutdown: Arc<Shutdown>,
     /// Observations not kept; the exported ones say by reason.
     dropped: AtomicU64,
-    live: PerProcess<OtlpInstance>,
+    instance: PerProcess<OtlpInstance>,
     described: Descriptions,
     /// What is called before an export, for the exporter of a forked child; locked as in `PrometheusCore`.
     ask: Mutex<Option<Arc<Py<PyAny>>>>,
@@ -104,40 +104,41 @@ pub(crate) struct OtlpCore {
 }
 
 impl OtlpInstance {
-    fn new(resolved: &Resolved, end: &Arc<End>) -> PyResult<Self> {
+    fn new(resolved: &ResolvedSettings, shutdown: &Arc<Shutdown>) -> PyResult<Self> {
         let registry = Registry::new(RegistryOptions { naming: Naming::AsGiven, ..RegistryOptions::default() });
-        let counted = RegistryHandle::new(registry.view(resolved.view.clone()));
-        let source = Arc::new(RegistrySource { registry, asked: Asked::default(), end: Arc::clone(end) });
+        let handle = RegistryHandle::new(registry.view(resolved.view.clone()));
+        let source =
+            Arc::new(RegistrySource { registry, callbacks: ValueCallbacks::default(), shutdown: Arc::clone(shutdown) });
         let exporter = Exporter::start(
             resolved.config.clone().as_instance(),
             Arc::clone(&source) as Arc<dyn Source>,
             &runtime::handle()?,
         );
-        Ok(Self { counted, source, exporter: Arc::new(exporter) })
+        Ok(Self { handle, source, exporter: Arc::new(exporter) })
     }
 }
 
 impl OtlpCore {
     #[inline]
-    fn live(&self) -> Option<&OtlpInstance> {
-        if let Some(live) = self.live.get() { Some(live) } else { self.after_fork() }
+    fn instance(&self) -> Option<&OtlpInstance> {
+        if let Some(instance) = self.instance.get() { Some(instance) } else { self.after_fork() }
     }
 
     /// A forked child counts from zero and exports by itself, as a service instance of its own.
     #[cold]
     fn after_fork(&self) -> Option<&OtlpInstance> {
-        let resolved = self.resolved.get().filter(|_| !self.end.begun.load(Ordering::Relaxed))?;
-        let live = OtlpInstance::new(resolved, &self.end).ok()?;
-        self.described.replay(&live.counted.view);
+        let resolved = self.resolved.get().filter(|_| !self.shutdown.begun.load(Ordering::Relaxed))?;
+        let instance = OtlpInstance::new(resolved, &self.shutdown).ok()?;
+        self.described.replay(&instance.handle.view);
         if let Some(ask) = self.ask.lock().clone() {
-            live.source.asked.add(ask);
+            instance.source.callbacks.add(ask);
         }
-        Some(self.live.get_or_init(move || live))
+        Some(self.instance.get_or_init(move || instance))
     }
 
     #[inline]
     fn is_closed(&self) -> bool {
-        self.end.come.load(Ordering::Relaxed)
+        self.shutdown.done.load(Ordering::Relaxed)
     }
 
     fn opened(&self) -> PyResult<&OtlpInstance> {
@@ -146,20 +147,20 @@ impl OtlpCore {
                 "OpenTelemetryMetrics is closed, or its __init__ was not called: call super().__init__() first",
             )
         };
-        self.live().ok_or_else(closed)
+        self.instance().ok_or_else(closed)
     }
 }
 
 impl Collector for OtlpCore {
     #[inline]
-    fn counted(&self) -> Option<&RegistryHandle> {
-        if self.is_closed() { None } else { self.live().map(|live| &live.counted) }
+    fn handle(&self) -> Option<&RegistryHandle> {
+        if self.is_closed() { None } else { self.instance().map(|instance| &instance.handle) }
     }
 
     #[inline]
     fn record_known(&self, report: Report, name: &str, labels: &[(&str, &str)]) -> Option<Result<(), Refusal>> {
-        let live = self.live.get().filter(|_| !self.is_closed())?;
-        live.counted.record_known(report, name, labels).then_some(Ok(()))
+        let instance = self.instance.get().filter(|_| !self.is_closed())?;
+        instance.handle.record_known(report, name, labels).then_some(Ok(()))
     }
 
     fn record(&self, report: Report, name: &str, labels: &[(&str, &str)]) -> Result<(), Refusal> {
@@ -167,16 +168,16 @@ impl Collector for OtlpCore {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return Err(Refusal::Closed);
         }
-        let Some(live) = self.live() else { return Err(Refusal::Unavailable) };
-        let outcome = live.counted.record(report, name, labels);
+        let Some(instance) = self.instance() else { return Err(Refusal::Unavailable) };
+        let outcome = instance.handle.record(report, name, labels);
         self.dropped.fetch_add(u64::from(outcome.is_err()), Ordering::Relaxed);
         outcome
     }
 
     fn refuse(&self, refusal: Refusal) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
-        if let Some(live) = self.live() {
-            live.counted.view.registry().count_refusal(refusal);
+        if let Some(instance) = self.instance() {
+            instance.handle.view.registry().count_refusal(refusal);
         }
     }
 
@@ -200,9 +201,9 @@ impl OtlpCore {
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
             resolved: OnceLock::new(),
-            end: Arc::default(),
+            shutdown: Arc::default(),
             dropped: AtomicU64::new(0),
-            live: PerProcess::new(),
+            instance: PerProcess::new(),
             described: Descriptions::default(),
             ask: Mutex::new(None),
             warned: Warned::default(),
@@ -235,20 +236,20 @@ impl OtlpCore {
         for warning in &config.warnings {
             log_warning(warning);
         }
-        config.tell = LogFn::new(log_warning);
+        config.log = LogFn::new(log_warning);
         let view = ViewOptions {
             buckets: Arc::from(settings.buckets),
             max_series: settings.max_series,
             ..ViewOptions::default()
         };
-        let resolved = Resolved { config, view, exemplars: settings.exemplars };
-        let live = OtlpInstance::new(&resolved, &self.end)?;
+        let resolved = ResolvedSettings { config, view, exemplars: settings.exemplars };
+        let instance = OtlpInstance::new(&resolved, &self.shutdown)?;
         if self.resolved.set(resolved).is_err() {
             return Err(PyRuntimeError::new_err(
                 "OpenTelemetryMetrics.__init__ was called twice; make a new collector",
             ));
         }
-        self.live.get_or_init(|| live);
+        self.instance.get_or_init(|| instance);
         Ok(())
     }
 
@@ -257,7 +258,7 @@ impl OtlpCore {
     fn ask(&self, ask: Py<PyAny>) -> PyResult<()> {
         let ask = Arc::new(ask);
         *self.ask.lock() = Some(Arc::clone(&ask));
-        self.opened()?.source.asked.add(ask);
+        self.opened()?.source.callbacks.add(ask);
         Ok(())
     }
 
@@ -271,8 +272,8 @@ impl OtlpCore {
         max_series: Option<usize>,
     ) -> PyResult<()> {
         let description = Description { help, unit, buckets: buckets.map(Arc::from), aggregation: None, max_series };
-        let live = self.opened()?;
-        self.described.add(&live.counted.view, name, description).map_err(|error| metrics_error(&error))
+        let instance = self.opened()?;
+        self.described.add(&instance.handle.view, name, description).map_err(|error| metrics_error(&error))
     }
 
     /// Exports now; an exception tells why the receiver did not take it.
@@ -286,15 +287,15 @@ impl OtlpCore {
     /// Exports a last time and stops.
     #[pyo3(name = "_close")]
     fn close(&self, py: Python<'_>, timeout_seconds: f64) -> PyResult<()> {
-        self.end.begun.store(true, Ordering::Relaxed);
+        self.shutdown.begun.store(true, Ordering::Relaxed);
         // A forked child that reported nothing has nothing to close.
-        let closed = self.live.get().map(|live| {
-            let exporter = Arc::clone(&live.exporter);
+        let closed = self.instance.get().map(|instance| {
+            let exporter = Arc::clone(&instance.exporter);
             let timeout = Duration::from_secs_f64(timeout_seconds);
             runtime::wait_blocking(py, move || exporter.close(timeout))
         });
         // Also where that ended otherwise, or there was no export to wait for.
-        self.end.come.store(true, Ordering::Relaxed);
+        self.shutdown.done.store(true, Ordering::Relaxed);
         closed.transpose()?.unwrap_or(Ok(())).map_err(|error| metrics_error(&error))
     }
 

@@ -23,12 +23,12 @@ use crate::errors::metrics_error;
 use crate::interop::dicts::from_dict;
 use crate::interop::warnings::log_warning;
 use crate::interop::{exit, runtime};
-use crate::metrics::input::Given;
+use crate::metrics::arguments::Argument;
 use crate::metrics::methods::{observing_methods, registry_methods};
 use crate::metrics::observe::{self, Collector, Descriptions, RegistryHandle, Report, Warned};
-use crate::metrics::page_server::{PageServer, Settings, served};
-use crate::metrics::scrape::{self, Scraped};
-use crate::metrics::{input, python_metrics};
+use crate::metrics::page_server::{self, PageServer, Settings, served};
+use crate::metrics::scrape::{self, ScrapedPage};
+use crate::metrics::{arguments, python_metrics};
 
 from_dict! {
     /// A group of metrics on a Pushgateway, and the way there.
@@ -58,16 +58,16 @@ impl Gateway {
 
 /// A collector in one process: the parent's, or a forked child's.
 struct PrometheusInstance {
-    shown: Mutex<Arc<PageServer>>,
-    page: Arc<Scraped>,
-    counted: RegistryHandle,
+    page_server: Mutex<Arc<PageServer>>,
+    page: Arc<ScrapedPage>,
+    handle: RegistryHandle,
 }
 
 /// Native side of `gds_metrics.PrometheusMetrics`.
 #[pyclass(frozen, subclass, weakref, module = "gds_native._lib")]
 pub(crate) struct PrometheusCore {
     settings: OnceLock<Settings>,
-    live: PerProcess<PrometheusInstance>,
+    instance: PerProcess<PrometheusInstance>,
     described: Descriptions,
     /// What is called before a page is read, for the page of a forked child. The lock is taken with the interpreter's lock
     /// held and never while waiting, so no fork finds it taken.
@@ -76,27 +76,31 @@ pub(crate) struct PrometheusCore {
 }
 
 impl PrometheusInstance {
-    fn new(shown: Arc<PageServer>, settings: &Settings) -> Self {
-        let view = shown.registry.view(settings.view());
-        Self { page: Arc::clone(&shown.page), shown: Mutex::new(shown), counted: RegistryHandle::new(view) }
+    fn new(page_server: Arc<PageServer>, settings: &Settings) -> Self {
+        let view = page_server.registry().view(settings.view());
+        Self {
+            page: Arc::clone(page_server.page()),
+            page_server: Mutex::new(page_server),
+            handle: RegistryHandle::new(view),
+        }
     }
 
     fn ask(&self, settings: &Settings, ask: Arc<Py<PyAny>>) {
-        self.page.asked.add(ask);
+        self.page.callbacks.add(ask);
         if settings.multiprocess_dir.is_some() {
             scrape::refresh(Arc::downgrade(&self.page));
         }
     }
 
     fn port(&self) -> Option<u16> {
-        self.shown.lock().port()
+        self.page_server.lock().port()
     }
 }
 
 impl PrometheusCore {
     #[inline]
-    fn live(&self) -> Option<&PrometheusInstance> {
-        if let Some(live) = self.live.get() { Some(live) } else { self.after_fork() }
+    fn instance(&self) -> Option<&PrometheusInstance> {
+        if let Some(instance) = self.instance.get() { Some(instance) } else { self.after_fork() }
     }
 
     /// A forked child starts with an empty registry (in a shared folder: with a file of its own) and without a server.
@@ -104,48 +108,49 @@ impl PrometheusCore {
     fn after_fork(&self) -> Option<&PrometheusInstance> {
         let settings = self.settings.get()?;
         let make = || {
-            let shown = PageServer::new(settings).or_else(|error| {
+            let options = settings.page_server();
+            let page_server = page_server::new(&options).or_else(|error| {
                 log_warning(&format!("metrics of process {} stay out of the shared page: {error}", std::process::id()));
-                PageServer::new(&settings.without_folder())
+                page_server::new(&options.without_folder())
             });
-            shown.ok().map(|shown| PrometheusInstance::new(shown, settings)).inspect(|live| {
-                self.described.replay(&live.counted.view);
+            page_server.ok().map(|page_server| PrometheusInstance::new(page_server, settings)).inspect(|instance| {
+                self.described.replay(&instance.handle.view);
                 if let Some(ask) = self.ask.lock().clone() {
-                    live.ask(settings, ask);
+                    instance.ask(settings, ask);
                 }
             })
         };
         // Without a folder there is nothing that can fail.
         let mut made = make();
         made.as_ref()?;
-        made.take().map(|live| self.live.get_or_init(move || live))
+        made.take().map(|instance| self.instance.get_or_init(move || instance))
     }
 
     fn opened(&self) -> PyResult<(&Settings, &PrometheusInstance)> {
         let closed =
             || PyRuntimeError::new_err("PrometheusMetrics.__init__ was not called; call super().__init__() first");
-        Ok((self.settings.get().ok_or_else(closed)?, self.live().ok_or_else(closed)?))
+        Ok((self.settings.get().ok_or_else(closed)?, self.instance().ok_or_else(closed)?))
     }
 }
 
 impl Collector for PrometheusCore {
     #[inline]
-    fn counted(&self) -> Option<&RegistryHandle> {
-        self.live().map(|live| &live.counted)
+    fn handle(&self) -> Option<&RegistryHandle> {
+        self.instance().map(|instance| &instance.handle)
     }
 
     #[inline]
     fn record_known(&self, report: Report, name: &str, labels: &[(&str, &str)]) -> Option<Result<(), Refusal>> {
-        self.live.get().filter(|live| live.counted.record_known(report, name, labels)).map(|_| Ok(()))
+        self.instance.get().filter(|instance| instance.handle.record_known(report, name, labels)).map(|_| Ok(()))
     }
 
     fn record(&self, report: Report, name: &str, labels: &[(&str, &str)]) -> Result<(), Refusal> {
-        self.live().map_or(Err(Refusal::Unavailable), |live| live.counted.record(report, name, labels))
+        self.instance().map_or(Err(Refusal::Unavailable), |instance| instance.handle.record(report, name, labels))
     }
 
     fn refuse(&self, refusal: Refusal) {
-        if let Some(live) = self.live() {
-            live.counted.view.registry().count_refusal(refusal);
+        if let Some(instance) = self.instance() {
+            instance.handle.view.registry().count_refusal(refusal);
         }
     }
 
@@ -170,7 +175,7 @@ impl PrometheusCore {
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
             settings: OnceLock::new(),
-            live: PerProcess::new(),
+            instance: PerProcess::new(),
             described: Descriptions::default(),
             ask: Mutex::new(None),
             warned: Warned::default(),
@@ -188,38 +193,39 @@ impl PrometheusCore {
         let runtime = serve.then(runtime::handle).transpose()?;
         let made = py.detach(|| {
             // Bad files are an error now, also when the server starts only later.
-            let options = settings.server_options(settings.port)?;
-            let Some(runtime) = runtime else { return PageServer::new(&settings) };
+            let options = settings.page_server();
+            let listening = options.listening(settings.port)?;
+            let Some(runtime) = runtime else { return page_server::new(&options) };
             let mut ports = served();
-            if let Some(shown) = PageServer::served(&ports, &settings, settings.port)? {
-                return Ok(shown);
+            if let Some(page_server) = ports.get(settings.port, &options)? {
+                return Ok(page_server);
             }
-            let shown = PageServer::new(&settings)?;
-            shown.serve(&mut ports, options, &runtime).map(|_| shown)
+            let page_server = page_server::new(&options)?;
+            page_server.serve(&mut ports, listening, &runtime).map(|_| page_server)
         });
-        let live = PrometheusInstance::new(made.map_err(|error| metrics_error(&error))?, &settings);
+        let instance = PrometheusInstance::new(made.map_err(|error| metrics_error(&error))?, &settings);
         if self.settings.set(settings).is_err() {
             return Err(PyRuntimeError::new_err("PrometheusMetrics.__init__ was called twice; make a new collector"));
         }
-        self.live.get_or_init(|| live);
+        self.instance.get_or_init(|| instance);
         Ok(())
     }
 
     /// Told by the thread that runs a function which was asked for values.
     #[pyo3(name = "_answers_here")]
     fn answers_here(&self) {
-        if let Some(live) = self.live() {
-            live.page.asked.answers_here();
+        if let Some(instance) = self.instance() {
+            instance.page.callbacks.answers_here();
         }
     }
 
     /// Has a function without arguments called before values are read.
     #[pyo3(name = "_ask")]
     fn ask(&self, ask: Py<PyAny>) -> PyResult<()> {
-        let (settings, live) = self.opened()?;
+        let (settings, instance) = self.opened()?;
         let ask = Arc::new(ask);
         *self.ask.lock() = Some(Arc::clone(&ask));
-        live.ask(settings, ask);
+        instance.ask(settings, ask);
         Ok(())
     }
 
@@ -233,10 +239,10 @@ impl PrometheusCore {
         aggregation: Option<&str>,
         max_series: Option<usize>,
     ) -> PyResult<()> {
-        let (_, live) = self.opened()?;
-        let aggregation = aggregation.map(parse_aggregation).transpose()?;
+        let (_, instance) = self.opened()?;
+        let aggregation = aggregation.map(Aggregation::parse).transpose().map_err(|error| metrics_error(&error))?;
         let description = Description { help, unit, buckets: buckets.map(Arc::from), aggregation, max_series };
-        self.described.add(&live.counted.view, name, description).map_err(|error| metrics_error(&error))
+        self.described.add(&instance.handle.view, name, description).map_err(|error| metrics_error(&error))
     }
 
     /// The port of the server, if this process serves the page.
@@ -249,18 +255,19 @@ impl PrometheusCore {
     /// Starts the server where there is none: with `start_server=False`, or in a forked child.
     #[pyo3(name = "_serve")]
     fn serve(&self, py: Python<'_>, port: u16) -> PyResult<u16> {
-        let (settings, live) = self.opened()?;
+        let (settings, instance) = self.opened()?;
         let runtime = runtime::handle()?;
-        let served = py.detach(|| live.shown.lock().serve(&mut served(), settings.server_options(port)?, &runtime));
+        let listening = || settings.page_server().listening(port);
+        let served = py.detach(|| instance.page_server.lock().serve(&mut served(), listening()?, &runtime));
         served.map_err(|error| metrics_error(&error))
     }
 
     /// The page: `format` is `text` or `openmetrics`.
     #[pyo3(name = "_page")]
     fn page<'py>(&self, py: Python<'py>, openmetrics: bool, names: Vec<String>) -> PyResult<Bound<'py, PyBytes>> {
-        let (_, live) = self.opened()?;
+        let (_, instance) = self.opened()?;
         let format = if openmetrics { Format::OpenMetrics } else { Format::Text };
-        let page = py.detach(|| live.page.write(format, &names)).map_err(|error| metrics_error(&error))?;
+        let page = py.detach(|| instance.page.write(format, &names)).map_err(|error| metrics_error(&error))?;
         Ok(PyBytes::new(py, &page))
     }
 
@@ -272,11 +279,12 @@ impl PrometheusCore {
         name: &Bound<'_, PyAny>,
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<f64>> {
-        let (_, live) = self.opened()?;
-        let read =
-            |name: &str, labels: &[(&str, &str)]| py.detach(|| live.page.sample(&live.counted.view, name, labels));
+        let (_, instance) = self.opened()?;
+        let read = |name: &str, labels: &[(&str, &str)]| {
+            py.detach(|| instance.page.sample(&instance.handle.view, name, labels))
+        };
         let value =
-            input::with_owned_text(name, labels, read).map_err(|error| error.into_argument_error(name, labels))?;
+            arguments::with_owned_text(name, labels, read).map_err(|error| error.into_argument_error(name, labels))?;
         value.map_err(|error| metrics_error(&error))
     }
 
@@ -292,10 +300,10 @@ impl PrometheusCore {
         accept: Option<&str>,
         accept_encoding: Option<&str>,
     ) -> PyResult<(u16, Vec<(String, String)>, Bound<'py, PyBytes>)> {
-        let (_, live) = self.opened()?;
+        let (_, instance) = self.opened()?;
         let request = RequestHead { method, path, query, accept, accept_encoding, authorization: None };
         // Who may ask is the business of the application that mounts the page.
-        let response = py.detach(|| respond(&*live.page, &Auth::None, &request, true));
+        let response = py.detach(|| respond(&*instance.page, &Auth::None, &request, true));
         let headers = response.headers.into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         Ok((response.status, headers, PyBytes::new(py, &response.body)))
     }
@@ -303,9 +311,9 @@ impl PrometheusCore {
     /// Sends the page to a Pushgateway.
     #[pyo3(name = "_push")]
     fn push(&self, py: Python<'_>, gateway: Gateway, replace: bool) -> PyResult<()> {
-        let (_, live) = self.opened()?;
+        let (_, instance) = self.opened()?;
         let target = gateway.target().map_err(|error| metrics_error(&error))?.replace(replace);
-        let page = py.detach(|| live.page.write(Format::Text, &[])).map_err(|error| metrics_error(&error))?;
+        let page = py.detach(|| instance.page.write(Format::Text, &[])).map_err(|error| metrics_error(&error))?;
         runtime::wait(py, async move { push::push(page, &target).await })?.map_err(|error| metrics_error(&error))
     }
 
@@ -320,26 +328,20 @@ impl PrometheusCore {
     /// Writes the page to a file that a node exporter reads.
     #[pyo3(name = "_write_to_textfile")]
     fn write_to_textfile(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        let (_, live) = self.opened()?;
-        let write = || gds_metrics::textfile::write_to_textfile(&path, &live.page.write(Format::Text, &[])?);
+        let (_, instance) = self.opened()?;
+        let write = || gds_metrics::textfile::write_to_textfile(&path, &instance.page.write(Format::Text, &[])?);
         py.detach(write).map_err(|error| metrics_error(&error))
     }
 
     /// Stops serving; what is reported later is still counted.
     #[pyo3(name = "_stop")]
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
-        let (settings, live) = self.opened()?;
+        let (_, instance) = self.opened()?;
         py.detach(|| {
-            let mut shown = live.shown.lock();
+            let mut page_server = instance.page_server.lock();
             // The last collector of the port stops the server by dropping it.
-            *shown = shown.silent(settings);
+            *page_server = page_server.unserved();
         });
         Ok(())
     }
-}
-
-fn parse_aggregation(name: &str) -> PyResult<Aggregation> {
-    let names = || Aggregation::ALL.map(|known| format!("{:?}", known.as_str())).join(", ");
-    let unknown = || metrics_error(&Error::setting("aggregation", name, format!("one of {}", names())));
-    Aggregation::parse(name).ok_or_else(unknown)
 }

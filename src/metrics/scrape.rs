@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_millis(1_900);
 const REFRESH: Duration = Duration::from_secs(5);
 
 thread_local! {
-    /// Whose functions this thread runs: the address of an [`Asked`], or 0.
+    /// Whose functions this thread runs: the address of [`ValueCallbacks`], or 0.
     static ANSWERING: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -35,9 +35,9 @@ thread_local! {
 ///
 /// The lock is held to copy pointers only.
 #[derive(Default)]
-pub(crate) struct Asked(Mutex<Vec<Arc<Py<PyAny>>>>);
+pub(crate) struct ValueCallbacks(Mutex<Vec<Arc<Py<PyAny>>>>);
 
-impl Asked {
+impl ValueCallbacks {
     pub(crate) fn add(&self, ask: Arc<Py<PyAny>>) {
         self.0.lock().push(ask);
     }
@@ -72,44 +72,44 @@ impl Asked {
 }
 
 /// The page of a registry, as its readers get it.
-pub(crate) struct Scraped {
+pub(crate) struct ScrapedPage {
     page: RegistryPage,
-    pub(crate) asked: Asked,
+    pub(crate) callbacks: ValueCallbacks,
 }
 
-impl Scraped {
+impl ScrapedPage {
     pub(crate) fn new(page: RegistryPage) -> Arc<Self> {
-        Arc::new(Self { page, asked: Asked::default() })
+        Arc::new(Self { page, callbacks: ValueCallbacks::default() })
     }
 
     /// Writes the page. Called without the interpreter.
     pub(crate) fn write(&self, format: Format, names: &[String]) -> Result<Vec<u8>, Error> {
-        self.asked.ask(self.page.registry());
+        self.callbacks.ask(self.page.registry());
         let written = self.page.write(format, names);
-        tell_later(self.page.registry());
+        log_warnings_later(self.page.registry());
         written
     }
 
     /// One value of the page. Called without the interpreter.
     pub(crate) fn sample(&self, view: &View, name: &str, labels: &[(&str, &str)]) -> Result<Option<f64>, Error> {
-        self.asked.ask(self.page.registry());
+        self.callbacks.ask(self.page.registry());
         self.page.sample(view, name, labels)
     }
 }
 
 /// Asks again and again, for as long as there is the page: what one process counts is shown by all.
-pub(crate) fn refresh(page: Weak<Scraped>) {
+pub(crate) fn refresh(page: Weak<ScrapedPage>) {
     let Ok(runtime) = runtime::handle() else { return };
     runtime.spawn(async move {
         loop {
             tokio::time::sleep(REFRESH).await;
             let Some(page) = page.upgrade() else { return };
-            let _ = tokio::task::spawn_blocking(move || page.asked.ask(page.page.registry())).await;
+            let _ = tokio::task::spawn_blocking(move || page.callbacks.ask(page.page.registry())).await;
         }
     });
 }
 
-impl Page for Scraped {
+impl Page for ScrapedPage {
     fn render(&self, format: Format, names: &[String]) -> Result<Vec<u8>, Error> {
         self.write(format, names)
     }
@@ -117,7 +117,7 @@ impl Page for Scraped {
 
 /// Says in the log what a registry has to say, by another thread: the interpreter may be busy for long, and whoever reads
 /// the page does not wait for it.
-fn tell_later(registry: &Registry) {
+fn log_warnings_later(registry: &Registry) {
     let warnings = registry.take_warnings();
     if let (false, Ok(runtime)) = (warnings.is_empty(), runtime::handle()) {
         runtime.spawn_blocking(move || warnings.iter().for_each(|warning| log_warning(warning)));

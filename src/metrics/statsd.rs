@@ -9,7 +9,7 @@ use gds_metrics::key::Change;
 use gds_metrics::key::{Key, MetricKind, Scope};
 use gds_metrics::outage::LogFn;
 use gds_metrics::registry::Refusal;
-use gds_metrics::statsd::{Outcome, Reason, Statsd, StatsdOptions};
+use gds_metrics::statsd::{Outcome, Statsd, StatsdOptions};
 use gds_process::{PerProcess, fork};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -19,7 +19,7 @@ use crate::errors::metrics_error;
 use crate::interop::dicts::from_dict;
 use crate::interop::warnings::log_warning;
 use crate::interop::{exit, runtime};
-use crate::metrics::input::Given;
+use crate::metrics::arguments::Argument;
 use crate::metrics::methods::observing_methods;
 use crate::metrics::observe::{self, Collector, Report, Warned};
 
@@ -43,7 +43,7 @@ from_dict! {
 pub(crate) struct StatsdCore {
     options: OnceLock<StatsdOptions>,
     closed: AtomicBool,
-    live: PerProcess<Arc<Statsd>>,
+    instance: PerProcess<Arc<Statsd>>,
     warned: Warned,
     unreadable: AtomicU64,
 }
@@ -56,8 +56,8 @@ fn start(options: StatsdOptions) -> PyResult<Arc<Statsd>> {
 
 impl StatsdCore {
     #[inline]
-    fn live(&self) -> Option<&Arc<Statsd>> {
-        if let Some(live) = self.live.get() { Some(live) } else { self.after_fork() }
+    fn instance(&self) -> Option<&Arc<Statsd>> {
+        if let Some(instance) = self.instance.get() { Some(instance) } else { self.after_fork() }
     }
 
     /// A forked child adds up from zero: what the parent had not sent yet, the parent sends.
@@ -65,7 +65,7 @@ impl StatsdCore {
     fn after_fork(&self) -> Option<&Arc<Statsd>> {
         let options = self.options.get().filter(|_| !self.closed.load(Ordering::Relaxed))?;
         let statsd = start(options.clone()).ok()?;
-        Some(self.live.get_or_init(move || statsd))
+        Some(self.instance.get_or_init(move || statsd))
     }
 
     /// Why there is no client to report to.
@@ -79,7 +79,7 @@ impl StatsdCore {
                 "StatsdMetrics is closed, or its __init__ was not called: call super().__init__() first",
             )
         };
-        self.live().ok_or_else(closed)
+        self.instance().ok_or_else(closed)
     }
 }
 
@@ -87,30 +87,17 @@ impl Collector for StatsdCore {
     /// There is nothing in a client of StatsD that calls back, so what is new to it needs no copy either.
     #[inline]
     fn record_known(&self, report: Report, name: &str, labels: &[(&str, &str)]) -> Option<Result<(), Refusal>> {
-        self.live.get().map(|_| self.record(report, name, labels))
+        self.instance.get().map(|_| self.record(report, name, labels))
     }
 
     #[inline]
     fn record(&self, report: Report, name: &str, labels: &[(&str, &str)]) -> Result<(), Refusal> {
-        let Some(statsd) = self.live() else { return Err(self.absent()) };
+        let Some(statsd) = self.instance() else { return Err(self.absent()) };
         let Report { kind, change, value, .. } = report;
         let key = Key { scope: Scope { view: 0, kind }, name, labels };
-        let outcome = match kind {
-            MetricKind::Counter => statsd.increment(&key, value),
-            MetricKind::Gauge if change == Change::Add => statsd.gauge_add(&key, value),
-            MetricKind::Gauge => statsd.gauge(&key, value),
-            MetricKind::Histogram => statsd.histogram(&key, value),
-            MetricKind::Timing => statsd.timing_ms(&key, value),
-        };
-        match outcome {
+        match statsd.report(kind, change, &key, value) {
             Outcome::Counted => Ok(()),
-            Outcome::Dropped(reason) => Err(match reason {
-                Reason::NegativeIncrement => Refusal::NegativeIncrement,
-                Reason::InvalidName | Reason::TooLong => Refusal::InvalidName,
-                Reason::NotFinite | Reason::SumNotFinite => Refusal::InvalidValue,
-                Reason::Closed => Refusal::Closed,
-                _ => Refusal::StorageFull,
-            }),
+            Outcome::Dropped(reason) => Err(reason.into()),
         }
     }
 
@@ -138,7 +125,7 @@ impl StatsdCore {
         Self {
             options: OnceLock::new(),
             closed: AtomicBool::new(false),
-            live: PerProcess::new(),
+            instance: PerProcess::new(),
             warned: Warned::default(),
             unreadable: AtomicU64::new(0),
         }
@@ -160,14 +147,14 @@ impl StatsdCore {
             max_series: settings.max_series,
             max_buffered_samples: settings.max_buffered_samples,
             pack_values: settings.pack_values,
-            tell: LogFn::new(log_warning),
+            log: LogFn::new(log_warning),
             ..StatsdOptions::default()
         };
         let statsd = start(options.clone())?;
         if self.options.set(options).is_err() {
             return Err(PyRuntimeError::new_err("StatsdMetrics.__init__ was called twice; make a new collector"));
         }
-        self.live.get_or_init(|| statsd);
+        self.instance.get_or_init(|| statsd);
         Ok(())
     }
 
@@ -184,8 +171,8 @@ impl StatsdCore {
     fn close(&self, py: Python<'_>, timeout_seconds: f64) -> PyResult<()> {
         self.closed.store(true, Ordering::Relaxed);
         // A forked child that reported nothing has nothing to close.
-        let Some(live) = self.live.get() else { return Ok(()) };
-        let statsd = Arc::clone(live);
+        let Some(instance) = self.instance.get() else { return Ok(()) };
+        let statsd = Arc::clone(instance);
         let timeout = Duration::from_secs_f64(timeout_seconds);
         runtime::wait_blocking(py, move || statsd.close(timeout))?.map_err(|error| metrics_error(&error))
     }

@@ -7,6 +7,7 @@ use foldhash::fast::FixedState;
 use gds_process::sync::RwLock;
 use hashbrown::HashTable;
 
+use crate::error::{Error, Result};
 use crate::series::{Series, Shape};
 
 /// Series copied out of a family at a time, so that a scrape never holds its lock for longer than this takes.
@@ -45,8 +46,10 @@ impl Aggregation {
     }
 
     /// The aggregation of this name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|aggregation| aggregation.as_str() == name)
+    pub fn parse(name: &str) -> Result<Self> {
+        let names = || Self::ALL.map(|known| format!("{:?}", known.as_str())).join(", ");
+        let unknown = || Error::setting("aggregation", name, format!("one of {}", names()));
+        Self::ALL.into_iter().find(|aggregation| aggregation.as_str() == name).ok_or_else(unknown)
     }
 }
 

@@ -17,15 +17,16 @@ pub mod http;
 pub mod index;
 pub mod key;
 mod lifetime;
-mod names;
 pub mod naming;
 #[cfg(test)]
 mod ordering;
 pub mod otlp;
 pub mod outage;
 pub mod page;
+pub mod page_server;
 pub mod push;
 pub mod registry;
+mod resolver;
 pub mod series;
 pub mod settings;
 pub mod shared;

@@ -22,7 +22,7 @@ use url::{Host, Url};
 use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::headers;
-use crate::names::Names;
+use crate::resolver::ForkSafeResolver;
 
 /// The official clients' time-out.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -143,7 +143,7 @@ impl PushTarget {
         };
         let mut builder = Client::builder()
             .tls_backend_preconfigured(tls)
-            .dns_resolver(Names)
+            .dns_resolver(ForkSafeResolver)
             // A push that was sent elsewhere would take its password along.
             .redirect(reqwest::redirect::Policy::none())
             // Pushes are far apart, and a connection kept open would be shared with forked children.

@@ -78,6 +78,20 @@ impl Refusal {
             Self::CallbackTimeout => "callback_timeout",
         }
     }
+
+    /// What was expected instead, for people.
+    pub const fn expected(self) -> &'static str {
+        match self {
+            Self::InvalidName => "a name that is a str and not empty",
+            Self::InvalidValue => "a number, for a distribution not NaN",
+            Self::InvalidLabels => "labels that are a dict of str to str, or None",
+            Self::NegativeIncrement => "an increment of zero or more",
+            Self::StorageFull => "storage for it",
+            Self::Unavailable => "a collector that is set up: a subclass calls super().__init__() first",
+            Self::Closed => "a collector that is not closed",
+            Self::CallbackFailed | Self::CallbackTimeout => "a function that answers in time",
+        }
+    }
 }
 
 /// Settings of a registry.

@@ -199,7 +199,7 @@ fn admit(stream: TcpStream, shared: &Arc<ServerState>) {
         }
         return;
     }
-    let open = Open::new(Arc::clone(shared));
+    let open = OpenConnection::new(Arc::clone(shared));
     tokio::spawn(async move { serve(stream, &open.0).await });
 }
 
@@ -212,16 +212,16 @@ fn refuse(mut stream: BlockingStream) -> io::Result<()> {
 }
 
 /// Counts a connection as open while it lives.
-struct Open(Arc<ServerState>);
+struct OpenConnection(Arc<ServerState>);
 
-impl Open {
+impl OpenConnection {
     fn new(shared: Arc<ServerState>) -> Self {
         shared.stats.open.fetch_add(1, Ordering::Relaxed);
         Self(shared)
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.stats.open.fetch_sub(1, Ordering::Relaxed);
     }

@@ -28,6 +28,7 @@ mod keys;
 mod list;
 mod prose;
 mod scan;
+mod template;
 mod text;
 mod values;
 
@@ -39,6 +40,7 @@ use regex::{Regex, RegexBuilder};
 
 pub use keys::is_secret_key;
 pub use scan::{is_login, is_name_of_login, is_name_of_name, is_name_of_value};
+pub use template::mask_template;
 pub use values::is_value_a_name;
 
 /// What stands where a secret stood.

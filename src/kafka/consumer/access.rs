@@ -11,10 +11,10 @@ use pyo3::prelude::*;
 use super::{ConsumerCore, SLICE};
 use crate::errors::hub_error;
 use crate::interop::{exit, runtime};
-use crate::kafka::reading::{Opened, State, take_in};
+use crate::kafka::reading::{ConsumerState, OpenConsumer, apply_handled};
 
 impl ConsumerCore {
-    pub(super) fn opened(&self, py: Python<'_>) -> PyResult<&Opened> {
+    pub(super) fn opened(&self, py: Python<'_>) -> PyResult<&OpenConsumer> {
         let Some(opened) = self.opened.get() else {
             let message = "the consumer is not open: its __init__ was not called; call super().__init__() first";
             return Err(hub_error(py, &Error::Closed(message.into())));
@@ -35,7 +35,7 @@ impl ConsumerCore {
     pub(super) fn with_state<R: Send>(
         &self,
         py: Python<'_>,
-        call: impl FnOnce(&mut State) -> Result<R, Error> + Send,
+        call: impl FnOnce(&mut ConsumerState) -> Result<R, Error> + Send,
     ) -> PyResult<R> {
         let state = &self.opened(py)?.state;
         self.not_within(py)?;
@@ -79,7 +79,7 @@ impl ConsumerCore {
         Ok(move || {
             loop {
                 if let Some(mut state) = state.try_lock_for(SLICE) {
-                    take_in(&mut state, handled);
+                    apply_handled(&mut state, handled);
                     return call(&mut state.consumer);
                 }
                 if is_closed.load(Ordering::Relaxed) {
@@ -103,7 +103,7 @@ impl ConsumerCore {
     pub(super) fn with_python<R>(
         &self,
         py: Python<'_>,
-        call: impl FnOnce(&Opened, &mut State) -> PyResult<R>,
+        call: impl FnOnce(&OpenConsumer, &mut ConsumerState) -> PyResult<R>,
     ) -> PyResult<Option<R>> {
         let opened = self.opened(py)?;
         self.not_within(py)?;
@@ -123,20 +123,20 @@ impl ConsumerCore {
         }
     }
 
-    pub(super) fn one_reader(&self, py: Python<'_>) -> PyResult<OneReader<'_>> {
+    pub(super) fn begin_reading(&self, py: Python<'_>) -> PyResult<ReaderGuard<'_>> {
         self.not_within(py)?;
         if self.reading.swap(true, Ordering::Acquire) {
             let message = "another thread is reading from this consumer; give each thread a consumer of its own";
             return Err(hub_error(py, &Error::Message(message.into())));
         }
-        Ok(OneReader(&self.reading))
+        Ok(ReaderGuard(&self.reading))
     }
 }
 
 /// Nobody else reads while this lives.
-pub(super) struct OneReader<'a>(&'a AtomicBool);
+pub(super) struct ReaderGuard<'a>(&'a AtomicBool);
 
-impl Drop for OneReader<'_> {
+impl Drop for ReaderGuard<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }

@@ -23,10 +23,11 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 use super::admin::Lag as LagDict;
 use super::loops::ConsumerLoop;
 use super::partitions::{offsets_dict, pairs, partitions_of, places_of};
-use super::reading::{Handled, Opened, State, report_regularly, stats_of, take_in};
+use super::reading::{ConsumerState, Handled, OpenConsumer, apply_handled, consumer_stats, stats_of};
 use super::{hub, settings};
 use crate::errors::hub_error;
 use crate::interop::drop_detached::DropDetached;
+use crate::interop::reporting::report_regularly;
 use crate::interop::warnings::warn_in;
 use crate::interop::{exit, runtime};
 
@@ -39,7 +40,7 @@ pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Native side of `gds_kafka.KafkaConsumerClient`.
 #[pyclass(frozen, subclass, weakref, module = "gds_native._lib")]
 pub(crate) struct ConsumerCore {
-    opened: OnceLock<Opened>,
+    opened: OnceLock<OpenConsumer>,
     closed: Arc<AtomicBool>,
     /// Whether a thread is waiting for messages.
     reading: AtomicBool,
@@ -69,14 +70,12 @@ impl ConsumerCore {
         }
         let handled = std::mem::take(&mut *self.handled.lock());
         let state = Arc::clone(&opened.state);
-        let timeout = timeout.map_or(opened.settings.close_timeout, |seconds| {
-            Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::from_secs(1 << 32))
-        });
+        let timeout = runtime::seconds_or(timeout, opened.settings.close_timeout);
         let runtime = runtime::handle()?;
         Ok(Some(move || {
             let left = runtime.spawn_blocking(move || {
                 let mut state = state.lock();
-                take_in(&mut state, handled);
+                apply_handled(&mut state, handled);
                 state.consumer.close()
             });
             match runtime.block_on(async { tokio::time::timeout(timeout, left).await }) {
@@ -107,6 +106,15 @@ pub(super) fn asking_for_offsets(
 ) -> impl FnOnce(&mut Consumer) -> Result<Vec<(TopicPartition, i64)>, Error> {
     let (places, which) = (partitions_of(partitions), if latest { OffsetSpec::Latest } else { OffsetSpec::Earliest });
     move |consumer| consumer.subscriber()?.offsets(&places, which, ANSWER_TIMEOUT)
+}
+
+/// What asks for the first offsets of times or later.
+pub(super) fn asking_for_times(
+    times: HashMap<(String, i32), i64>,
+) -> impl FnOnce(&mut Consumer) -> Result<Vec<(TopicPartition, Option<i64>)>, Error> {
+    let times: Vec<_> =
+        times.into_iter().map(|((topic, partition), time)| ((Arc::from(topic), partition), time)).collect();
+    move |consumer| consumer.subscriber()?.offsets_for_times(&times, ANSWER_TIMEOUT)
 }
 
 #[pymethods]
@@ -180,14 +188,19 @@ impl ConsumerCore {
         let warn = Arc::new(|text: &str| warn_in("gds_kafka", text));
         let consumer = Consumer::new(subscriber, Arc::clone(&opened), options, warn);
         let counts = Arc::clone(consumer.counts());
-        let state = DropDetached::new(Arc::new(TimedMutex::new(State { consumer, topic: None, idle_since: None })));
+        let state =
+            DropDetached::new(Arc::new(TimedMutex::new(ConsumerState { consumer, topic: None, idle_since: None })));
         if let Some(report) = &report {
-            let interval = settings.statistics_interval();
-            let report = report.clone_ref(py);
-            runtime::handle()?.spawn(report_regularly(Arc::downgrade(&state), Arc::clone(&counts), report, interval));
+            let (reading, counts) = (Arc::downgrade(&state), Arc::clone(&counts));
+            runtime::handle()?.spawn(report_regularly(
+                settings.statistics_interval(),
+                report.clone_ref(py),
+                move || reading.upgrade().map(|state| (state, Arc::clone(&counts))),
+                consumer_stats,
+            ));
         }
         let generation = fork::generation();
-        let opened = Opened {
+        let opened = OpenConsumer {
             settings,
             value_deserializer,
             key_deserializer,
@@ -268,10 +281,7 @@ impl ConsumerCore {
         py: Python<'_>,
         times: HashMap<(String, i32), i64>,
     ) -> PyResult<HashMap<(String, i32), Option<i64>>> {
-        let times: Vec<_> =
-            times.into_iter().map(|((topic, partition), time)| ((Arc::from(topic), partition), time)).collect();
-        let found =
-            self.with_hub(py, move |consumer| consumer.subscriber()?.offsets_for_times(&times, ANSWER_TIMEOUT))?;
+        let found = self.with_hub(py, asking_for_times(times))?;
         Ok(offsets_dict(found))
     }
 

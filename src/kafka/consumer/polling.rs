@@ -14,22 +14,22 @@ use crate::errors::hub_error;
 use crate::interop::warnings::warn_in;
 use crate::json::read::Session;
 use crate::kafka::partitions::pairs;
-use crate::kafka::reading::{Opened, State, Tried, next_message, take_in};
+use crate::kafka::reading::{ConsumerState, NextMessage, OpenConsumer, apply_handled, next_message};
 
 /// What came of trying to make a list.
-enum Listed {
+enum ListOutcome {
     Idle(Option<Instant>),
     Pending(Arc<DeadLetterOutcome>),
 }
 
 impl ConsumerCore {
     /// Takes in what was told to be handled.
-    fn handle(&self, state: &mut State) {
-        take_in(state, std::mem::take(&mut *self.handled.lock()));
+    fn handle(&self, state: &mut ConsumerState) {
+        apply_handled(state, std::mem::take(&mut *self.handled.lock()));
     }
 
     /// Fetches until there is something, or the time is over; false if there will be nothing any more.
-    fn fetch(&self, py: Python<'_>, opened: &Opened, max: usize, deadline: Option<Instant>) -> PyResult<bool> {
+    fn fetch(&self, py: Python<'_>, opened: &OpenConsumer, max: usize, deadline: Option<Instant>) -> PyResult<bool> {
         loop {
             if self.closed.load(Ordering::Relaxed) {
                 return Ok(false);
@@ -52,7 +52,7 @@ impl ConsumerCore {
             for text in warnings {
                 warn_in("gds_kafka", &text);
             }
-            self.tell(py, opened, news)?;
+            self.report_changes(py, opened, news)?;
             if let Some(error) = error {
                 let closed = self.closed.load(Ordering::Relaxed);
                 return if closed { Ok(false) } else { Err(hub_error(py, &error)) };
@@ -65,7 +65,7 @@ impl ConsumerCore {
     }
 
     /// Tells the program of partitions that come and go. It may use the consumer meanwhile: nothing is held.
-    fn tell(&self, py: Python<'_>, opened: &Opened, mut news: Vec<Change>) -> PyResult<()> {
+    fn report_changes(&self, py: Python<'_>, opened: &OpenConsumer, mut news: Vec<Change>) -> PyResult<()> {
         let Some(listener) = &opened.listener else { return Ok(()) };
         while !news.is_empty() && !self.closed.load(Ordering::Relaxed) {
             for change in news {
@@ -113,7 +113,7 @@ impl ConsumerCore {
     /// The next message for the loop `by`; None when there will be none, or none came in time.
     pub(in crate::kafka) fn next_of<'py>(&self, py: Python<'py>, by: u64) -> PyResult<Option<Bound<'py, PyDict>>> {
         let opened = self.opened(py)?;
-        let _reading = self.one_reader(py)?;
+        let _reading = self.begin_reading(py)?;
         let deadline = opened.settings.consumer.timeout.map(|timeout| Instant::now() + timeout);
         let begins = self.begins.swap(false, Ordering::Relaxed);
         let mut asked = false;
@@ -127,15 +127,15 @@ impl ConsumerCore {
             })?;
             match next {
                 None => return Ok(None),
-                Some(Tried::Message(message)) => return Ok(Some(message)),
-                Some(Tried::Refused(error)) => return Err(error),
-                Some(Tried::Pending(outcome)) => {
+                Some(NextMessage::Message(message)) => return Ok(Some(message)),
+                Some(NextMessage::Refused(error)) => return Err(error),
+                Some(NextMessage::Pending(outcome)) => {
                     if !self.wait_for_dead_letter(py, &outcome)? {
                         return Err(self.dead_letter_timed_out(py)?);
                     }
                     continue;
                 }
-                Some(Tried::Empty) => {}
+                Some(NextMessage::Empty) => {}
             }
             let max = opened.settings.consumer.max_poll_records;
             // Slices of the whole wait, so that a message at hand is finished with before each.
@@ -158,7 +158,7 @@ impl ConsumerCore {
         timeout_seconds: f64,
     ) -> PyResult<Option<Bound<'py, PyList>>> {
         let opened = self.opened(py)?;
-        let _reading = self.one_reader(py)?;
+        let _reading = self.begin_reading(py)?;
         let timeout = Duration::try_from_secs_f64(timeout_seconds).unwrap_or_default();
         let deadline = Instant::now() + timeout;
         let begins = self.begins.swap(false, Ordering::Relaxed);
@@ -177,16 +177,16 @@ impl ConsumerCore {
                 let mut session = Session::new();
                 while list.len() < max_messages {
                     match next_message(py, opened, state, &mut session, by) {
-                        Ok(Tried::Message(message)) => list.append(message)?,
-                        Ok(Tried::Empty) => break,
-                        Ok(Tried::Pending(outcome)) if !late => return Ok(Listed::Pending(outcome)),
+                        Ok(NextMessage::Message(message)) => list.append(message)?,
+                        Ok(NextMessage::Empty) => break,
+                        Ok(NextMessage::Pending(outcome)) if !late => return Ok(ListOutcome::Pending(outcome)),
                         // First what could be read; the next call raises.
                         Ok(_) if !list.is_empty() => break,
-                        Ok(Tried::Pending(_)) => {
+                        Ok(NextMessage::Pending(_)) => {
                             state.consumer.empty_list();
                             return Err(hub_error(py, &state.consumer.dead_letter_timed_out()));
                         }
-                        Ok(Tried::Refused(error)) => {
+                        Ok(NextMessage::Refused(error)) => {
                             state.consumer.empty_list();
                             return Err(error);
                         }
@@ -205,12 +205,12 @@ impl ConsumerCore {
                 } else {
                     state.idle_since = None;
                 }
-                Ok(Listed::Idle(state.idle_since))
+                Ok(ListOutcome::Idle(state.idle_since))
             })?;
             let idle_since = match listed {
                 None => return Ok(None),
-                Some(Listed::Idle(since)) => since,
-                Some(Listed::Pending(outcome)) => {
+                Some(ListOutcome::Idle(since)) => since,
+                Some(ListOutcome::Pending(outcome)) => {
                     match self.wait_for_dead_letter(py, &outcome) {
                         Ok(settled) => late = !settled,
                         Err(interrupted) => {

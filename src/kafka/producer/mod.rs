@@ -4,7 +4,7 @@ mod closing;
 mod observing;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use gds_hub::kafka::Callbacks;
@@ -17,15 +17,16 @@ use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-use super::outcomes::{Many, PythonReporter, Token, outcome_object};
+use super::outcomes::{BatchOutcomes, PythonReporter, Token, outcome_object};
 use super::outgoing::{MessageFields, OutgoingMessage, Serializers, topic_name, with_scratch};
 use super::{hub, settings};
 use crate::errors::{hub_error, hub_exception, to_hub_error};
 use crate::interop::drop_detached::DropDetached;
 use crate::interop::once::interned;
+use crate::interop::reporting::report_regularly;
 use crate::interop::{exit, runtime};
 
-use closing::{not_from_a_callback, timeout_or};
+use closing::not_from_a_callback;
 
 /// How long a wait may keep Ctrl-C from being seen.
 const SIGNAL_CHECK: Duration = Duration::from_millis(50);
@@ -36,7 +37,7 @@ struct ProducerInstance {
 }
 
 /// What was given once, and is used again in a forked child.
-struct Opened {
+struct ProducerConfig {
     settings: Settings,
     callbacks: Callbacks,
     serializers: Serializers,
@@ -46,19 +47,19 @@ struct Opened {
 /// Native side of `gds_kafka.KafkaProducerClient`.
 #[pyclass(frozen, subclass, weakref, module = "gds_native._lib")]
 pub(crate) struct ProducerCore {
-    opened: OnceLock<Opened>,
+    config: OnceLock<ProducerConfig>,
     closed: AtomicBool,
-    live: PerProcess<Option<ProducerInstance>>,
-    turn: Turn,
+    instance: PerProcess<Option<ProducerInstance>>,
+    turn: LoopTurn,
 }
 
 /// The event loop that was asked to say when the turn is over in which its tasks send.
 ///
 /// Its lock is only taken with the interpreter's lock held and never while waiting, so no fork finds it taken.
 #[derive(Default)]
-struct Turn(Mutex<Option<Py<PyAny>>>);
+struct LoopTurn(Mutex<Option<Py<PyAny>>>);
 
-impl Turn {
+impl LoopTurn {
     /// Whether the loop is to be asked: not twice in a turn. One that ended before its turn was over keeps no other back.
     fn begins(&self, event_loop: &Bound<'_, PyAny>) -> bool {
         let mut asked = self.0.lock();
@@ -78,31 +79,31 @@ impl Turn {
 }
 
 impl ProducerCore {
-    fn opened(&self, py: Python<'_>) -> PyResult<&Opened> {
+    fn config(&self, py: Python<'_>) -> PyResult<&ProducerConfig> {
         let missing = || "the client is not open: its __init__ was not called; call super().__init__() first";
-        self.opened.get().ok_or_else(|| hub_error(py, &Error::Closed(missing().into())))
+        self.config.get().ok_or_else(|| hub_error(py, &Error::Closed(missing().into())))
     }
 
     #[inline]
-    fn live(&self, py: Python<'_>) -> PyResult<&ProducerInstance> {
-        if let Some(Some(live)) = self.live.get() { Ok(live) } else { self.make_live(py) }
+    fn instance(&self, py: Python<'_>) -> PyResult<&ProducerInstance> {
+        if let Some(Some(instance)) = self.instance.get() { Ok(instance) } else { self.start_instance(py) }
     }
 
     /// What this process sends with, for batches that are written with the interpreter released.
     pub(crate) fn shared(&self, py: Python<'_>) -> PyResult<Arc<Producer<Token>>> {
-        self.live(py).map(|live| Arc::clone(&live.producer))
+        self.instance(py).map(|instance| Arc::clone(&instance.producer))
     }
 
     /// A forked child has a client of its own: what its parent has queued, the parent sends.
     #[cold]
-    fn make_live(&self, py: Python<'_>) -> PyResult<&ProducerInstance> {
-        let opened = self.opened(py)?;
+    fn start_instance(&self, py: Python<'_>) -> PyResult<&ProducerInstance> {
+        let config = self.config(py)?;
         if self.closed.load(Ordering::Relaxed) {
             return Err(hub_error(py, &Error::closed()));
         }
-        let (live, _) = start(py, opened)?;
-        match self.live.get_or_init(|| Some(live)) {
-            Some(live) => Ok(live),
+        let (instance, _) = start(py, config)?;
+        match self.instance.get_or_init(|| Some(instance)) {
+            Some(instance) => Ok(instance),
             None => Err(hub_error(py, &Error::closed())),
         }
     }
@@ -116,10 +117,10 @@ impl ProducerCore {
         until: Option<Instant>,
     ) -> PyResult<()> {
         let py = value.py();
-        let live = self.live(py)?;
+        let instance = self.instance(py)?;
         with_scratch(|frame| {
-            self.opened(py)?.serializers.write(&live.producer, frame, topic_name(topic)?, value, parts)?;
-            queue(py, &live.producer, frame, token, until)
+            self.config(py)?.serializers.write(&instance.producer, frame, topic_name(topic)?, value, parts)?;
+            queue(py, &instance.producer, frame, token, until)
         })
     }
 }
@@ -144,7 +145,7 @@ fn queue(
         sent => sent,
     };
     if let Sent::Dropped(token, error) = sent {
-        tell_now(token, error);
+        report_dropped(token, error);
     }
     Ok(())
 }
@@ -164,46 +165,29 @@ fn send_now(
 }
 
 /// The sender, and the hub to be asked whether it is there.
-fn start(py: Python<'_>, opened: &Opened) -> PyResult<(ProducerInstance, DropDetached<Arc<dyn Hub>>)> {
-    let (settings, callbacks) = (&opened.settings, &opened.callbacks);
+fn start(py: Python<'_>, config: &ProducerConfig) -> PyResult<(ProducerInstance, DropDetached<Arc<dyn Hub>>)> {
+    let (settings, callbacks) = (&config.settings, &config.callbacks);
     let made = py.detach(|| {
         let hub = gds_hub::open(settings, callbacks.clone())?;
         let producer = Producer::new(&*hub, settings.producer.options(), Arc::new(PythonReporter))?;
         Ok((ProducerInstance { producer: DropDetached::new(Arc::new(producer)) }, DropDetached::new(hub)))
     });
-    let (live, hub) = made.map_err(|error| hub_error(py, &error))?;
-    if let Some(report) = &opened.report {
+    let (instance, hub) = made.map_err(|error| hub_error(py, &error))?;
+    if let Some(report) = &config.report {
         let report = report.clone_ref(py);
+        let producer = Arc::downgrade(&instance.producer);
         runtime::handle()?.spawn(report_regularly(
-            Arc::downgrade(&live.producer),
-            report,
             settings.statistics_interval(),
+            report,
+            move || producer.upgrade(),
+            producer_stats,
         ));
     }
-    Ok((live, hub))
-}
-
-/// Tells the figures once an interval, until the producer is gone.
-async fn report_regularly(producer: Weak<Producer<Token>>, report: Py<PyAny>, interval: Duration) {
-    let report = Arc::new(report);
-    loop {
-        tokio::time::sleep(interval).await;
-        let Some(producer) = producer.upgrade() else { break };
-        let report = Arc::clone(&report);
-        // Beside the runtime's own thread, which must not wait for the interpreter.
-        let told = tokio::task::spawn_blocking(move || {
-            let stats = producer.stats();
-            let call = |py: Python<'_>| stats_dict(py, &stats).and_then(|stats| report.call1(py, (stats,))).map(drop);
-            Python::try_attach(|py| exit::reporting_to_python(py, || call(py))).is_some()
-        });
-        if !told.await.unwrap_or(false) {
-            break; // the interpreter is ending
-        }
-    }
+    Ok((instance, hub))
 }
 
 /// Outcomes known at once are told on the caller's thread.
-fn tell_now(token: Option<Token>, error: Error) {
+fn report_dropped(token: Option<Token>, error: Error) {
     use gds_hub::producer::{Reported, Reporter};
     if let Some(token) = token {
         PythonReporter.report(vec![Reported { token, outcome: Err(error) }]);
@@ -216,7 +200,12 @@ impl ProducerCore {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { opened: OnceLock::new(), closed: AtomicBool::new(false), live: PerProcess::new(), turn: Turn::default() }
+        Self {
+            config: OnceLock::new(),
+            closed: AtomicBool::new(false),
+            instance: PerProcess::new(),
+            turn: LoopTurn::default(),
+        }
     }
 
     /// Settles the settings, reaches for the servers and starts the sender.
@@ -240,15 +229,15 @@ impl ProducerCore {
         let settings = settings::parse(py, Role::Producer, &servers, config, librdkafka)?;
         let callbacks = hub::callbacks(log, token);
         let serializers = Serializers { value: value_serializer, key: key_serializer };
-        let opened = Opened { settings, callbacks, serializers, report };
-        let (live, hub) = start(py, &opened)?;
-        if !opened.settings.lazy && opened.settings.producer.spool.is_none() {
-            hub::reach(py, &hub, opened.settings.connect_timeout)?;
+        let config = ProducerConfig { settings, callbacks, serializers, report };
+        let (instance, hub) = start(py, &config)?;
+        if !config.settings.lazy && config.settings.producer.spool.is_none() {
+            hub::reach(py, &hub, config.settings.connect_timeout)?;
         }
-        if self.opened.set(opened).is_err() {
+        if self.config.set(config).is_err() {
             return Err(PyTypeError::new_err("__init__ was called twice; make a new client"));
         }
-        self.live.get_or_init(|| Some(live));
+        self.instance.get_or_init(|| Some(instance));
         Ok(())
     }
 
@@ -289,13 +278,13 @@ impl ProducerCore {
         timestamp: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let (py, this) = (value.py(), slf.get());
-        let live = this.live(py)?;
+        let instance = this.instance(py)?;
         let future = event_loop.call_method0(interned!(py, "create_future"))?;
         let token = Token::Future { event_loop: event_loop.clone().unbind(), future: future.clone().unbind() };
         let sent = with_scratch(|frame| {
             let fields = MessageFields { key, headers, partition, timestamp };
-            this.opened(py)?.serializers.write(&live.producer, frame, topic_name(topic)?, value, fields)?;
-            send_now(py, &live.producer, frame, Linger::Short, Some(token)).map_err(|error| hub_error(py, &error))
+            this.config(py)?.serializers.write(&instance.producer, frame, topic_name(topic)?, value, fields)?;
+            send_now(py, &instance.producer, frame, Linger::Short, Some(token)).map_err(|error| hub_error(py, &error))
         })?;
         match sent {
             Sent::Queued => {
@@ -307,7 +296,7 @@ impl ProducerCore {
             }
             Sent::Full(_) => Ok(None),
             Sent::Dropped(token, error) => {
-                tell_now(token, error);
+                report_dropped(token, error);
                 Ok(Some(future))
             }
         }
@@ -317,21 +306,21 @@ impl ProducerCore {
     #[pyo3(name = "_turn_ended")]
     fn turn_ended(&self) {
         self.turn.ended();
-        if let Some(Some(live)) = self.live.get() {
-            live.producer.hurry_when_idle();
+        if let Some(Some(instance)) = self.instance.get() {
+            instance.producer.hurry_when_idle();
         }
     }
 
     /// How long a send may wait for room.
     #[getter(_max_block_seconds)]
     fn max_block_seconds(&self, py: Python<'_>) -> PyResult<f64> {
-        self.live(py).map(|live| live.producer.max_block().as_secs_f64())
+        self.instance(py).map(|instance| instance.producer.max_block().as_secs_f64())
     }
 
     /// Counts a message as dropped for which there was no room in that time; the error to raise.
     #[pyo3(name = "_no_room")]
     fn no_room<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        hub_exception(py, &self.live(py)?.producer.no_room(None))
+        hub_exception(py, &self.instance(py)?.producer.no_room(None))
     }
 
     /// Queue many messages, and wait for the outcome of each; see `gds_kafka.KafkaProducerClient`.
@@ -343,9 +332,9 @@ impl ProducerCore {
         values: &Bound<'py, PyAny>,
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyList>> {
-        not_from_a_callback(self.live(py)?, "send_many()")?;
-        let deadline = timeout.map(|seconds| Instant::now() + timeout_or(Some(seconds), Duration::ZERO));
-        let many = Arc::new(Many::default());
+        not_from_a_callback(self.instance(py)?, "send_many()")?;
+        let deadline = timeout.map(|seconds| Instant::now() + runtime::seconds_or(Some(seconds), Duration::ZERO));
+        let many = Arc::new(BatchOutcomes::default());
         for value in values.try_iter()? {
             let value = value?;
             let index = many.expect();
@@ -374,8 +363,8 @@ impl ProducerCore {
                 many.put(index, Err(to_hub_error(py, &error)));
             }
         }
-        let live = self.live(py)?;
-        live.producer.hurry();
+        let instance = self.instance(py)?;
+        instance.producer.hurry();
         while !py.detach(|| many.wait(SIGNAL_CHECK)) {
             py.check_signals()?;
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -393,11 +382,10 @@ impl ProducerCore {
 
     /// What was counted so far; see `gds_kafka.KafkaProducerClient`.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let stats = match self.live.get() {
-            Some(Some(live)) => py.detach(|| live.producer.stats()),
-            _ => Stats::default(),
-        };
-        stats_dict(py, &stats)
+        match self.instance.get() {
+            Some(Some(instance)) => producer_stats(py, &instance.producer),
+            _ => stats_dict(py, &Stats::default()),
+        }
     }
 
     /// Whether it is closed.
@@ -405,6 +393,11 @@ impl ProducerCore {
     fn closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
+}
+
+/// Counting may wait for other threads: without the interpreter.
+fn producer_stats<'py>(py: Python<'py>, producer: &Arc<Producer<Token>>) -> PyResult<Bound<'py, PyDict>> {
+    stats_dict(py, &py.detach(|| producer.stats()))
 }
 
 fn stats_dict<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, PyDict>> {

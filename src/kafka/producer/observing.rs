@@ -2,15 +2,16 @@
 
 use gds_events::metric;
 use gds_hub::producer::Linger;
-use gds_hub::{Record, codec};
+use gds_hub::{Record, check_topic, codec};
+use gds_process::clock;
 use pyo3::prelude::*;
 
 use super::{ProducerCore, send_now};
 use crate::errors::hub_error;
 use crate::json::write::Flags;
-use crate::kafka::outgoing::{KeyBytes, MessageFields, bad_topic, milliseconds, now, now_ms, topic_name, with_scratch};
+use crate::kafka::outgoing::{KeyBytes, MessageFields, topic_name, with_scratch};
 use crate::logging::LogEncoder;
-use crate::metrics::input;
+use crate::metrics::arguments;
 
 #[pymethods]
 impl ProducerCore {
@@ -23,7 +24,7 @@ impl ProducerCore {
         encoder: &Bound<'_, LogEncoder>,
         record: &Bound<'_, PyAny>,
     ) -> PyResult<bool> {
-        let live = self.live(py)?;
+        let instance = self.instance(py)?;
         with_scratch(|frame| {
             let mut draft = None;
             let begin = |frame: &mut Vec<u8>, key: &[u8]| draft = Some(codec::begin(frame, Some(key)));
@@ -31,9 +32,9 @@ impl ProducerCore {
                 return Ok(false);
             }
             let Some(draft) = draft else { return Ok(false) };
-            let parts = Record { topic, timestamp: now_ms(), ..Record::default() };
-            live.producer.finish(frame, draft, true, &parts);
-            let producer = &live.producer;
+            let parts = Record { topic, timestamp: clock::now_ms(), ..Record::default() };
+            instance.producer.finish(frame, draft, true, &parts);
+            let producer = &instance.producer;
             if producer.drop_if_full(send_now(py, producer, frame, Linger::Long, None)).is_err() {
                 producer.no_room(None);
             }
@@ -57,10 +58,10 @@ impl ProducerCore {
         value: &Bound<'_, PyAny>,
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
-        let (live, opened) = (self.live(py)?, self.opened(py)?);
+        let (instance, config) = (self.instance(py)?, self.config(py)?);
         let fits = |value: &f64| value.is_finite() && (*value >= 0.0 || kind != "counter");
-        let Some(value) = input::plain_number(value).filter(fits) else { return Ok(false) };
-        if !opened.serializers.are_none() || bad_topic(topic) {
+        let Some(value) = arguments::plain_number(value).filter(fits) else { return Ok(false) };
+        if !config.serializers.are_none() || check_topic(topic).is_err() {
             return Ok(false);
         }
         let mut flags = Flags::default();
@@ -69,23 +70,23 @@ impl ProducerCore {
             return Ok(false);
         }
         with_scratch(|frame| {
-            let written = input::with_borrowed_text(name, labels, None, |name, labels| {
+            let written = arguments::with_borrowed_text(name, labels, None, |name, labels| {
                 if name.is_empty() {
                     return false;
                 }
-                let now = now();
+                let now = clock::since_epoch();
                 let key = given.as_ref().map_or(Some(name.as_bytes()), KeyBytes::get);
                 let draft = codec::begin(frame, key);
                 metric::write(frame, now.as_secs_f64(), kind, name, value, labels);
-                let parts = Record { topic, timestamp: milliseconds(now), ..Record::default() };
-                live.producer.finish(frame, draft, true, &parts);
+                let parts = Record { topic, timestamp: clock::milliseconds(now), ..Record::default() };
+                instance.producer.finish(frame, draft, true, &parts);
                 true
             });
             if written != Some(true) {
                 return Ok(false);
             }
-            let sent = send_now(py, &live.producer, frame, Linger::Long, None);
-            live.producer.drop_if_full(sent).map(|()| true).map_err(|error| hub_error(py, &error))
+            let sent = send_now(py, &instance.producer, frame, Linger::Long, None);
+            instance.producer.drop_if_full(sent).map(|()| true).map_err(|error| hub_error(py, &error))
         })
     }
 
@@ -99,12 +100,12 @@ impl ProducerCore {
         key: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let py = value.py();
-        let live = self.live(py)?;
+        let instance = self.instance(py)?;
         with_scratch(|frame| {
             let fields = MessageFields { key, ..MessageFields::default() };
-            self.opened(py)?.serializers.write(&live.producer, frame, topic_name(topic)?, value, fields)?;
-            let sent = send_now(py, &live.producer, frame, Linger::Long, None);
-            live.producer.drop_if_full(sent).map_err(|error| hub_error(py, &error))
+            self.config(py)?.serializers.write(&instance.producer, frame, topic_name(topic)?, value, fields)?;
+            let sent = send_now(py, &instance.producer, frame, Linger::Long, None);
+            instance.producer.drop_if_full(sent).map_err(|error| hub_error(py, &error))
         })
     }
 }

@@ -151,7 +151,7 @@ pub struct OtlpConfig {
     /// What of the environment was not used, and why; for the log.
     pub warnings: Vec<String>,
     /// Who is told when the receiver goes away, and when it is back.
-    pub tell: LogFn,
+    pub log: LogFn,
 }
 
 impl OtlpConfig {
@@ -242,7 +242,7 @@ pub fn resolve(options: &OtlpOptions, env: impl Fn(&str) -> Option<String>) -> R
         resource,
         backoff: Backoff::default(),
         warnings: env.warnings,
-        tell: LogFn::default(),
+        log: LogFn::default(),
     })
 }
 

@@ -93,7 +93,7 @@ impl Converter {
 
     /// The next request of a snapshot taken at `now_nanos`, or none when all of it was given.
     pub fn next_batch(&self, families: &[Family], now_nanos: u64, position: &mut Position) -> Option<Batch> {
-        let mut batch = Open { metrics: Vec::new(), points: 0, bytes: 0, receipts: Vec::new() };
+        let mut batch = OpenRequest { metrics: Vec::new(), points: 0, bytes: 0, receipts: Vec::new() };
         while let Some(family) = families.get(position.family) {
             let full = self.add(family, now_nanos, &mut position.series, &mut batch);
             if full {
@@ -119,7 +119,7 @@ impl Converter {
     }
 
     /// Adds the family's series from `next` on, until the batch is full; says whether it is.
-    fn add(&self, family: &Family, now_nanos: u64, next: &mut usize, batch: &mut Open) -> bool {
+    fn add(&self, family: &Family, now_nanos: u64, next: &mut usize, batch: &mut OpenRequest) -> bool {
         let mut points = Points::of(family.kind);
         let mut full = false;
         while let Some(series) = family.series.get(*next) {
@@ -196,7 +196,7 @@ impl Converter {
         temporality as i32
     }
 
-    fn close(&self, batch: Open) -> Batch {
+    fn close(&self, batch: OpenRequest) -> Batch {
         let scope = InstrumentationScope {
             name: SCOPE.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -217,7 +217,7 @@ impl Converter {
 }
 
 /// A request that is being filled.
-struct Open {
+struct OpenRequest {
     metrics: Vec<Metric>,
     points: usize,
     bytes: usize,

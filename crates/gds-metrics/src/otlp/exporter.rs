@@ -278,12 +278,12 @@ impl<T: Deliver> Job<T> {
     }
 
     /// Has the user's log told what is new: a receiver that is away or refuses, or is back.
-    fn tell_of(&mut self, result: &std::result::Result<Sent, Failure>) {
+    fn tell_of(&mut self, result: &std::result::Result<Exported, Failure>) {
         let url = self.config.endpoint.shown();
         let news = match result {
             Err(failure) => self.outage.failed(&failure.error, "totals are kept, and exported when they do"),
-            Ok(Sent { anything: false, .. }) => None,
-            Ok(Sent { complaint, .. }) => {
+            Ok(Exported { anything: false, .. }) => None,
+            Ok(Exported { complaint, .. }) => {
                 let back = self.outage.succeeded(url);
                 let is_new = complaint.is_some() && !self.complained;
                 self.complained = complaint.is_some();
@@ -292,25 +292,25 @@ impl<T: Deliver> Job<T> {
             }
         };
         let Some(news) = news else { return };
-        let (tell, before) = (self.config.tell.clone(), self.telling.take());
+        let (log, before) = (self.config.log.clone(), self.telling.take());
         // Not waited for: whoever is told may call this exporter and wait for it.
         self.telling = Some(tokio::spawn(async move {
             if let Some(before) = before {
                 let _ = before.await;
             }
-            let _ = tokio::task::spawn_blocking(move || tell.say(&news)).await;
+            let _ = tokio::task::spawn_blocking(move || log.say(&news)).await;
         }));
     }
 
     /// One export within `limit`, with its outcome counted.
-    async fn export(&mut self, limit: Duration) -> std::result::Result<Sent, Failure> {
+    async fn export(&mut self, limit: Duration) -> std::result::Result<Exported, Failure> {
         let limit = limit.min(self.config.export_timeout);
         let result = match timeout(limit, self.attempt()).await {
             Ok(result) => result,
             Err(_) => Err(self.report.timed_out(limit)),
         };
         match &result {
-            Ok(Sent { anything: false, .. }) => {}
+            Ok(Exported { anything: false, .. }) => {}
             Ok(_) => _ = self.shared.exports.fetch_add(1, Ordering::Relaxed),
             Err(failure) => {
                 self.shared.failed_attempts.fetch_add(1, Ordering::Relaxed);
@@ -325,13 +325,13 @@ impl<T: Deliver> Job<T> {
     }
 
     /// Takes a snapshot and sends all of it.
-    async fn attempt(&mut self) -> std::result::Result<Sent, Failure> {
+    async fn attempt(&mut self) -> std::result::Result<Exported, Failure> {
         let source = Arc::clone(&self.source);
         // Large registries take milliseconds to read, which other tasks should not wait for.
         let taken = tokio::task::spawn_blocking(move || source.snapshot()).await;
         let families = taken.map_err(|why| self.report.unreachable(&why))?;
         self.converter.begin(&families);
-        let (now_nanos, mut position, mut sent) = (self.clock.now_nanos(), Position::default(), Sent::default());
+        let (now_nanos, mut position, mut sent) = (self.clock.now_nanos(), Position::default(), Exported::default());
         let mut refused = None;
         while let Some(batch) = self.converter.next_batch(&families, now_nanos, &mut position) {
             let (request, receipt) = batch.into_parts();
@@ -375,7 +375,7 @@ impl<T: Deliver> Job<T> {
 
 /// What the receiver took.
 #[derive(Debug, Default)]
-struct Sent {
+struct Exported {
     /// Whether there was anything to send.
     anything: bool,
     /// What it said about points that it rejected, or another warning.

@@ -16,7 +16,7 @@ use tonic::{Code, Request, Status};
 
 use super::config::{Compression, OtlpConfig, Protocol};
 use super::status::{self, RpcStatus};
-use crate::names::Names;
+use crate::resolver::ForkSafeResolver;
 use crate::{Error, Result};
 
 /// The protocol's recommended limit, "OTLP/HTTP Response".
@@ -109,7 +109,7 @@ fn grpc(config: &OtlpConfig, report: &Report) -> Result<Client> {
     if config.endpoint.is_secure() {
         endpoint = endpoint.tls_config(config.tls.for_grpc()).map_err(unusable)?;
     }
-    let mut client = MetricsServiceClient::new(endpoint.connect_with_connector_lazy(Names::connector()));
+    let mut client = MetricsServiceClient::new(endpoint.connect_with_connector_lazy(ForkSafeResolver::connector()));
     if config.compression == Compression::Gzip {
         client = client.send_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Gzip);
     }
@@ -119,7 +119,7 @@ fn grpc(config: &OtlpConfig, report: &Report) -> Result<Client> {
 fn http(config: &OtlpConfig, report: &Report) -> Result<Client> {
     let mut builder = reqwest::Client::builder()
         .connect_timeout(config.timeout)
-        .dns_resolver(Names)
+        .dns_resolver(ForkSafeResolver)
         // A redirect would carry headers, which hold keys, to where the user did not send them.
         .redirect(reqwest::redirect::Policy::none());
     if config.endpoint.is_secure() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::format::{self, FamilyText, HEADER_LEN, RECORD_LEN};
 use super::merge::{Merged, Taking};
-use super::placed::{EXTENSION, TEMPORARY};
+use super::process_file::{EXTENSION, TEMPORARY};
 use super::reader::{Item, Reader};
 use crate::cells;
 use crate::error::{Error, Result};

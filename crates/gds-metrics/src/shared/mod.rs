@@ -9,14 +9,14 @@
 //!
 //! The folder must be on a local file system: it relies on `mmap` and `flock`. Nobody else may shorten its files.
 
-mod anew;
 mod archive;
 mod format;
 mod mapped;
 mod merge;
-mod placed;
 mod port;
+mod process_file;
 mod reader;
+mod recreate;
 mod writer;
 
 #[cfg(test)]

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gds_process::sync::Mutex;
 
-use super::anew;
 use super::format::{self, FamilyText, HEADER_LEN, RECORD_LEN};
 use super::mapped::{MappedCells, Segment};
-use super::placed::{EXTENSION, Placed, TEMPORARY, reserve};
+use super::process_file::{EXTENSION, ProcessFile, TEMPORARY, reserve};
+use super::recreate;
 use crate::cells::Cells;
 use crate::family::Family;
 
@@ -43,7 +43,7 @@ pub struct Writer {
 
 #[derive(Debug)]
 struct State {
-    placed: Placed,
+    process_file: ProcessFile,
     /// Every mapping with its offset in the file; the last one is added to.
     segments: Vec<(usize, Arc<Segment>)>,
     /// Offset in the last segment of its free part.
@@ -68,12 +68,12 @@ impl Writer {
         let path = folder.join(format!("{pid}-{nanos}-{sequence}.{EXTENSION}"));
         // The file gets its real name only with its lock held and its header written: nobody ever sees it unlocked.
         let temporary = path.with_extension(TEMPORARY);
-        let placed = Placed::create(&temporary)?;
-        let header = Self::write_header(&placed.file, u64::from(pid), nanos)
+        let process_file = ProcessFile::create(&temporary)?;
+        let header = Self::write_header(&process_file.file, u64::from(pid), nanos)
             .and_then(|header| std::fs::rename(&temporary, &path).map(|()| header))
             .inspect_err(|_| drop(std::fs::remove_file(&temporary)))?;
         let state = State {
-            placed,
+            process_file,
             segments: vec![(0, Arc::clone(&header))],
             free: HEADER_LEN,
             families: HashMap::new(),
@@ -96,20 +96,20 @@ impl Writer {
 
     /// Whether the file is where other processes look for it.
     pub fn is_in_place(&self) -> bool {
-        self.state.lock().placed.lock.is_at(&self.path)
+        self.state.lock().process_file.lock.is_at(&self.path)
     }
 
     /// Makes the file anew, with all that was counted, where it is not in its place any more: somebody removed it, or the
     /// whole folder. To be called every [`LOOK_EVERY`].
     pub fn keep_in_place(&self) -> io::Result<()> {
         let mut state = self.state.lock();
-        if state.placed.lock.is_at(&self.path) {
+        if state.process_file.lock.is_at(&self.path) {
             return Ok(());
         }
         let folder = self.path.parent().unwrap_or(&self.path).display();
-        match anew::make(&self.path, &state.placed.file, &state.segments) {
-            Ok(placed) => {
-                state.placed = placed;
+        match recreate::recreate(&self.path, &state.process_file.file, &state.segments) {
+            Ok(process_file) => {
+                state.process_file = process_file;
                 state.made_anew = Some(Instant::now());
                 state.is_lost = false;
                 state.news = Some(format!(
@@ -223,8 +223,8 @@ impl Writer {
         let (before, last) = state.last();
         let start = before + last.len();
         let len = needed.max(start.min(MAX_STEP)).next_multiple_of(FIRST_STEP);
-        reserve(&state.placed.file, start, len)?;
-        let segment = Segment::map(&state.placed.file, start as u64, len)?;
+        reserve(&state.process_file.file, start, len)?;
+        let segment = Segment::map(&state.process_file.file, start as u64, len)?;
         let rest = last.len() - state.free;
         if rest > 0 {
             let rest = u32::try_from(rest).unwrap_or(u32::MAX); // a mapping is at most a record longer than MAX_STEP

@@ -73,12 +73,13 @@ use crate::error::{Error, Result};
 use crate::key::Change;
 use crate::key::{Key, MetricKind};
 use crate::outage::{LogFn, Outage};
+use crate::registry::Refusal;
 
 pub use options::StatsdOptions;
 
 use aggregate::Aggregate;
 use link::Link;
-use round::{Sender, Sent};
+use round::{SendCounts, Sender};
 
 /// How long a flush in the background waits for a resolver or for room. What is not sent by then waits for the next
 /// one; a runtime that shuts down waits for a flush under way, so this is short.
@@ -139,6 +140,18 @@ impl Reason {
     }
 }
 
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::NegativeIncrement => Self::NegativeIncrement,
+            Reason::InvalidName | Reason::TooLong => Self::InvalidName,
+            Reason::NotFinite | Reason::SumNotFinite => Self::InvalidValue,
+            Reason::BufferFull => Self::StorageFull,
+            Reason::Closed => Self::Closed,
+        }
+    }
+}
+
 /// Counts since the client was made, each exact by itself; together they are of slightly different moments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatsdStats {
@@ -177,10 +190,10 @@ pub struct Statsd {
 
 struct Inner {
     aggregate: Aggregate,
-    sent: Sent,
+    sent: SendCounts,
     closed: AtomicBool,
     url: String,
-    tell: LogFn,
+    log: LogFn,
     /// Taken by one flush at a time, and by nobody who reports.
     output: TimedMutex<(Sender, Link, Outage)>,
 }
@@ -196,9 +209,9 @@ impl Statsd {
         let inner = Inner {
             url: settings.target.url(),
             aggregate: Aggregate::new(settings),
-            sent: Sent::default(),
+            sent: SendCounts::default(),
             closed: AtomicBool::new(false),
-            tell: options.tell.clone(),
+            log: options.log.clone(),
             output: TimedMutex::new((sender, link, Outage::default())),
         };
         Ok(Self { options, inner: Arc::new(inner), task: Mutex::new(None) })
@@ -235,7 +248,8 @@ impl Statsd {
         self.report(MetricKind::Timing, Change::Report, key, value_ms)
     }
 
-    fn report(&self, kind: MetricKind, change: Change, key: &Key<'_>, value: f64) -> Outcome {
+    /// One of the above: a gauge is raised or lowered where the `change` is [`Change::Add`].
+    pub fn report(&self, kind: MetricKind, change: Change, key: &Key<'_>, value: f64) -> Outcome {
         if self.inner.closed.load(Ordering::Relaxed) {
             return self.inner.aggregate.refuse(Reason::Closed);
         }
@@ -310,7 +324,7 @@ impl Inner {
     fn flush_aloud(&self, timeout: Duration) -> Result<()> {
         let (result, news) = self.flush(timeout);
         if let Some(news) = news {
-            self.tell.say(&news);
+            self.log.say(&news);
         }
         result
     }

@@ -54,7 +54,7 @@ pub struct StatsdOptions {
     /// Time, as far as it decides when to resolve and send again.
     pub clock: Clock,
     /// Who is told when the server goes away, and when it is back.
-    pub tell: LogFn,
+    pub log: LogFn,
 }
 
 impl Default for StatsdOptions {
@@ -72,7 +72,7 @@ impl Default for StatsdOptions {
             pack_values: false,
             gauge_resend_interval: None,
             clock: Clock::System,
-            tell: LogFn::default(),
+            log: LogFn::default(),
         }
     }
 }

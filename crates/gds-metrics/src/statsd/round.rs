@@ -13,12 +13,12 @@ use super::series::{Resend, Series, State};
 use super::text;
 
 /// What one packet took out of which series (by its place in the list), so that it can go back.
-struct Held {
+struct InPacket {
     series: usize,
-    what: What,
+    taken: Taken,
 }
 
-enum What {
+enum Taken {
     Delta(f64),
     Gauge,
     Sample { value: f64, weight: u64 },
@@ -26,7 +26,7 @@ enum What {
 
 /// Counts of what was handed to the operating system.
 #[derive(Default)]
-pub(super) struct Sent {
+pub(super) struct SendCounts {
     pub(super) packets: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) packets_failed: AtomicU64,
@@ -41,13 +41,13 @@ pub(super) struct Sender {
     /// What this socket takes, which may be less than the setting.
     packet_limit: usize,
     packet: String,
-    held: Vec<Held>,
+    held: Vec<InPacket>,
     line: String,
-    line_held: Vec<Held>,
+    line_held: Vec<InPacket>,
     /// Type, rate and tags of the line under way.
     line_end: String,
     /// Sums and gauges of packets that were taken and may still be refused.
-    in_doubt: Vec<Held>,
+    in_doubt: Vec<InPacket>,
     samples_in_doubt: u64,
     /// Whether packets of the flush before, or of this one, were taken and not refused yet.
     awaits_refusal: bool,
@@ -58,7 +58,7 @@ pub(super) struct Sender {
 /// What one flush has at hand beside the sender.
 struct Round<'a> {
     aggregate: &'a Aggregate,
-    sent: &'a Sent,
+    sent: &'a SendCounts,
     list: &'a [Arc<Series>],
     wire: &'a mut dyn Wire,
     resend: Resend,
@@ -92,7 +92,7 @@ impl Sender {
     pub(super) fn flush(
         &mut self,
         aggregate: &Aggregate,
-        sent: &Sent,
+        sent: &SendCounts,
         wire: &mut dyn Wire,
         deadline: Instant,
     ) -> io::Result<()> {
@@ -155,7 +155,7 @@ impl Sender {
                     return Ok(());
                 }
                 self.append_line(series, delta, "|c");
-                self.line_held.push(Held { series: at, what: What::Delta(delta) });
+                self.line_held.push(InPacket { series: at, taken: Taken::Delta(delta) });
                 self.end_line(round)
             }
             State::Gauge(last) => {
@@ -167,7 +167,7 @@ impl Sender {
                     self.line.push('\n');
                 }
                 self.append_line(series, value, "|g");
-                self.line_held.push(Held { series: at, what: What::Gauge });
+                self.line_held.push(InPacket { series: at, taken: Taken::Gauge });
                 self.end_line(round)
             }
             State::Samples { code, waiting } => {
@@ -193,7 +193,7 @@ impl Sender {
         while let Some((value, weight)) = values.next() {
             self.line.push_str(&series.name);
             text::number(&mut self.line, value);
-            self.line_held.push(Held { series: at, what: What::Sample { value, weight } });
+            self.line_held.push(InPacket { series: at, taken: Taken::Sample { value, weight } });
             self.line_end.clear();
             self.line_end.push_str(code);
             text::rate(&mut self.line_end, weight);
@@ -224,7 +224,7 @@ impl Sender {
                 self.line.truncate(line_bytes);
                 return;
             }
-            self.line_held.push(Held { series: at, what: What::Sample { value, weight } });
+            self.line_held.push(InPacket { series: at, taken: Taken::Sample { value, weight } });
             values.next();
         }
     }
@@ -281,7 +281,8 @@ impl Sender {
                 } else {
                     self.awaits_refusal = true;
                     self.samples_in_doubt += samples.values;
-                    self.in_doubt.extend(self.held.drain(..).filter(|held| !matches!(held.what, What::Sample { .. })));
+                    self.in_doubt
+                        .extend(self.held.drain(..).filter(|held| !matches!(held.taken, Taken::Sample { .. })));
                 }
             }
             Err(error) => {
@@ -313,20 +314,20 @@ struct Samples {
     values: u64,
 }
 
-fn samples_in(held: &[Held]) -> Samples {
-    held.iter().fold(Samples::default(), |sum, held| match held.what {
-        What::Sample { weight, .. } => Samples { places: sum.places + 1, values: sum.values + weight },
-        What::Delta(_) | What::Gauge => sum,
+fn samples_in(held: &[InPacket]) -> Samples {
+    held.iter().fold(Samples::default(), |sum, held| match held.taken {
+        Taken::Sample { weight, .. } => Samples { places: sum.places + 1, values: sum.values + weight },
+        Taken::Delta(_) | Taken::Gauge => sum,
     })
 }
 
-fn put_back(held: &mut Vec<Held>, list: &[Arc<Series>]) {
-    for Held { series, what } in held.drain(..) {
-        match (&list[series].state, what) {
-            (State::Counter(sum), What::Delta(delta)) => sum.restore(delta),
-            (State::Gauge(value), What::Gauge) => value.restore(),
-            (_, What::Sample { value, weight }) => list[series].restore_sample(value, weight),
-            (_, What::Delta(_) | What::Gauge) => {}
+fn put_back(held: &mut Vec<InPacket>, list: &[Arc<Series>]) {
+    for InPacket { series, taken } in held.drain(..) {
+        match (&list[series].state, taken) {
+            (State::Counter(sum), Taken::Delta(delta)) => sum.restore(delta),
+            (State::Gauge(value), Taken::Gauge) => value.restore(),
+            (_, Taken::Sample { value, weight }) => list[series].restore_sample(value, weight),
+            (_, Taken::Delta(_) | Taken::Gauge) => {}
         }
     }
 }

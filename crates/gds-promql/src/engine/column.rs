@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::context::{Held, Query};
+use super::context::{Query, Reservation};
 use crate::error::Error;
 use crate::histogram::FloatHistogram;
 use crate::labels::Labels;
@@ -116,7 +116,7 @@ pub(super) struct Column {
     there: Bits,
     /// By step.
     histograms: Vec<(usize, Arc<FloatHistogram>)>,
-    held: Held,
+    held: Reservation,
 }
 
 impl Column {
@@ -242,7 +242,7 @@ impl Column {
     }
 
     pub(super) fn try_clone(&self) -> Result<Self, Error> {
-        let held = self.held.again()?;
+        let held = self.held.try_clone()?;
         let (floats, there, histograms) = (self.floats.clone(), self.there.clone(), self.histograms.clone());
         Ok(Self { floats, there, histograms, held })
     }

@@ -74,8 +74,8 @@ pub(super) struct Budget {
 
 impl Budget {
     /// Takes a part of it, until what is returned is dropped.
-    pub(super) fn hold(self: &Rc<Self>, bytes: usize) -> Result<Held, Error> {
-        let mut held = Held { budget: Rc::clone(self), bytes: 0 };
+    pub(super) fn hold(self: &Rc<Self>, bytes: usize) -> Result<Reservation, Error> {
+        let mut held = Reservation { budget: Rc::clone(self), bytes: 0 };
         held.grow(bytes)?;
         Ok(held)
     }
@@ -83,12 +83,12 @@ impl Budget {
 
 /// A part of the memory of a query.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct Reservation {
     budget: Rc<Budget>,
     bytes: usize,
 }
 
-impl Held {
+impl Reservation {
     /// Takes more.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Error> {
         let total = self.budget.held.get().saturating_add(bytes);
@@ -100,13 +100,13 @@ impl Held {
         Ok(())
     }
 
-    /// As much again.
-    pub(super) fn again(&self) -> Result<Self, Error> {
+    /// A reservation of as much.
+    pub(super) fn try_clone(&self) -> Result<Self, Error> {
         self.budget.hold(self.bytes)
     }
 }
 
-impl Drop for Held {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.budget.held.set(self.budget.held.get() - self.bytes);
     }
@@ -157,7 +157,7 @@ impl<'a> Query<'a> {
     }
 
     /// Takes memory, until what is returned is dropped.
-    pub(super) fn hold(&self, bytes: usize) -> Result<Held, Error> {
+    pub(super) fn hold(&self, bytes: usize) -> Result<Reservation, Error> {
         self.budget.hold(bytes)
     }
 

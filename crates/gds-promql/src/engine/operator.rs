@@ -139,7 +139,7 @@ impl Operator for StepInvariant {
 }
 
 /// A part that several others need: evaluated once, kept until the last of them has had it.
-pub(super) struct Shared {
+pub(super) struct CommonSubexpression {
     op: Op,
     /// How many need it.
     users: usize,
@@ -149,13 +149,13 @@ pub(super) struct Shared {
 /// The steps, the series at them, and how many still need them.
 type Kept = (Grid, Rc<Vec<Series>>, usize);
 
-impl Shared {
+impl CommonSubexpression {
     pub(super) fn new(op: Op, users: usize) -> Self {
         Self { op, users, kept: RefCell::new(None) }
     }
 }
 
-impl Operator for Shared {
+impl Operator for CommonSubexpression {
     fn run(&self, query: &Query<'_>, grid: Grid, sink: &mut Sink<'_>) -> Result<(), Error> {
         let kept = self.kept.borrow_mut().take();
         let (series, left) = match kept {

@@ -17,7 +17,7 @@ use crate::key::{Key, MetricKind, Scope};
 use super::aggregate::Aggregate;
 use super::link::Wire;
 use super::options::StatsdOptions;
-use super::round::{Sender, Sent};
+use super::round::{SendCounts, Sender};
 
 /// For what must not happen; tests do not wait for it otherwise.
 const LONG: Duration = Duration::from_secs(20);
@@ -179,7 +179,7 @@ impl Wire for FakeWire {
 struct Bench {
     aggregate: Aggregate,
     sender: Sender,
-    sent: Sent,
+    sent: SendCounts,
     wire: FakeWire,
 }
 
@@ -189,7 +189,7 @@ impl Bench {
         Self {
             sender: Sender::new(settings.max_packet_bytes),
             aggregate: Aggregate::new(settings),
-            sent: Sent::default(),
+            sent: SendCounts::default(),
             wire: FakeWire::new(certain),
         }
     }

@@ -7,7 +7,7 @@ use super::grouping::{Grouping, Groups};
 use crate::annotations::{Combination, Note};
 use crate::ast::{AggregateOp, Span};
 use crate::engine::column::{Bits, Column, Grid, Point, Series};
-use crate::engine::context::{Held, Query};
+use crate::engine::context::{Query, Reservation};
 use crate::engine::functions::over_time::{HistogramMean, Mean};
 use crate::engine::operator::{Op, Operator, Sink};
 use crate::error::Error;
@@ -54,7 +54,7 @@ struct Group {
     steps: usize,
     /// Steps with a histogram; empty as long as there is none.
     histograms: Vec<Option<Box<Histograms>>>,
-    held: Held,
+    held: Reservation,
 }
 
 /// What is known of the numbers at each step.

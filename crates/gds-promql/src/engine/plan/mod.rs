@@ -4,9 +4,9 @@
 //! the query more than once. Each selector gets the window that it looks at.
 
 mod call;
+mod common_subexpression;
 mod constant;
 mod invariant;
-mod shared;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -21,7 +21,7 @@ use super::binary::scalar::{OfScalars, OfVectorAndScalar};
 use super::binary::set::OfSets;
 use super::context::EngineOptions;
 use super::functions::elementwise::Negate;
-use super::operator::{Number, Op, Shared, StepInvariant};
+use super::operator::{CommonSubexpression, Number, Op, StepInvariant};
 use super::selector::{SelectSmoothed, SelectVector, Selector, Yield};
 use super::window::{Input, Range, Subquery};
 use crate::ast::{
@@ -64,7 +64,7 @@ struct Around {
 impl<'a> Planner<'a> {
     pub(super) fn new(options: &'a EngineOptions, times: Times, expr: &Expr) -> Self {
         let durations = DurationContext { step: times.step, range: times.end.saturating_sub(times.start) };
-        let repeated = shared::repeated(expr);
+        let repeated = common_subexpression::repeated(expr);
         Self { options, times, durations, repeated, built: HashMap::new(), around: Around::default() }
     }
 
@@ -79,14 +79,14 @@ impl<'a> Planner<'a> {
         if let Some(op) = self.built.get(&key) {
             return Ok(Rc::clone(op));
         }
-        let op: Op = Rc::new(Shared::new(self.build_at(expr, scope)?, users));
+        let op: Op = Rc::new(CommonSubexpression::new(self.build_at(expr, scope)?, users));
         self.built.insert(key, Rc::clone(&op));
         Ok(op)
     }
 
     fn build_at(&mut self, expr: &Expr, scope: &str) -> Result<Op, Error> {
-        if !shared::is_once(scope) && invariant::is_invariant(expr) {
-            let inner = self.build_node(expr, &shared::once(scope))?;
+        if !common_subexpression::is_once(scope) && invariant::is_invariant(expr) {
+            let inner = self.build_node(expr, &common_subexpression::once(scope))?;
             return Ok(Rc::new(StepInvariant(inner)));
         }
         self.build_node(expr, scope)
@@ -166,7 +166,7 @@ impl<'a> Planner<'a> {
                 };
                 let around = self.around;
                 self.around.buckets = true;
-                let op = self.build(&subquery.expr, &shared::within(scope, subquery))?;
+                let op = self.build(&subquery.expr, &common_subexpression::within(scope, subquery))?;
                 self.around = around;
                 Ok(Range {
                     input: Input::Subquery(Subquery {

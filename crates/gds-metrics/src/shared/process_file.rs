@@ -14,7 +14,7 @@ pub(super) const TEMPORARY: &str = "tmp";
 
 /// A file in the folder, and what keeps others from it.
 #[derive(Debug)]
-pub(super) struct Placed {
+pub(super) struct ProcessFile {
     pub(super) file: File,
     /// Held open only for its lock: the lock ends when the last descriptor of *this* opening goes, and a mapping would
     /// count as one, so it must not be the opening that is mapped.
@@ -23,7 +23,7 @@ pub(super) struct Placed {
     _folder: Option<Lock>,
 }
 
-impl Placed {
+impl ProcessFile {
     /// Makes an empty file with a lock, where none is.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use smallvec::SmallVec;
 
-use super::objects::unless_program;
+use super::objects::swallow_exception;
 use crate::interop::once::{RaceOnce, interned};
 use crate::interop::text::lossy;
 
@@ -61,23 +61,23 @@ static INTERNED: RaceOnce<[Py<PyString>; NAMES.len()]> = RaceOnce::new();
 pub(super) type DictItems<'py> = SmallVec<[(Bound<'py, PyAny>, Bound<'py, PyAny>); 8]>;
 
 /// The attributes of a record.
-pub(super) struct RecordFields<'py> {
+pub(super) struct RecordAttributes<'py> {
     named: [Option<Bound<'py, PyAny>>; NAMES.len()],
     pub(super) extra: DictItems<'py>,
     /// Whether text of it was read that UTF-8 cannot carry.
     pub(super) replaced: Cell<bool>,
 }
 
-impl<'py> RecordFields<'py> {
+impl<'py> RecordAttributes<'py> {
     pub(super) fn of(record: &Bound<'py, PyAny>) -> PyResult<Self> {
         let py = record.py();
-        let mut parts =
+        let mut attributes =
             Self { named: [const { None }; NAMES.len()], extra: SmallVec::new(), replaced: Cell::new(false) };
         let dict = match record.getattr(interned!(py, "__dict__")) {
             Ok(dict) => dict,
-            Err(error) => return unless_program(py, error).map(|()| parts),
+            Err(error) => return swallow_exception(py, error).map(|()| attributes),
         };
-        let Ok(dict) = dict.cast_exact::<PyDict>() else { return Ok(parts) };
+        let Ok(dict) = dict.cast_exact::<PyDict>() else { return Ok(attributes) };
         let interned =
             INTERNED.get_or_try_init(py, || PyResult::Ok(NAMES.map(|name| PyString::intern(py, name).unbind())))?;
         let mut next = 0;
@@ -86,13 +86,13 @@ impl<'py> RecordFields<'py> {
             let is_next = interned.get(next).is_some_and(|expected| expected.as_ptr() == name.as_ptr());
             match if is_next { Some(next) } else { place(interned, &name) } {
                 Some(place) => {
-                    parts.named[place] = Some(value);
+                    attributes.named[place] = Some(value);
                     next = place + 1;
                 }
-                None => parts.extra.push((name, value)),
+                None => attributes.extra.push((name, value)),
             }
         }
-        Ok(parts)
+        Ok(attributes)
     }
 
     /// An attribute, whatever it is.

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use gds_redact::{MARK, is_secret_key};
+use gds_redact::{MARK, is_secret_key, mask_template};
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBoolMethods, PyDict, PyMapping, PyMappingMethods, PyString, PyTuple};
 
-use super::parts::{ARGS, DictItems, MSG, RecordFields};
+use super::attributes::{ARGS, DictItems, MSG, RecordAttributes};
 use crate::interop::once::{RaceOnce, interned};
 use crate::interop::text::lossy;
 
@@ -17,30 +17,30 @@ const MESSAGES: [&str; 3] = ["event", "message", "msg"];
 const STRUCTLOG: [&str; 2] = ["_logger", "_name"];
 
 /// What a record says.
-pub(super) struct Said<'py> {
+pub(super) struct RecordMessage<'py> {
     pub(super) message: PyResult<Bound<'py, PyString>>,
     /// What was logged as a dict, without its message; beside them, the program's `extra`.
     pub(super) fields: Option<DictItems<'py>>,
     /// Given in the dict.
-    pub(super) raised: Option<Raised<'py>>,
+    pub(super) raised: Option<RaisedException<'py>>,
 }
 
-impl<'py> Said<'py> {
-    pub(super) fn of(record: &Bound<'py, PyAny>, parts: &RecordFields<'py>) -> Self {
+impl<'py> RecordMessage<'py> {
+    pub(super) fn of(record: &Bound<'py, PyAny>, attributes: &RecordAttributes<'py>) -> Self {
         let text = |message| Self { message, fields: None, raised: None };
-        match parts.any(MSG) {
+        match attributes.any(MSG) {
             Some(message) if is_plain(record) => {
-                let arguments = parts.get(ARGS).filter(|arguments| arguments.is_truthy().unwrap_or(true));
+                let arguments = attributes.get(ARGS).filter(|arguments| arguments.is_truthy().unwrap_or(true));
                 match items(message) {
-                    Some(items) if arguments.is_none() && !items.is_empty() => Self::fields(message, items, parts),
+                    Some(items) if arguments.is_none() && !items.is_empty() => Self::fields(message, items, attributes),
                     _ => text(formatted(message, arguments)),
                 }
             }
-            _ => text(own_message(record, parts)),
+            _ => text(own_message(record, attributes)),
         }
     }
 
-    fn fields(message: &Bound<'py, PyAny>, mut fields: DictItems<'py>, parts: &RecordFields<'py>) -> Self {
+    fn fields(message: &Bound<'py, PyAny>, mut fields: DictItems<'py>, attributes: &RecordAttributes<'py>) -> Self {
         let place = |fields: &DictItems<'py>, wanted: &str| fields.iter().position(|(name, _)| is_named(name, wanted));
         let found = MESSAGES
             .iter()
@@ -50,11 +50,11 @@ impl<'py> Said<'py> {
             None => masked(message).and_then(|masked| masked.as_ref().map_or(message, |masked| masked).str()),
         };
         let info = place(&fields, "exc_info");
-        let raised = info.and_then(|place| Raised::of(&fields[place].1));
+        let raised = info.and_then(|place| RaisedException::of(&fields[place].1));
         if let (Some(place), Some(_)) = (info, &raised) {
             fields.remove(place);
         }
-        for (name, value) in &parts.extra {
+        for (name, value) in &attributes.extra {
             let is_taken = fields.iter().any(|(taken, _)| match name.cast::<PyString>() {
                 Ok(name) => is_named(taken, &lossy(name)),
                 Err(_) => taken.is(name),
@@ -68,12 +68,12 @@ impl<'py> Said<'py> {
 }
 
 /// An exception, and from where it came.
-pub(super) struct Raised<'py> {
+pub(super) struct RaisedException<'py> {
     pub(super) error: Bound<'py, PyAny>,
     traceback: Option<Bound<'py, PyAny>>,
 }
 
-impl<'py> Raised<'py> {
+impl<'py> RaisedException<'py> {
     /// Of an `exc_info`: a tuple as `sys.exc_info()` returns it, an exception, or True for the one that is handled.
     pub(super) fn of(info: &Bound<'py, PyAny>) -> Option<Self> {
         let py = info.py();
@@ -161,7 +161,7 @@ fn formatted<'py>(
     let text = message.str()?;
     let Some(arguments) = arguments else { return Ok(text) };
     if !arguments.is_exact_instance_of::<PyTuple>()
-        && let Cow::Owned(masked) = without_secrets(&lossy(&text))
+        && let Cow::Owned(masked) = mask_template(&lossy(&text))
     {
         return PyString::new(message.py(), &masked).rem(arguments)?.str();
     }
@@ -169,9 +169,9 @@ fn formatted<'py>(
 }
 
 /// What a record with a way of its own says, which is not told the arguments that are named as secrets.
-fn own_message<'py>(record: &Bound<'py, PyAny>, parts: &RecordFields<'py>) -> PyResult<Bound<'py, PyString>> {
+fn own_message<'py>(record: &Bound<'py, PyAny>, attributes: &RecordAttributes<'py>) -> PyResult<Bound<'py, PyString>> {
     let py = record.py();
-    let masked = parts.get(ARGS).map(masked).transpose()?.flatten();
+    let masked = attributes.get(ARGS).map(masked).transpose()?.flatten();
     let copy = masked.map(|arguments| {
         let copy = py.import("copy")?.call_method1("copy", (record,))?;
         copy.setattr(interned!(py, "args"), arguments)?;
@@ -179,54 +179,4 @@ fn own_message<'py>(record: &Bound<'py, PyAny>, parts: &RecordFields<'py>) -> Py
     });
     let copy = copy.transpose()?;
     copy.as_ref().unwrap_or(record).call_method0(interned!(py, "getMessage"))?.str()
-}
-
-/// A format of `%` in which [`MARK`] stands for what `%(name)s` would take from under the name of a secret, whatever
-/// its flags and type.
-fn without_secrets(format: &str) -> Cow<'_, str> {
-    let mut rest = format;
-    let mut masked = String::new();
-    while let Some(at) = rest.find('%') {
-        let length = conversion(&rest[at..]);
-        match named(&rest[at..at + length]) {
-            Some(name) if is_secret_key(name) => {
-                masked.push_str(&rest[..at]);
-                masked.push_str(MARK);
-            }
-            _ => masked.push_str(&rest[..at + length]),
-        }
-        rest = &rest[at + length..];
-    }
-    if masked.len() + rest.len() == format.len() && format.starts_with(&masked) {
-        return Cow::Borrowed(format);
-    }
-    Cow::Owned(masked + rest)
-}
-
-/// The name in `%(name)s`.
-fn named(conversion: &str) -> Option<&str> {
-    let rest = conversion.strip_prefix("%(")?;
-    Some(&rest[..rest.rfind(')')?])
-}
-
-/// How many bytes the conversion takes that `format` begins with, as `str.__mod__` reads it: names may have brackets in
-/// pairs.
-fn conversion(format: &str) -> usize {
-    let mut at = 1;
-    if format[at..].starts_with('(') {
-        let mut open = 0_usize;
-        let end = format[at..].char_indices().find(|&(_, char)| {
-            open = match char {
-                '(' => open + 1,
-                ')' => open - 1,
-                _ => open,
-            };
-            open == 0
-        });
-        let Some((end, _)) = end else { return format.len() };
-        at += end + 1;
-    }
-    let flags = format[at..].bytes().take_while(|byte| b"#0- +123456789.*hlL".contains(byte)).count();
-    at += flags;
-    at + format[at..].chars().next().map_or(0, char::len_utf8)
 }

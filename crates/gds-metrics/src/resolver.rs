@@ -10,9 +10,9 @@ use tower_service::Service;
 
 /// Looks names up beside the runtime's threads, as the system would.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Names;
+pub(crate) struct ForkSafeResolver;
 
-impl Names {
+impl ForkSafeResolver {
     /// Connections of which the caller makes HTTP, over TLS or not.
     pub(crate) fn connector() -> hyper_util::client::legacy::connect::HttpConnector<Self> {
         let mut connector = hyper_util::client::legacy::connect::HttpConnector::new_with_resolver(Self);
@@ -28,23 +28,23 @@ async fn look_up(host: String) -> io::Result<std::vec::IntoIter<SocketAddr>> {
     found.map_err(io::Error::other)?.map(Vec::into_iter)
 }
 
-type Looking = Pin<Box<dyn Future<Output = io::Result<std::vec::IntoIter<SocketAddr>>> + Send>>;
+type LookUp = Pin<Box<dyn Future<Output = io::Result<std::vec::IntoIter<SocketAddr>>> + Send>>;
 
-impl Service<Name> for Names {
+impl Service<Name> for ForkSafeResolver {
     type Response = std::vec::IntoIter<SocketAddr>;
     type Error = io::Error;
-    type Future = Looking;
+    type Future = LookUp;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, name: Name) -> Looking {
+    fn call(&mut self, name: Name) -> LookUp {
         Box::pin(look_up(name.as_str().to_owned()))
     }
 }
 
-impl reqwest::dns::Resolve for Names {
+impl reqwest::dns::Resolve for ForkSafeResolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let host = name.as_str().to_owned();
         Box::pin(async move {

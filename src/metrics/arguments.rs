@@ -49,9 +49,9 @@ impl ArgumentError {
 
 /// An argument that tells `None` from nothing.
 #[derive(Clone, Copy)]
-pub(crate) struct Given<'a, 'py>(Option<Borrowed<'a, 'py, PyAny>>);
+pub(crate) struct Argument<'a, 'py>(Option<Borrowed<'a, 'py, PyAny>>);
 
-impl<'py> Given<'_, 'py> {
+impl<'py> Argument<'_, 'py> {
     /// Nothing was given.
     pub(crate) const MISSING: Self = Self(None);
 
@@ -61,7 +61,7 @@ impl<'py> Given<'_, 'py> {
     }
 }
 
-impl<'a, 'py> FromPyObject<'a, 'py> for Given<'a, 'py> {
+impl<'a, 'py> FromPyObject<'a, 'py> for Argument<'a, 'py> {
     type Error = std::convert::Infallible;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> Result<Self, Self::Error> {

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::format::HEADER_LEN;
 use super::mapped::Segment;
-use super::placed::{self, Placed};
+use super::process_file::{self, ProcessFile};
 use super::reader::{Item, Reader, Torn, read_exemplars};
 use crate::cells::{self, add_f64};
 use crate::exemplar;
@@ -25,10 +25,10 @@ struct Row<'a> {
     /// Where they are in the file.
     at: usize,
     old: &'a [AtomicU64],
-    what: What,
+    content: CellContent,
 }
 
-enum What {
+enum CellContent {
     /// Of a counter or a distribution.
     Sums(MetricKind),
     /// Of a gauge, with the bits that the new file starts with.
@@ -38,21 +38,21 @@ enum What {
 
 /// Makes `old` anew at `path`, and has `segments` (each with its offset) map the new file. The caller keeps further
 /// records from being added meanwhile.
-pub(super) fn make(path: &Path, old: &File, segments: &[(usize, Arc<Segment>)]) -> io::Result<Placed> {
+pub(super) fn recreate(path: &Path, old: &File, segments: &[(usize, Arc<Segment>)]) -> io::Result<ProcessFile> {
     let torn = |Torn| io::Error::new(io::ErrorKind::InvalidData, "this process's own file makes no sense");
     let reader = Reader::open(old).map_err(torn)?;
     let rows = rows(&reader).map_err(torn)?;
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let temporary = path.with_extension(placed::TEMPORARY);
-    let placed = Placed::create(&temporary)?;
-    let made = fill(&placed, old, reader.used(), &rows, segments).and_then(|()| {
+    let temporary = path.with_extension(process_file::TEMPORARY);
+    let process_file = ProcessFile::create(&temporary)?;
+    let made = fill(&process_file, old, reader.used(), &rows, segments).and_then(|()| {
         hand_over(&rows, segments);
         fs::rename(&temporary, path)
     });
     made.inspect_err(|_| drop(fs::remove_file(&temporary)))?;
-    Ok(placed)
+    Ok(process_file)
 }
 
 fn rows(reader: &Reader) -> Result<Vec<Row<'_>>, Torn> {
@@ -63,14 +63,16 @@ fn rows(reader: &Reader) -> Result<Vec<Row<'_>>, Torn> {
             Item::Family { kind, .. } => kinds.push(kind),
             Item::Series { family, cells, .. } => {
                 let kind = usize::try_from(family).ok().and_then(|number| kinds.get(number)).ok_or(Torn)?;
-                let what = match kind {
-                    MetricKind::Gauge => What::Level(cells.get(cells::VALUE).ok_or(Torn)?.load(Ordering::Relaxed)),
-                    kind => What::Sums(*kind),
+                let content = match kind {
+                    MetricKind::Gauge => {
+                        CellContent::Level(cells.get(cells::VALUE).ok_or(Torn)?.load(Ordering::Relaxed))
+                    }
+                    kind => CellContent::Sums(*kind),
                 };
-                rows.push(Row { at: reader.offset_of(cells), old: cells, what });
+                rows.push(Row { at: reader.offset_of(cells), old: cells, content });
             }
             Item::Exemplars { cells, .. } => {
-                rows.push(Row { at: reader.offset_of(cells), old: cells, what: What::Exemplars });
+                rows.push(Row { at: reader.offset_of(cells), old: cells, content: CellContent::Exemplars });
             }
             Item::Folded(_) | Item::Carry { .. } => {}
         }
@@ -81,27 +83,27 @@ fn rows(reader: &Reader) -> Result<Vec<Row<'_>>, Torn> {
 
 /// Writes the new file, cells aside, and maps it.
 fn fill(
-    placed: &Placed,
+    process_file: &ProcessFile,
     old: &File,
     used: usize,
     rows: &[Row<'_>],
     segments: &[(usize, Arc<Segment>)],
 ) -> io::Result<()> {
     let len = segments.last().map_or(HEADER_LEN, |(start, segment)| start + segment.len());
-    placed::reserve(&placed.file, 0, len)?;
+    process_file::reserve(&process_file.file, 0, len)?;
     let mut bytes = vec![0; used];
     old.read_exact_at(&mut bytes, 0)?;
     for row in rows {
         let cells = &mut bytes[row.at..row.at + row.old.len() * 8];
         cells.fill(0);
-        if let What::Level(bits) = row.what {
+        if let CellContent::Level(bits) = row.content {
             cells[cells::VALUE * 8..][..8].copy_from_slice(&bits.to_ne_bytes());
         }
     }
-    placed.file.write_all_at(&bytes, 0)?;
+    process_file.file.write_all_at(&bytes, 0)?;
     // Whatever keeps the file from being mapped shows here, before anything is replaced.
-    drop(Segment::map(&placed.file, 0, len)?);
-    segments.iter().try_for_each(|(start, segment)| segment.map_instead(&placed.file, *start as u64))
+    drop(Segment::map(&process_file.file, 0, len)?);
+    segments.iter().try_for_each(|(start, segment)| segment.map_instead(&process_file.file, *start as u64))
 }
 
 /// Gives the new cells what the old ones, which nobody changes any more, had in the end.
@@ -110,17 +112,17 @@ fn hand_over(rows: &[Row<'_>], segments: &[(usize, Arc<Segment>)]) {
         let Some((start, segment)) = segments.iter().rev().find(|(start, _)| *start <= row.at) else { continue };
         let new = segment.words(row.at - start, row.old.len());
         let old = |cell: usize| row.old[cell].load(Ordering::Relaxed);
-        match row.what {
-            What::Exemplars => read_exemplars(row.old).for_each(|one| exemplar::store(new, &one)),
-            What::Level(before) => {
+        match row.content {
+            CellContent::Exemplars => read_exemplars(row.old).for_each(|one| exemplar::store(new, &one)),
+            CellContent::Level(before) => {
                 // What was set in the new one already is newer.
                 let _ =
                     new[cells::VALUE].compare_exchange(before, old(cells::VALUE), Ordering::Relaxed, Ordering::Relaxed);
             }
-            What::Sums(MetricKind::Counter | MetricKind::Gauge) => {
+            CellContent::Sums(MetricKind::Counter | MetricKind::Gauge) => {
                 add_f64(&new[cells::VALUE], f64::from_bits(old(cells::VALUE)));
             }
-            What::Sums(MetricKind::Histogram | MetricKind::Timing) => {
+            CellContent::Sums(MetricKind::Histogram | MetricKind::Timing) => {
                 add_f64(&new[cells::SUM], f64::from_bits(old(cells::SUM)));
                 for (cell, count) in
                     new.iter().enumerate().filter(|(cell, _)| ![cells::UPDATED, cells::SUM].contains(cell))
@@ -129,7 +131,7 @@ fn hand_over(rows: &[Row<'_>], segments: &[(usize, Arc<Segment>)]) {
                 }
             }
         }
-        if !matches!(row.what, What::Exemplars) {
+        if !matches!(row.content, CellContent::Exemplars) {
             new[cells::UPDATED].fetch_max(old(cells::UPDATED), Ordering::Relaxed);
         }
     }
