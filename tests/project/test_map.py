@@ -218,6 +218,23 @@ def test_tests_run_on_the_installed_wheel(package: str) -> None:
 
 
 # ------------------------------------------------------------------ through the binding
+_FUNCTION = re.compile(
+    r"^( *)(?:pub(?:\([^)]*\))? )?(?:const |async |unsafe )*fn (\w+)([^\n]*\}$|.*?^\1\})", re.MULTILINE | re.DOTALL
+)
+MOST_LINES = 90
+
+
+def test_functions_of_the_binding_are_short() -> None:
+    """What converts, calls and converts needs no more; what does is logic, and belongs to a crate."""
+    lengths = [
+        (text.count("\n") + 1, f"{path.relative_to(ROOT)}: {name}")
+        for path in (ROOT / "src").rglob("*.rs")
+        for _, name, text in _FUNCTION.findall(path.read_text("utf-8"))
+    ]
+    assert len(lengths) > 300, "the functions are not found"
+    assert [(lines, where) for lines, where in lengths if lines > MOST_LINES] == []
+
+
 def native_exports() -> set[str]:
     native = importlib.import_module("gds_native._lib")
     return {name for name in vars(native) if not name.startswith("_")}
