@@ -266,6 +266,8 @@ def test_the_object_of_the_driver_is_found_behind_a_connection() -> None:
 def test_a_driver_that_is_not_there_says_what_to_install() -> None:
     with pytest.raises(MissingExtraError, match=r"pip install 'gds-database\[postgresql\]'"):
         driver("no_such_driver", "postgresql")
+    with pytest.raises(MissingExtraError, match=r"^no_such_driver is not installed"):
+        driver("no_such_driver.of_some_module", "postgresql")
     assert issubclass(MissingExtraError, ImportError)
     assert driver("sqlite3", "x") is sqlite3
 

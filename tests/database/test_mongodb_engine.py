@@ -18,7 +18,7 @@ import bson
 import pymongo
 import pytest
 import trustme
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pymongo import CursorType
 
@@ -40,6 +40,7 @@ from tests.services.process import LOOPBACK, wait_until
 from tests.services.toxiproxy import Toxiproxy
 
 CANARY = "Canary-93b1'\"\\%s$}{ä"
+PRINTABLE = "".join(map(chr, range(32, 127)))
 
 
 def connection_of(
@@ -120,6 +121,7 @@ def test_options_that_cannot_be_used_make_no_user(engine: MongoDBEngine, options
 
 
 @settings(max_examples=15)
+@example(name="printable", password=PRINTABLE)
 @given(
     name=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40),
     password=st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=40),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gds_database import BackupType, ConfigurationError, DatabaseConnectionError, DatabaseState, QueryError
@@ -390,6 +391,7 @@ def test_names_are_names_whatever_is_in_them(sql_server: SqlServer, driver: str,
 TEXT = st.text(st.characters(max_codepoint=0xFFFF), min_size=1, max_size=60)
 
 
+@example(name="printable", password=f"C4näry{string.printable}")
 @given(name=TEXT.filter(lambda name: not name.startswith("##")), password=TEXT.map("C4näry{}".format))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 def test_any_name_and_any_password_is_taken_whole_or_refused(

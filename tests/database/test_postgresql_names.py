@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from gds_database.engines.postgresql import PostgreSQLConnection, PostgreSQLEngine
@@ -80,6 +80,7 @@ def catalogue(server: PostgreSQL) -> dict[str, list[Any]]:
 
 
 @given(name=names, password=passwords)
+@example(name="printable", password=string.printable)
 @shared
 def test_user_is_exactly_the_one_asked_for(
     postgresql: PostgreSQL, engine: PostgreSQLEngine, name: str, password: str
@@ -98,6 +99,23 @@ def test_user_is_exactly_the_one_asked_for(
             assert own._query("SELECT current_user::text AS me") == [{"me": name}]
     finally:
         assert engine.drop_user(name).is_success()
+    assert catalogue(postgresql) == before
+
+
+@given(name=names)
+@settings(shared, max_examples=8)
+def test_database_is_exactly_the_one_asked_for(postgresql: PostgreSQL, engine: PostgreSQLEngine, name: str) -> None:
+    before = catalogue(postgresql)
+    assume(name not in dict(before["databases"]))
+    result = engine.get_database(name).create()
+    assert result.is_success(), result.error
+    try:
+        after = catalogue(postgresql)
+        assert after.pop("databases") == [*before["databases"], (name, "postgres")]
+        assert after == {key: value for key, value in before.items() if key != "databases"}
+        assert engine.get_database(name).metadata.name == name
+    finally:
+        assert engine.get_database(name).drop().is_success()
     assert catalogue(postgresql) == before
 
 

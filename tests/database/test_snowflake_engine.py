@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from snowflake import connector
 
@@ -125,6 +125,7 @@ def test_a_name_that_is_a_statement_stays_a_name(engine: SnowflakeEngine, name: 
 
 
 @settings(max_examples=8)
+@example(password="".join(map(chr, range(32, 127))))
 @given(password=st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=8, max_size=40))
 def test_any_password_is_taken(engine: SnowflakeEngine, password: str) -> None:
     result = engine.create_user("anybody", password)

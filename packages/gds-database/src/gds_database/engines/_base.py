@@ -109,7 +109,7 @@ def driver(module: str, extra: str) -> Any:
         # Its first part may be a folder that other packages share, as `snowflake` is.
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise  # it is there, and broken
-        raise MissingExtraError(f"{module} is not installed; run: pip install 'gds-database[{extra}]'") from None
+        raise MissingExtraError(f"{error.name} is not installed; run: pip install 'gds-database[{extra}]'") from None
 
 
 class EngineBase(Unsupported):
