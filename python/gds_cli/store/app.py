@@ -7,8 +7,9 @@ import itertools
 import json
 import sys
 import time
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -46,7 +47,14 @@ Folder = Annotated[Path, typer.Argument(metavar="PATH", help="The folder of the 
 Begin = Annotated[str | None, typer.Option("--from", metavar="TIME", help="From here on, as in gds query.")]
 End = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Until here.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, with counts, and do nothing.")]
-Form = Literal["prometheus", "openmetrics", "parquet"]
+
+
+class Form(str, Enum):
+    """How samples are written in a file."""
+
+    OPENMETRICS = "openmetrics"
+    PARQUET = "parquet"
+    PROMETHEUS = "prometheus"
 
 
 def _opened(path: Path, *, read_only: bool) -> Store:
@@ -185,18 +193,18 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Instead of standard output.")
     ] = None,
-    form: Annotated[Form, typer.Option("--format", help="parquet needs --output and pyarrow.")] = "openmetrics",
+    form: Annotated[Form, typer.Option("--format", help="parquet needs --output and pyarrow.")] = Form.OPENMETRICS,
 ) -> int:
     """Write samples as text or Parquet; another process may write to the store.
 
     OpenMetrics is what `promtool tsdb create-blocks-from openmetrics` reads.
     """
     span = _time("--from", begin), _time("--to", end)
-    if form == "parquet" and output is None:
+    if form is Form.PARQUET and output is None:
         raise typer.BadParameter("--format parquet: expected --output FILE with it")
     with _opened(path, read_only=True) as store:
         series = _exported(store, match or [], span)
-        if form == "parquet" and output is not None:
+        if form is Form.PARQUET and output is not None:
             from gds_cli.store.columns import write_table
 
             labels = store.labels(*(match or ()), start=span[0], end=span[1])
@@ -207,7 +215,7 @@ def export(
                 if output is not None:
                     out = files.enter_context(output.open("w", encoding="utf-8", newline="\n"))
                 count = 0
-                for text, samples in _as_lines(series, store.metadata(), form == "openmetrics"):
+                for text, samples in _as_lines(series, store.metadata(), form is Form.OPENMETRICS):
                     out.write(text)
                     count += samples
     print(f"gds: {count:,} samples", file=sys.stderr)
@@ -321,12 +329,12 @@ def _imported(
 def _samples(path: Path, form: Form | None, said: Metadata) -> Iterator[Sample]:
     from gds_cli.store.exposition import read
 
-    if (form or path.suffix.lstrip(".")) == "parquet":
+    if form is Form.PARQUET or (form is None and path.suffix == ".parquet"):
         from gds_cli.store.columns import read_table
 
         yield from read_table(path)
         return
-    open_metrics = form == "openmetrics" or (form is None and path.suffix in (".om", ".openmetrics"))
+    open_metrics = form is Form.OPENMETRICS or (form is None and path.suffix in (".om", ".openmetrics"))
     with contextlib.ExitStack() as opened:
         lines = sys.stdin if str(path) == "-" else opened.enter_context(path.open(encoding="utf-8", newline="\n"))
         yield from read(lines, open_metrics, said)
