@@ -229,6 +229,14 @@ impl PrometheusCore {
         Ok(())
     }
 
+    /// Has a function called for what is asked at a path beside the page, by those who may see that; None ends it. It is
+    /// given the query and how long is waited, and gives a status and a body.
+    #[pyo3(name = "_show_beside")]
+    fn show_beside(&self, path: String, call: Option<Py<PyAny>>) -> PyResult<()> {
+        self.opened()?.1.page.show_beside(path, call);
+        Ok(())
+    }
+
     #[pyo3(name = "_describe", signature = (name, *, help = None, unit = None, buckets = None, aggregation = None, max_series = None))]
     fn describe(
         &self,
@@ -301,7 +309,7 @@ impl PrometheusCore {
         accept_encoding: Option<&str>,
     ) -> PyResult<(u16, Vec<(String, String)>, Bound<'py, PyBytes>)> {
         let (_, instance) = self.opened()?;
-        let request = RequestHead { method, path, query, accept, accept_encoding, authorization: None };
+        let request = RequestHead { method, path, query, accept, accept_encoding, ..RequestHead::default() };
         // Who may ask is the business of the application that mounts the page.
         let response = py.detach(|| respond(&*instance.page, &Auth::None, &request, true));
         let headers = response.headers.into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();

@@ -12,6 +12,7 @@ use gds_metrics::http::Page;
 use gds_metrics::page::RegistryPage;
 use gds_metrics::registry::{Refusal, Registry};
 use gds_metrics::view::View;
+use gds_net::{Handler, PLAIN_TEXT, RequestHead, Response};
 use gds_process::sync::Mutex;
 use pyo3::prelude::*;
 
@@ -75,11 +76,21 @@ impl ValueCallbacks {
 pub(crate) struct ScrapedPage {
     page: RegistryPage,
     pub(crate) callbacks: ValueCallbacks,
+    /// What is shown at one other path. The lock is held to copy or to replace it only.
+    beside: Mutex<Option<(String, Arc<Beside>)>>,
 }
 
 impl ScrapedPage {
     pub(crate) fn new(page: RegistryPage) -> Arc<Self> {
-        Arc::new(Self { page, callbacks: ValueCallbacks::default() })
+        Arc::new(Self { page, callbacks: ValueCallbacks::default(), beside: Mutex::default() })
+    }
+
+    /// Has a Python function answer at a path, or at none.
+    pub(crate) fn show_beside(&self, path: String, call: Option<Py<PyAny>>) {
+        let shown = call.map(|call| (path, Arc::new(Beside(call))));
+        // What is dropped is dropped after the lock: that may run code of Python.
+        let before = std::mem::replace(&mut *self.beside.lock(), shown);
+        drop(before);
     }
 
     /// Writes the page. Called without the interpreter.
@@ -112,6 +123,31 @@ pub(crate) fn refresh(page: Weak<ScrapedPage>) {
 impl Page for ScrapedPage {
     fn render(&self, format: Format, names: &[String]) -> Result<Vec<u8>, Error> {
         self.write(format, names)
+    }
+
+    fn beside(&self, path: &str) -> Option<Arc<dyn Handler>> {
+        let shown = self.beside.lock();
+        let (_, call) = shown.as_ref().filter(|(at, _)| at == path)?;
+        Some(Arc::clone(call) as Arc<dyn Handler>)
+    }
+}
+
+/// A Python function that answers with a status and a body, given the query and how long is waited.
+struct Beside(Py<PyAny>);
+
+impl Handler for Beside {
+    fn respond(&self, request: &RequestHead<'_>) -> Response {
+        let call = |py: Python<'_>| {
+            let given = (request.query, request.scrape_timeout);
+            let answer = || -> PyResult<(u16, Vec<u8>)> { self.0.call1(py, given)?.extract(py) };
+            // What it raises was its own to count and to tell.
+            exit::calling_python(py, answer).and_then(Result::ok)
+        };
+        match Python::try_attach(call).flatten() {
+            Some((200, body)) => Response::new(200, Format::Text.content_type(), body),
+            Some((status, body)) => Response::new(status, PLAIN_TEXT, body),
+            None => Response::text(500, "no answer: the log of this process says why\n"),
+        }
     }
 }
 

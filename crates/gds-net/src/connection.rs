@@ -31,6 +31,9 @@ use crate::message::{RequestHead, Response};
 use crate::state::{Limits, ServerState};
 use gds_process::fork;
 
+/// What Prometheus says of how long it waits.
+const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
+
 /// Hyper refuses to work with less.
 const SMALLEST_BUFFER: usize = 8192;
 
@@ -120,6 +123,7 @@ fn respond_to(parts: &Parts, shared: &ServerState) -> Response {
         accept: accept.as_deref(),
         accept_encoding: accept_encoding.as_deref(),
         authorization: parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()),
+        scrape_timeout: parts.headers.get(SCRAPE_TIMEOUT).and_then(|value| value.to_str().ok()),
     };
     shared.handler.respond(&head)
 }

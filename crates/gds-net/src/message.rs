@@ -20,6 +20,8 @@ pub struct RequestHead<'a> {
     pub accept_encoding: Option<&'a str>,
     /// The `Authorization` header.
     pub authorization: Option<&'a str>,
+    /// The `X-Prometheus-Scrape-Timeout-Seconds` header: how long a scraper waits.
+    pub scrape_timeout: Option<&'a str>,
 }
 
 /// An answer, ready to be sent.

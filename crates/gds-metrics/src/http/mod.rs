@@ -6,6 +6,10 @@ mod tests;
 
 pub use respond::{PageHandler, respond};
 
+use std::sync::Arc;
+
+use gds_net::Handler;
+
 use crate::format::Format;
 
 /// Something that can be shown as a metrics page.
@@ -15,4 +19,10 @@ pub trait Page: Send + Sync {
     /// This may take its time: the server calls it where blocking is allowed. An error becomes a response with status
     /// 503, a panic one with status 500.
     fn render(&self, format: Format, names: &[String]) -> crate::Result<Vec<u8>>;
+
+    /// What answers at another path of the same server, to those who may see the page; nothing does unless it is said.
+    fn beside(&self, path: &str) -> Option<Arc<dyn Handler>> {
+        let _ = path;
+        None
+    }
 }

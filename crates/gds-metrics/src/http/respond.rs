@@ -35,7 +35,8 @@ pub fn respond(page: &dyn Page, auth: &Auth, request: &RequestHead<'_>, mounted:
 
 fn answer(page: &dyn Page, auth: &Auth, request: &RequestHead<'_>, mounted: bool) -> Response {
     let health = if mounted { request.path.ends_with("/healthz") } else { request.path == "/healthz" };
-    if !health && !mounted && !matches!(request.path, "/metrics" | "/") {
+    let beside = if mounted { None } else { page.beside(request.path) };
+    if !health && !mounted && beside.is_none() && !matches!(request.path, "/metrics" | "/") {
         return Response::text(404, "not found: the metrics are at /metrics\n");
     }
     if !matches!(request.method, "GET" | "HEAD") {
@@ -51,15 +52,16 @@ fn answer(page: &dyn Page, auth: &Auth, request: &RequestHead<'_>, mounted: bool
             None => response,
         };
     }
+    if let Some(handler) = beside {
+        return catch_unwind(AssertUnwindSafe(|| handler.respond(request))).unwrap_or_else(|_| unwritten());
+    }
     let format = Format::negotiate(request.accept);
     let names = names(request.query);
     // The page is only read, and what it reads is behind locks that do not stay locked when a holder panics.
     let body = match catch_unwind(AssertUnwindSafe(|| page.render(format, &names))) {
         Ok(Ok(body)) => body,
         Ok(Err(error)) => return Response::new(503, PLAIN_TEXT, format!("{error}\n").into_bytes()),
-        Err(_) => {
-            return Response::text(500, "the page could not be written: this process's standard error says why\n");
-        }
+        Err(_) => return unwritten(),
     };
     let wants_gzip = body.len() >= GZIP_FROM_BYTES && accepts_gzip(request.accept_encoding);
     match wants_gzip.then(|| gzip(&body)) {
@@ -67,6 +69,10 @@ fn answer(page: &dyn Page, auth: &Auth, request: &RequestHead<'_>, mounted: bool
         _ => Response::new(200, format.content_type(), body),
     }
     .with("vary", "accept, accept-encoding")
+}
+
+fn unwritten() -> Response {
+    Response::text(500, "the page could not be written: this process's standard error says why\n")
 }
 
 /// A page for those who may see it.
@@ -156,6 +162,7 @@ mod tests {
         accept: None,
         accept_encoding: None,
         authorization: None,
+        scrape_timeout: None,
     };
 
     #[test]
@@ -229,6 +236,43 @@ mod tests {
         let right = RequestHead { authorization: Some("Bearer token"), ..GET };
         assert_eq!(respond(&Echo, &auth, &right, false).status, 200);
         assert_eq!(respond(&Echo, &auth, &RequestHead { path: "/healthz", ..GET }, false).status, 200);
+    }
+
+    /// Has something else at a path of its own.
+    struct WithProbe;
+
+    impl Page for WithProbe {
+        fn render(&self, format: Format, names: &[String]) -> crate::Result<Vec<u8>> {
+            Echo.render(format, names)
+        }
+
+        fn beside(&self, path: &str) -> Option<Arc<dyn Handler>> {
+            (path == "/probe").then(|| Arc::new(Probe) as Arc<dyn Handler>)
+        }
+    }
+
+    struct Probe;
+
+    impl Handler for Probe {
+        fn respond(&self, request: &RequestHead<'_>) -> Response {
+            assert!(request.query != "panic", "this panic is part of a test");
+            Response::new(200, PLAIN_TEXT, request.query.as_bytes().to_vec())
+        }
+    }
+
+    #[test]
+    fn what_is_beside_the_page_is_shown_to_those_who_may_see_the_page() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "token").unwrap();
+        let auth = Auth::bearer_file(file.path()).unwrap();
+        let probe = RequestHead { path: "/probe", query: "target=a", ..GET };
+        assert_eq!(respond(&WithProbe, &auth, &probe, false).status, 401);
+        let allowed = RequestHead { authorization: Some("Bearer token"), ..probe };
+        assert_eq!(&*respond(&WithProbe, &auth, &allowed, false).body, b"target=a");
+        assert_eq!(respond(&WithProbe, &Auth::None, &RequestHead { query: "panic", ..probe }, false).status, 500);
+        assert_eq!(respond(&WithProbe, &Auth::None, &RequestHead { method: "POST", ..probe }, false).status, 405);
+        assert_eq!(respond(&Echo, &Auth::None, &probe, false).status, 404);
+        assert_eq!(&*respond(&WithProbe, &Auth::None, &probe, true).body, b"Text []");
     }
 
     #[test]
