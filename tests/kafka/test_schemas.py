@@ -56,6 +56,16 @@ HEARTBEAT = {
     "status": "ok",
     "interval_ms": 30000,
 }
+TEXT = {
+    "type": "postgresql.statement",
+    "data": {
+        "timestamp": "2026-03-01T12:00:00.250Z",
+        "database_type": "postgresql",
+        "instance_id": "pg-1",
+        "attributes": {"db.query.id": "42"},
+        "text": "SELECT $1",
+    },
+}
 TRANSITION = {
     "correlation_id": "c1",
     "alert_key": "cpu:pg-1",
@@ -80,6 +90,7 @@ def test_there_is_a_schema_for_each_message() -> None:
         "alert-rules.json",
         "alert.json",
         "database-metric.json",
+        "database-text.json",
         "dead-letter.json",
         "event.json",
         "heartbeat.json",
@@ -119,6 +130,8 @@ def test_each_says_which_draft_it_is_and_what_it_is_about(name: str) -> None:
         ("database-metric.json", DATABASE | {"value": None, "non_finite": "NaN", "start_timestamp": "2026-01-01"}),
         ("heartbeat.json", HEARTBEAT),
         ("heartbeat.json", HEARTBEAT | {"status": "failed", "reason": "permission_denied"}),
+        ("database-text.json", TEXT),
+        ("event.json", TEXT),
         ("alert.json", ALERT),
         ("event.json", ALERT),
         ("event.json", LONG),
@@ -157,6 +170,8 @@ def test_what_is_meant_is_accepted(name: str, value: dict[str, Any]) -> None:
         ("heartbeat.json", HEARTBEAT | {"status": "well"}, "$.status"),
         *(("alert.json", ALERT | {"data": without(TRANSITION, field)}, f"$.data.{field}") for field in TRANSITION),
         ("alert.json", ALERT | {"type": "alert.acknowledged"}, "$.type"),
+        ("database-text.json", TEXT | {"data": {}}, "$.data"),
+        ("database-text.json", without(TEXT, "type"), "$.type"),
         ("event.json", without(LONG, "id"), "$.id"),
         ("event.json", {"type": "alert.triggered"}, "$.data"),
     ],

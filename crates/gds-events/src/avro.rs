@@ -1,10 +1,11 @@
-//! The measurement in Avro, in a Confluent frame: `0x00`, the schema's id in four bytes, the fields.
+//! The measurement, and the heartbeat of its collector, in Avro, in a Confluent frame: `0x00`, the schema's id in four bytes, the fields.
 //!
 //! There are two schemas. [`READER_SCHEMA`] is what readers have had; [`SCHEMA`] has three more fields behind those, null by
 //! default, so that either reads the other. Since one begins with the other, both are read here whatever their id.
 
 use crate::database::DatabaseMetric;
 use crate::fault::ParseError;
+use crate::heartbeat::{CollectorHeartbeat, HeartbeatStatus};
 use crate::sample::Sample;
 use crate::time::Timestamp;
 
@@ -16,6 +17,9 @@ pub const SCHEMA: &str = include_str!("../../../schemas/database-metric.avsc");
 
 /// What existing readers have.
 pub const READER_SCHEMA: &str = include_str!("../../../schemas/metrics-value.avsc");
+
+/// What heartbeats are written with.
+pub const HEARTBEAT_SCHEMA: &str = include_str!("../../../schemas/heartbeat.avsc");
 
 /// Appends the beginning of a frame.
 pub fn begin_frame(out: &mut Vec<u8>, schema_id: u32) {
@@ -51,6 +55,22 @@ impl<T: AsRef<str>> DatabaseMetric<'_, T> {
                 write_time(out, start);
             }
         }
+    }
+}
+
+impl CollectorHeartbeat {
+    /// Appends the fields as [`HEARTBEAT_SCHEMA`] has them, without a frame.
+    pub fn write_avro(&self, out: &mut Vec<u8>) {
+        write_time(out, self.timestamp);
+        for text in [&self.collector, &self.instance_id, &self.database_type, &self.topic] {
+            write_text(out, text);
+        }
+        write_text(out, self.status.as_str());
+        write_optional(out, self.reason.as_deref());
+        for number in [self.interval_ms, self.metrics, self.duration_ms] {
+            write_long(out, i64::try_from(number).unwrap_or(i64::MAX));
+        }
+        write_optional(out, self.correlation_id.as_deref());
     }
 }
 
@@ -91,6 +111,15 @@ fn write_time(out: &mut Vec<u8>, time: Timestamp) {
     time.write(out);
     let length = out.len() - length_at - 1;
     out[length_at] = u8::try_from(length * 2).unwrap_or_default();
+}
+
+/// Reads a framed heartbeat.
+pub(crate) fn decode_heartbeat(frame: &[u8]) -> Result<CollectorHeartbeat, ParseError> {
+    let (id, payload) = frame[1..].split_first_chunk().unwrap_or((&[0; 4], &[]));
+    let mut reader = Reader(payload);
+    let wrong = |what| ParseError::Avro { schema_id: u32::from_be_bytes(*id), what };
+    let heartbeat = reader.heartbeat().map_err(wrong)?;
+    if reader.0.is_empty() { Ok(heartbeat) } else { Err(wrong("bytes are left over")) }
 }
 
 /// Reads the fields of either schema. An empty timestamp is none.
@@ -152,6 +181,30 @@ impl<'a> Reader<'a> {
         sample.metric_type = self.optional()?.map(str::to_owned);
         sample.start_ms = self.optional()?.map(|text| millis(text).ok_or(ParseError::BadStart)).transpose()?;
         Ok(sample)
+    }
+
+    fn heartbeat(&mut self) -> Result<CollectorHeartbeat, &'static str> {
+        let timestamp = Timestamp::from_text(self.text()?).ok_or("the timestamp is none")?;
+        let mut text = || self.text().map(str::to_owned);
+        let (collector, instance_id, database_type, topic) = (text()?, text()?, text()?, text()?);
+        let status = HeartbeatStatus::from_text(self.text()?).ok_or("there is no such status")?;
+        let reason = self.optional()?.map(str::to_owned);
+        let mut number = || self.long().map(|number| u64::try_from(number).unwrap_or_default());
+        let (interval_ms, metrics, duration_ms) = (number()?, number()?, number()?);
+        let correlation_id = self.optional()?.map(str::to_owned);
+        Ok(CollectorHeartbeat {
+            timestamp,
+            collector,
+            instance_id,
+            database_type,
+            topic,
+            status,
+            reason,
+            interval_ms,
+            metrics,
+            duration_ms,
+            correlation_id,
+        })
     }
 
     fn take<const N: usize>(&mut self) -> Result<&'a [u8; N], &'static str> {
@@ -226,7 +279,8 @@ mod tests {
 
     use super::*;
     use crate::database::tests::{full, json};
-    use crate::{MetricType, Number, parse};
+    use crate::heartbeat::tests::beat;
+    use crate::{MetricType, Number, parse, parse_heartbeat};
 
     fn avro(metric: &DatabaseMetric<'_, &str>) -> Vec<u8> {
         let mut out = Vec::new();
@@ -284,6 +338,26 @@ mod tests {
         assert_eq!((sample.time_ms, sample.collection_duration_ms), (1_772_366_400_123, 12));
         assert_eq!((sample.tag("y"), sample.unit.as_deref(), sample.metric_type.as_deref()), (Some("2"), None, None));
         assert_eq!(sample.correlation_id.as_deref(), Some("cycle-1"));
+    }
+
+    #[test]
+    fn a_heartbeat_is_what_another_library_reads_and_comes_back() {
+        for beat in [beat(), CollectorHeartbeat { reason: None, correlation_id: Some("c".into()), ..beat() }] {
+            let mut frame = Vec::new();
+            begin_frame(&mut frame, 258);
+            beat.write_avro(&mut frame);
+            let schema = Schema::parse_str(HEARTBEAT_SCHEMA).unwrap();
+            let reader = GenericDatumReader::builder(&schema).build().unwrap();
+            let Value::Record(fields) = reader.read_value(&mut &frame[5..]).unwrap() else { panic!("no record") };
+            assert_eq!(fields[5], ("status".to_owned(), Value::String("partial".to_owned())));
+            assert_eq!(fields[7], ("interval_ms".to_owned(), Value::Long(30_000)));
+            assert_eq!(parse_heartbeat(&frame), Ok(beat));
+            for length in 1..frame.len() {
+                assert_eq!(parse_heartbeat(&frame[..length]).unwrap_err().reason(), "malformed_avro");
+            }
+            frame.push(0);
+            assert_eq!(parse_heartbeat(&frame).unwrap_err().reason(), "malformed_avro");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! That a collector lives, as `schemas/heartbeat.json` has it.
+//! That a collector lives, as `schemas/heartbeat.json` and `schemas/heartbeat.avsc` have it.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,23 @@ pub enum HeartbeatStatus {
     Failed,
     /// It was not begun.
     Skipped,
+}
+
+impl HeartbeatStatus {
+    /// As messages have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    /// From its text.
+    pub fn from_text(text: &str) -> Option<Self> {
+        [Self::Ok, Self::Partial, Self::Failed, Self::Skipped].into_iter().find(|status| status.as_str() == text)
+    }
 }
 
 /// Sent by a collector for each topic that it writes to, once a cycle, whatever the cycle brought.
@@ -55,19 +72,18 @@ impl CollectorHeartbeat {
         crate::envelope::append(out, self);
     }
 
-    /// Reads a message.
+    /// Reads a message in JSON; [`parse_heartbeat`](crate::parse_heartbeat) reads either form.
     pub fn parse(value: &[u8]) -> Result<Self, ParseError> {
         serde_json::from_slice(value).map_err(|error| ParseError::json(&error))
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    #[test]
-    fn a_heartbeat_is_read_as_it_was_written() {
-        let beat = CollectorHeartbeat {
+    pub(crate) fn beat() -> CollectorHeartbeat {
+        CollectorHeartbeat {
             timestamp: Timestamp::from_millis(1_772_366_400_250),
             collector: "postgresql".into(),
             instance_id: "pg-1".into(),
@@ -79,7 +95,12 @@ mod tests {
             metrics: 120,
             duration_ms: 45,
             correlation_id: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_is_read_as_it_was_written() {
+        let beat = beat();
         let mut out = Vec::new();
         beat.write_json(&mut out);
         assert!(out.starts_with(br#"{"timestamp":"2026-03-01T12:00:00.250Z","collector":"postgresql","#));

@@ -16,6 +16,7 @@
 pub mod alert;
 pub mod avro;
 pub mod database;
+pub mod database_text;
 pub mod dead_letter;
 pub mod envelope;
 mod fault;
@@ -30,10 +31,11 @@ pub mod topic;
 
 pub use alert::{AlertEvent, AlertState};
 pub use database::{DatabaseMetric, MetricType, Number};
+pub use database_text::DatabaseText;
 pub use envelope::Event;
 pub use fault::ParseError;
 pub use heartbeat::CollectorHeartbeat;
-pub use parse::{SCHEMA_HEADER, parse, parse_message};
+pub use parse::{SCHEMA_HEADER, parse, parse_heartbeat, parse_message};
 pub use sample::Sample;
 pub use tags::Tags;
 pub use time::Timestamp;

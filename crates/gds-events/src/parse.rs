@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::avro;
 use crate::fault::ParseError;
+use crate::heartbeat::CollectorHeartbeat;
 use crate::sample::Sample;
 use crate::tags::Tags;
 use crate::text::Text;
@@ -34,6 +35,11 @@ pub fn parse_message(value: &[u8], schema_header: Option<&[u8]>, hub_ms: i64) ->
     };
     // JSON is framed as well. As the first byte of Avro a brace would be the length of a text, and negative.
     if payload.first() == Some(&b'{') { from_json(payload, hub_ms) } else { avro::decode(payload, schema_id, hub_ms) }
+}
+
+/// Reads a heartbeat, as JSON or as Avro in a Confluent frame.
+pub fn parse_heartbeat(value: &[u8]) -> Result<CollectorHeartbeat, ParseError> {
+    if value.first() == Some(&avro::MAGIC) { avro::decode_heartbeat(value) } else { CollectorHeartbeat::parse(value) }
 }
 
 /// All that a message may have. What is not here is skipped.

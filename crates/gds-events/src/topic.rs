@@ -8,6 +8,8 @@ pub const METRICS: &str = "gds.metrics.";
 pub const METRICS_DLQ: &str = "gds.metrics.dlq";
 /// Heartbeats of collectors.
 pub const HEARTBEATS: &str = "gds.heartbeats";
+/// Texts of databases that are told once: [`crate::database_text`].
+pub const TEXTS: &str = "gds.texts";
 /// Alerts that were triggered or resolved.
 pub const ALERTS: &str = "gds.alerts";
 /// A pattern for subscriptions, with the sign of a pattern in front: all topics of metrics. Dead letters of those, whose
