@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from gds_monitor.collectors.snowflake import SnowflakeCollector
     from gds_monitor.collectors.sqlserver import SQLServerCollector
     from gds_monitor.factory import DatabaseMonitorFactory, MonitorFactory
+    from gds_monitor.heartbeat import Heartbeat
     from gds_monitor.metric import Metric
-    from gds_monitor.output import KafkaOutput, OutputHandler, StdoutOutput, WriteResult
+    from gds_monitor.output import EventHandler, KafkaOutput, OutputHandler, StdoutOutput, WriteResult
     from gds_monitor.scheduler import MonitoringScheduler
     from gds_monitor.subscriber import MetricSubscriber
     from gds_monitor.system import MonitoringSystem, MonitoringSystemBuilder
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = [
     "BaseMonitor",
     "DatabaseMonitorFactory",
+    "EventHandler",
+    "Heartbeat",
     "KafkaOutput",
     "Metric",
     "MetricCollector",
@@ -50,6 +53,8 @@ __all__ = [
 _HOME = {
     "BaseMonitor": "base",
     "DatabaseMonitorFactory": "factory",
+    "EventHandler": "output",
+    "Heartbeat": "heartbeat",
     "KafkaOutput": "output",
     "Metric": "metric",
     "MetricCollector": "base",

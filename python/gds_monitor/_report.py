@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from gds_metrics import MetricsCollector, NoOpMetrics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gds_monitor.base import MetricCollector, MonitoringResult
     from gds_monitor.output import OutputHandler
 
@@ -45,10 +47,24 @@ class Report:
             for reason, count in written.dropped.items():
                 to.increment("monitor.dropped", count, labels={"reason": reason})
 
-    def skipped(self, instance: str, platform: str, reason: str) -> None:
-        """A cycle was left out: the one before it runs, or there was no room."""
+    def texts(self, sent: int, dropped: Mapping[str, int]) -> None:
+        """An output was given texts that are told once."""
+        if sent:
+            self.metrics.increment("monitor.texts", sent)
+        for reason, count in dropped.items():
+            self.metrics.increment("monitor.texts_dropped", count, labels={"reason": reason})
+
+    def heartbeat(self, status: str, dropped: Mapping[str, int]) -> None:
+        """An output was given a heartbeat."""
+        if not dropped:
+            self.metrics.increment("monitor.heartbeats", labels={"status": status})
+        for reason, count in dropped.items():
+            self.metrics.increment("monitor.heartbeats_dropped", count, labels={"reason": reason})
+
+    def skipped(self, instance: str, platform: str, reason: str, count: int = 1) -> None:
+        """Cycles were left out: the one before runs, or there was no room."""
         self.metrics.increment(
-            "monitor.skipped_cycles", labels={"instance": instance, "platform": platform, "reason": reason}
+            "monitor.skipped_cycles", count, labels={"instance": instance, "platform": platform, "reason": reason}
         )
 
     def late(self, platform: str, seconds: float) -> None:

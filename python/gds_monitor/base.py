@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 from gds_monitor._report import Report
 from gds_monitor.errors import NOT_FOR_IT
+from gds_monitor.output import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from gds_metrics import MetricsCollector
     from gds_monitor.metric import Metric
     from gds_monitor.output import OutputHandler, WriteResult
+    from gds_monitor.packs.execute import TextEvent
 
 __all__ = ["BaseMonitor", "MetricCollector", "MonitoringResult", "Outcome"]
 
@@ -77,6 +79,8 @@ class MetricCollector(ABC):
     def __init__(self, instance_id: str, database_type: str) -> None:
         self.instance_id = instance_id
         self.database_type = database_type
+        self.events: list[TextEvent] = []
+        """Texts of the last `collect` that were not told before; a monitor takes them out when it has written them."""
         self.budget_seconds: float | None = None
         """How long one `collect` may take, as the scheduler says; None is as long as it likes."""
 
@@ -207,6 +211,8 @@ class BaseMonitor:
     async def run_monitoring_cycle(self) -> MonitoringResult:
         """One cycle; raises nothing but that the task was cancelled."""
         result = MonitoringResult(self.collector.instance_id, datetime.now(timezone.utc), uuid.uuid4().hex)
+        # Those of a cycle that was cancelled before it had written them: they are told once, so they are kept.
+        left, self.collector.events = self.collector.events, []
         began = time.monotonic()
         reason = ""
         try:
@@ -216,9 +222,13 @@ class BaseMonitor:
                 result.metrics = await self.process_metrics(collected)
             else:
                 reason, result.error = "pre_check", "pre_check() said no"
+        except asyncio.CancelledError:
+            self.collector.events = [*left, *self.collector.events]
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the next cycle has to run
             reason, result.error = _reason(error), _text(error)
         self._account(result, reason)
+        self.collector.events = [*left, *self.collector.events]
         await self._write(result)
         try:
             await self.post_check(result)
@@ -252,17 +262,30 @@ class BaseMonitor:
         result.planned = max(planned, len(result.outcomes))
 
     async def _write(self, result: MonitoringResult) -> None:
-        if not result.metrics:
-            return
-        done = await asyncio.gather(*(output.write(result.metrics) for output in self.outputs), return_exceptions=True)
-        for output, written in zip(self.outputs, done, strict=True):
-            if isinstance(written, BaseException):
-                if not isinstance(written, Exception):
-                    raise written
-                result.error = result.error or f"{type(output).__name__}: {_text(written)}"
-                self._report.lost(output, len(result.metrics))
-            else:
-                result.written.append(written)
+        outputs, texts = list(self.outputs), self.collector.events
+        if result.metrics:
+            for output, written in await _all(outputs, lambda output: output.write(result.metrics)):
+                if isinstance(written, Exception):
+                    result.error = result.error or f"{type(output).__name__}: {_text(written)}"
+                    self._report.lost(output, len(result.metrics))
+                else:
+                    result.written.append(written)
+        if texts:
+            for output, written in await _all(outputs, lambda output: tell(output, texts)):
+                lost = {type(output).__name__: len(texts)} if isinstance(written, Exception) else written.dropped
+                self._report.texts(len(texts) - sum(lost.values()), lost)
+            self.collector.events = []
+
+
+async def _all(
+    outputs: Sequence[OutputHandler], write: Callable[[OutputHandler], Awaitable[WriteResult]]
+) -> list[tuple[OutputHandler, WriteResult | Exception]]:
+    """What each output did, or raised."""
+    done = await asyncio.gather(*map(write, outputs), return_exceptions=True)
+    for written in done:
+        if isinstance(written, BaseException) and not isinstance(written, Exception):
+            raise written
+    return list(zip(outputs, done, strict=True))  # type: ignore[arg-type] # what is no Exception was raised
 
 
 def _reason(error: Exception) -> str:

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TextIO, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar, runtime_checkable
 
 from gds_kafka import KafkaProducerClient
 from gds_monitor.errors import MonitorConfigError
 from gds_native._lib import LogEncoder, MetricWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from gds_monitor.heartbeat import Heartbeat
     from gds_monitor.metric import Metric
+    from gds_monitor.packs.execute import TextEvent
+    from gds_monitor.registry import SchemaRegistry
 
-__all__ = ["KafkaOutput", "OutputHandler", "StdoutOutput", "WriteResult"]
+    _Written = tuple[int, int, int, dict[str, int]]
+
+__all__ = ["EventHandler", "KafkaOutput", "OutputHandler", "StdoutOutput", "WriteResult", "beat", "tell"]
+
+T = TypeVar("T")
+
+logger = logging.getLogger("gds_monitor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,31 @@ class OutputHandler(Protocol):
         ...
 
 
+@runtime_checkable
+class EventHandler(Protocol):
+    """Takes what is no metric, too; as little raises as in `OutputHandler`. Outputs may have it or not."""
+
+    async def beat(self, heartbeats: Sequence[Heartbeat]) -> WriteResult:
+        """Write heartbeats of collectors."""
+        ...
+
+    async def tell(self, texts: Sequence[TextEvent]) -> WriteResult:
+        """Write texts that are told once."""
+        ...
+
+
+async def beat(output: OutputHandler, heartbeats: Sequence[Heartbeat]) -> WriteResult:
+    """Write heartbeats where there is a place for them."""
+    return await output.beat(heartbeats) if isinstance(output, EventHandler) else WriteResult()
+
+
+async def tell(output: OutputHandler, texts: Sequence[TextEvent]) -> WriteResult:
+    """Write texts; an output that has no place for them has dropped them."""
+    if isinstance(output, EventHandler):
+        return await output.tell(texts)
+    return WriteResult(dropped={"no_place": len(texts)})
+
+
 class KafkaOutput:
     """Writes metrics to Kafka, or to a hub on this machine, as ``schemas/database-metric.json`` has them.
 
@@ -69,6 +104,10 @@ class KafkaOutput:
         key_by: ``"instance"``, or ``"instance_and_type"`` for keys with the type of the metric behind the instance.
         format: ``"json"``, or ``"avro"`` in Confluent's frame.
         schema_id: The id of ``schemas/database-metric.avsc`` in the registry; needed for Avro.
+        heartbeat_schema_id: That of ``schemas/heartbeat.avsc``; without it heartbeats are JSON.
+        schema_registry: Who knows these ids instead: the address of a registry that speaks as Confluent's does, or a
+            dict with ``url`` and settings of `gds_monitor.registry.SchemaRegistry`. Each topic has the subject
+            ``{topic}-value``.
         redact: Regular expressions of further secrets.
         close_timeout_seconds: How long `close` waits for the hub.
         config: Settings of the producer, as `gds_kafka.KafkaProducerClient` has them. With ``spool_dir`` nothing is
@@ -89,6 +128,8 @@ class KafkaOutput:
         key_by: str = "instance",
         format: str = "json",
         schema_id: int | None = None,
+        heartbeat_schema_id: int | None = None,
+        schema_registry: str | Mapping[str, Any] | None = None,
         redact: Sequence[str] = (),
         close_timeout_seconds: float = 10.0,
         **config: Any,
@@ -101,11 +142,15 @@ class KafkaOutput:
                 f"environment={environment!r} with topic_by={topic_by!r}: expected an environment, such as "
                 "'production', with topic_by='environment', and none with topic_by='instance'"
             )
-        if (format == "avro") != (schema_id is not None):
+        ids = [each for each in (schema_id, schema_registry) if each is not None]
+        if len(ids) != (format == "avro"):
             raise MonitorConfigError(
-                f"schema_id={schema_id!r} with format={format!r}: expected the schema's id in the registry with "
-                "format='avro', and none with format='json'"
+                f"schema_id={schema_id!r} with format={format!r}: expected the schema's id in the registry or the "
+                "schema_registry with format='avro', and neither with format='json'"
             )
+        self._registry = _registry(schema_registry)
+        self._places: set[tuple[str, str]] = set()
+        self._told_unknown = False
         self._owned = not isinstance(hub, KafkaProducerClient)
         if isinstance(hub, KafkaProducerClient):
             if config:
@@ -121,6 +166,7 @@ class KafkaOutput:
                 environment=environment,
                 key_with_type=key_by == "instance_and_type",
                 schema_id=schema_id,
+                heartbeat_schema_id=heartbeat_schema_id,
                 redact=list(redact),
             )
         except ValueError as error:
@@ -134,13 +180,71 @@ class KafkaOutput:
 
     async def write(self, metrics: Sequence[Metric]) -> WriteResult:
         """Queue a batch for the hub; `flush` waits until the hub has it."""
-        if self._closed:
-            return WriteResult(dropped={"closed": len(metrics)} if metrics else {})
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._write, metrics)
+        return await self._in_thread(self._write, metrics)
 
     def _write(self, metrics: Sequence[Metric]) -> WriteResult:
-        published, scrubbed, dead_lettered, dropped = self._writer.write(metrics)
-        return WriteResult(published, dead_lettered, dropped, scrubbed)
+        if not self._ready(metrics):
+            return WriteResult(dropped={"no_schema": len(metrics)})
+        return _result(self._writer.write(metrics))
+
+    async def _in_thread(self, write: Callable[[Sequence[T]], WriteResult], given: Sequence[T]) -> WriteResult:
+        if self._closed:
+            return WriteResult(dropped={"closed": len(given)} if given else {})
+        return await asyncio.get_running_loop().run_in_executor(self._thread, write, given)
+
+    async def prepare(self, places: Iterable[tuple[str, str]] = ()) -> None:
+        """Ask the registry for the ids of schemas now; otherwise that is done when there is something to write.
+
+        Args:
+            places: Type of database and instance of those whose metrics will come.
+
+        Raises:
+            MonitorConfigError: It does not tell, and they are not known from before.
+        """
+        if self._registry is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, set(places))
+
+    def _ask(self, places: set[tuple[str, str]]) -> None:
+        """Have ids for the topics of these; the heartbeats' is one of all."""
+        assert self._registry is not None  # noqa: S101 - who calls this has looked
+        metric, heartbeat = self._writer.schemas()
+        beats, known = self._registry.id_of("gds.heartbeats-value", heartbeat)
+        for place in places:
+            number, confirmed = self._registry.id_of(f"{self._writer.topic(*place)}-value", metric)
+            self._writer.use_schemas(number, beats)
+            if confirmed and known:
+                self._places.add(place)
+
+    def _ready(self, batch: Iterable[Metric | Heartbeat]) -> bool:
+        """Whether it is known which schemas to name; asks about topics that are new."""
+        if self._registry is None:
+            return True
+        found = {(each.database_type, each.instance_id) for each in batch if _is_placed(each)}
+        try:
+            self._ask(found - self._places)
+        except MonitorConfigError as error:
+            if not self._told_unknown:
+                logger.error("%s", error)  # noqa: TRY400 - it says all
+            self._told_unknown = True
+            return False
+        self._told_unknown = False
+        return True
+
+    async def beat(self, heartbeats: Sequence[Heartbeat]) -> WriteResult:
+        """Queue heartbeats for the topic ``gds.heartbeats``, as ``schemas/heartbeat.json`` has them."""
+        return await self._in_thread(self._beat, heartbeats)
+
+    def _beat(self, heartbeats: Sequence[Heartbeat]) -> WriteResult:
+        if not self._ready(heartbeats):
+            return WriteResult(dropped={"no_schema": len(heartbeats)})
+        return _result(self._writer.write_heartbeats([_fields(each) for each in heartbeats]))
+
+    async def tell(self, texts: Sequence[TextEvent]) -> WriteResult:
+        """Queue texts for the topic ``gds.texts``, as ``schemas/database-text.json`` has them; in Avro's case, too."""
+        return await self._in_thread(self._tell, texts)
+
+    def _tell(self, texts: Sequence[TextEvent]) -> WriteResult:
+        return _result(self._writer.write_texts([_text_fields(each) for each in texts]))
 
     async def flush(self, timeout_seconds: float | None = None) -> int:
         """Wait until the hub has all that was written; how many messages it has not, after that many seconds."""
@@ -162,6 +266,62 @@ class KafkaOutput:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._producer!r})"
+
+
+def _registry(given: str | Mapping[str, Any] | None) -> SchemaRegistry | None:
+    if given is None:
+        return None
+    from gds_monitor.registry import SchemaRegistry
+
+    settings = {"url": given} if isinstance(given, str) else dict(given)
+    try:
+        return SchemaRegistry(**settings)
+    except TypeError as error:
+        raise MonitorConfigError(f"schema_registry: {error}") from None
+
+
+def _is_placed(given: object) -> bool:
+    """Whether it says whose it is; what does not is a dead letter."""
+    return isinstance(getattr(given, "database_type", None), str) and isinstance(
+        getattr(given, "instance_id", None), str
+    )
+
+
+def _result(written: _Written) -> WriteResult:
+    published, scrubbed, dead_lettered, dropped = written
+    return WriteResult(published, dead_lettered, dropped, scrubbed)
+
+
+def _milliseconds(when: datetime) -> int:
+    return round(when.timestamp() * 1000)
+
+
+def _fields(heartbeat: Heartbeat) -> dict[str, Any]:
+    """A heartbeat as the native writer takes it."""
+    return {
+        "time_ms": _milliseconds(heartbeat.timestamp),
+        "collector": heartbeat.collector,
+        "instance_id": heartbeat.instance_id,
+        "database_type": heartbeat.database_type,
+        "status": heartbeat.status,
+        "reason": heartbeat.reason,
+        "interval_ms": round(heartbeat.interval_seconds * 1000),
+        "metrics": heartbeat.metrics,
+        "duration_ms": round(heartbeat.duration_seconds * 1000),
+        "correlation_id": heartbeat.correlation_id,
+    }
+
+
+def _text_fields(text: TextEvent) -> dict[str, Any]:
+    """A text as the native writer takes it."""
+    return {
+        "name": text.name,
+        "time_ms": _milliseconds(text.timestamp),
+        "instance_id": text.instance_id,
+        "database_type": text.database_type,
+        "attributes": list(text.attributes.items()),
+        "text": text.body,
+    }
 
 
 class StdoutOutput:

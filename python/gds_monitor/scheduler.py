@@ -12,10 +12,14 @@ import asyncio
 import hashlib
 import logging
 import math
-from typing import TYPE_CHECKING, Any, Protocol
+from collections import deque
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from gds_monitor._report import Report
 from gds_monitor.base import BaseMonitor, MonitoringResult
+from gds_monitor.heartbeat import Heartbeat, heartbeat_of
+from gds_monitor.output import EventHandler, WriteResult, beat
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -38,6 +42,15 @@ FIRST_SECONDS = 0.02
 """The first cycle is not waited for: each instance adds this to the time in which all have begun theirs."""
 PATIENCE_INTERVALS = 3
 """For so many intervals no cycle may have ended until somebody should know."""
+
+
+_HEARTBEATS: dict[str, Literal["failed", "skipped"]] = {
+    "deadline": "failed",
+    "late": "skipped",
+    "no_room": "skipped",
+    "still_running": "skipped",
+}
+"""How a cycle that brought no result ended, by why. One that was aborted was late for its deadline before."""
 
 
 class Handle(Protocol):
@@ -63,6 +76,48 @@ class Clock(Protocol):
 def splay(instance_id: str) -> float:
     """The place of an instance in its interval, from 0 to 1; the same in each process."""
     return int.from_bytes(hashlib.blake2b(instance_id.encode(), digest_size=8).digest(), "big") / 2**64
+
+
+class Room:
+    """Cycles of one platform at a time. How many may change while they run; who waits longest comes first.
+
+    Args:
+        limit: 1 or more.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._taken = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def acquire(self) -> None:
+        """Wait for room, and take it."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._next()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.release()  # it came in the same moment
+            raise
+
+    def release(self) -> None:
+        """Give it to the next."""
+        self._taken -= 1
+        self._next()
+
+    def resize(self, limit: int) -> None:
+        """Let so many run from now on; those that are running come to their end."""
+        self._limit = limit
+        self._next()
+
+    def _next(self) -> None:
+        while self._waiting and self._taken < self._limit:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._taken += 1
+                turn.set_result(None)
 
 
 class Job:
@@ -114,14 +169,10 @@ class MonitoringScheduler:
         monitor: Callable[..., BaseMonitor] = BaseMonitor,
         on_result: Callable[[Job, MonitoringResult], Awaitable[None]] | None = None,
     ) -> None:
-        limits = {"": concurrency} if isinstance(concurrency, int) else {"": CONCURRENCY, **concurrency}
-        for platform, limit in limits.items():
-            if limit < 1:
-                raise ValueError(f"concurrency={limit!r} of {platform or 'a platform'}: expected 1 or more")
         self.jobs: dict[str, Job] = {}
         self._clock = clock
-        self._limits = limits
-        self._permits: dict[str, asyncio.Semaphore] = {}
+        self._limits = _limits(concurrency)
+        self._rooms: dict[str, Room] = {}
         self._metrics = metrics
         self._report = Report(metrics)
         self._monitor = monitor
@@ -167,6 +218,16 @@ class MonitoringScheduler:
         if job is not None and job.handle is not None:
             job.handle.cancel()
 
+    def limit(self, concurrency: int | Mapping[str, int]) -> None:
+        """Let so many cycles run at a time from now on; those that are running come to their end.
+
+        Args:
+            concurrency: As of the constructor.
+        """
+        self._limits = _limits(concurrency)
+        for platform, room in self._rooms.items():
+            room.resize(self._limits.get(platform, self._limits[""]))
+
     async def trigger(self, job_id: str) -> MonitoringResult:
         """A cycle now, beside the plan; the one that is running, if one is.
 
@@ -175,6 +236,8 @@ class MonitoringScheduler:
             RuntimeError: It was cancelled, or there was no room for it.
         """
         job = self.jobs[job_id]
+        if job.running is None and job.work is not None and not job.work.done():
+            raise RuntimeError(f"{job_id}: a cycle that was given up has not ended yet")
         result = await asyncio.shield(job.running or self._begin(job))
         if result is None:
             raise RuntimeError(f"{job_id}: the cycle did not run to its end; skipped: {job.skipped}")
@@ -258,18 +321,49 @@ class MonitoringScheduler:
             return
         late = max(0.0, self._time() - job.due)
         self._report.late(job.monitor.collector.database_type, late)
-        for _ in range(int(late / job.interval)):
-            self._skip(job, "late")
+        if missed := int(late / job.interval):
+            self._skip(job, "late", missed)
         if job.running is not None or (job.work is not None and not job.work.done()):
             self._skip(job, "still_running")
         else:
             _ = self._begin(job)
         self._plan(job)
 
-    def _skip(self, job: Job, reason: str) -> None:
-        job.skipped[reason] = job.skipped.get(reason, 0) + 1
+    def _skip(self, job: Job, reason: str, count: int = 1) -> None:
+        job.skipped[reason] = job.skipped.get(reason, 0) + count
         collector = job.monitor.collector
-        self._report.skipped(collector.instance_id, collector.database_type, reason)
+        self._report.skipped(collector.instance_id, collector.database_type, reason, count)
+        if reason in _HEARTBEATS:
+            told = asyncio.get_running_loop().create_task(self._beat(job, self._skipped(job, reason)))
+            self._tasks.add(told)
+            told.add_done_callback(self._tasks.discard)
+
+    # ------------------------------------------------------------------ heartbeats
+    @staticmethod
+    def _skipped(job: Job, reason: str) -> Heartbeat:
+        collector = job.monitor.collector
+        return Heartbeat(
+            timestamp=datetime.now(timezone.utc),
+            collector=type(collector).__name__,
+            instance_id=collector.instance_id,
+            database_type=collector.database_type,
+            status=_HEARTBEATS[reason],
+            reason=reason,
+            interval_seconds=job.interval,
+        )
+
+    async def _beat(self, job: Job, heartbeat: Heartbeat) -> None:
+        """Tell all outputs that have a place for it."""
+        outputs = [output for output in job.monitor.outputs if isinstance(output, EventHandler)]
+        done = await asyncio.gather(*(beat(output, [heartbeat]) for output in outputs), return_exceptions=True)
+        for output, written in zip(outputs, done, strict=True):
+            if isinstance(written, WriteResult):
+                if written.published or written.dropped:
+                    self._report.heartbeat(heartbeat.status, written.dropped)
+            elif isinstance(written, Exception):
+                self._report.heartbeat(heartbeat.status, {type(output).__name__: 1})
+            else:
+                raise written
 
     # ------------------------------------------------------------------ cycles
     def _begin(self, job: Job) -> asyncio.Task[MonitoringResult | None]:
@@ -289,16 +383,16 @@ class MonitoringScheduler:
 
     async def _cycle(self, job: Job) -> MonitoringResult | None:
         platform = job.monitor.collector.database_type
-        permit = self._permits.setdefault(platform, asyncio.Semaphore(self._limits.get(platform, self._limits[""])))
+        room = self._rooms.setdefault(platform, Room(self._limits.get(platform, self._limits[""])))
         deadline = self._time() + job.interval * DEADLINE
         # The wait for room is part of the time that a cycle has.
-        if not await self._until(deadline, permit.acquire()):
+        if not await self._until(deadline, room.acquire()):
             self._skip(job, "no_room")
             return None
         try:
             return await self._bounded(job, deadline)
         finally:
-            permit.release()
+            room.release()
 
     async def _bounded(self, job: Job, deadline: float) -> MonitoringResult | None:
         """A cycle, ended at its deadline whatever it does."""
@@ -322,6 +416,17 @@ class MonitoringScheduler:
             return None
         job.cycles += 1
         job.last = work.result()
+        collector = monitor.collector
+        await self._beat(
+            job,
+            heartbeat_of(
+                job.last,
+                collector=type(collector).__name__,
+                database_type=collector.database_type,
+                interval_seconds=job.interval,
+                now=datetime.now(timezone.utc),
+            ),
+        )
         if self._on_result is not None:
             await self._on_result(job, job.last)
         return job.last
@@ -359,3 +464,11 @@ class MonitoringScheduler:
             timer.cancel()
             task.remove_done_callback(wake)
         return task.done()
+
+
+def _limits(concurrency: int | Mapping[str, int]) -> dict[str, int]:
+    limits = {"": concurrency} if isinstance(concurrency, int) else {"": CONCURRENCY, **concurrency}
+    for platform, limit in limits.items():
+        if limit < 1:
+            raise ValueError(f"concurrency={limit!r} of {platform or 'a platform'}: expected 1 or more")
+    return limits

@@ -127,6 +127,7 @@ class PrometheusCore:
     def _answers_here(self) -> None: ...
     def _ask(self, ask: Callable[[], None]) -> None: ...
     def _open(self, settings: dict[str, Any], serve: bool) -> None: ...
+    def _show_beside(self, path: str, call: Callable[[str, str | None], tuple[int, bytes]] | None) -> None: ...
     def _describe(
         self,
         name: str,
@@ -273,6 +274,7 @@ class MetricWriter:
         environment: str | None = None,
         key_with_type: bool = False,
         schema_id: int | None = None,
+        heartbeat_schema_id: int | None = None,
         redact: Sequence[str] = ...,
     ) -> Self:
         """Sets up where metrics go, and how.
@@ -281,7 +283,8 @@ class MetricWriter:
             producer: What sends them.
             environment: The last part of the topic; with None it is the instance.
             key_with_type: Whether the key is instance and type of metric, and not the instance alone.
-            schema_id: Of the Avro schema in the registry; with None messages are JSON.
+            schema_id: Of the Avro schema in the registry; with None metrics are JSON.
+            heartbeat_schema_id: Of that of heartbeats; with None they are JSON.
             redact: Regular expressions of further secrets. One that is none is a `ValueError`, which names it by its
                 number: its text may be a secret.
         """
@@ -293,6 +296,22 @@ class MetricWriter:
         were dropped by reason. Waits for room as the producer's ``on_full`` and ``max_block_ms`` say, for all of them
         together. Raises nothing but what is no `Exception`.
         """
+
+    def write_heartbeats(self, heartbeats: Sequence[Mapping[str, Any]]) -> tuple[int, int, int, dict[str, int]]:
+        """Queue heartbeats of collectors, and say what became of them as `write` does."""
+
+    def write_texts(self, texts: Sequence[Mapping[str, Any]]) -> tuple[int, int, int, dict[str, int]]:
+        """Queue texts that are told once, and say what became of them as `write` does."""
+
+    @staticmethod
+    def schemas() -> tuple[str, str]:
+        """The Avro schemas of metrics and of heartbeats, as JSON."""
+
+    def use_schemas(self, schema_id: int, heartbeat_schema_id: int) -> None:
+        """Write Avro from now on, with schemas that the registry has by these numbers."""
+
+    def topic(self, database_type: str, instance_id: str) -> str:
+        """The topic of the metrics of an instance."""
 
 @final
 class DeliveredMessage:

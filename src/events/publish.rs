@@ -31,12 +31,23 @@ impl Counts {
             *self.dropped.entry(reason).or_default() += count;
         }
     }
+
+    /// Counts what became of a message.
+    pub(super) fn add(&mut self, sent: Result<(), &'static str>, scrubber: &Scrubber<'_>) {
+        match sent {
+            Err(reason) => self.drop(reason, 1),
+            Ok(()) => {
+                self.published += 1;
+                self.scrubbed += u64::from(scrubber.found);
+            }
+        }
+    }
 }
 
 /// Where batches go, and how.
 pub(super) struct Publishing<'a> {
     producer: &'a Producer<Token>,
-    redactor: &'a Redactor,
+    pub(super) redactor: &'a Redactor,
     /// None where each instance has a topic.
     environment: Option<&'a str>,
     key_with_type: bool,
@@ -68,19 +79,23 @@ impl TopicName {
 }
 
 /// Takes secrets out, and remembers whether there were any.
-struct Scrubber<'a> {
+pub(super) struct Scrubber<'a> {
     redactor: &'a Redactor,
     found: bool,
 }
 
-impl Scrubber<'_> {
-    fn text<'t>(&mut self, text: &'t str) -> Cow<'t, str> {
+impl<'a> Scrubber<'a> {
+    pub(super) fn new(redactor: &'a Redactor) -> Self {
+        Self { redactor, found: false }
+    }
+
+    pub(super) fn text<'t>(&mut self, text: &'t str) -> Cow<'t, str> {
         let clean = self.redactor.redact(text);
         self.found |= matches!(clean, Cow::Owned(_));
         clean
     }
 
-    fn tag<'t>(&mut self, name: &'t str, value: &'t str) -> (Cow<'t, str>, Cow<'t, str>) {
+    pub(super) fn tag<'t>(&mut self, name: &'t str, value: &'t str) -> (Cow<'t, str>, Cow<'t, str>) {
         let value = if is_secret_key(name) && !value.is_empty() {
             self.found = true;
             Cow::Borrowed(MARK)
@@ -108,18 +123,14 @@ impl<'a> Publishing<'a> {
     pub(super) fn publish(&mut self, batch: &Batch, counts: &mut Counts) {
         let now = now_ms();
         for metric in batch.metrics() {
-            let mut scrubber = Scrubber { redactor: self.redactor, found: false };
+            let mut scrubber = Scrubber::new(self.redactor);
             let sent = match metric.fault {
                 None => self.metric(batch, metric, now, &mut scrubber),
                 Some(fault) => self.dead_letter(batch, metric, fault, now, &mut scrubber),
             };
             match sent {
-                Err(reason) => counts.drop(reason, 1),
                 Ok(()) if metric.fault.is_some() => counts.dead_lettered += 1,
-                Ok(()) => {
-                    counts.published += 1;
-                    counts.scrubbed += u64::from(scrubber.found);
-                }
+                sent => counts.add(sent, &scrubber),
             }
         }
     }
@@ -200,6 +211,30 @@ impl<'a> Publishing<'a> {
         self.frame.push(b'}');
         let record =
             Record { topic: topic::METRICS_DLQ, timestamp: now, headers: Headers::new(&headers), ..Record::default() };
+        self.producer.finish(&mut self.frame, draft, true, &record);
+        self.queue()
+    }
+
+    /// The last part of the topic of an instance.
+    pub(super) fn group<'t>(&self, instance_id: &'t str) -> &'t str
+    where
+        'a: 't,
+    {
+        self.environment.unwrap_or(instance_id)
+    }
+
+    /// Queues a message of an instance that is written by a function.
+    pub(super) fn told(
+        &mut self,
+        topic: &str,
+        instance_id: &str,
+        time_ms: i64,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), &'static str> {
+        self.frame.clear();
+        let draft = codec::begin(&mut self.frame, Some(instance_id.as_bytes()));
+        write(&mut self.frame);
+        let record = Record { topic, timestamp: time_ms.clamp(1, now_ms()), ..Record::default() };
         self.producer.finish(&mut self.frame, draft, true, &record);
         self.queue()
     }
