@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +19,21 @@ from gds_monitor.collectors._packs import PackCollector
 from gds_monitor.config.discovery import discovered
 from gds_monitor.config.load import load_config
 from gds_monitor.config.outputs import make_output
-from gds_monitor.factory import DatabaseMonitorFactory
+from gds_monitor.factory import COLLECTORS, DatabaseMonitorFactory
 from gds_monitor.health import HealthServer
-from gds_monitor.scheduler import MonitoringScheduler
+from gds_monitor.scheduler import CONCURRENCY, MonitoringScheduler
 from gds_monitor.secrets import SharedVault
+from gds_monitor.slot import Outputs
 from gds_monitor.system import MonitoringSystem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from gds_metrics import MetricsCollector
     from gds_monitor.base import MetricCollector, MonitoringResult
     from gds_monitor.config.load import MonitorConfig, TargetConfig
+    from gds_monitor.metric import Metric
+    from gds_monitor.output import OutputHandler
     from gds_monitor.packs.model import Pack
     from gds_monitor.scheduler import Job
 
@@ -125,36 +130,38 @@ class MonitorService:
         self._canary = _canary_of(self.config)
         scheduler = MonitoringScheduler(
             metrics=metrics,
-            concurrency=dict(self.config.concurrency) or 50,
+            concurrency=dict(self.config.concurrency) or CONCURRENCY,
             on_result=self._told,
         )
         self.system = MonitoringSystem(scheduler, interval=self.config.interval)
         self._running: dict[str, tuple[TargetConfig, frozenset[str], list[Pack]]] = {}
-        self._found: dict[int, list[TargetConfig]] = {}
+        self._outputs = Outputs(self.system, self._make)
+        self._found: dict[str, list[TargetConfig]] = {}
+        self._finders: dict[str, asyncio.Task[None]] = {}
         self._seen: tuple[float, int] = self._stamp()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._changing = asyncio.Lock()
         self._stopped = asyncio.Event()
 
     # ------------------------------------------------------------------ life
     async def start(self) -> None:
         """Begin, with what can be found at once."""
-        for kind, given in self.config.outputs:
-            self.system.add_output(make_output(kind, given, self.config.environment))
-        await asyncio.gather(*(self._discover(at) for at in range(len(self.config.discovery))))
-        self._apply()
-        await self.system.start()
-        if self.config.listen is not None:
-            self.health = HealthServer(self._healthz, self._readyz, *self.config.listen, page=self._page)
-        self._tasks = [asyncio.create_task(self._watch())]
-        self._tasks += [asyncio.create_task(self._again(at)) for at in range(len(self.config.discovery))]
+        async with self._changing:
+            await self._find(self.config)
+            self._apply()
+            await self._outputs.change(self.config)
+            await self.system.start()
+            self._listen(self.config)
+        self._spawn(self._watch())
 
     async def stop(self) -> None:
         """Let running cycles come to their end, write what is left, and close everything."""
-        for task in self._tasks:
+        tasks = {*self._tasks, *self._finders.values()}
+        for task in tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        self._tasks = []
+        if tasks:
+            await asyncio.wait(tasks)
+        self._finders = {}
         await self.system.stop()
         if self.health is not None:
             await asyncio.to_thread(self.health.close)
@@ -165,41 +172,57 @@ class MonitorService:
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, self._stopped.set)
-        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload()))
         try:
             await self.start()
             await self._stopped.wait()
         finally:
             await self.stop()
 
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     # ------------------------------------------------------------------ the file
-    def reload(self) -> bool:
+    async def reload(self) -> bool:
         """Read the file again and do as it says from the next cycle on; whether it could be used.
 
-        One that cannot be used is told, and what runs goes on as it is. Outputs, discovery, ``listen`` and
-        ``concurrency`` are those of the start.
+        One that cannot be used is told, and what runs goes on as it is. An output that is another now gets all that was
+        written to the one before first; meanwhile cycles that have something to write wait.
         """
-        self._seen = self._stamp()
-        try:
-            config = load_config(self.path)
-            for target in config.targets:
-                packs_of(target, config)
-        except (ValueError, OSError) as error:
-            logger.error("not reloaded: %s", error)  # noqa: TRY400 - no traceback, which may hold a secret
-            self._report.metrics.increment("monitor.reloads", labels={"result": "refused"})
-            return False
-        if config.canary != self.config.canary:
-            self._canary = _canary_of(config)
-        self.config = config
-        self._apply()
-        self._report.metrics.increment("monitor.reloads", labels={"result": "success"})
-        return True
+        async with self._changing:
+            self._seen = self._stamp()
+            before = self.config
+            try:
+                config = load_config(self.path)
+                for target in config.targets:
+                    packs_of(target, config)
+                await self._outputs.change(config)
+                try:
+                    await self._relisten(config)
+                except OSError:
+                    await self._outputs.change(before)
+                    raise
+            except (ValueError, OSError) as error:
+                logger.error("not reloaded: %s", error)  # noqa: TRY400 - no traceback, which may hold a secret
+                self._report.metrics.increment("monitor.reloads", labels={"result": "refused"})
+                return False
+            if config.canary != before.canary:
+                self._canary = _canary_of(config)
+            if config.concurrency != before.concurrency:
+                self.system.scheduler.limit(dict(config.concurrency) or CONCURRENCY)
+            await self._find(config)
+            self.config = config
+            self._apply()
+            self._report.metrics.increment("monitor.reloads", labels={"result": "success"})
+            return True
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if self._stamp() != self._seen:
-                self.reload()
+                await self.reload()
 
     def _stamp(self) -> tuple[float, int]:
         with suppress(OSError):
@@ -207,17 +230,85 @@ class MonitorService:
             return found.st_mtime, found.st_ino
         return 0.0, 0
 
+    def _listen(self, config: MonitorConfig) -> None:
+        if config.listen is not None:
+            self.health = HealthServer(self._healthz, self._readyz, *config.listen, page=self._page)
+
+    async def _relisten(self, config: MonitorConfig) -> None:
+        """Answer elsewhere; if that cannot be, at the same place as before."""
+        if config.listen == self.config.listen:
+            return
+        if self.health is not None:
+            await asyncio.to_thread(self.health.close)
+            self.health = None
+        try:
+            self._listen(config)
+        except OSError as error:
+            self._listen(self.config)
+            raise OSError(f"listen: {error}") from None
+
+    # ------------------------------------------------------------------ outputs
+    async def _make(self, kind: str, given: Any, config: MonitorConfig) -> OutputHandler:
+        output = await asyncio.to_thread(
+            make_output,
+            kind,
+            given,
+            config.environment,
+            folder=config.folder,
+            vault=self._vault,
+            longest_interval_seconds=partial(_longest, config),
+        )
+        prepare, answer_probes = getattr(output, "prepare", None), getattr(output, "answer_probes", None)
+        try:
+            if prepare is not None:
+                collectors = self.system.collectors.values()
+                await prepare([(each.database_type, each.instance_id) for each in collectors])
+        except BaseException:
+            await output.close()
+            raise
+        if answer_probes is not None:
+            answer_probes(self._probe)
+        return output
+
+    async def _probe(self, name: str) -> Sequence[Metric]:
+        """The metrics of a cycle of an instance, now."""
+        result = "failed"
+        try:
+            metrics = (await self.system.scheduler.trigger(name)).metrics
+            result = "success"
+        except KeyError:
+            result = "unknown"
+            raise
+        except asyncio.CancelledError:
+            result = "timeout"
+            raise
+        finally:
+            self._report.metrics.increment("monitor.probes", labels={"result": result})
+        return metrics
+
     # ------------------------------------------------------------------ targets
-    async def _again(self, at: int) -> None:
+    async def _find(self, config: MonitorConfig) -> None:
+        """Look in the places that are new, and no more in those that are gone."""
+        wanted = {_name_of(source, config): source for source in config.discovery}
+        for name in [name for name in self._finders if name not in wanted]:
+            self._finders.pop(name).cancel()
+            del self._found[name]
+        fresh = {name: source for name, source in wanted.items() if name not in self._finders}
+        await asyncio.gather(*(self._discover(name, source, config) for name, source in fresh.items()))
+        for name, source in fresh.items():
+            self._found.setdefault(name, [])
+            self._finders[name] = asyncio.create_task(self._again(name, source, config))
+
+    async def _again(self, name: str, source: Mapping[str, Any], config: MonitorConfig) -> None:
         while True:
-            await asyncio.sleep(self.config.discovery[at].get("refresh", REFRESH_SECONDS))
-            if await self._discover(at):
+            await asyncio.sleep(source.get("refresh", REFRESH_SECONDS))
+            if await self._discover(name, source, config):
                 self._apply()
 
-    async def _discover(self, at: int) -> bool:
+    async def _discover(self, name: str, source: Mapping[str, Any], config: MonitorConfig) -> bool:
         """Look again; whether it is known what is there. If not, what was known stays."""
         try:
-            self._found[at] = await discovered(self.config.discovery[at], self.config, self._vault)
+            self._found[name] = await discovered(source, config, self._vault)
         except (ValueError, OSError) as error:
             logger.warning("discovery: %s", error)
             self._report.metrics.increment("monitor.discoveries", labels={"result": "failed"})
@@ -227,7 +318,8 @@ class MonitorService:
 
     async def rediscover(self) -> None:
         """Look everywhere now."""
-        await asyncio.gather(*(self._discover(at) for at in range(len(self.config.discovery))))
+        sources = ((_name_of(source, self.config), source) for source in self.config.discovery)
+        await asyncio.gather(*(self._discover(name, source, self.config) for name, source in sources))
         self._apply()
 
     def _apply(self) -> None:
@@ -288,3 +380,17 @@ def _canary_of(config: MonitorConfig) -> Canary | None:
         return None
     given = {name: value for name, value in config.canary.items() if name != "pack"}
     return Canary(config.packs[config.canary["pack"]].name, **given)
+
+
+def _longest(config: MonitorConfig) -> float:
+    """How rarely anything is measured, in seconds."""
+    from gds_monitor.packs.load import shipped_pack
+
+    packs = [*config.packs.values(), *map(shipped_pack, COLLECTORS)]
+    intervals = (each.interval_seconds or 0.0 for pack in packs for each in pack.collectors)
+    return max(*intervals, *(target.interval for target in config.targets), config.interval)
+
+
+def _name_of(source: Mapping[str, Any], config: MonitorConfig) -> str:
+    """A discovery by all that decides what it finds."""
+    return json.dumps([source, config.interval, config.environment], sort_keys=True)

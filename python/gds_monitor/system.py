@@ -16,7 +16,7 @@ from gds_monitor.factory import DatabaseMonitorFactory
 from gds_monitor.scheduler import MonitoringScheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from typing_extensions import Self
 
@@ -78,6 +78,11 @@ class MonitoringSystem:
         """Write all metrics to it, too."""
         self.outputs.append(output)
 
+    def remove_output(self, output: OutputHandler) -> None:
+        """Write to it no more, and close it in a moment; one that counts who writes to it waits for them."""
+        self.outputs.remove(output)
+        self._later(output.close())
+
     async def start(self) -> None:
         """Begin."""
         await self.scheduler.start()
@@ -102,11 +107,15 @@ class MonitoringSystem:
                 await asyncio.wait(running)
             await collector.close()
 
+        self._later(leave())
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
+            work.close()
             return  # nothing has run yet, so there is nothing to close
-        task = loop.create_task(leave())
+        task = loop.create_task(work)
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 

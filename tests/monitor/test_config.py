@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
+import dns.message
+import dns.rcode
+import dns.resolver
+import dns.rrset
 import pytest
+from typing_extensions import Self
 
 from gds_monitor.config.discovery import discovered
 from gds_monitor.config.load import MonitorConfig, load_config, parse_config
@@ -85,6 +92,11 @@ outputs:
             "monitor.yaml:2:9: packs[0]: gone.yaml: No such file",
         ),
         ("targets: []\ninterval: 0\noutputs: [{stdout: }]\n", "monitor.yaml:2:11: interval: expected a number above 0"),
+        (
+            "targets: []\noutputs:\n  - prometheus: {listen: 1, alias: no}\n",
+            "monitor.yaml:3:29: outputs[0].prometheus.alias: unknown key; did you mean 'aliases'?",
+        ),
+        ("targets: []\noutputs: [{otlp: {headers: 5}}]\n", "monitor.yaml:2:28: outputs[0].otlp.headers: expected"),
         ("targets: []\noutputs: [{pulsar: x}]\n", "monitor.yaml:2:12: outputs[0].pulsar: unknown key"),
     ],
 )
@@ -139,6 +151,61 @@ async def test_targets_are_the_fields_of_a_secret(tmp_path: Path) -> None:
 async def test_targets_are_the_addresses_of_a_name(tmp_path: Path) -> None:
     source = {"dns": "localhost", "template": {"url": "postgresql://watcher@{host}:5432/postgres"}}
     assert "127.0.0.1:5432" in await found(source, tmp_path)
+
+
+class NameServer:
+    """Answers questions for SRV records over UDP, as a server of DNS does."""
+
+    def __init__(self, records: dict[str, list[str]]) -> None:
+        self._records = records
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, name="a name server")
+
+    def _serve(self) -> None:
+        while True:
+            question, sender = self._socket.recvfrom(4096)
+            if not question:
+                return
+            asked = dns.message.from_wire(question)
+            answer = dns.message.make_response(asked)
+            name = asked.question[0].name
+            found = self._records.get(str(name))
+            if found is None:
+                answer.set_rcode(dns.rcode.NXDOMAIN)
+            else:
+                answer.answer.append(dns.rrset.from_text(name, 60, "IN", "SRV", *found))
+            self._socket.sendto(answer.to_wire(), sender)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.sendto(b"", ("127.0.0.1", self.port))
+        self._thread.join()
+        self._socket.close()
+
+
+@pytest.mark.anyio
+async def test_targets_are_the_srv_records_of_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = {"_postgresql._tcp.example.com.": ["0 5 5433 db2.example.com.", "0 5 5432 db1.example.com."]}
+    with NameServer(records) as server:
+        resolver = dns.resolver.Resolver(configure=False)
+        resolver.nameservers, resolver.port, resolver.cache = ["127.0.0.1"], server.port, None
+        monkeypatch.setattr(dns.resolver, "default_resolver", resolver)
+        source: dict[str, Any] = {
+            "dns": "_postgresql._tcp.example.com",
+            "template": {"url": "postgresql://watcher@{host}:{port}/postgres"},
+        }
+        both = {"db1.example.com:5432": "postgresql", "db2.example.com:5433": "postgresql"}
+        assert await found(source, tmp_path) == both
+        # One goes, one comes: each look asks anew.
+        records["_postgresql._tcp.example.com."] = ["0 5 5433 db2.example.com.", "0 5 5432 db3.example.com."]
+        assert set(await found(source, tmp_path)) == {"db2.example.com:5433", "db3.example.com:5432"}
+        with pytest.raises(OSError, match=r"dns _mysql\._tcp\.example\.com"):
+            await found({**source, "dns": "_mysql._tcp.example.com"}, tmp_path)
 
 
 @pytest.mark.anyio

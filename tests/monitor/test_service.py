@@ -111,7 +111,7 @@ async def test_a_changed_file_changes_what_runs_and_loses_no_cycle(
         before = service.system.collectors
         cycles = service.system.scheduler.jobs["one"].cycles
         written(tmp_path, "one", "three")
-        assert service.reload()
+        assert await service.reload()
         after = service.system.collectors
         assert set(after) == {"one", "three"}
         assert after["one"] is before["one"]
@@ -134,7 +134,7 @@ async def test_a_file_that_cannot_be_used_leaves_everything_running(
     await service.start()
     try:
         path.write_text("targets: 5\noutputs: [{stdout: }]\n")
-        assert not service.reload()
+        assert not await service.reload()
         assert "monitor.yaml:1:10: targets: expected" in caplog.text
         assert set(service.system.collectors) == {"one"}
     finally:

@@ -17,7 +17,7 @@ from gds_monitor.packs.document import Document
 if TYPE_CHECKING:
     from gds_monitor.packs.model import Pack
 
-__all__ = ["MonitorConfig", "TargetConfig", "load_config", "parse_config", "target_of"]
+__all__ = ["MonitorConfig", "TargetConfig", "address_of", "load_config", "parse_config", "target_of"]
 
 INTERVAL_SECONDS = 30.0
 
@@ -115,14 +115,13 @@ def parse_config(text: str, source: str = "monitor.yaml", *, folder: Path | None
     canary = data.get("canary")
     if canary is not None:
         packs[canary["pack"]] = _pack(document, folder, canary["pack"], ("canary", "pack"))
-    host, _, port = data.get("listen", "").rpartition(":")
     return MonitorConfig(
         targets=tuple(targets),
         outputs=tuple(next(iter(each.items())) for each in data["outputs"]),
         discovery=tuple(data.get("discovery", ())),
         interval=interval,
         environment=environment,
-        listen=(host, int(port)) if host else None,
+        listen=address_of(data["listen"]) if "listen" in data else None,
         packs=packs,
         shared=tuple(data.get("packs", ())),
         disabled=frozenset(name for name, on in data.get("flags", {}).items() if not on),
@@ -158,6 +157,12 @@ def target_of(given: Any, interval: float = INTERVAL_SECONDS, environment: str =
         databases=tuple(given["databases"]) if "databases" in given else None,
         excluded=tuple(given.get("exclude", ())),
     )
+
+
+def address_of(listen: str | int) -> tuple[str, int]:
+    """Address and port of ``host:port``, ``[address]:port``, or a port alone, which is that of all IPv4 addresses."""
+    host, _, port = str(listen).rpartition(":")
+    return host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port)  # noqa: S104 - who scrapes is elsewhere
 
 
 def _pack(document: Document, folder: Path, name: str, path: Sequence[str | int]) -> Pack:
