@@ -49,15 +49,19 @@ class SharedVault:
             self._client.close()
 
 
-class _Fresh:
-    """Vault as it is now."""
+class _Once:
+    """Reads each secret once: of credentials that Vault makes for each who asks, user and password belong together."""
 
-    def __init__(self, vault: SharedVault) -> None:
+    def __init__(self, vault: SharedVault, *, fresh: bool) -> None:
         self._vault = vault
+        self._fresh = fresh
+        self._read: dict[str, dict[str, Any]] = {}
 
     def get_secret(self, path: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._vault.client().get_secret(path, use_cache=False)
-        return found
+        if path not in self._read:
+            client = self._vault.client()
+            self._read[path] = client.get_secret(path, use_cache=False) if self._fresh else client.get_secret(path)
+        return self._read[path]
 
 
 class Credentials:
@@ -88,17 +92,18 @@ class Credentials:
         """
         if not self._in_vault:
             return self.config.user, self.config.password
-        self._last = await self._read(self._vault)
+        self._last = await self._read(fresh=False)
         return self._last
 
     async def renewed(self) -> bool:
         """Ask Vault itself, after they were refused; whether they are others now."""
         if not self._in_vault:
             return False
-        before, self._last = self._last, await self._read(_Fresh(self._vault))
+        before, self._last = self._last, await self._read(fresh=True)
         return before != self._last
 
-    async def _read(self, vault: Any) -> tuple[str | None, str | None]:
+    async def _read(self, *, fresh: bool) -> tuple[str | None, str | None]:
+        vault = _Once(self._vault, fresh=fresh)
         try:
             found = await asyncio.to_thread(
                 lambda: tuple(
