@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.services.fixtures import (
+    apicurio,
     ferretdb,
     kafka,
     kafka_cluster,
@@ -37,6 +38,7 @@ from tests.services.fixtures import (
 )
 
 __all__ = [
+    "apicurio",
     "ferretdb",
     "kafka",
     "kafka_cluster",

@@ -76,11 +76,12 @@ class GoSource:
 class MavenJars:
     """The jars a ``pom.xml`` in this repository depends on, and a script beside it to run them.
 
-    Maven has to be there to install them, a Java runtime whenever they are used.
+    Maven has to be there to install them, a Java runtime whenever they are used. ``unpacked``: they come in an archive.
     """
 
     folder: Path
     script: str
+    unpacked: bool = False
     origin: ClassVar[str] = "jars, fetched with maven"
 
 
@@ -153,6 +154,14 @@ _SERVICES = (
         version="4.3.1",
         binaries=(Binary("kafka-run-class"),),
         recipe=MavenJars(folder=Path(__file__).parent / "kafka", script="run-class.sh"),
+        use_path=False,
+    ),
+    Service(
+        name="apicurio",
+        # The version is also in apicurio/pom.xml; from 3 on it needs a database beside it.
+        version="2.6.13",
+        binaries=(Binary("apicurio"),),
+        recipe=MavenJars(folder=Path(__file__).parent / "apicurio", script="run.sh", unpacked=True),
         use_path=False,
     ),
     Service(

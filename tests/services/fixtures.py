@@ -14,6 +14,7 @@ from typing import Any, NoReturn, Protocol
 
 import pytest
 
+from .apicurio import Apicurio
 from .ferretdb import FerretDB
 from .install import ServiceUnavailable, install
 from .kafka import KafkaBroker, KafkaCluster, KerberizedKafka, SecureKafka
@@ -38,6 +39,7 @@ from .toxiproxy import Toxiproxy
 from .vault import Vault
 
 __all__ = [
+    "apicurio",
     "ferretdb",
     "kafka",
     "kafka_cluster",
@@ -309,6 +311,14 @@ def toxiproxy() -> Iterator[Toxiproxy]:
     """A server without proxies yet."""
     require_service("toxiproxy")
     with Toxiproxy() as server:
+        yield server
+
+
+@pytest.fixture
+def apicurio() -> Iterator[Apicurio]:
+    """A registry of one's own, to stop and start, which knows no schema yet."""
+    require_service("apicurio")
+    with Apicurio() as server:
         yield server
 
 

@@ -49,7 +49,7 @@ _APT_TIMEOUT_SECONDS = 300
 _GO_TIMEOUT_SECONDS = 1800
 _MAVEN_TIMEOUT_SECONDS = 900
 _PIP_TIMEOUT_SECONDS = 900
-_MAVEN_GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+_MAVEN_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 
 _answers: dict[str, Mapping[str, Path] | ServiceUnavailable] = {}
 
@@ -329,7 +329,11 @@ def _build_go(service: Service, recipe: GoModule | GoSource, bin_folder: Path) -
 
 def _copy_jars(service: Service, recipe: MavenJars, result: Path) -> None:
     mvn = _tool(service, "mvn", "install maven 3.6 or later")
-    goal = [_MAVEN_GOAL, "-DincludeScope=runtime", f"-DoutputDirectory={result / 'jars'}"]
+    goal = [
+        f"{_MAVEN_PLUGIN}:{'unpack' if recipe.unpacked else 'copy'}-dependencies",
+        "-DincludeScope=runtime",
+        f"-DoutputDirectory={result / 'jars'}",
+    ]
     command = [mvn, "--batch-mode", "--quiet", "--strict-checksums", f"--file={recipe.folder / 'pom.xml'}", *goal]
     _run(service, command, result, _MAVEN_TIMEOUT_SECONDS)
     script = result / "bin" / service.binaries[0].name
