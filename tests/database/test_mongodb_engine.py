@@ -20,7 +20,7 @@ import pytest
 import trustme
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pymongo import CursorType
+from pymongo import CursorType, monitoring
 
 from gds_database import (
     BackupType,
@@ -329,6 +329,46 @@ def test_commands_are_timed_under_the_names_of_opentelemetry(mongodb: MongoDB) -
     assert name == "db.client.operation.duration"
     assert labels["db.system.name"] == "mongodb"
     assert labels["server.port"] == str(mongodb.port)
+
+
+class Sent(monitoring.CommandListener):
+    """Every command that a client sends."""
+
+    def __init__(self) -> None:
+        self.commands: list[tuple[str, Any]] = []
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        self.commands.append((event.command_name, event.command))
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        pass
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        pass
+
+
+def test_every_command_has_its_time_on_the_server(mongodb: MongoDB) -> None:
+    sent, now = Sent(), datetime.now(timezone.utc)
+    connection = OlderConnection(mongodb.url)
+    connection._mongo = pymongo.MongoClient(mongodb.url, event_listeners=[sent])
+    engine = MongoDBEngine(connection, timeout_seconds=7)
+    for ask in (
+        lambda: [each.metadata for each in engine.list_databases()],
+        lambda: (engine.get_version(), engine.metadata, engine.get_server_time()),
+        lambda: (engine.list_users(), engine.list_processes(), engine.get_configuration()),
+        lambda: engine.get_metrics(now - timedelta(hours=1), now + timedelta(hours=1)),
+        lambda: engine.get_logs(now - timedelta(hours=1), now),
+        engine.get_replication_status,
+        lambda: engine.set_configuration("logLevel", 0),
+        lambda: (engine.get_database("timed").create(), engine.get_database("timed").drop()),
+    ):
+        ask()
+    connection.disconnect()
+    assert len(sent.commands) > 15
+    # What the driver says by itself: its login, bounded by timeouts of sockets, and its goodbye.
+    own = {"saslStart", "saslContinue", "endSessions"}
+    limits = {name: command.get("maxTimeMS", 0) for name, command in sent.commands if name not in own}
+    assert {name: limit for name, limit in limits.items() if not 0 < limit <= 7000} == {}
 
 
 # ------------------------------------------------------------------ connections
