@@ -7,7 +7,9 @@
 
 use gds_hub::Failure;
 use gds_metrics::Error;
-use pyo3::exceptions::{PyConnectionError, PyException, PyOSError, PyTimeoutError, PyTypeError, PyValueError};
+use pyo3::exceptions::{
+    PyConnectionError, PyException, PyOSError, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
@@ -268,4 +270,15 @@ pub(crate) fn promql_error(py: Python<'_>, text: &str, error: &gds_promql::error
 /// The exception for an answer that is more than columns can hold.
 pub(crate) fn arrow_error(error: &arrow_schema::ArrowError) -> PyErr {
     PyValueError::new_err(error.to_string())
+}
+
+/// The exception for errors of alerting: a line for each thing that is wrong.
+pub(crate) fn alert_errors(py: Python<'_>, errors: &[gds_alert_service::Error]) -> PyErr {
+    let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    match errors {
+        [gds_alert_service::Error::Hub(error)] => hub_error(py, error),
+        [gds_alert_service::Error::Store(_)] => PyOSError::new_err(text),
+        [gds_alert_service::Error::Ended] => PyRuntimeError::new_err(text),
+        _ => PyValueError::new_err(text),
+    }
 }

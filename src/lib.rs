@@ -1,5 +1,6 @@
 //! `gds_native._lib`: what the Python packages of this wheel call. A table of contents; every room says what it binds.
 
+mod alerting;
 mod errors;
 mod events;
 mod interop;
@@ -14,6 +15,7 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
     interop::once::make_ready(module.py())?;
+    module.add_class::<alerting::AlertService>()?;
     module.add_class::<metrics::noop::NoOpMetrics>()?;
     module.add_class::<metrics::prometheus::PrometheusCore>()?;
     module.add_class::<metrics::otlp::OtlpCore>()?;
@@ -31,6 +33,9 @@ fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<logging::LogEncoder>()?;
     module.add_class::<store::QueryResult>()?;
     module.add_class::<store::StoreCore>()?;
+    module.add_function(wrap_pyfunction!(alerting::files::check_alert_rules, module)?)?;
+    module.add_function(wrap_pyfunction!(alerting::files::hub_metrics, module)?)?;
+    module.add_function(wrap_pyfunction!(alerting::files::run_alert_case, module)?)?;
     module.add_function(wrap_pyfunction!(events::read::parse_metric, module)?)?;
     module.add_function(wrap_pyfunction!(interop::asyncio::prepare_asyncio, module)?)?;
     module.add_function(wrap_pyfunction!(interop::exit::interpreter_ends, module)?)?;

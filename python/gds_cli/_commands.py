@@ -28,6 +28,7 @@ GROUP = "gds_cli.commands"
 WHEEL = "gds-telemetry"
 
 BUILT_IN = {
+    "alert": "gds_cli.alert:app",
     "demo": "gds_cli.demo:demo",
     "doctor": "gds_cli.doctor:doctor",
     "kafka": "gds_cli.kafka:app",

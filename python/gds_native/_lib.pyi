@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, final
 from typing_extensions import Self, disjoint_base
 
 __all__ = [
+    "AlertService",
     "AsyncConsumerCore",
     "AsyncProducerCore",
     "ConsumerCore",
@@ -40,13 +41,16 @@ __all__ = [
     "StoreSyntaxError",
     "StoreTimeoutError",
     "StoreUnavailableError",
+    "check_alert_rules",
     "empty_call",
+    "hub_metrics",
     "interpreter_ends",
     "json_dumps",
     "json_loads",
     "parse_metric",
     "prepare_asyncio",
     "restore_store",
+    "run_alert_case",
 ]
 
 _Path: TypeAlias = str | PathLike[str]
@@ -203,6 +207,7 @@ _Headers: TypeAlias = Mapping[str, Any] | Iterable[tuple[str, Any]] | None
 _Timestamp: TypeAlias = int | datetime | None
 _Log: TypeAlias = Callable[[int, str, str], None]
 _Token: TypeAlias = Callable[[], tuple[str, float, str, dict[str, str]]]
+_Place: TypeAlias = tuple[int, int, str, str]
 
 class GdsKafkaError(Exception):
     """What the clients of ``gds_kafka`` raise."""
@@ -442,6 +447,46 @@ class AsyncConsumerCore:
     def close(self, timeout: float | None = None) -> Future[None]: ...
 
 @final
+class AlertService:
+    """Rules for alerts that are watched for, from when it is made until it is stopped or let go of.
+
+    ``say(kind, text)`` is called by other threads with notifications of channels of type ``log``, with warnings and
+    notes. What is wrong with the rules or the channels is a `ValueError` with a line for each thing.
+    """
+
+    def __new__(
+        cls,
+        rules: str,
+        servers: list[str],
+        config: dict[str, object],
+        librdkafka: dict[str, object],
+        *,
+        group: str,
+        state: str | PathLike[str],
+        topics: list[str],
+        credentials: dict[str, str],
+        say: Callable[[str, str], object],
+        listen: dict[str, object] | None = None,
+        log: _Log | None = None,
+        token: _Token | None = None,
+    ) -> Self: ...
+    def wait(self, timeout: float) -> bool:
+        """Wait for the end, for at most ``timeout`` seconds; whether it has come. What ended it is raised."""
+
+    def stop(self) -> None:
+        """Ask for the end. State is kept, and deliveries under way get three seconds."""
+
+    def reload(self, rules: str) -> None:
+        """Take another rules file into use; what is wrong with it is raised, and leaves the one before in use."""
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Where its API is, with the port that was chosen for port 0; None without one."""
+
+    def counts(self) -> dict[str, int]:
+        """What was counted, by name."""
+
+@final
 class HubAdmin:
     """Looks after the topics and groups of a hub."""
 
@@ -526,6 +571,29 @@ class ConsumerCore:
     def close(self, timeout: float | None = None) -> None: ...
     @property
     def closed(self) -> bool: ...
+
+def check_alert_rules(text: str, metrics: set[str] | None = None) -> tuple[list[_Place], list[_Place]]:
+    """What keeps a file of rules from being used, and, of one that can be, what nobody can have meant.
+
+    Each with line, column, key and message.
+    """
+
+def hub_metrics(
+    servers: list[str],
+    config: dict[str, object],
+    librdkafka: dict[str, object],
+    *,
+    timeout: float,
+    log: _Log | None = None,
+    token: _Token | None = None,
+) -> set[str]:
+    """The names of the metrics that the newest messages of a hub are about."""
+
+def run_alert_case(text: str, folder: str | PathLike[str]) -> tuple[str, list[str]]:
+    """Run a test of rules: what it is about, and what is not as expected, a line each.
+
+    A file that it names is in ``folder``. What is no test is a `ValueError`.
+    """
 
 def parse_metric(value: bytes, hub_ms: int, schema_header: bytes | None = None) -> dict[str, Any]:
     """What a message says: the fields of a metric by name, times in milliseconds since the epoch.

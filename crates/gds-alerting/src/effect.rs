@@ -158,10 +158,14 @@ pub struct Notification {
     pub kind: Kind,
     /// The group: a route and the labels its alerts share.
     pub group: String,
+    /// The labels that all alerts of the group share.
+    pub group_labels: Labels,
     /// When, by the clock.
     pub at_ms: i64,
     /// What is new first, then what else is open in the group.
     pub alerts: Vec<AlertView>,
+    /// How many of them are new.
+    pub news: usize,
 }
 
 /// An alert as a receiver sees it.

@@ -32,6 +32,7 @@
 //! ```
 
 pub mod case;
+pub mod check;
 mod condition;
 pub mod decimal;
 pub mod duration;

@@ -22,6 +22,7 @@ pub struct Sample {
     /// What else tells series of the metric apart.
     pub tags: Tags,
     /// The value as a float.
+    #[serde(with = "any_float")]
     pub value: f64,
     /// The value as decimal text, where it came as such: it is compared exactly.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,6 +50,43 @@ impl Sample {
             (None, "instance_id") => &self.instance_id,
             (None, "database_type") => &self.database_type,
             _ => "",
+        }
+    }
+}
+
+/// A float as JSON has it; what JSON has no number for is its name.
+mod any_float {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(f64),
+        Name(String),
+    }
+
+    pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        if value.is_finite() { serializer.serialize_f64(*value) } else { serializer.collect_str(value) }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        match Written::deserialize(deserializer)? {
+            Written::Number(value) => Ok(value),
+            Written::Name(name) => name.parse().map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_is_read_as_it_was_written() {
+        for value in [0.1, -0.0, 1e300, f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
+            let written = serde_json::to_string(&Sample { value, ..Sample::default() }).expect("JSON");
+            let read: Sample = serde_json::from_str(&written).expect("a sample");
+            assert!(read.value == value || read.value.is_nan() && value.is_nan(), "{written}");
         }
     }
 }

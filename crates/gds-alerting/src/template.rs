@@ -1,5 +1,6 @@
 //! Templates of keys and annotations, on minijinja: no files, no environment, an end to what they may cost.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use minijinja::value::Serde;
@@ -42,6 +43,12 @@ impl Template {
             Ok((lenient, strict)) => Ok(Self { source: source.into(), lenient, strict }),
             Err(error) => Err(format!("no template: {}", said(&error))),
         }
+    }
+
+    /// The names that it asks its context for, such as `rule.id`.
+    pub fn names(&self) -> BTreeSet<String> {
+        let template = self.lenient.get_template(NAME);
+        template.map(|template| template.undeclared_variables(true).into_iter().collect()).unwrap_or_default()
     }
 
     /// As it was written.

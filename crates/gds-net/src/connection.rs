@@ -14,9 +14,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -101,20 +101,39 @@ async fn exchange(
 
 async fn answer(request: Request<Incoming>, shared: Arc<ServerState>) -> hyper::Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
-    if !body.is_end_stream() {
-        // Unread, hyper takes what came along with the head and closes.
-        let mut response = into_hyper(Response::text(413, "content too large: send no body\n"));
-        response.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
-        return response;
-    }
+    let body = match read(body, &shared.limits).await {
+        Ok(body) => body,
+        Err(refusal) => {
+            // Unread, hyper takes what came along with the head and closes.
+            let mut response = into_hyper(refusal);
+            response.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
+            return response;
+        }
+    };
     // An answer may take milliseconds to write and to compress, which must not hold up other connections.
-    let answered = tokio::task::spawn_blocking(move || respond_to(&parts, &shared)).await;
+    let answered = tokio::task::spawn_blocking(move || respond_to(&parts, &body, &shared)).await;
     into_hyper(
         answered.unwrap_or_else(|_| Response::text(500, "the answer could not be written: see standard error\n")),
     )
 }
 
-fn respond_to(parts: &Parts, shared: &ServerState) -> Response {
+/// The body of a request, if it is one that is taken.
+async fn read(body: Incoming, limits: &Limits) -> Result<Bytes, Response> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    if limits.body_bytes == 0 {
+        return Err(Response::text(413, "content too large: send no body\n"));
+    }
+    // More than its declared length, or a connection that breaks, is no body either; to whom it broke nothing is told.
+    match timeout(limits.header_timeout, Limited::new(body, limits.body_bytes).collect()).await {
+        Ok(Ok(read)) => Ok(read.to_bytes()),
+        Ok(Err(_)) => Err(Response::text(413, "content too large: send less\n")),
+        Err(_) => Err(Response::text(408, "the request took too long: send it at once\n")),
+    }
+}
+
+fn respond_to(parts: &Parts, body: &[u8], shared: &ServerState) -> Response {
     let (accept, accept_encoding) = (joined(&parts.headers, &ACCEPT), joined(&parts.headers, &ACCEPT_ENCODING));
     let head = RequestHead {
         method: parts.method.as_str(),
@@ -124,6 +143,8 @@ fn respond_to(parts: &Parts, shared: &ServerState) -> Response {
         accept_encoding: accept_encoding.as_deref(),
         authorization: parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()),
         scrape_timeout: parts.headers.get(SCRAPE_TIMEOUT).and_then(|value| value.to_str().ok()),
+        content_type: parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
+        body,
     };
     shared.handler.respond(&head)
 }

@@ -22,6 +22,10 @@ pub struct RequestHead<'a> {
     pub authorization: Option<&'a str>,
     /// The `X-Prometheus-Scrape-Timeout-Seconds` header: how long a scraper waits.
     pub scrape_timeout: Option<&'a str>,
+    /// The `Content-Type` header.
+    pub content_type: Option<&'a str>,
+    /// The body, where [`Limits::body_bytes`](crate::Limits::body_bytes) allows one; else empty.
+    pub body: &'a [u8],
 }
 
 /// An answer, ready to be sent.

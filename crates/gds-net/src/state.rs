@@ -21,9 +21,12 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Headers of a request; more are answered 431.
     pub headers: usize,
+    /// Bytes of a request's body; more are answered 413. With 0 nothing of it is read.
+    pub body_bytes: usize,
     /// Time for a TLS handshake.
     pub handshake_timeout: Duration,
-    /// Time from the first byte of a request head (from the connection, for the first one) to its last.
+    /// Time from the first byte of a request head (from the connection, for the first one) to its last; as long again for
+    /// a body.
     pub header_timeout: Duration,
     /// Time without a request on an open connection.
     pub idle_timeout: Duration,
@@ -39,6 +42,7 @@ impl Limits {
         connections: 64,
         header_bytes: 16 * 1024,
         headers: 64,
+        body_bytes: 0,
         handshake_timeout: Duration::from_secs(5),
         header_timeout: Duration::from_secs(5),
         // Longer than the usual scrape interval of 15 to 60 seconds, so that scrapers keep their connection.

@@ -334,6 +334,16 @@ impl Engine {
         alerts.map(|alert| alert.view(self.rules.find(&alert.rule).map(|place| &self.rules.rules[place])))
     }
 
+    /// The channels that know of an open alert.
+    pub fn told(&self, key: &str) -> Vec<String> {
+        self.alerts.get(key).map(|alert| alert.told.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The place after the last one of a partition that was evaluated.
+    pub fn next_offset(&self, partition: i32) -> Option<i64> {
+        self.clocks.partitions.get(&partition).map(|clock| clock.next_offset)
+    }
+
     /// What keeps an open alert from being told at a time, if anything does.
     pub fn muted(&self, key: &str, now_ms: i64) -> Option<String> {
         self.mute_reason(self.alerts.get(key)?, now_ms)

@@ -9,7 +9,7 @@ use super::Engine;
 use super::alert::{Alert, Escalation};
 use super::identity::{hash, share};
 use super::mute;
-use crate::effect::{Effect, Kind, Notification, State};
+use crate::effect::{AlertView, Effect, Kind, Notification, State};
 use crate::matcher::Labels;
 use crate::rules::{Cooldown, Route, Rules};
 
@@ -297,7 +297,7 @@ impl Engine {
         let mut parts = vec![channel, kind.name()];
         parts.extend(alerts.iter().take(keys.len()).map(|alert| alert.transition_id.as_str()));
         let moment = now_ms.to_string();
-        if matches!(kind, Kind::Reminder | Kind::Limited) {
+        if matches!(kind, Kind::Reminder | Kind::Limited | Kind::Escalation) {
             parts.push(&moment);
         }
         self.counters.notifications += 1;
@@ -306,9 +306,24 @@ impl Engine {
             channel: channel.to_owned(),
             kind,
             group: group.to_owned(),
+            group_labels: self.group_labels(group, alerts.first()),
             at_ms: now_ms,
+            news: alerts.len().min(keys.len()),
             alerts,
         }));
+    }
+
+    /// What the alerts of a group have in common because of its route; all labels where each is told by itself.
+    fn group_labels(&self, group: &str, first: Option<&AlertView>) -> Labels {
+        let route = group.split_once('/').and_then(|(route, _)| find(&self.rules.routing.root, route));
+        let Some(first) = first else { return Labels::new() };
+        match route {
+            Some(route) if !route.group_by.is_empty() => {
+                let of = |name: &String| Some((name.clone(), first.labels.get(name)?.clone()));
+                route.group_by.iter().filter_map(of).collect()
+            }
+            _ => first.labels.clone(),
+        }
     }
 
     /// Tells those whom an escalation has come to.

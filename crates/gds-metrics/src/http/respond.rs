@@ -163,6 +163,8 @@ mod tests {
         accept_encoding: None,
         authorization: None,
         scrape_timeout: None,
+        content_type: None,
+        body: &[],
     };
 
     #[test]
