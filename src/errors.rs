@@ -184,7 +184,7 @@ impl StoreExceptions {
             let doc = "A query has no answer.\n\n``expression``: the query. ``line``, ``column`` and ``end_column``: where in \
                        it, counted from one, columns in bytes; None where that is not known.";
             let place = [("expression", None), ("line", None), ("column", None), ("end_column", None)];
-            let query = class(py, (STORE, "StoreQueryError"), doc, &[base.clone()], &place)?;
+            let query = class(py, (STORE, "StoreQueryError"), doc, std::slice::from_ref(&base), &place)?;
             let values = py.get_type::<PyValueError>();
             let (syntax, timeout) = ([query.clone(), values.clone()], [query.clone(), py.get_type::<PyTimeoutError>()]);
             let unavailable = "The folder cannot be used now: there is no room, another process has it, it is closed, or the \

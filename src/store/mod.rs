@@ -150,10 +150,10 @@ impl StoreCore {
         done.ok_or_else(|| self.closed_error(py))
     }
 
-    fn evaluate(&self, py: Python<'_>, query: String, when: When) -> PyResult<QueryResult> {
-        let expr: Expr = parser::parse(&query).map_err(|error| promql_error(py, &query, &error.into()))?;
+    fn evaluate(&self, py: Python<'_>, query: &str, when: When) -> PyResult<QueryResult> {
+        let expr: Expr = parser::parse(query).map_err(|error| promql_error(py, query, &error.into()))?;
         let answer = self.long(py, move |open, cancel| open.engine.evaluate(&expr, &*open.store, when, cancel))?;
-        answer.map(|answer| QueryResult::new(&query, answer)).map_err(|error| promql_error(py, &query, &error))
+        answer.map(|answer| QueryResult::new(query, answer)).map_err(|error| promql_error(py, query, &error))
     }
 }
 
@@ -254,14 +254,14 @@ impl StoreCore {
         }
     }
 
-    fn query(&self, py: Python<'_>, expression: String, time_ms: i64) -> PyResult<QueryResult> {
+    fn query(&self, py: Python<'_>, expression: &str, time_ms: i64) -> PyResult<QueryResult> {
         self.evaluate(py, expression, When::Instant(time_ms))
     }
 
     fn query_range(
         &self,
         py: Python<'_>,
-        expression: String,
+        expression: &str,
         start_ms: i64,
         end_ms: i64,
         step_ms: i64,
