@@ -114,7 +114,7 @@ impl Reporter<Token> for PythonReporter {
         }
         let mut python = Some(python);
         let reported = Python::try_attach(|py| {
-            exit::reporting_to_python(py, || report_to_python(py, python.take().unwrap_or_default()))
+            exit::reporting_to_python(py, || report_to_python(py, python.take().unwrap_or_default()));
         });
         if reported.is_none() {
             // The interpreter is ending: its objects can neither be called nor let go of any more.
