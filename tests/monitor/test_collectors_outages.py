@@ -1,4 +1,4 @@
-"""What every collector does when its server is away, silent or killed: on each platform's own stand-in."""
+"""What every collector does when its server is away, silent or killed: on the stand-ins of MongoDB and SQL Server."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import pytest
 from gds_monitor.base import MonitoringResult
 from gds_monitor.collectors._packs import PackCollector
 from tests.monitor.cycles import cycle, grown, values
-from tests.monitor.platforms import MongoDBPlatform, Platform, SnowflakePlatform, SQLServerPlatform
+from tests.monitor.platforms import MongoDBPlatform, Platform, SQLServerPlatform
 from tests.services.fixtures import require_service
 from tests.services.mongodb import MongoDB
 from tests.services.mssql import SqlServer
-from tests.services.snowflake import Snowflake
 from tests.services.toxiproxy import Toxiproxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timing, pytest.mark.server]
@@ -33,12 +32,7 @@ def _on_mssql() -> Platform:
     return SQLServerPlatform(SqlServer())
 
 
-def _on_snowflake() -> Platform:
-    require_service("snowflake")
-    return SnowflakePlatform(Snowflake())
-
-
-_MAKERS = {"mongodb": _on_mongodb, "mssql": _on_mssql, "snowflake": _on_snowflake}
+_MAKERS = {"mongodb": _on_mongodb, "mssql": _on_mssql}
 
 
 @pytest.fixture(params=list(_MAKERS))

@@ -21,7 +21,7 @@ APPLICATION = "gds_monitor"
 CONNECT_SECONDS = 30.0
 """How long opening a connection may take where the address says nothing of it; never more than a cycle has."""
 CYCLE_PART = 0.8
-"""What of a cycle opening a connection may use, so that there is time to tell that it failed."""
+"""What of the time that a cycle has left one thing before its measurements may use."""
 BACKOFF_SECONDS = 10.0
 BACKOFF_LIMIT_SECONDS = 300.0
 
@@ -52,8 +52,7 @@ class Link(ABC):
         self.credentials = credentials
         self.application_name = application_name
         self.connect_seconds = connect_seconds
-        self.cycle_seconds = float("inf")
-        """How long a cycle has, which opening it does not use up."""
+        self._cycle_ends = float("inf")
         self.connections = 0
         """How many it has opened so far."""
         self._raw: Any = None
@@ -85,10 +84,18 @@ class Link(ABC):
         """Cut the connection, also while somebody waits for it. Never waits and never raises."""
 
     # ------------------------------------------------------------------ opening and closing
+    def begin_cycle(self, seconds: float | None) -> None:
+        """Say how long the cycle has that begins, which opening does not use up; None is as long as it likes."""
+        self._cycle_ends = float("inf") if seconds is None else time.monotonic() + seconds
+
+    def allowed(self, seconds: float) -> float:
+        """So long, but not all that the cycle has left: there is time to tell that it failed, however often."""
+        return max(0.1, min(seconds, (self._cycle_ends - time.monotonic()) * CYCLE_PART))
+
     @property
     def opening_seconds(self) -> float:
-        """How long opening may take in this cycle."""
-        return min(self.connect_seconds, self.cycle_seconds * CYCLE_PART)
+        """How long opening may take now."""
+        return self.allowed(self.connect_seconds)
 
     async def _connect(self, place: str = "") -> Any:
         """A new connection; where it was refused before, not at once."""

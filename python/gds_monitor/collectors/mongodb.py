@@ -267,11 +267,11 @@ class MongoDBCollector(PackCollector):
         self._known: ServerFacts | None = None
 
     async def _begin(self) -> ServerFacts:
-        self.session.cycle_seconds = self.budget_seconds or float("inf")
+        self.session.begin_cycle(self.budget_seconds)
         await self.session.renew()
         self._known = await replayed(
             lambda run: mongodb_facts(run, known=self._known),
-            lambda command: self._ask(command, "admin", PROBE_SECONDS),
+            lambda command: self._ask(command, "admin", self.session.allowed(PROBE_SECONDS)),
         )
         return self._known
 

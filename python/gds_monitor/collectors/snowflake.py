@@ -87,8 +87,8 @@ class SnowflakeSession(BlockingLink):
             def run() -> list[dict[str, Any]]:
                 from snowflake.connector import DictCursor
 
+                limit = max(1, round(timeout_seconds))
                 with session.get_connection().cursor(DictCursor) as cursor:
-                    limit = max(1, round(timeout_seconds))
                     if place and place != self._place:
                         name = '"' + place.replace('"', '""') + '"'
                         cursor.execute(f"USE DATABASE {name}", timeout=limit)
@@ -209,14 +209,14 @@ class SnowflakeCollector(PackCollector):
         self._learned = 0.0
 
     async def _begin(self) -> ServerFacts:
-        self.session.cycle_seconds = self.budget_seconds or float("inf")
+        self.session.begin_cycle(self.budget_seconds)
         await self.session.renew()
         now = time.monotonic()
         known = self._known if now - self._learned < REFRESH_SECONDS else None
         visits = any(collector.scope == "database" for pack in self.packs for collector in pack.collectors)
         self._known = await replayed(
             lambda run: snowflake_facts(run, databases=visits, known=known),
-            lambda statement: self._ask(statement, "", PROBE_SECONDS),
+            lambda statement: self._ask(statement, "", self.session.allowed(PROBE_SECONDS)),
         )
         if known is None or known.columns is not self._known.columns:
             self._learned = now

@@ -209,14 +209,14 @@ class SQLServerCollector(PackCollector):
         self._learned = (0, 0.0)
 
     async def _begin(self) -> ServerFacts:
-        self.session.cycle_seconds = self.budget_seconds or float("inf")
+        self.session.begin_cycle(self.budget_seconds)
         await self.session.renew()
         connections, learned = self._learned
         now = time.monotonic()
         known = self._known if now - learned < REFRESH_SECONDS and connections == self.session.connections else None
         self._known = await replayed(
             lambda run: sql_server_facts(run, views=self._views(), known=known),
-            lambda statement: self._ask(statement, self.session.home, PROBE_SECONDS),
+            lambda statement: self._ask(statement, self.session.home, self.session.allowed(PROBE_SECONDS)),
         )
         if known is None or known.columns is not self._known.columns:
             self._learned = (self.session.connections, now)
