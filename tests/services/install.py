@@ -333,6 +333,8 @@ def _copy_jars(service: Service, recipe: MavenJars, result: Path) -> None:
         f"{_MAVEN_PLUGIN}:{'unpack' if recipe.unpacked else 'copy'}-dependencies",
         "-DincludeScope=runtime",
         f"-DoutputDirectory={result / 'jars'}",
+        # What it notes of what it has unpacked, which otherwise lands beside the pom.xml.
+        f"-DmarkersDirectory={result / 'unpacked'}",
     ]
     command = [mvn, "--batch-mode", "--quiet", "--strict-checksums", f"--file={recipe.folder / 'pom.xml'}", *goal]
     _run(service, command, result, _MAVEN_TIMEOUT_SECONDS)
