@@ -164,7 +164,10 @@ async def test_fewer_cycles_at_a_time_are_let_run_and_those_that_run_end() -> No
         scheduler.schedule_job(each.instance_id, each, 30.0, [])
     await scheduler.start()
     await clock.advance(5)
-    running = lambda: sum(each.running for each in collectors)  # noqa: E731
+
+    def running() -> int:
+        return sum(each.running for each in collectors)
+
     assert running() == 4
     scheduler.limit({"postgresql": 2})
     await settled()
