@@ -231,7 +231,7 @@ rules:
         let expected = [
             "8:7: routing.routes[1]: nothing comes here: routing.routes[0] takes all of it",
             "14:27: policy.inhibition[0].suppresses: never applies",
-            "15:45: policy.inhibition[1].equal: always applies",
+            "15:44: policy.inhibition[1].equal: always applies",
             "22:7: rules[0].annotations.summary: `instance` is always empty: there is no `instance`",
             "22:7: rules[0].annotations.summary: `rule.runbok_url` is always empty: there is no `runbok_url`; did you mean `runbook_url`?",
             "23:5: rules[1].id: alerts of `high` and `low` have one key",
