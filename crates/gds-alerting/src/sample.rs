@@ -65,6 +65,7 @@ mod any_float {
         Name(String),
     }
 
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference to the field")]
     pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
         if value.is_finite() { serializer.serialize_f64(*value) } else { serializer.collect_str(value) }
     }
