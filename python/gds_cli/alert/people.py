@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import getpass
-import json
-import os
-import ssl
-from base64 import b64encode
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.error import HTTPError, URLError
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, urlencode
-from urllib.request import Request, urlopen
 
 import typer
 
 from gds_cli._options import Json, line, table
 
-__all__ = ["app"]
+if TYPE_CHECKING:
+    from gds_cli.alert.client import Client
 
-TIMEOUT_SECONDS = 30.0
+__all__ = ["app"]
 
 app = typer.Typer()
 
@@ -42,39 +37,11 @@ Limit = Annotated[int, typer.Option(min=1, help="So many, the newest first.")]
 DEFAULT_API = "http://127.0.0.1:9095"
 
 
-class _Client:
-    """Asks the API; what it refuses is an `OSError` with its own words."""
+def _client(api: str, cafile: Path | None) -> Client:
+    # Other commands start without it.
+    from gds_cli.alert.client import Client
 
-    def __init__(self, api: str, cafile: Path | None) -> None:
-        if not api.startswith(("http://", "https://")):
-            raise typer.BadParameter(f"--api {api}: expected http://HOST:PORT or https://HOST:PORT")
-        self._api = api.rstrip("/")
-        self._tls = ssl.create_default_context(cafile=cafile) if api.startswith("https") else None
-        self._headers = {"Content-Type": "application/json"}
-        token, user = os.environ.get("GDS_ALERT_API_TOKEN"), os.environ.get("GDS_ALERT_API_USER")
-        if token:
-            self._headers["Authorization"] = f"Bearer {token}"
-        elif user:
-            shown = b64encode(f"{user}:{os.environ.get('GDS_ALERT_API_PASSWORD', '')}".encode()).decode()
-            self._headers["Authorization"] = f"Basic {shown}"
-
-    def ask(self, method: str, path: str, body: dict[str, object] | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = Request(self._api + path, data=data, headers=self._headers, method=method)  # noqa: S310 - checked above
-        try:
-            with urlopen(request, timeout=TIMEOUT_SECONDS, context=self._tls) as answer:  # noqa: S310
-                return json.loads(answer.read())
-        except HTTPError as error:
-            raise OSError(f"{self._api}: {_reason(error)}") from None
-        except URLError as error:
-            raise OSError(f"{self._api} does not answer: {error.reason}; does gds alert run --listen?") from None
-
-
-def _reason(error: HTTPError) -> str:
-    try:
-        return str(json.loads(error.read())["error"])
-    except (ValueError, KeyError, TypeError):
-        return f"status {error.code}"
+    return Client(api, cafile)
 
 
 def _me() -> str:
@@ -91,7 +58,7 @@ def _time(at_ms: int) -> str:
 @app.command("list")
 def show(api: Api = DEFAULT_API, cafile: Cafile = None, as_json: Json = False) -> None:
     """Show the alerts that are not over, and what mutes them."""
-    alerts = _Client(api, cafile).ask("GET", "/api/v1/alerts")
+    alerts = _client(api, cafile).ask("GET", "/api/v1/alerts")
     if as_json:
         for alert in alerts:
             line(alert)
@@ -113,7 +80,7 @@ def ack(
 ) -> None:
     """Take an alert on: reminders and escalation end."""
     body: dict[str, object] = {"key": key, "by": _me(), "comment": comment}
-    _Client(api, cafile).ask("POST", "/api/v1/alerts/acknowledge", body | ({"for": lasts} if lasts else {}))
+    _client(api, cafile).ask("POST", "/api/v1/alerts/acknowledge", body | ({"for": lasts} if lasts else {}))
     print(f"{key} is acknowledged")
 
 
@@ -121,7 +88,7 @@ def ack(
 def resolve(key: Key, comment: Comment = "", api: Api = DEFAULT_API, cafile: Cafile = None) -> None:
     """Say that an alert is over."""
     body: dict[str, object] = {"key": key, "by": _me(), "comment": comment}
-    _Client(api, cafile).ask("POST", "/api/v1/alerts/resolve", body)
+    _client(api, cafile).ask("POST", "/api/v1/alerts/resolve", body)
     print(f"{key} is resolved")
 
 
@@ -136,7 +103,7 @@ def silence(
 ) -> None:
     """Have nobody told of some alerts for a while; ends of alerts are told all the same."""
     body: dict[str, object] = {"matchers": matchers, "for": lasts, "comment": comment, "by": _me(), "preview": preview}
-    made = _Client(api, cafile).ask("POST", "/api/v1/silences", body)
+    made = _client(api, cafile).ask("POST", "/api/v1/silences", body)
     if not preview:
         print(f"silence {made['id']}")
     print(f"mutes {len(made['mutes'])} alerts that are open{':' if made['mutes'] else ''}")
@@ -147,7 +114,7 @@ def silence(
 @app.command()
 def silences(api: Api = DEFAULT_API, cafile: Cafile = None, as_json: Json = False) -> None:
     """Show the silences that are not over."""
-    found = _Client(api, cafile).ask("GET", "/api/v1/silences")
+    found = _client(api, cafile).ask("GET", "/api/v1/silences")
     if as_json:
         for each in found:
             line(each)
@@ -163,7 +130,7 @@ def unsilence(
     silence_id: Annotated[str, typer.Argument(metavar="ID")], api: Api = DEFAULT_API, cafile: Cafile = None
 ) -> None:
     """End a silence before its time."""
-    _Client(api, cafile).ask("DELETE", f"/api/v1/silences/{quote(silence_id, safe='')}")
+    _client(api, cafile).ask("DELETE", f"/api/v1/silences/{quote(silence_id, safe='')}")
     print(f"silence {silence_id} is over")
 
 
@@ -177,7 +144,7 @@ def history(
 ) -> None:
     """Show what has become of alerts, the newest first."""
     asked = {"limit": str(limit)} | ({} if key is None else {"key": key})
-    found = _Client(api, cafile).ask("GET", f"/api/v1/history?{urlencode(asked)}")
+    found = _client(api, cafile).ask("GET", f"/api/v1/history?{urlencode(asked)}")
     if as_json:
         for each in found:
             line(each)
@@ -199,7 +166,7 @@ def history(
 @app.command()
 def audit(limit: Limit = 100, api: Api = DEFAULT_API, cafile: Cafile = None, as_json: Json = False) -> None:
     """Show what people did, the newest first."""
-    found = _Client(api, cafile).ask("GET", f"/api/v1/audit?limit={limit}")
+    found = _client(api, cafile).ask("GET", f"/api/v1/audit?limit={limit}")
     if as_json:
         for each in found:
             line(each)
