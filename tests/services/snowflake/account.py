@@ -301,9 +301,11 @@ class Account:
             kind="STANDARD",
         )
         _none_left(given)
-        quoted = '"' + name.replace('"', '""') + '"'
-        self._run(f"CREATE DATABASE IF NOT EXISTS {quoted}")
-        self._run(f"CREATE SCHEMA IF NOT EXISTS {quoted}.PUBLIC")
+        # One that can be connected to; each is a file, whose name has no slash.
+        if "/" not in name:
+            quoted = '"' + name.replace('"', '""') + '"'
+            self._run(f"CREATE DATABASE IF NOT EXISTS {quoted}")
+            self._run(f"CREATE SCHEMA IF NOT EXISTS {quoted}.PUBLIC")
         return "SELECT 'Database successfully created.' AS \"status\""
 
     def _drop_database(self, words: Words) -> str:
