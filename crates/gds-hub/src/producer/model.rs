@@ -10,7 +10,7 @@ use std::sync::Arc;
 use shuttle::thread;
 
 use super::accept::Sent;
-use super::delivery::Sink;
+use super::delivery::DeliverySink;
 use super::outcome::{Reported, Reporter};
 use super::sender::Sender;
 use super::spool::Spool;
@@ -121,7 +121,7 @@ fn run(durability: Durability, max_bytes: u64, ends_each: usize) {
     let (spool, _) = Spool::open(&spool).expect("a spool");
     let shared = Arc::new(ProducerState::new(options, Some(spool), Arc::new(Nobody)));
     let hub = Arc::new(Hub { ends_each, ..Hub::default() });
-    *hub.deliveries.lock() = Some(Arc::new(Sink(shared.clone())));
+    *hub.deliveries.lock() = Some(Arc::new(DeliverySink(shared.clone())));
 
     let callers: Vec<_> = (0..CALLERS)
         .map(|caller| {
