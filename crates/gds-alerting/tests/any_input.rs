@@ -6,7 +6,7 @@ use gds_alerting::rules::Rules;
 use gds_alerting::sample::Sample;
 use proptest::prelude::*;
 
-const FILE: &str = include_str!("../../../examples/monitoring/rules.yaml");
+const FILE: &str = include_str!("cases/rules/of_a_user.yaml");
 
 fn refused_with_its_place(text: &str, problems: &Problems) {
     assert!(!problems.0.is_empty(), "refused without a reason:\n{text}");
