@@ -301,11 +301,10 @@ class Account:
             kind="STANDARD",
         )
         _none_left(given)
-        # One that can be connected to; each is a file, whose name has no slash.
-        if "/" not in name:
-            quoted = '"' + name.replace('"', '""') + '"'
-            self._run(f"CREATE DATABASE IF NOT EXISTS {quoted}")
-            self._run(f"CREATE SCHEMA IF NOT EXISTS {quoted}.PUBLIC")
+        # One that can be connected to; each is a file, which cannot have any name.
+        if re.fullmatch(r"\w+", name, re.ASCII):
+            self._run(f'CREATE DATABASE IF NOT EXISTS "{name}"')
+            self._run(f'CREATE SCHEMA IF NOT EXISTS "{name}".PUBLIC')
         return "SELECT 'Database successfully created.' AS \"status\""
 
     def _drop_database(self, words: Words) -> str:
