@@ -117,7 +117,7 @@ def test_it_is_encrypted_unless_that_is_not_wanted(sql_server: SqlServer, driver
 def test_a_refused_login_is_a_connection_error_without_the_password(sql_server: SqlServer, driver: str) -> None:
     canary = "C4nary' }\"]%s"
     connection = connection_to(sql_server, driver, password=canary)
-    with pytest.raises(DatabaseConnectionError, match="Login failed for user 'sa'") as error:
+    with pytest.raises(DatabaseConnectionError, match=r"(Login failed for|the server refused) user 'sa'") as error:
         connection.connect()
     assert "C4nary" not in f"{error.value!r}{connection!r}{connection.get_connection_info()}"
     assert error.value.__context__ is None
@@ -336,8 +336,26 @@ def test_what_a_driver_of_another_kind_says_is_understood() -> None:
     assert "hunter2" not in str(engine._translate(library))
 
 
-def test_a_refused_login_is_told_though_the_driver_lost_the_words() -> None:
+def _library(*errors: tuple[int, int, str]) -> bytes:
+    return "".join(f"DB-Lib error message {each}, severity {how}:\n{text}\n" for each, how, text in errors).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "told"),
+    [
+        (
+            _library((20047, 9, "DBPROCESS is dead"), (20018, 14, "Check"), (20002, 9, "failed")),
+            20018,
+            "refused user 'u'",
+        ),
+        (_library((20009, 9, "Unable to connect"), (20002, 9, "failed")), 20009, "Unable to connect"),
+        (b"Full." + _library((20018, 14, "Check"), (20002, 9, "failed")), 17809, "db:1433: Full."),
+    ],
+    ids=["refused", "not reached", "with words"],
+)
+def test_a_number_of_an_earlier_refusal_is_not_taken(text: bytes, number: int, told: str) -> None:
+    # pymssql 2.4.6 keeps the number of the gravest error of all connections that it could not make.
     connection = MSSQLConnection("db", user="u", password="hunter2-canary")
-    dead = b"DB-Lib error message 20047, severity 9:\nDBPROCESS is dead or not enabled\n"
-    found = connection._refused(pymssql.OperationalError((18456, dead)))
-    assert str(found) == "db:1433: Login failed for user 'u'. DBPROCESS is dead or not enabled"
+    found = connection._refused(pymssql.OperationalError((17809, text)))
+    assert vars(found)["number"] == number
+    assert told in str(found)

@@ -39,7 +39,9 @@ def test_full_server_is_told_and_nothing_of_ours_stays(full: tuple[SqlServer, MS
     before, inside = sockets(), server.sessions()
     connection = connection_to(server, driver, login_timeout_seconds=2)
     begun = time.monotonic()
-    with pytest.raises(DatabaseConnectionError, match="maximum number of '1' user connections") as caught:
+    with pytest.raises(
+        DatabaseConnectionError, match=r"maximum number of '1' user connections|the server refused"
+    ) as caught:
         MSSQLEngine(connection).connect()
     assert time.monotonic() - begun < WAIT_TIMEOUT_SECONDS
     assert caught.value.__context__ is None
@@ -52,6 +54,15 @@ def test_full_server_is_told_and_nothing_of_ours_stays(full: tuple[SqlServer, MS
     wait_until(lambda: server.sessions() == [], what="the place of a closed session")
     with MSSQLEngine(connection) as engine:
         assert engine.get_version()
+
+
+def test_wrong_password_behind_a_full_server_is_not_told_as_full(full: tuple[SqlServer, MSSQLConnection]) -> None:
+    server, _ = full
+    with pytest.raises(DatabaseConnectionError, match=r"maximum number of|the server refused user 'sa'"):
+        connection_to(server).connect()
+    with pytest.raises(DatabaseConnectionError, match="the server refused user 'sa'") as caught:
+        connection_to(server, password="wrong").connect()
+    assert vars(caught.value)["number"] == 20018
 
 
 def _error_log(connection: MSSQLConnection) -> str:

@@ -44,7 +44,8 @@ _BY_NUMBER = {
     **dict.fromkeys((195, 207, 208, 2812, 4121), "missing_object"),
     **dict.fromkeys((911, 922, 924, 942, 4060), "database_gone"),
     **dict.fromkeys((10928, 10929, 17300, 17809), "too_many_connections"),
-    **dict.fromkeys((4064, 18401, 18452, 18456, 18470, 18486, 18487, 18488), "authentication"),
+    # 20018: refused, and pymssql kept the reason; most often it is this, and who waits locks no account out.
+    **dict.fromkeys((4064, 18401, 18452, 18456, 18470, 18486, 18487, 18488, 20018), "authentication"),
     1222: "lock_timeout",
 }
 

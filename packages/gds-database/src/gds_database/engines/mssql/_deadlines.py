@@ -71,8 +71,10 @@ def opened_since(before: dict[int, int], port: int, addresses: frozenset[str] = 
     for number, what in sockets().items():
         if what not in known:
             with suppress(OSError, IndexError, TypeError), socket.socket(fileno=os.dup(number)) as probe:
+                if probe.family not in (socket.AF_INET, socket.AF_INET6) or probe.type != socket.SOCK_STREAM:
+                    continue
                 host, where, *_ = probe.getpeername()
-                if probe.type == socket.SOCK_STREAM and where == port and (not addresses or host in addresses):
+                if where == port and (not addresses or host in addresses):
                     found[number] = probe.getsockname()[1]
     return found
 

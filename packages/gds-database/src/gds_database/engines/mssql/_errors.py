@@ -14,10 +14,11 @@ from gds_database.errors import (
     StatementTimeoutError,
 )
 
-__all__ = ["LOGIN_FAILED", "error_for", "number_of", "text_of"]
+__all__ = ["REFUSED", "error_for", "number_of", "text_of"]
 
 # DB-Library's own errors, which come behind those of the server.
 _LIBRARY = re.compile(r"DB-Lib error message \d+, severity \d+:\s*")
+_LIBRARY_NUMBERS = re.compile(rb"DB-Lib error message (\d+), severity (\d+):")
 _GENERAL = re.compile(r"General SQL Server error: Check messages from the SQL Server")
 _ODBC = re.compile(r"\((\d{3,5})\)\s*(?:\(SQL\w+\)|;|$)")
 # What pyodbc puts behind the words of the server: their number, and its own function.
@@ -26,12 +27,13 @@ _PREFIX = re.compile(r"^(?:\[[^\]]*\]\s*)+|^Driver Error: .*?; DDBC Error: (?:\[
 
 CONNECTION = {
     *(233, 258, 596, 4060, 10053, 10054, 10060, 10061, 17142, 17809, 18401, 18452, 18456, 18461, 18470, 18486, 18487),
-    *(18488, 20002, 20003, 20004, 20006, 20009, 20017, 20047, 40613),
+    *(18488, 20002, 20003, 20004, 20006, 20009, 20017, 20018, 20047, 40613),
 }
 PRIVILEGE = {229, 230, 262, 297, 300, 371, 916, 3110, 6102, 15247, 15281, 15562, 21089}
 TRANSACTION = {226, 574, 3021, 6115, 15002}
 LOCK_TIMEOUT = 1222
-LOGIN_FAILED = 18456
+# Of DB-Library: the server said why, in a message of its own.
+REFUSED = 20018
 
 _GONE = re.compile(
     r"not connected|connection (?:is )?(?:closed|dead|lost|reset|refused|operation failed)|closed connection"
@@ -49,12 +51,25 @@ def number_of(error: BaseException) -> int | None:
     if isinstance(number, int) and number:
         return number
     first = error.args[0] if error.args else None
-    if isinstance(first, tuple) and first:
-        first = first[0]
-    if isinstance(first, int):
-        return first
+    args = first if isinstance(first, tuple) and first else error.args
+    if args and isinstance(args[0], int):
+        return _library_number(args[-1], args[0]) if isinstance(args[-1], bytes) else args[0]
     found = _ODBC.findall(str(error))
     return int(found[0]) if found else None
+
+
+def _library_number(text: bytes, number: int) -> int:
+    """What happened to a connection of pymssql that was not made.
+
+    For connections that are not made pymssql keeps one number for the whole process, that of the gravest error there
+    ever was; the text is of this time. A number whose words are not in the text is of another time.
+    """
+    found = [(int(each), int(severity)) for each, severity in _LIBRARY_NUMBERS.findall(text)]
+    if not _LIBRARY_NUMBERS.match(text) or number in (each for each, _ in found):
+        return number
+    if any(each == REFUSED for each, _ in found):
+        return REFUSED
+    return max(found, key=lambda each: each[1])[0]
 
 
 def text_of(error: BaseException) -> str:

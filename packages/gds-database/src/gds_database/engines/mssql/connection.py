@@ -13,7 +13,7 @@ from gds_database.base import ConfigurableComponent, DatabaseConnection, Resourc
 from gds_database.engines._base import driver as driver_module
 from gds_database.engines._base import only
 from gds_database.engines.mssql._deadlines import Deadline, Line, opened_since, sockets
-from gds_database.engines.mssql._errors import LOGIN_FAILED, error_for, number_of, text_of
+from gds_database.engines.mssql._errors import REFUSED, error_for, number_of, text_of
 from gds_database.engines.mssql._sql import spliced, to_format
 from gds_database.errors import ConfigurationError, DatabaseConnectionError, StatementTimeoutError
 
@@ -225,15 +225,17 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
             # python-tds tries again until its time is up, and then has what was wrong behind it.
             error = error.__cause__
             tried = f"; tried for {self.config.get('login_timeout_seconds', LOGIN_TIMEOUT_SECONDS):g} s"
-        said = self._said(error)
-        if number_of(error) == LOGIN_FAILED and "ogin failed" not in said:
-            # pymssql tells again what it said of connections that ended before, and cuts off what is new.
-            said = f"Login failed for user {self.config.get('user')!r}. {said}"
+        said, number = self._said(error), number_of(error)
+        if number == REFUSED:
+            said = (
+                f"the server refused user {self.config.get('user')!r}; after a graver refusal in the same process "
+                f"pymssql does not tell why, the error log of the server does. {said}"
+            )
         if "certificate verify failed" in said and self.config.get("ca_file"):
             # The library knows which, and python-tds does not pass it on.
             said += f": it has expired, or nobody in ca_file={str(self.config['ca_file'])!r} vouches for it"
         found = DatabaseConnectionError(f"{self.config['server']}:{self.port}: {said}{tried}")
-        vars(found)["number"] = number_of(error)
+        vars(found)["number"] = number
         return found
 
     def _by_pymssql(self, module: Any) -> Any:
