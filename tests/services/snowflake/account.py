@@ -301,8 +301,9 @@ class Account:
             kind="STANDARD",
         )
         _none_left(given)
-        # One that can be connected to; each is a file, which cannot have any name.
-        if re.fullmatch(r"\w+", name, re.ASCII):
+        # One that can be connected to; each is a file: it cannot have any name, nor that of a word of SQL.
+        dialect = importlib.import_module("sqlglot.dialects.snowflake").Snowflake
+        if re.fullmatch(r"\w+", name, re.ASCII) and name.upper() not in dialect.Tokenizer.KEYWORDS:
             self._run(f'CREATE DATABASE IF NOT EXISTS "{name}"')
             self._run(f'CREATE SCHEMA IF NOT EXISTS "{name}".PUBLIC')
         return "SELECT 'Database successfully created.' AS \"status\""
