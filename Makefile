@@ -33,6 +33,8 @@ WHEEL_SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md LICENSE \
 		-not -path '*/tests/*' -not -path '*/benches/*')
 PACKAGES := $(wildcard packages/*)
 PACKAGE_SOURCES := $(shell find $(PACKAGES) -type f -not -name '*.pyc')
+# Most of the time of the Python tests is waiting for servers.
+WORKERS := $(if $(K),,--numprocesses=3 --dist=worksteal)
 # What the test runners printed, for the summary of `make test`.
 RESULTS := target/results
 PYTHON_CODE := python $(wildcard packages/*/src) tests $(wildcard bench examples)
@@ -66,7 +68,7 @@ test: ## Run all tests, whatever of them fails: Rust, then Python on the install
 		'test-rust=Rust tests (built anew without optimisation: 3 to 10 minutes the first time)' \
 		'test-model=the producer under a model checker (2 minutes the first time)' \
 		'services=servers for the tests (1 to 10 minutes the first time)' \
-		'test-python=Python tests on the installed wheel (10 to 20 minutes)'
+		'test-python=Python tests on the installed wheel (10 to 25 minutes)'
 
 test-pythons: $(INSTALLED) ## Run the Python tests that need no server, types and stub on Python 3.10 and the newest one here
 	@found=$$($(PY) -m tests.pythons); [ -z "$$found" ] || { mapfile -t steps <<< "$$found"; .ci/steps --keep-going "$${steps[@]}"; }
@@ -216,7 +218,7 @@ services: $(VENV_MADE)
 test-python: $(INSTALLED)
 	$(say) "pytest"
 	@mkdir -p $(RESULTS)
-	@$(PY) -m pytest --quiet $(if $(K),-k '$(K)') | tee $(RESULTS)/python.log$(if $(K), || [ $${PIPESTATUS[0]} -eq 5 ] # no test has the name)
+	@$(PY) -m pytest --quiet $(WORKERS) $(if $(K),-k '$(K)') | tee $(RESULTS)/python.log$(if $(K), || [ $${PIPESTATUS[0]} -eq 5 ] # no test has the name)
 
 # On another Python: the same wheels in an environment of its own, whose name is the version.
 test-python-%: $(INSTALLED)
@@ -230,7 +232,7 @@ test-part: $(INSTALLED) lint-stub
 	@$(PY) -m mypy --no-error-summary --python-version $(notdir $(VENV)) $(PYTHON_CODE)
 	$(say) "pytest"
 	@mkdir -p $(RESULTS)
-	@$(PY) -m pytest --quiet --numprocesses=3 --dist=worksteal -m 'not server' $(if $(K),-k '$(K)') \
+	@$(PY) -m pytest --quiet $(WORKERS) -m 'not server' $(if $(K),-k '$(K)') \
 		$(addprefix tests/,cli compat database kafka metrics vault) | tee $(RESULTS)/python-$(notdir $(VENV)).log
 
 lint-rust:
