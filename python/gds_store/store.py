@@ -253,7 +253,14 @@ class Store:
         return self._core.maintain()
 
     def stats(self) -> dict[str, int]:
-        """What there is, and what was done since the store was opened: docs/store.md tells of each figure."""
+        """What there is, and what was done since the store was opened.
+
+        Returns:
+            ``head_series`` and ``head_bytes``, in memory; ``parts``, ``part_samples``, ``part_bytes`` and
+            ``index_bytes``, on the disk and of their indexes in memory; ``deletions`` that are not carried out yet.
+            And counted: samples ``accepted``, ``duplicates``, ``too_old`` and ``over_limit``; calls of `append` that
+            ``failed``.
+        """
         return self._core.stats()
 
     def findings(self) -> list[dict[str, Any]]:
