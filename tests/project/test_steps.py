@@ -125,7 +125,7 @@ def test_make_test_gives_each_runner_the_pattern() -> None:
     rust, model, python = (make("--dry-run", f"test-{part}", "K=spool") for part in ("rust", "model", "python"))
     assert re.search(r"^cargo test --workspace .* -- 'spool' \| tee", rust, re.MULTILINE)
     assert "grep -F -- 'spool'" in model
-    assert re.search(r"-m pytest --quiet -k 'spool' \| tee", python)
+    assert re.search(r"-m pytest --quiet +-k 'spool' \| tee", python)
 
 
 def test_make_bench_times_what_is_named_and_else_the_core_too() -> None:
