@@ -10,12 +10,13 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from tests.services.install import ServiceUnavailable, install
 
 ROOT = Path(__file__).parents[1]
 KEPT = Path(__file__).with_suffix(".json")
@@ -32,10 +33,10 @@ def built() -> Path:
     return Path(programs[-1])
 
 
-def counted(program: Path, name: str, times: int) -> int:
+def counted(valgrind: Path, program: Path, name: str, times: int) -> int:
     """The instructions of a process that runs a path so many times."""
     with tempfile.TemporaryDirectory() as folder:
-        tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out"]
+        tool = [str(valgrind), "--tool=callgrind", f"--callgrind-out-file={folder}/out"]
         run = subprocess.run([*tool, str(program), name, str(times)], check=False, capture_output=True)
     said = run.stderr.decode("utf-8", "replace")
     found = _COLLECTED.search(said)
@@ -44,11 +45,15 @@ def counted(program: Path, name: str, times: int) -> int:
     return int(found[1])
 
 
-def measured(program: Path) -> dict[str, int]:
+def measured(valgrind: Path, program: Path) -> dict[str, int]:
     """The instructions of each path, once: what more rounds take, without beginning and end."""
     names = subprocess.run([str(program)], check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     few, many = _TIMES
-    return {name: round((counted(program, name, many) - counted(program, name, few)) / (many - few)) for name in names}
+
+    def each(name: str) -> int:
+        return round((counted(valgrind, program, name, many) - counted(valgrind, program, name, few)) / (many - few))
+
+    return {name: each(name) for name in names}
 
 
 def grown(kept: Mapping[str, int], now: Mapping[str, int]) -> list[str]:
@@ -67,9 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.instructions", description=__doc__)
     parser.add_argument("--write", action="store_true", help=f"keep what is counted in {KEPT.relative_to(ROOT)}")
     options = parser.parse_args(arguments)
-    if shutil.which("valgrind") is None:
-        parser.error("valgrind is not on the PATH: install it with the system's packages")
-    now = measured(built())
+    try:
+        valgrind = install("valgrind")["valgrind"]
+    except ServiceUnavailable as refusal:
+        parser.error(refusal.reason)
+    now = measured(valgrind, built())
     kept = json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
     for name, count in now.items():
         before = kept.get(name)

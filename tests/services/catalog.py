@@ -48,6 +48,8 @@ class DebianPackage:
 
     package: str
     libraries: tuple[str, ...] = ()
+    # Variables with a folder that the binaries look into for their other parts, below where all is laid out.
+    folders: tuple[tuple[str, str], ...] = ()
     # Where the binaries are, of a package that finds its other files from there: all of it is kept, laid out as it was.
     home: str = ""
     origin: ClassVar[str] = "a Debian package"
@@ -227,6 +229,13 @@ _SERVICES = (
         recipe=DebianPackage("odbcinst", libraries=("tdsodbc", "libodbc2", "libodbcinst2", "libltdl7")),
         # What the path has may be without the driver.
         use_path=False,
+    ),
+    Service(
+        # No server: what counts instructions, for `make bench-check`.
+        name="valgrind",
+        version="3.19.0",
+        binaries=(Binary("valgrind"),),
+        recipe=DebianPackage("valgrind", folders=(("VALGRIND_LIB", "usr/libexec/valgrind"),), home="usr/bin"),
     ),
     Service(
         name="toxiproxy",

@@ -189,7 +189,7 @@ def _fault(path: Path, binary: Binary, service: Service) -> str | None:
         # The status of a help text is anything; this one is the loader's, for want of a library.
         return f"{command} printed {text!r}" if answer.returncode == 127 else None
     match = re.search(
-        r"(?:\bversion v?|\bv|\(PostgreSQL\) |^(?:PgBouncer|unixODBC) )(\d+(?:\.\d+)+)", text, re.IGNORECASE
+        r"(?:\bversion v?|\bv|\(PostgreSQL\) |^(?:PgBouncer |unixODBC |valgrind-))(\d+(?:\.\d+)+)", text, re.IGNORECASE
     )
     if answer.returncode != 0 or match is None:
         return f"{command} exited with {answer.returncode} and printed {text!r}"
@@ -224,16 +224,16 @@ def _unpack_debian(service: Service, recipe: DebianPackage, work: Path, result: 
                 f"{service.name}: package {recipe.package} holds none of {folders[0]}/"
                 f"{{{','.join(binary.names)}}}; put {_wanted(service)} on the path"
             )
-        if recipe.libraries:
-            _wrap(file, binary, unpacked, result, home=recipe.home)
+        if recipe.libraries or recipe.home:
+            _wrap(file, binary, unpacked, result, recipe)
         else:
             file.rename(result / "bin" / binary.name)
     if recipe.home:
         (unpacked / "usr").rename(result / "usr")
 
 
-def _wrap(file: Path, binary: Binary, unpacked: Path, result: Path, *, home: str) -> None:
-    """Put a script into ``bin`` that shows the executable where the shared libraries are.
+def _wrap(file: Path, binary: Binary, unpacked: Path, result: Path, recipe: DebianPackage) -> None:
+    """Put a script into ``bin`` that shows the executable where the shared libraries are, and its other parts.
 
     It lies beside those, unless it has to stay where its own files are.
     """
@@ -242,13 +242,15 @@ def _wrap(file: Path, binary: Binary, unpacked: Path, result: Path, *, home: str
         # One folder per architecture, and it is the one of this machine; not all packages know of /usr.
         for found in {path.parent for lib in ("usr/lib", "lib") for path in (unpacked / lib).glob("*/*.so.*")}:
             shutil.copytree(found, libraries, symlinks=True, dirs_exist_ok=True)
+    home = recipe.home
     if not home:
         file.rename(libraries / binary.name)
+    shown = "".join(f'{name}="$root/{folder}" ' for name, folder in recipe.folders)
     script = result / "bin" / binary.name
     script.write_text(
         "#!/bin/sh\n"
         'root="$(dirname "$(dirname "$(readlink -f "$0")")")"\n'
-        f'LD_LIBRARY_PATH="$root/lib" exec "$root/{home or "lib"}/{file.name if home else binary.name}" "$@"\n'
+        f'{shown}LD_LIBRARY_PATH="$root/lib" exec "$root/{home or "lib"}/{file.name if home else binary.name}" "$@"\n'
     )
     script.chmod(0o755)
 

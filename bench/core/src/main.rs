@@ -6,9 +6,13 @@
 use std::borrow::Cow;
 use std::hint::black_box;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use gds_events::metric;
-use gds_hub::{Batch, Headers, Record, codec};
+use gds_hub::embedded::{Embedded, EmbeddedOptions};
+use gds_hub::{Batch, Deliveries, Delivery, Error, Headers, Hub, Position, Record, Subscription, codec};
 use gds_metrics::format::Format;
 use gds_metrics::key::{Change, MetricKind};
 use gds_metrics::page::RegistryPage;
@@ -21,6 +25,9 @@ const LABELS: [(&str, &str); 2] = [("method", "GET"), ("status", "200")];
 
 /// Series on a page: more than what is written around them.
 const SERIES: usize = 200;
+
+/// Records of a poll.
+const POLLED: usize = 100;
 
 const CLEAN_LINE: &str =
     "GET /api/v1/orders/4711?page=2 from 10.1.2.3 took 12.5 ms, status 200, 5120 bytes, worker 7 of db-01 ok.";
@@ -41,6 +48,8 @@ const PATHS: &[(&str, Run)] = &[
     ("message of a measurement", messages),
     ("record written", records_written),
     ("record read", records_read),
+    ("embedded hub: a record published", embedded_published),
+    ("embedded hub: 100 records polled", embedded_polled),
     ("clean line redacted", |times| redactions(times, CLEAN_LINE, true)),
     ("line with two secrets redacted", |times| redactions(times, SECRET_LINE, false)),
 ];
@@ -135,6 +144,52 @@ fn records_read(times: u64) {
     for _ in 0..=times {
         let message = batch.get(black_box(0)).expect("a message");
         assert_eq!((message.offset, message.value.map(<[u8]>::len)), (7, Some(CLEAN_LINE.len())));
+    }
+}
+
+#[derive(Default)]
+struct DeliveryCounter(AtomicU64);
+
+impl Deliveries for DeliveryCounter {
+    fn delivered(&self, _: u64, _: &Delivery<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn failed(&self, _: u64, _: &Record<'_>, error: &Error) {
+        panic!("{error}");
+    }
+}
+
+/// A hub in a folder that goes with it, with so many records in it.
+fn embedded(records: u64) -> (tempfile::TempDir, Embedded) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let hub = Embedded::open(dir.path(), EmbeddedOptions::default()).expect("opened");
+    let delivered = Arc::new(DeliveryCounter::default());
+    let publisher = hub.publisher(delivered.clone()).expect("a publisher");
+    let record = record();
+    for id in 0..records {
+        publisher.publish(id, black_box(&record)).expect("taken");
+    }
+    assert_eq!(delivered.0.load(Ordering::Relaxed), records);
+    drop(publisher);
+    (dir, hub)
+}
+
+fn embedded_published(times: u64) {
+    drop(embedded(times + 1));
+}
+
+fn embedded_polled(times: u64) {
+    let (_dir, hub) = embedded(POLLED as u64);
+    let subscription = Subscription { topics: vec!["orders".to_owned()], ..Subscription::default() };
+    let mut reader = hub.subscribe(&subscription).expect("subscribed");
+    let start = Position { topic: Arc::from("orders"), partition: 0, offset: 0 };
+    let mut batch = Batch::default();
+    for _ in 0..=times {
+        reader.seek(&start).expect("sought");
+        batch.clear();
+        reader.poll(&mut batch, POLLED, Duration::ZERO).expect("polled");
+        assert_eq!(black_box(&batch).len(), POLLED);
     }
 }
 
