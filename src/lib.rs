@@ -23,6 +23,7 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
     interop::once::make_ready(module.py())?;
+    module.add_class::<alerting::engine::AlertEngine>()?;
     module.add_class::<alerting::AlertService>()?;
     module.add_class::<metrics::noop::NoOpMetrics>()?;
     module.add_class::<metrics::prometheus::PrometheusCore>()?;

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, final
 from typing_extensions import Self, disjoint_base
 
 __all__ = [
+    "AlertEngine",
     "AlertService",
     "AsyncConsumerCore",
     "AsyncProducerCore",
@@ -55,6 +56,7 @@ __all__ = [
 
 _Path: TypeAlias = str | PathLike[str]
 _Labels: TypeAlias = dict[str, str] | None
+_Measured: TypeAlias = tuple[str, str, str, dict[str, str], float, str | None, int | None]
 
 def empty_call(name: object, value: object = None, labels: object = None) -> None:
     """Takes the arguments of an observing method and does nothing: what benchmarks compare a collector with."""
@@ -445,6 +447,32 @@ class AsyncConsumerCore:
     def offsets(self, partitions: list[tuple[str, int]], latest: bool) -> Future[dict[tuple[str, int], int]]: ...
     def offsets_for_times(self, times: dict[tuple[str, int], int]) -> Future[dict[tuple[str, int], int | None]]: ...
     def close(self, timeout: float | None = None) -> Future[None]: ...
+
+@final
+class AlertEngine:
+    """Rules for alerts and the state of what they have seen, without a clock, a thread or a file.
+
+    What is wrong with the rules is a `ValueError` with a line for each thing.
+    """
+
+    def __new__(cls, rules: str, state: str | None = None) -> Self:
+        """Begin with what `state` gave, or with nothing."""
+
+    def evaluate(self, samples: list[_Measured], now_ms: int) -> str:
+        """Take samples, then look at what the clock brings: as JSON, a list of what has to be done.
+
+        A sample is metric, instance, type of database, tags, value, its digits where they are exact, and when it was
+        measured, in milliseconds since the epoch.
+        """
+
+    def alerts(self) -> str:
+        """As JSON, the alerts that are not over, pending ones among them."""
+
+    def state(self) -> str:
+        """Everything it knows."""
+
+    def reload(self, rules: str) -> None:
+        """Take other rules into use; what is open stays open."""
 
 @final
 class AlertService:

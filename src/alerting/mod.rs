@@ -1,5 +1,6 @@
 //! Alerts: a running system, and what there is to say about files of rules.
 
+pub(crate) mod engine;
 pub(crate) mod files;
 
 use std::collections::BTreeMap;

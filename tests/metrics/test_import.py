@@ -69,6 +69,7 @@ def test_the_wheel_is_small_typed_and_without_tests() -> None:
     assert {"gds_metrics/py.typed", "gds_native/py.typed", "gds_native/_lib.pyi", "gds_metrics/__init__.py"} <= names
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} - {"gds_telemetry.libs"} == {
+        "gds_alerting",
         "gds_cli",
         "gds_kafka",
         "gds_kafka.py",

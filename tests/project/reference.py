@@ -21,7 +21,7 @@ from typing import Any
 from tests.project.documents import ROOT
 
 FOLDER = ROOT / "docs" / "reference"
-PACKAGES = ("gds_metrics", "gds_kafka", "gds_vault", "gds_database", "gds_store")
+PACKAGES = ("gds_metrics", "gds_kafka", "gds_vault", "gds_database", "gds_store", "gds_alerting")
 # Modules that a user imports by name beside the package.
 MODULES = {
     "gds_kafka": ("gds_kafka.testing",),

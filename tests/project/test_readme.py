@@ -131,7 +131,7 @@ print(json.dumps([os.getpid(), page]))
         assert secret not in page + json.dumps(record)
 
 
-@pytest.mark.parametrize("package", ["gds_metrics", "gds_kafka", "gds_store", "gds_vault"])
+@pytest.mark.parametrize("package", ["gds_metrics", "gds_kafka", "gds_alerting", "gds_store", "gds_vault"])
 def test_an_import_starts_no_thread_opens_no_socket_and_configures_no_logger(package: str) -> None:
     source = f"""
 import logging, os, sys
