@@ -131,7 +131,7 @@ class MonitorService:
         scheduler = MonitoringScheduler(
             metrics=metrics,
             concurrency=dict(self.config.concurrency) or CONCURRENCY,
-            on_result=self._told,
+            on_result=self._observe_canary,
         )
         self.system = MonitoringSystem(scheduler, interval=self.config.interval)
         self._running: dict[str, tuple[TargetConfig, frozenset[str], list[Pack]]] = {}
@@ -353,8 +353,8 @@ class MonitorService:
             self.system.add_collector(collector, target.interval)
         self._running[name] = now
 
-    # ------------------------------------------------------------------ what is told
-    async def _told(self, job: Job, result: MonitoringResult) -> None:
+    # ------------------------------------------------------------------ results and health
+    async def _observe_canary(self, job: Job, result: MonitoringResult) -> None:
         del job
         canary = self._canary
         if canary is None or not canary.chosen(result.instance_id) or not canary.observe(result):

@@ -166,9 +166,9 @@ class MonitoringSystemBuilder:
         self._settings["clock"] = clock
         return self
 
-    def on_result(self, told: Callable[[Job, MonitoringResult], Awaitable[None]]) -> Self:
+    def on_result(self, callback: Callable[[Job, MonitoringResult], Awaitable[None]]) -> Self:
         """Awaited with each result."""
-        self._settings["on_result"] = told
+        self._settings["on_result"] = callback
         return self
 
     def factory(self, factory: DatabaseMonitorFactory) -> Self:

@@ -166,7 +166,7 @@ class PostgreSQLSession(Link):
         try:
             given = parameters_of(replace(self.credentials.config, database=place, user=None, password=None))
             options = {"connect_timeout": int(CONNECT_SECONDS), "client_encoding": "UTF8", **given}
-            told = PostgreSQLConnection(config={**options, "application_name": self.application_name})
+            connection = PostgreSQLConnection(config={**options, "application_name": self.application_name})
             user, password = current
             who = {name: value for name, value in (("user", user), ("password", password)) if value is not None}
         except ConfigurationError as error:
@@ -174,7 +174,7 @@ class PostgreSQLSession(Link):
         try:
             raw = await asyncio.wait_for(
                 psycopg.AsyncConnection.connect(
-                    **{**told.parameters(), **who}, autocommit=True, prepare_threshold=None
+                    **{**connection.parameters(), **who}, autocommit=True, prepare_threshold=None
                 ),
                 CONNECT_SECONDS + GRACE_SECONDS,
             )

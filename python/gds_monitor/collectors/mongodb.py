@@ -61,8 +61,8 @@ class MongoDBSession(Link):
 
     def __init__(self, credentials: Credentials, *, application_name: str = APPLICATION) -> None:
         config = credentials.config
-        self._told = MongoDBConnection.of(replace(config, user=None, password=None)).arguments()
-        limit = self._told["connectTimeoutMS"] / 1000 if "connectTimeoutMS" in config.options else CONNECT_SECONDS
+        self._arguments = MongoDBConnection.of(replace(config, user=None, password=None)).arguments()
+        limit = self._arguments["connectTimeoutMS"] / 1000 if "connectTimeoutMS" in config.options else CONNECT_SECONDS
         super().__init__(credentials, application_name=application_name, connect_seconds=limit)
         self._one = len(config.hosts) <= 1 and config.scheme != "mongodb+srv"
         self._asked: asyncio.Future[Any] | None = None
@@ -190,9 +190,9 @@ def _listener(first_failure: asyncio.Future[Exception]) -> Any:
 
         def failed(self, event: Any) -> None:
             with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(told, event.reply)
+                loop.call_soon_threadsafe(set_failure, event.reply)
 
-    def told(error: Exception) -> None:
+    def set_failure(error: Exception) -> None:
         if not first_failure.done():
             first_failure.set_result(error)
 

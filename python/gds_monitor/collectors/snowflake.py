@@ -61,10 +61,10 @@ class SnowflakeSession(BlockingLink):
 
     def __init__(self, credentials: Credentials, *, application_name: str = APPLICATION) -> None:
         config = credentials.config
-        told = SnowflakeConnection.of(config)
+        connection = SnowflakeConnection.of(config)
         limit = float(config.options.get("login_timeout", CONNECT_SECONDS))
         super().__init__(credentials, application_name=application_name, connect_seconds=limit)
-        self.account = told.account
+        self.account = connection.account
         self.home = config.database or ""
 
     async def query(self, sql: str, *, timeout_seconds: float, database: str | None = None) -> list[dict[str, Any]]:
@@ -149,8 +149,8 @@ class SnowflakeSession(BlockingLink):
 
     def _failed(self, error: Exception, *, at_the_door: bool = False) -> CollectionError:
         said = self.credentials.redact(" ".join(str(error).split()) or type(error).__name__)
-        told = getattr(error, "number", None) or getattr(error, "errno", None)
-        number = abs(told) if isinstance(told, int) else 0
+        number = getattr(error, "number", None) or getattr(error, "errno", None)
+        number = abs(number) if isinstance(number, int) else 0
         if isinstance(error, MissingExtraError):
             return CollectionError("driver_missing", said)
         if number in _BY_NUMBER:

@@ -60,10 +60,10 @@ class SQLServerSession(BlockingLink):
 
     def __init__(self, credentials: Credentials, *, application_name: str = APPLICATION) -> None:
         config = credentials.config
-        told = MSSQLConnection.of(replace(config, user=None, password=None))
-        limit = float(told.get_config("login_timeout_seconds", CONNECT_SECONDS))
+        connection = MSSQLConnection.of(replace(config, user=None, password=None))
+        limit = float(connection.get_config("login_timeout_seconds", CONNECT_SECONDS))
         super().__init__(credentials, application_name=application_name, connect_seconds=limit)
-        self.driver = told.driver
+        self.driver = connection.driver
         self.home = config.database or "master"
         """The database that it is idle in."""
 

@@ -50,7 +50,7 @@ def make_output(
     from gds_kafka.errors import KafkaConfigurationError
 
     try:
-        settings = _told(given, folder or Path(), vault)
+        settings = _output_settings(given, folder or Path(), vault)
         if kind == "kafka":
             return _kafka(settings, environment)
         from gds_monitor.collector_output import OtlpOutput, PrometheusOutput
@@ -73,7 +73,7 @@ def _kafka(settings: dict[str, Any], environment: str) -> KafkaOutput:
     return KafkaOutput(servers, **where, **settings)
 
 
-def _told(given: Any, folder: Path, vault: SharedVault | None) -> dict[str, Any]:
+def _output_settings(given: Any, folder: Path, vault: SharedVault | None) -> dict[str, Any]:
     """Settings by name, what is named by one value under the empty name; secrets read, paths from the folder."""
     if given is None:
         return {}

@@ -111,7 +111,7 @@ def ask_texts(planned: PlannedQuery, target: Target) -> str | None:
         return None
     at = planned.query.top.key.index(event.key)
     # Only integers go into a statement.
-    keys = sorted({key[at] for key in memory.untold() if isinstance(key[at], int)})
+    keys = sorted({key[at] for key in memory.unreported() if isinstance(key[at], int)})
     return event.sql.replace("{keys}", ", ".join(map(str, keys))) if keys else None
 
 
@@ -123,8 +123,8 @@ def take_texts(planned: PlannedQuery, rows: Sequence[Mapping[str, Any]], target:
     at = planned.query.top.key.index(event.key)
     label = next(name for name, column in planned.query.labels.items() if column == event.key)
     bodies = {row[event.key]: row[event.body] for row in rows if isinstance(row.get(event.body), str)}
-    told = [key for key in memory.untold() if key[at] in bodies]
-    memory.tell(told)
+    unreported = [key for key in memory.unreported() if key[at] in bodies]
+    memory.mark_reported(unreported)
     return [
         TextEvent(
             name=event.name,
@@ -135,7 +135,7 @@ def take_texts(planned: PlannedQuery, rows: Sequence[Mapping[str, Any]], target:
             body=without_literals(body)[: event.max_length],
         )
         for key, body in bodies.items()
-        if any(each[at] == key for each in told)
+        if any(each[at] == key for each in unreported)
     ]
 
 

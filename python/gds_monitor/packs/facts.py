@@ -259,13 +259,13 @@ def mongodb_facts(run: Run, *, tags: Iterable[str] = (), known: ServerFacts | No
     """
     hello: Mapping[str, Any] = run({"hello": 1})[0]
     built = run({"buildInfo": 1})[0]
-    told = run({"connectionStatus": 1, "showPrivileges": True})[0].get("authInfo") or {}
+    authentication = run({"connectionStatus": 1, "showPrivileges": True})[0].get("authInfo") or {}
     status = _if_allowed(run, {"serverStatus": 1, "repl": 0, "metrics": 0, "locks": 0, "wiredTiger": 0})
     kind = "mongos" if hello.get("msg") == "isdbgrid" else "replica_set" if hello.get("setName") else "standalone"
     kind = "arbiter" if hello.get("arbiterOnly") else kind
     listing = {"listDatabases": 1, "nameOnly": True}
     listed = _if_allowed(run, listing) if kind != "arbiter" else {"databases": ()}
-    user: Mapping[str, Any] = next(iter(told.get("authenticatedUsers") or ()), {})
+    user: Mapping[str, Any] = next(iter(authentication.get("authenticatedUsers") or ()), {})
     settings = {
         "topology": kind,
         "process": str((hello.get("topologyVersion") or {}).get("processId", "")),
@@ -278,7 +278,7 @@ def mongodb_facts(run: Run, *, tags: Iterable[str] = (), known: ServerFacts | No
         if before is not None and abs(began - before) < _STEADY:
             began = before
     # Without a user either the server asks for none, or nothing is allowed.
-    held = _held(told) if user else {SUPERUSER} if status is not None else set()
+    held = _privileges(authentication) if user else {SUPERUSER} if status is not None else set()
     return ServerFacts(
         version=_version(built["version"]),
         role="primary" if hello.get("isWritablePrimary", hello.get("ismaster", True)) else "standby",
@@ -303,13 +303,13 @@ def _if_allowed(run: Run, command: Any) -> Mapping[str, Any] | None:
         return None
 
 
-def _held(told: Mapping[str, Any]) -> set[str]:
+def _privileges(authentication: Mapping[str, Any]) -> set[str]:
     """What of that which packs ask for the roles of a login bring."""
-    roles = {(each.get("role"), each.get("db")) for each in told.get("authenticatedUserRoles") or ()}
+    roles = {(each.get("role"), each.get("db")) for each in authentication.get("authenticatedUserRoles") or ()}
     named = {role for role, _ in roles}
     found = {SUPERUSER} if named & _HAVE_ALL else set()
     cluster: set[str] = set()
-    for each in told.get("authenticatedUserPrivileges") or ():
+    for each in authentication.get("authenticatedUserPrivileges") or ():
         resource, actions = each.get("resource") or {}, set(each.get("actions") or ())
         if resource.get("cluster") or resource.get("anyResource"):
             cluster |= actions

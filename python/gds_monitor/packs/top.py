@@ -41,22 +41,22 @@ class StickyTop:
         self._admitted: deque[datetime] = deque()
         self._since: datetime | None = None
         self._rest = [0.0] * len(self._counters)
-        self._told: dict[Key, None] = {}
+        self._reported: dict[Key, None] = {}
 
     @property
     def members(self) -> tuple[Key, ...]:
         """The keys that are shown one by one."""
         return tuple(self._members)
 
-    def untold(self) -> tuple[Key, ...]:
-        """Members whose text was not told yet."""
-        return tuple(key for key in self._members if key not in self._told)
+    def unreported(self) -> tuple[Key, ...]:
+        """Members whose text was not reported yet."""
+        return tuple(key for key in self._members if key not in self._reported)
 
-    def tell(self, keys: Sequence[Key]) -> None:
-        """Their texts are told now."""
-        self._told.update(dict.fromkeys(keys))
-        while len(self._told) > REMEMBERED:
-            self._told.pop(next(iter(self._told)))
+    def mark_reported(self, keys: Sequence[Key]) -> None:
+        """Their texts are reported now."""
+        self._reported.update(dict.fromkeys(keys))
+        while len(self._reported) > REMEMBERED:
+            self._reported.pop(next(iter(self._reported)))
 
     def split(self, rows: Sequence[Row], now: datetime) -> tuple[list[Row], Row | None]:
         """The rows of the members, and one for the rest once there is any."""

@@ -104,13 +104,13 @@ class Dump:
         # A name of a file has 255 bytes at most.
         stem = stem if len(stem) < 200 else f"{stem[:120]}%24{hashlib.sha256(name.encode()).hexdigest()}"
         json_util = driver("bson.json_util", "mongodb")
-        told = {
+        metadata_document = {
             "collectionName": name,
             "type": kind,
             "options": found.get("options") or {},
             "indexes": found["indexes"],
         }
-        text = json_util.dumps(told, json_options=json_util.CANONICAL_JSON_OPTIONS).encode()
+        text = json_util.dumps(metadata_document, json_options=json_util.CANONICAL_JSON_OPTIONS).encode()
         metadata = f"{stem}.metadata.json"
         self._private(metadata, text)
         documents, digest, file = 0, None, None
@@ -172,12 +172,12 @@ class Dump:
 
     def _manifest(self) -> list[Collection]:
         try:
-            told = json.loads((self._folder / MANIFEST).read_bytes())
-            if told["format"] != FORMAT:
+            manifest = json.loads((self._folder / MANIFEST).read_bytes())
+            if manifest["format"] != FORMAT:
                 raise ConfigurationError(
-                    f"path={str(self._folder)!r}: is of the format {told['format']!r}, not {FORMAT}"
+                    f"path={str(self._folder)!r}: is of the format {manifest['format']!r}, not {FORMAT}"
                 )
-            found = [Collection(**each) for each in told["collections"]]
+            found = [Collection(**each) for each in manifest["collections"]]
         except OSError as error:
             raise ConfigurationError(
                 f"path={str(self._folder)!r}: expected a backup with {MANIFEST}: {error.strerror}"
@@ -203,10 +203,10 @@ class Dump:
 
     def _reading(self, found: Collection) -> list[Step]:
         json_util = driver("bson.json_util", "mongodb")
-        told = json_util.loads(
+        metadata_document = json_util.loads(
             (self._folder / found.metadata).read_text("utf-8"), json_options=json_util.CANONICAL_JSON_OPTIONS
         )
-        create = Command("create", found.name, told["options"], self._database)
+        create = Command("create", found.name, metadata_document["options"], self._database)
         steps = [self._engine._changes(create)]
         if found.file is not None:
             steps.append(
@@ -216,7 +216,7 @@ class Dump:
             )
         indexes = [
             {key: value for key, value in each.items() if key not in _OWN_TO_A_SERVER}
-            for each in told["indexes"]
+            for each in metadata_document["indexes"]
             if each.get("name") != "_id_"
         ]
         if indexes:

@@ -172,18 +172,18 @@ def statement(command: Mapping[str, Any]) -> str:
     """A command as text, without what is not of it."""
     if not command:
         return ""
-    return json.dumps(_told(command), default=str, ensure_ascii=False)
+    return json.dumps(_masked(command), default=str, ensure_ascii=False)
 
 
-def _told(value: Any) -> Any:
+def _masked(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {
-            key: "********" if key in _SECRET_KEYS else _told(inner)
+            key: "********" if key in _SECRET_KEYS else _masked(inner)
             for key, inner in value.items()
             if key not in _NOISE
         }
     if isinstance(value, (list, tuple)):
-        return [_told(each) for each in value]
+        return [_masked(each) for each in value]
     return value
 
 
@@ -201,8 +201,8 @@ def setting(name: str, where: str) -> Question[dict[str, Any]]:
         raise ObjectNotFoundError("setting", name, where)
     # Servers before 5.0 refuse to tell more than the value, and others may know nothing else.
     details = (yield from optional(Command("getParameter", {"showDetails": True}, {name: 1}))).get(name)
-    told = isinstance(details, Mapping) and "settableAtRuntime" in details
-    runtime = bool(details["settableAtRuntime"]) if details is not None and told else None
+    is_detailed = isinstance(details, Mapping) and "settableAtRuntime" in details
+    runtime = bool(details["settableAtRuntime"]) if details is not None and is_detailed else None
     options = yield from optional(Command("getCmdLineOpts"))
     given = ((options.get("parsed") or {}).get("setParameter") or {}).get(name)
     return {

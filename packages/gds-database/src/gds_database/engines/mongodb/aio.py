@@ -124,7 +124,7 @@ class AsyncMongoDBEngine(AsyncDatabaseEngine):
 
     async def list_processes(self) -> list[dict[str, Any]]:
         """Operations and idle connections."""
-        return self.engine._told(await self._ask(questions.processes()))
+        return self.engine._redacted(await self._ask(questions.processes()))
 
     async def get_metrics(self, start_time: datetime, end_time: datetime) -> list[Metric]:
         """The figures of this moment; none if it is not in the range."""

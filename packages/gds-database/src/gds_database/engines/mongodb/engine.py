@@ -246,9 +246,9 @@ class MongoDBEngine(EngineBase):
     # ------------------------------------------------------------------ processes
     def list_processes(self) -> list[dict[str, Any]]:
         """Operations and idle connections; ``blocked_by`` is empty, for MongoDB does not tell."""
-        return self._told(self._ask(questions.processes()))
+        return self._redacted(self._ask(questions.processes()))
 
-    def _told(self, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _redacted(self, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Processes without secrets in their statements."""
         for each in found:
             each["statement"] = self._secrets.redact(each["statement"])[: questions.STATEMENT_CHARACTERS]

@@ -77,8 +77,8 @@ class Replication(SqlServerBase):
         copies = self._read(_COPIES, columns=_COPY_COLUMNS)
         local = [node for node in nodes if node["is_local"]]
         role = _role(local)
-        told = [_told(node, copies) for node in nodes]
-        behind = [node for node in told if node["role"] != "primary"]
+        statuses = [_node_status(node, copies) for node in nodes]
+        behind = [node for node in statuses if node["role"] != "primary"]
         lags = [node["lag_seconds"] for node in behind if node["lag_seconds"] is not None]
         amounts = [node["lag_bytes"] for node in behind if node["lag_bytes"] is not None]
         states = [node["sync_state"] for node in behind if node["sync_state"] != "unknown"]
@@ -91,7 +91,7 @@ class Replication(SqlServerBase):
             partners=sorted({str(node["node"]) for node in nodes if not node["is_local"]}),
             lag_bytes=max(amounts, default=None) if amounts else None,
             clock_skew_seconds=skew,
-            nodes=told,
+            nodes=statuses,
         )
 
     def _nodes(self) -> list[dict[str, Any]]:
@@ -228,7 +228,7 @@ def _rank(state: str) -> int:
     return _WORST.index(state) if state in _WORST else 0
 
 
-def _told(node: dict[str, Any], copies: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _node_status(node: dict[str, Any], copies: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A node with the lag of the slowest of its databases."""
     own = [copy for copy in copies if copy["replica_id"] == node["replica_id"]]
     role = str(node["role"] or "unknown").lower()

@@ -347,7 +347,7 @@ class MSSQLDatabase(DatabaseBase):
         if options.get("dry_run"):
             return engine._carry_out(message, steps, dry_run=True, data=data)
         with (
-            _told(engine.connection, options.get("progress")),
+            _reporting_progress(engine.connection, options.get("progress")),
             _cancelling(engine.connection, options.get("cancelled")),
         ):
             return engine._carry_out(message, steps, data=data)
@@ -360,19 +360,19 @@ def _device(path: str) -> str:
 
 
 @contextmanager
-def _told(connection: Any, progress: Callable[[str], object] | None) -> Iterator[None]:
+def _reporting_progress(connection: Any, progress: Callable[[str], object] | None) -> Iterator[None]:
     """Messages of the server, such as ``5 percent processed.``, as they come: pymssql hands them over."""
     raw = getattr(getattr(connection, "connection", None), "_conn", None)
     if raw is None or progress is None or not hasattr(raw, "set_msghandler"):
         yield
         return
 
-    def heard(_state: int, severity: int, _server: Any, _procedure: Any, _line: int, text: Any) -> None:
+    def on_message(_state: int, severity: int, _server: Any, _procedure: Any, _line: int, text: Any) -> None:
         if severity <= 10:
             with suppress(Exception):  # who only looks on does not break what he looks at
                 progress(text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text))
 
-    raw.set_msghandler(heard)
+    raw.set_msghandler(on_message)
     try:
         yield
     finally:
