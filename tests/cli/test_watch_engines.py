@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from datetime import datetime, timezone
 
+import pymongo
 import pytest
 
 from gds_cli.watch.source import EngineSource, open_source
@@ -14,7 +16,6 @@ from gds_database.testing import InMemoryConnection, InMemoryEngine, InMemorySer
 from tests.cli.commands import gds, objects
 from tests.cli.watching import drawn
 from tests.services.mongodb import MongoDB
-from tests.services.mssql import SqlServer
 from tests.services.snowflake import Snowflake
 
 
@@ -123,29 +124,28 @@ def test_an_address_of_nobody_is_refused() -> None:
 
 def test_mongodb_is_watched(mongodb: MongoDB) -> None:
     source = open_source(mongodb.url)
-    try:
+    with closing(pymongo.MongoClient[dict[str, int]](mongodb.url)) as client, closing(source):
+        things = client["shop"]["watched"]
+        things.insert_many([{"n": number} for number in range(10)])
         picture = source.read()
-    finally:
-        source.close()
+        assert picture.statements
+        assert {each.calls_per_second for each in picture.statements} == {None}
+        list(things.find({"n": 3}))
+        source._slow.clear()  # type: ignore[attr-defined] # asked for anew when it is due
+        again = source.read()
     assert picture.system == "mongodb"
     assert picture.version
+    assert picture.missing == again.missing == {}
     assert {"local"} <= {each.name for each in picture.space}
     assert any(each.name.startswith("mongodb.") for each in picture.measures)
     assert mongodb.password not in json.dumps(picture.as_json())
-    assert "METRICS" in "\n".join(drawn(picture, Ui(), 80, 40))
-
-
-def test_sql_server_is_watched(sql_server: SqlServer) -> None:
-    source = open_source(
-        f"mssql://sa@127.0.0.1:{sql_server.port}/?trust_server_certificate=true", password=sql_server.password
-    )
-    try:
-        picture = source.read()
-    finally:
-        source.close()
-    assert picture.system == "mssql"
-    assert picture.sessions
-    assert {"master"} <= {each.name for each in picture.space}
+    insert = next(each for each in again.statements if each.text == "insert shop.watched")
+    assert (insert.database, insert.calls_per_second) == ("shop", 0)
+    assert insert.seconds > 0
+    assert "blocking" not in Ui().views(picture), "it does not tell of it, so nothing is pretended"
+    text = "\n".join(drawn(picture, Ui(), 80, 40))
+    assert "STATEMENTS by load" in text
+    assert "insert shop.watched" in text
 
 
 def test_snowflake_is_asked_rarely_for_each_question_costs(snowflake: Snowflake) -> None:

@@ -190,8 +190,10 @@ def test_nothing_is_changed_and_no_statement_is_longer_than_its_time(postgresql:
     with source_of(postgresql) as source:
         source.read()
         ask: Any = vars(type(source))["_ask"]
-        with pytest.raises(QueryError, match="read-only"):
+        with pytest.raises(ConfigurationError, match="expected one that reads"):
             ask(source, "CREATE TABLE watched_never (id int)")
+        with pytest.raises(QueryError, match="read-only"):
+            ask(source, "WITH gone AS (DELETE FROM pg_catalog.pg_description RETURNING 1) SELECT 1")
         [row] = ask(
             source, "SELECT current_setting('statement_timeout') AS statement, current_setting('lock_timeout') AS lock"
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gds_cli.live.rising import Rising
 from gds_cli.watch.picture import Lock, Number, Picture, Progress, Session, Space, Statement
 from gds_cli.watch.source import EngineSource
+from gds_cli.watch.top import Top
 from gds_database import ConfigurationError, QueryError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ TEXT_CHARACTERS = 2000
 
 _SERVER = """
 SELECT current_database()::text AS database, pg_catalog.pg_is_in_recovery() AS standby,
+  current_setting('server_version_num')::int AS number,
   current_setting('max_connections')::int AS max_connections,
   extract(epoch FROM pg_catalog.pg_postmaster_start_time())::float8 AS began,
   extract(epoch FROM clock_timestamp() - pg_catalog.pg_postmaster_start_time())::float8 AS uptime,
@@ -147,11 +149,11 @@ class PostgreSQLSource(EngineSource):
     def _renew(self) -> None:
         """Counters begin anew with the server."""
         self._counters = Rising[str]()
-        self._statements = Rising[tuple[str, str]](from_nothing=False)
-        self._sizes: dict[str, tuple[float, float]] = {}
+        self._statements = Top()
+        self._sizes.clear()
 
     def _ask(self, statement: str, *params: Any) -> list[dict[str, Any]]:
-        return self.engine._query(statement, params or None)
+        return self.engine.read(statement, params)
 
     def _picture(self) -> Picture:
         (server,) = self._ask(_SERVER)
@@ -169,7 +171,7 @@ class PostgreSQLSource(EngineSource):
         databases = self.slowly("space", self._space, ())
         progress: tuple[Progress, ...] = ()
         with self.part("progress"):
-            progress = self._progress()
+            progress = self._progress(server["number"])
         return Picture(
             at=time.time(),
             system=self.system,
@@ -237,44 +239,38 @@ class PostgreSQLSource(EngineSource):
         schema, version = extension[0]["schema"], extension[0]["version"]
         spent = "total_exec_time" if tuple(map(int, version.split("."))) >= (1, 8) else "total_time"
         rows = self._ask(_STATEMENTS.format(schema=schema, time=spent, limit=STATEMENTS))
-        counted = ("calls", "seconds", "rows")
-        self._statements.feed(time.monotonic(), {(row["id"], name): row[name] for row in rows for name in counted})
-        lasted = self._statements.seconds
-
-        def speed(row: dict[str, Any], name: str) -> float | None:
-            return self._statements.grown((row["id"], name)) / lasted if lasted > 0 else None
-
-        rows.sort(key=lambda row: (-(speed(row, "seconds") or 0.0), -row["seconds"]))
-        del rows[TOP:]
-        unknown = [row["id"] for row in rows if row["id"] not in self._texts]
+        top = self._statements.of(
+            (
+                Statement(
+                    row["id"],
+                    "",
+                    row["database"] or "",
+                    row["calls"],
+                    row["seconds"],
+                    row["rows"],
+                    row["read"],
+                    row["hit"],
+                )
+                for row in rows
+            ),
+            TOP,
+        )
+        unknown = [each.id for each in top if each.id not in self._texts]
         if unknown:
             asked = self._ask(_TEXTS.format(schema=schema, length=TEXT_CHARACTERS), unknown)
             self._texts |= {each["id"]: self.redact(each["text"] or "") for each in asked}
         if len(self._texts) > 10 * TOP:
-            self._texts = {row["id"]: self._texts.get(row["id"], "") for row in rows}
-        return tuple(
-            Statement(
-                row["id"],
-                self._texts.get(row["id"], ""),
-                row["database"] or "",
-                row["calls"],
-                row["seconds"],
-                row["rows"],
-                row["read"],
-                row["hit"],
-                *(speed(row, name) for name in counted),
-            )
-            for row in rows
-        )
+            self._texts = {each.id: self._texts.get(each.id, "") for each in top}
+        return tuple(dataclasses.replace(each, text=self._texts.get(each.id, "")) for each in top)
 
     def _space(self) -> tuple[Space, ...]:
         found = [
-            Space("database", row["name"], row["size"], self._growth(f"database {row['name']}", row["size"]))
+            Space("database", row["name"], row["size"], self.growth(f"database {row['name']}", row["size"]))
             for row in self._ask(_DATABASES)
         ]
         with self.part("space"):
             for row in self._ask(_TABLES.format(limit=TABLES)):
-                growth = self._growth(f"table {row['name']}", row["size"])
+                growth = self.growth(f"table {row['name']}", row["size"])
                 found.append(
                     Space(
                         "table",
@@ -289,16 +285,7 @@ class PostgreSQLSource(EngineSource):
                 )
         return tuple(found)
 
-    def _growth(self, name: str, size: float | None) -> float | None:
-        """How fast it grew since it was asked for before; what shrinks does so in negative numbers."""
-        if size is None:
-            return None
-        now, before = time.monotonic(), self._sizes.get(name)
-        self._sizes[name] = (now, size)
-        return (size - before[1]) / (now - before[0]) if before and now > before[0] else None
-
-    def _progress(self) -> tuple[Progress, ...]:
-        number = self.engine._version_number()
+    def _progress(self, number: int) -> tuple[Progress, ...]:
         views = " UNION ALL ".join(
             f"SELECT {columns} FROM pg_catalog.pg_stat_progress_{view}"  # noqa: S608 - fixed names
             for since, columns, view in _PROGRESS
@@ -323,9 +310,7 @@ class PostgreSQLSource(EngineSource):
     # ------------------------------------------------------------------ change
     def end(self, session: Session, *, cancel: bool) -> str:
         """End a session, or only its statement; not another one that has got its number since."""
-        now = next((each for each in self.sessions() if each.id == session.id), None)
-        if now is None or now.connected_at != session.connected_at:
-            raise QueryError(f"session {session.id} has ended meanwhile; nothing was done")
+        now = self.still(session)
         if now.own:
             raise ConfigurationError("it is the session of this view; q ends it")
         return self._ended(self.engine.kill_process(session.id, cancel=cancel))

@@ -272,9 +272,12 @@ def databases(picture: Picture, ui: Ui, width: int) -> Section:  # noqa: ARG001
 
 def tables(picture: Picture, ui: Ui, width: int) -> Section:
     """The largest tables of the database that is watched."""
-    wide = width >= 100
+    found = choice.databases(picture, ui, "table")
+    # Only some platforms have rows that are dead.
+    has_dead = any(each.dead_rows is not None for each in found)
+    wide = width >= 100 and has_dead
     rows = []
-    for each in choice.databases(picture, ui, "table"):
+    for each in found:
         dead = each.dead_rows or 0.0
         many = dead > 1000 and dead > 0.2 * (each.rows or 0.0)
         rows.append(
@@ -293,7 +296,7 @@ def tables(picture: Picture, ui: Ui, width: int) -> Section:
         ("SIZE", 10, ">"),
         ("GROWTH", 13 if width >= 70 else -1, ">"),
         ("ROWS", 11 if width >= 60 else -1, ">"),
-        ("DEAD", 9, ">"),
+        ("DEAD", 9 if has_dead else -1, ">"),
         ("SCANS", 9 if wide else -1, ">"),
         ("VACUUMED", 13 if wide else -1, ">"),
     )

@@ -89,6 +89,20 @@ def open_source(address: str, password: str | None = None) -> WatchSource:
         return PostgreSQLSource(
             open_engine(given, lock_timeout_seconds=LOCK_TIMEOUT_SECONDS, **settings)  # type: ignore[arg-type]
         )
+    if config.engine == "mssql":
+        from gds_cli.watch.sqlserver import SQLServerSource
+
+        limit = {} if "login_timeout" in config.options else {"login_timeout_seconds": CONNECT_TIMEOUT_SECONDS}
+        options = {**limit, "application_name": "gds watch", **config.options}
+        given = EngineConfig(**{**vars(config), "options": options})
+        return SQLServerSource(
+            open_engine(given, lock_timeout_seconds=LOCK_TIMEOUT_SECONDS, **settings)  # type: ignore[arg-type]
+        )
+    if config.engine == "mongodb":
+        from gds_cli.watch.mongodb import MongoDBSource
+
+        given = EngineConfig(**{**vars(config), "options": {"appName": "gds watch", **config.options}})
+        return MongoDBSource(open_engine(given, **settings))  # type: ignore[arg-type]
     source = EngineSource(open_engine(config, **settings), config.engine)
     # Each question starts a warehouse there, or keeps it awake.
     source.interval_seconds = 30.0 if config.engine == "snowflake" else 1.0
@@ -120,6 +134,7 @@ class EngineSource:
         self._waited: deque[Counter[str]] = deque(maxlen=REMEMBERED)
         self._slow: dict[str, tuple[float, Any]] = {}
         self._missing: dict[str, str] = {}
+        self._sizes: dict[str, tuple[float, float]] = {}
 
     # ------------------------------------------------------------------ read
     def read(self) -> Picture:
@@ -247,8 +262,16 @@ class EngineSource:
             size = None
             with self.part("space"):
                 size = _seconds(database.metadata.size_bytes)
-            found.append(Space("database", database.name, size))
+            found.append(Space("database", database.name, size, self.growth(f"database {database.name}", size)))
         return tuple(sorted(found, key=lambda each: (-(each.size_bytes or 0), each.name)))
+
+    def growth(self, name: str, size: float | None) -> float | None:
+        """How fast it grew since it was asked for before, in bytes a second; what shrinks does so in negative ones."""
+        if size is None:
+            return None
+        now, before = time.monotonic(), self._sizes.get(name)
+        self._sizes[name] = (now, size)
+        return (size - before[1]) / (now - before[0]) if before and now > before[0] else None
 
     def _measures(self) -> tuple[Measure, ...]:
         now = datetime.now(timezone.utc)
@@ -272,6 +295,17 @@ class EngineSource:
         if cancel:
             raise QueryError(f"{self.system} has no way to end a statement alone; K ends the session")
         return self._ended(self.engine.kill_process(session.id))
+
+    def still(self, session: Session) -> Session:
+        """The session as it is now, and not another one that has got its number since.
+
+        Raises:
+            QueryError: It has ended.
+        """
+        now = next((each for each in self.sessions() if each.id == session.id), None)
+        if now is None or now.connected_at != session.connected_at:
+            raise QueryError(f"session {session.id} has ended meanwhile; nothing was done")
+        return now
 
     def _ended(self, result: Any) -> str:
         if result.is_failure():

@@ -356,6 +356,48 @@ class Instance:
             if request is not None:
                 yield request
 
+    def _dm_tran_session_transactions(self, _database: Database, reader: Session) -> Iterable[Row]:
+        self._need_server_state(reader)
+        for found in self.sessions.values():
+            if found.transaction_began is not None:
+                yield {
+                    "session_id": found.spid, "transaction_id": 10_000 + found.spid, "enlist_count": 0,
+                    "is_user_transaction": True, "is_local": True, "open_transaction_count": found.transactions,
+                }  # fmt: skip
+
+    def _dm_tran_active_transactions(self, _database: Database, reader: Session) -> Iterable[Row]:
+        self._need_server_state(reader)
+        for found in self.sessions.values():
+            if found.transaction_began is not None:
+                yield {
+                    "transaction_id": 10_000 + found.spid, "name": "user_transaction", "transaction_type": 1,
+                    "transaction_begin_time": found.transaction_began, "transaction_state": 2,
+                }  # fmt: skip
+
+    def _schemas(self, _database: Database, _reader: Session) -> Iterable[Row]:
+        yield {"name": "dbo", "schema_id": 1, "principal_id": 1}
+
+    def _tables(self, database: Database, _reader: Session) -> Iterable[Row]:
+        for number, name, _ in self._stored(database):
+            yield {
+                "name": name, "object_id": number, "schema_id": 1, "parent_object_id": 0, "type": "U ",
+                "type_desc": "USER_TABLE", "is_ms_shipped": False,
+            }  # fmt: skip
+
+    def _dm_db_partition_stats(self, database: Database, _reader: Session) -> Iterable[Row]:
+        for number, _, rows in self._stored(database):
+            pages = 9 + rows // 100
+            yield {
+                "partition_id": number, "object_id": number, "index_id": 0, "partition_number": 1,
+                "in_row_data_page_count": pages, "used_page_count": pages, "reserved_page_count": pages,
+                "row_count": rows,
+            }  # fmt: skip
+
+    def _stored(self, database: Database) -> list[tuple[int, str, int]]:
+        """The tables of a database: number, name, rows."""
+        asked = "SELECT table_oid, table_name, estimated_size FROM duckdb_tables() WHERE database_name = ?"
+        return self.duck.cursor().execute(asked, [database.store]).fetchall()
+
     def _dm_exec_connections(self, _database: Database, reader: Session) -> Iterable[Row]:
         for found in self._seen_by(reader):
             yield {
@@ -538,7 +580,13 @@ class Instance:
 
 
 # What a session without the grant sees only its own rows of.
-_SEEN_BY_GRANT = {"sys.dm_exec_sessions", "sys.dm_exec_requests", "sys.dm_exec_connections"}
+_SEEN_BY_GRANT = {
+    "sys.dm_exec_sessions",
+    "sys.dm_exec_requests",
+    "sys.dm_exec_connections",
+    "sys.dm_tran_session_transactions",
+    "sys.dm_tran_active_transactions",
+}
 
 
 def hashed(password: str, salt: bytes) -> bytes:

@@ -9,6 +9,7 @@ import ssl
 import struct
 import time
 import traceback
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -45,6 +46,7 @@ class Session:
         self.text = self.command = ""
         self.cursor = instance.duck.cursor()
         self.transactions = 0
+        self.transaction_began: dt.datetime | None = None
         self.implicit_transactions = False
         self.lock_timeout = -1
         self.rolls_back_on_error = False
@@ -52,6 +54,7 @@ class Session:
         self.running_since: dt.datetime | None = None
         self.last_end: dt.datetime | None = None
         self.wait_type: str | None = None
+        self.wait_resource = ""
         self.waiting_since = 0.0
         self.blocker = 0
         self._ended = False
@@ -300,6 +303,7 @@ class Session:
 
     def begin(self) -> None:
         if not self.transactions:
+            self.transaction_began = self.instance.now()
             self.cursor.begin()
             self._pending_environment.append(wire.environment(8, b"\x08" + struct.pack("<Q", self.spid)))
         self.transactions += 1
@@ -316,6 +320,7 @@ class Session:
         self._transaction_ended(10)
 
     def _transaction_ended(self, kind: int) -> None:
+        self.transaction_began = None
         self._pending_environment.append(wire.environment(kind, b"\0", b"\x08" + struct.pack("<Q", self.spid)))
         with self.instance.changed:
             for name in [name for name, owner in self.instance.locks.items() if owner == self.spid]:
@@ -331,6 +336,7 @@ class Session:
 
         if not free():
             owner = self.instance.sessions.get(self.instance.locks.get(key, 0))
+            self.wait_resource = f"OBJECT: {self.database.database_id}:{zlib.crc32(name.encode()) >> 1}:0 "
             self.wait_until(free, "LCK_M_X" if exclusive else "LCK_M_S", owner)
         if exclusive and self.transactions:
             with self.instance.lock:
@@ -442,7 +448,8 @@ class Session:
             "session_id": self.spid, "request_id": 0, "start_time": self.running_since, "command": self.command,
             "status": "suspended" if self.wait_type else "running", "sql_handle": self.handle, "wait_time": waited,
             "statement_start_offset": 0, "statement_end_offset": -1, "database_id": self.database.database_id,
-            "blocking_session_id": self.blocker, "wait_type": self.wait_type, "wait_resource": "",
+            "blocking_session_id": self.blocker, "wait_type": self.wait_type,
+            "wait_resource": self.wait_resource if self.blocker else "",
             "last_wait_type": self.wait_type or "MISCELLANEOUS", "percent_complete": 0.0, "cpu_time": 1,
             "open_transaction_count": self.transactions,
             "total_elapsed_time": int((self.instance.now() - self.running_since).total_seconds() * 1000), "reads": 0,

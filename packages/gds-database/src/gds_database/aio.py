@@ -22,7 +22,7 @@ from gds_database.errors import ConfigurationError
 from gds_database.metadata import BackupType
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
     from types import TracebackType
 
@@ -163,6 +163,10 @@ class AsyncDatabaseEngine:
     async def shutdown(self, force: bool = False, **kwargs: Any) -> OperationResult:
         """Stop the server."""
         return await self._call(self.engine.shutdown, force, **kwargs)
+
+    async def read(self, statement: Any, params: Sequence[Any] = (), **settings: Any) -> list[dict[str, Any]]:
+        """The rows of one statement that reads; arguments as the engine's `read` takes them."""
+        return await self._call(self.engine.read, statement, params, **settings)
 
     async def list_users(self) -> list[str]:
         """The names of all users."""

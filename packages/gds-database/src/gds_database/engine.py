@@ -9,6 +9,7 @@ from gds_database.base import QueryError
 from gds_database.capabilities import Capabilities
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from types import TracebackType
 
@@ -86,6 +87,28 @@ class DatabaseEngine(ABC):
         if result.is_failure():
             raise QueryError(result.error or result.message)
         return database
+
+    def read(
+        self,
+        statement: Any,
+        params: Sequence[Any] = (),
+        *,
+        columns: Sequence[str] = (),
+        timeout_seconds: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """The rows of one statement that reads, within a time; see `EngineBase.read`.
+
+        Args:
+            statement: As the platform has it.
+            params: Values that the driver binds.
+            columns: The names of the columns in their order, for connections that return tuples.
+            timeout_seconds: After which the server is made to end it; by default the engine's.
+
+        Raises:
+            QueryError: The server refuses, or the engine is one that cannot do this.
+        """
+        del statement, params, columns, timeout_seconds
+        raise QueryError(f"{type(self).__name__}: an engine of EngineBase runs statements, this one has no way to")
 
     def capabilities(self) -> Capabilities:
         """What the engine can do and what that was tested against; one that does not tell has none."""

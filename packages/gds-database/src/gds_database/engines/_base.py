@@ -21,6 +21,8 @@ What it uses:
   ``self._carry_out("dropped x", steps, dry_run=dry_run)`` runs them in order, or shows them: ``data["statements"]``.
 - ``self._cannot("shutdown", "it runs itself", use="ALTER WAREHOUSE ... SUSPEND")`` for what the platform has not.
 - ``self._must_exist("user", name, self.list_users())`` before anything runs.
+- `EngineBase.read` is `_query` for everybody: `EngineBase._must_read` refuses what does more than to read, and
+  `EngineBase._reading` runs the rest.
 - ``with self._secrets.during(password):`` around whatever has a password in its hands.
 - ``with ended_by(end):`` of ``_calls`` around a statement of a driver that can end it from another thread.
 - ``driver("psycopg", "postgresql")`` where the driver is needed, never at import.
@@ -275,6 +277,47 @@ class EngineBase(Unsupported):
             return {}
 
     # ------------------------------------------------------------------ statements
+    def read(
+        self,
+        statement: Any,
+        params: Sequence[Any] = (),
+        *,
+        columns: Sequence[str] = (),
+        timeout_seconds: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """The rows of one statement that reads, within a time.
+
+        Args:
+            statement: SQL; on MongoDB a command as a dict, its name first, with ``$db`` where it is not for ``admin``.
+            params: Values that the driver binds: ``%s`` on PostgreSQL and Snowflake, ``@p1``, ``@p2`` ... on SQL
+                Server; MongoDB has none.
+            columns: The names of the columns in their order, for connections that return tuples.
+            timeout_seconds: After which the server is made to end it; by default the engine's.
+
+        Raises:
+            ConfigurationError: It is no statement that only reads, or the time is none.
+            QueryError: The server refuses it.
+            StatementTimeoutError: It took too long.
+            DatabaseConnectionError: The server is away.
+        """
+        if timeout_seconds is not None and not timeout_seconds > 0:
+            raise ConfigurationError(f"timeout_seconds={timeout_seconds!r}: expected more than 0")
+        self._must_read(statement)
+        return self._reading(statement, tuple(params), columns, timeout_seconds)
+
+    def _must_read(self, statement: Any) -> None:
+        """Raise `ConfigurationError` unless it reads: by its first word, unless a subclass knows better."""
+        word = _FIRST_WORD.match(statement) if isinstance(statement, str) else None
+        if word is None or word[1].upper() not in _READS:
+            shown = word[1] if word else self._secrets.hide(str(statement))[:40]
+            raise ConfigurationError(f"statement: expected one that reads, such as SELECT ..., got {shown!r}")
+
+    def _reading(
+        self, statement: Any, params: tuple[Any, ...], columns: Sequence[str], timeout_seconds: float | None
+    ) -> list[dict[str, Any]]:
+        """Run what `_must_read` let pass."""
+        return self._query(statement, params or None, columns=columns, timeout_seconds=timeout_seconds)
+
     def _query(
         self,
         statement: Any,
@@ -467,7 +510,8 @@ class EngineBase(Unsupported):
         return self._controlled("stop", force=force, dry_run=dry_run, timeout_seconds=timeout_seconds)
 
 
-_FIRST_WORD = re.compile(r"[\s(]*(\w{1,40})")
+_FIRST_WORD = re.compile(r"(?:[\s(]|--[^\n]*(?:\n|$)|/\*.*?\*/)*(\w{1,40})", re.DOTALL)
+_READS = frozenset(("SELECT", "WITH", "SHOW", "DESC", "DESCRIBE", "EXPLAIN", "VALUES", "TABLE"))
 
 _PAST = {"start": "started", "stop": "stopped", "build": "built", "destroy": "destroyed", "promote": "promoted"}
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gds_database._redact import MASK
-from gds_database.errors import QueryError
+from gds_database.errors import ConfigurationError, QueryError
 
-__all__ = ["Command", "Question", "optional", "shown"]
+__all__ = ["Command", "Question", "optional", "reading", "shown"]
 
 T = TypeVar("T")
 
@@ -45,6 +45,36 @@ class Command:
 
 
 Question = Generator[Command, Mapping[str, Any], T]
+
+
+# Commands that change nothing, whatever their arguments are; but see `reading` for aggregate.
+_READS = frozenset(
+    (
+        *("aggregate", "buildInfo", "collStats", "connectionStatus", "connPoolStats", "count", "currentOp", "dbStats"),
+        *("distinct", "explain", "find", "getCmdLineOpts", "getLog", "getParameter", "hello", "hostInfo", "isMaster"),
+        *("listCollections", "listDatabases", "listIndexes", "ping", "replSetGetConfig", "replSetGetStatus"),
+        *("rolesInfo", "serverStatus", "top", "usersInfo"),
+    )
+)
+
+
+def reading(document: Any) -> Command:
+    """A command that reads, from what is sent for it: its name first, and ``$db`` where it is not for ``admin``.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if not isinstance(document, Mapping) or not document:
+        raise ConfigurationError(f"statement: expected a command such as {{'serverStatus': 1}}, got {document!r}"[:200])
+    name, value = next(iter(document.items()))
+    stages = document.get("pipeline", ()) if name == "aggregate" else ()
+    writes = any(isinstance(stage, Mapping) and not {"$out", "$merge"}.isdisjoint(stage) for stage in stages)
+    if name not in _READS or writes:
+        raise ConfigurationError(
+            f"statement: expected a command that reads, got {name}{' with a stage that writes' * writes}"
+        )
+    rest = {key: given for key, given in document.items() if key not in (name, "$db")}
+    return Command(str(name), value, rest, str(document.get("$db", "admin")))
 
 
 def shown(command: Command) -> str:

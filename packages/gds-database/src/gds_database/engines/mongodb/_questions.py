@@ -161,6 +161,7 @@ def process(found: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "client": found.get("client") or found.get("client_s") or "",
         "application": found.get("appName") or (client.get("application") or {}).get("name") or "",
         "operation": found.get("op"),
+        "connection": found.get("connectionId"),
         "namespace": found.get("ns"),
         "plan": found.get("planSummary"),
         "description": found.get("desc"),

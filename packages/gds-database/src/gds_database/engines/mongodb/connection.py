@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from gds_database.base import ConfigurableComponent, DatabaseConnection, ResourceManager
 from gds_database.engines._base import driver
@@ -237,7 +238,7 @@ def _checked(name: str, value: str) -> Mapping[str, Any]:
     """An option of an address with its type; the error for an unknown one tells the nearest."""
     parser = driver("pymongo.uri_parser", "mongodb")
     try:
-        found: Mapping[str, Any] = parser.validate_options(parser.split_options(f"{name}={value}"), False)
+        found: Mapping[str, Any] = parser.validate_options(parser.split_options(f"{name}={quote(value)}"), False)
     except (ValueError, TypeError, driver("pymongo.errors", "mongodb").PyMongoError) as error:
         raise ConfigurationError(f"options: {name}: {error}") from None
     return dict(found)

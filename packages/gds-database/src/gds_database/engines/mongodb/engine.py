@@ -13,7 +13,7 @@ from gds_database.engines._base import OURS, EngineBase, aware, driver, only, op
 from gds_database.engines._rows import driver_object
 from gds_database.engines.mongodb import _questions as questions
 from gds_database.engines.mongodb import _replication
-from gds_database.engines.mongodb._commands import Command, Question
+from gds_database.engines.mongodb._commands import Command, Question, reading
 from gds_database.engines.mongodb._errors import translated
 from gds_database.engines.mongodb.connection import MongoDBConnection
 from gds_database.engines.mongodb.database import MongoDBDatabase
@@ -114,6 +114,17 @@ class MongoDBEngine(EngineBase):
         """The reply to one command."""
         reply: Mapping[str, Any] = self._statement(command, None, timeout_seconds, command.name)
         return reply
+
+    def _must_read(self, statement: Any) -> None:
+        reading(statement)
+
+    def _reading(
+        self, statement: Any, params: tuple[Any, ...], columns: Sequence[str], timeout_seconds: float | None
+    ) -> list[dict[str, Any]]:
+        del columns  # a reply has names
+        if params:
+            raise ConfigurationError("params: a command has none; its values are in it")
+        return [dict(self._command(reading(statement), timeout_seconds))]
 
     def _ask(self, question: Question[T]) -> T:
         """What the replies to a question mean."""

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from gds_database._calls import ended_by
-from gds_database.engines._base import EngineBase, driver
+from gds_database.engines._base import EngineBase, driver, only
 from gds_database.engines._rows import dicts, driver_object
 from gds_database.engines.mssql._errors import error_for, text_of
-from gds_database.engines.mssql._sql import reading, spliced, to_format
+from gds_database.engines.mssql._sql import only_reads, reading, spliced, to_format
 from gds_database.engines.mssql.connection import MSSQLConnection
-from gds_database.errors import PrivilegeError, QueryError
+from gds_database.errors import ConfigurationError, PrivilegeError, QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -54,12 +54,27 @@ class Server:
 
 
 class SqlServerBase(EngineBase):
-    """Statements on SQL Server."""
+    """Statements on SQL Server.
+
+    Args:
+        connection: Any connection.
+        lock_timeout_seconds: How long what reads may wait for a lock.
+        settings: As `EngineBase` has them.
+    """
 
     system = "microsoft.sql_server"
     extra = "mssql"
     connection: Any
     _known: Server | None = None
+
+    def __init__(
+        self, connection: Any = None, *, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS, **settings: Any
+    ) -> None:
+        if not lock_timeout_seconds > 0:
+            raise ConfigurationError(f"lock_timeout_seconds={lock_timeout_seconds!r}: expected more than 0")
+        only(settings, type(self).__name__, "connection_string", "control", "metrics", "timeout_seconds")
+        super().__init__(connection, **settings)
+        self.lock_timeout_seconds = lock_timeout_seconds
 
     @classmethod
     def _open(cls, config: EngineConfig) -> MSSQLConnection:
@@ -104,6 +119,16 @@ class SqlServerBase(EngineBase):
     def _said(self, error: BaseException) -> str:
         return " ".join(self._secrets.redact(text_of(error)).split()) or type(error).__name__
 
+    def _must_read(self, statement: Any) -> None:
+        if not isinstance(statement, str) or not only_reads(statement):
+            shown = " ".join(self._secrets.hide(str(statement)).split())[:40]
+            raise ConfigurationError(f"statement: expected one SELECT that changes nothing, got {shown!r}")
+
+    def _reading(
+        self, statement: Any, params: tuple[Any, ...], columns: Sequence[str], timeout_seconds: float | None
+    ) -> list[dict[str, Any]]:
+        return self._read(statement, params, columns=columns, timeout_seconds=timeout_seconds)
+
     def _read(
         self,
         query: str,
@@ -121,7 +146,7 @@ class SqlServerBase(EngineBase):
             timeout_seconds: Instead of the engine's.
         """
         limit = timeout_seconds or self.timeout_seconds
-        wait_ms = int(min(LOCK_TIMEOUT_SECONDS, limit) * 1000)
+        wait_ms = max(1, int(min(self.lock_timeout_seconds, limit) * 1000))
         operation = query.split(None, 1)[0].upper()
         text = reading(query, params, wait_ms)
         return self._query(text, params or None, columns=columns, timeout_seconds=limit, operation=operation)

@@ -14,7 +14,7 @@ from gds_database.errors import ConfigurationError, QueryError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["bracketed", "constant", "hashed", "reading", "spliced", "to_format", "utf16_length"]
+__all__ = ["bracketed", "constant", "hashed", "only_reads", "reading", "spliced", "to_format", "utf16_length"]
 
 LONGEST_NAME = 128
 LONGEST_PASSWORD = 128
@@ -110,6 +110,23 @@ def _between_places(query: str) -> tuple[str, ...]:
             parts.append(query[start : found.start()])
             start = found.end()
     return (*parts, query[start:])
+
+
+# What may not be in a query that only reads. All but the last four are reserved: as a name they are in brackets.
+_CHANGING = re.compile(
+    r"(?i:\b(?:INSERT|UPDATE|DELETE|MERGE|INTO|TRUNCATE|CREATE|ALTER|DROP|GRANT|REVOKE|DENY|EXEC|EXECUTE|USE|SET|BEGIN"
+    r"|COMMIT|ROLLBACK|SAVE|KILL|SHUTDOWN|RECONFIGURE|BACKUP|RESTORE|DBCC|WAITFOR|DECLARE|IF|WHILE|PRINT|RAISERROR"
+    r"|OPENQUERY|OPENROWSET|OPENDATASOURCE|NEXT\s+VALUE)\b)|;\s*\S"
+)
+
+
+def only_reads(query: str) -> bool:
+    """Whether it is one SELECT, with or without WITH before it, and nothing beside it.
+
+    The server has no transactions that only read, so words that stand outside of text, names and comments tell.
+    """
+    bare = _PIECES.sub(lambda found: found[0] if found[0] in "?%" else " '' ", query)
+    return re.match(r"\s*(?:SELECT|WITH)\b", bare, re.IGNORECASE) is not None and not _CHANGING.search(bare)
 
 
 _TYPES = {bool: "bit", int: "bigint", float: "float", str: "nvarchar(4000)"}
