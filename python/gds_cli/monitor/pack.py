@@ -14,17 +14,15 @@ from gds_cli._options import Json, line, table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gds_monitor.packs import CollectionPlan, Outcome, Pack, ServerFacts, Target
-    from gds_monitor.packs.plan import PlannedQuery
+    from gds_monitor.base import MetricCollector
+    from gds_monitor.packs import Pack
+    from gds_monitor.trial import Trial
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Packs: what is measured of a database, as data.")
 
 WRONG = 2
-TIMEOUT_SECONDS = 10.0
-"""Of a statement where the pack says nothing."""
-
 PackFile = Annotated[
     str,
     typer.Argument(
@@ -96,43 +94,64 @@ def convert(
 @app.command()
 def run(
     file: PackFile,
-    url: Annotated[str, typer.Argument(metavar="URL", help="postgresql://user@host/database")],
+    url: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL", help="postgresql://user@host/database, mongodb://..., mssql://... or snowflake://..."
+        ),
+    ],
     collectors: Annotated[
         list[str] | None, typer.Option("--collector", "-c", help="Only this one. May be repeated.")
     ] = None,
     preset: Preset = None,
     as_json: Json = False,
 ) -> int:
-    """Run a pack once on a PostgreSQL, in read-only transactions, and show what it tells and why it does not."""
-    from gds_monitor.packs import PackError, plan
+    """Run a pack once on a server, within the budgets of the monitor, and show what it tells and why it does not."""
+    from gds_database.config import EngineConfig
+    from gds_database.errors import ConfigurationError, MissingExtraError
+    from gds_monitor.errors import CollectionError
+    from gds_monitor.factory import DatabaseMonitorFactory
+    from gds_monitor.packs import PackError
 
+    factory = DatabaseMonitorFactory()
     try:
-        pack = _load(file, None, preset)
+        where = EngineConfig.parse(url)
+        if where.engine not in factory.platforms:
+            raise typer.BadParameter(
+                f"{where.scheme}://: expected a platform that is monitored: {', '.join(factory.platforms)}"
+            )
+        pack = _load(file, where.engine, preset)
+        if pack.engine != where.engine:
+            print(f"gds: {file}: expected a pack for {where.engine}, got one for {pack.engine}", file=sys.stderr)
+            return WRONG
+        settings = {"packs": [_only(pack, collectors)], "application_name": "gds monitor pack"}
+        collector = factory.create_collector(where, **settings)
+        return asyncio.run(_run(collector, as_json=as_json))
     except (PackError, OSError) as error:
         _tell_wrong(file, error, as_json=as_json)
         return WRONG
-    if pack.engine != "postgresql":
-        print(f"gds: {file}: expected a pack for postgresql, got one for {pack.engine}", file=sys.stderr)
+    except MissingExtraError as error:
+        print(f"gds: {error}", file=sys.stderr)
         return WRONG
-    pack = _only(pack, collectors)
-    from gds_database.errors import ConfigurationError
-    from gds_monitor.errors import CollectionError
-
-    try:
-        session = _Session(url)
     except ConfigurationError as error:
         raise typer.BadParameter(str(error)) from None
-    try:
-        facts = session.facts(pack)
-        failed = 0
-        for row in _results(session, plan(pack, facts), facts):
-            failed += row["status"] == "failed"
-            _show(row, as_json=as_json)
     except CollectionError as error:
         print(f"gds: {error.reason}: {error}", file=sys.stderr)
         return 1
+
+
+async def _run(collector: MetricCollector, *, as_json: bool) -> int:
+    from gds_monitor.collectors._packs import PackCollector
+    from gds_monitor.trial import tried
+
+    assert isinstance(collector, PackCollector)  # noqa: S101 - those of the factory are
+    failed = False
+    try:
+        async for each in tried(collector):
+            failed |= each.status == "failed"
+            _show(_told(each), as_json=as_json)
     finally:
-        session.close()
+        await collector.close()
     return 1 if failed else 0
 
 
@@ -182,83 +201,14 @@ def _notes(pack: Pack) -> Iterator[str]:
             yield f"{collector.name}: is left out"
 
 
-class _Session:
-    """The monitor's own session, asked one statement after the other."""
-
-    def __init__(self, url: str) -> None:
-        from gds_monitor.collectors._session import PostgreSQLSession
-        from gds_monitor.secrets import Credentials
-
-        self._loop = asyncio.new_event_loop()
-        self._session = PostgreSQLSession(Credentials(url), application_name="gds monitor pack")
-        self.timeout = TIMEOUT_SECONDS
-        self.database: str | None = None
-
-    @property
-    def home(self) -> str:
-        return self._session.home
-
-    def run(self, sql: Any) -> list[dict[str, Any]]:
-        work = self._session.query(sql, timeout_seconds=self.timeout, database=self.database)
-        answer = self._loop.run_until_complete(work)
-        return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
-
-    def facts(self, pack: Pack) -> ServerFacts:
-        from gds_monitor.packs import postgresql_facts
-
-        settings = {
-            name for each in pack.collectors for query in each.queries for name in query.requires.settings
-        }  # fmt: skip
-        return postgresql_facts(self.run, settings=settings)
-
-    def close(self) -> None:
-        self._loop.run_until_complete(self._session.close())
-        self._loop.close()
-
-
-def _results(session: _Session, todo: CollectionPlan, facts: ServerFacts) -> Iterator[dict[str, Any]]:
-    """What became of each query in each database, and of those that do not run."""
-    memory: dict[Any, Any] = {}
-    for planned in todo.queries:
-        for database in planned.databases:
-            yield _result(session, planned, facts, database, memory)
-    for skipped in todo.skipped:
-        yield {"collector": skipped.collector, "query": skipped.query, "database": "", "status": "skipped",
-               "reason": skipped.reason, "detail": skipped.detail, "metrics": []}  # fmt: skip
-
-
-def _result(
-    session: _Session, planned: PlannedQuery, facts: ServerFacts, database: str, memory: dict[Any, Any]
-) -> dict[str, Any]:
-    from gds_monitor.errors import CollectionError
-    from gds_monitor.packs import Target, run_query
-
-    each = planned.collector.scope != "instance"
-    session.database = database if each else None
-    session.timeout = planned.collector.timeout_seconds or TIMEOUT_SECONDS
-    target = Target(
-        instance_id=session.home,
-        database_type="postgresql",
-        database=database if each else None,
-        server_start=facts.server_start,
-        memory=memory,
-    )
-    told: dict[str, Any] = {"collector": planned.collector.name, "query": planned.query.name, "database": database}
-    try:
-        outcome = run_query(planned, session.run, target)
-    except CollectionError as error:
-        return {**told, "status": "failed", "reason": error.reason, "detail": str(error), "metrics": []}
-    except ValueError as error:
-        return {**told, "status": "failed", "reason": "error", "detail": str(error), "metrics": []}
-    return {**told, **_told(outcome, target)}
-
-
-def _told(outcome: Outcome, target: Target) -> dict[str, Any]:
-    noted = {kind: count for kind, count in target.counts.items() if kind != "null"}
+def _told(trial: Trial) -> dict[str, Any]:
     return {
-        "status": outcome.status,
-        "reason": outcome.reason,
-        "detail": ", ".join(f"{count} {kind}" for kind, count in sorted(noted.items())),
+        "collector": trial.collector,
+        "query": trial.query,
+        "database": trial.database,
+        "status": trial.status,
+        "reason": trial.reason,
+        "detail": trial.detail,
         "metrics": [
             {
                 "name": metric.metric_name,
@@ -268,7 +218,7 @@ def _told(outcome: Outcome, target: Target) -> dict[str, Any]:
                 "start": metric.start_timestamp.isoformat() if metric.start_timestamp else None,
                 "tags": metric.tags,
             }
-            for metric in outcome.metrics
+            for metric in trial.metrics
         ],
     }
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gds_monitor.packs.plan import CollectionPlan, PlannedQuery, ServerFacts
     from gds_monitor.packs.top import StickyTop
 
-__all__ = ["PackCollector"]
+__all__ = ["PackCollector", "Spent", "Todo"]
 
 logger = logging.getLogger("gds_monitor")
 
@@ -41,7 +41,7 @@ _LOST = {"authentication", "connection", "database_gone", "too_many_connections"
 
 
 @dataclass
-class _Todo:
+class Todo:
     """A collector that is due in a database."""
 
     pack: Pack
@@ -57,7 +57,7 @@ class _Todo:
 
 
 @dataclass
-class _Spent:
+class Spent:
     """What a cycle has used up."""
 
     until: float
@@ -141,12 +141,12 @@ class PackCollector(MetricCollector):
         """Run what is due; what fails leaves the rest alone, and is among the outcomes."""
         self._outcomes, self.events = [], []
         began = time.monotonic()
-        spent = _Spent(began + (self.budget_seconds or float("inf")))
+        spent = Spent(began + (self.budget_seconds or float("inf")))
         try:
-            await self._learn(await self._begin())
+            await self.learn()
         except CollectionError as error:
             return self._down(error, time.monotonic() - began)
-        todo = self._due(began)
+        todo = self.due(began)
         self._planned = len(todo) or 1
         metrics: list[Metric] = []
         for each in todo:
@@ -162,7 +162,7 @@ class PackCollector(MetricCollector):
     async def validate_connection(self) -> bool:
         """Whether it can be reached and lets us in."""
         try:
-            await self._learn(await self._begin())
+            await self.learn()
         except CollectionError:
             return False
         return True
@@ -180,8 +180,13 @@ class PackCollector(MetricCollector):
         return found
 
     # ------------------------------------------------------------------ the plan
-    async def _learn(self, facts: ServerFacts) -> None:
-        """Plan anew if the server is another than it was."""
+    async def learn(self) -> None:
+        """Connect where that is needed, and plan anew if the server is another than it was.
+
+        Raises:
+            CollectionError: It cannot be reached, or does not let us in.
+        """
+        facts = await self._begin()
         visited = tuple(name for name in facts.databases if self._visits(name))
         facts = replace(facts, databases=visited, tags=frozenset(self.tags.values()) | facts.tags)
         if facts != self.facts:
@@ -195,15 +200,15 @@ class PackCollector(MetricCollector):
     def _visits(self, name: str) -> bool:
         return name not in self._excluded and (self._databases is None or name in self._databases)
 
-    def _due(self, now: float) -> list[_Todo]:
+    def due(self, now: float) -> list[Todo]:
         """What is due, the instance's first, then database by database, those first that waited longest."""
-        found: list[_Todo] = []
+        found: list[Todo] = []
         for pack, its in self.plans:
             by_name = {each.name: each for each in pack.collectors}
             idle = its.idle()
             for name, database in its.expected:
                 collector = by_name[name]
-                todo = _Todo(pack, collector, database, [])
+                todo = Todo(pack, collector, database, [])
                 if self._waits(todo, now):
                     continue
                 todo.queries = [
@@ -224,17 +229,17 @@ class PackCollector(MetricCollector):
             found, key=lambda each: (each.collector.scope != "instance", waited.get(each.database, 0.0), each.database)
         )
 
-    def _waits(self, todo: _Todo, now: float) -> bool:
+    def _waits(self, todo: Todo, now: float) -> bool:
         interval, last = todo.collector.interval_seconds, self._last.get(todo.key)
         return interval is not None and last is not None and now - last < interval * (1 - TOLERANCE)
 
     # ------------------------------------------------------------------ one of it
-    async def _collector(self, todo: _Todo, spent: _Spent) -> list[Metric]:
+    async def _collector(self, todo: Todo, spent: Spent) -> list[Metric]:
         began = time.monotonic()
         metrics: list[Metric] = []
         reason, detail, rows = todo.reason, todo.detail, 0
         if not reason:
-            allowed = self._allowed(todo, spent, began)
+            allowed = self.allowed(todo, spent, began)
             if isinstance(allowed, CollectionError):
                 reason, detail = allowed.reason, str(allowed)
             else:
@@ -246,20 +251,20 @@ class PackCollector(MetricCollector):
         self._outcomes.append(Outcome(todo.collector.name, where, reason, detail, seconds, rows, todo.pack.name))
         return metrics
 
-    async def _queries(self, todo: _Todo, until: float) -> tuple[list[Metric], int, str, str]:
+    async def _queries(self, todo: Todo, until: float) -> tuple[list[Metric], int, str, str]:
         """The metrics of its queries and how many rows they are of; why some are missing, and what was said."""
         metrics: list[Metric] = []
         rows, reason, detail = 0, "", ""
         for query in todo.queries:
             try:
-                rows += await self._query(query, todo, until, metrics)
+                rows += await self.query(query, todo, until, metrics) or 0
             except CollectionError as error:  # noqa: PERF203 - the other queries are asked all the same
                 reason, detail = reason or error.reason, detail or f"{query.query.name}: {error}"
                 if error.reason in _LOST:
                     break
         return metrics, rows, reason, detail
 
-    def _allowed(self, todo: _Todo, spent: _Spent, now: float) -> float | CollectionError:
+    def allowed(self, todo: Todo, spent: Spent, now: float) -> float | CollectionError:
         """Until when a collector may run in a database, or why it may not."""
         until = spent.until
         if now >= until:
@@ -281,8 +286,21 @@ class PackCollector(MetricCollector):
                 until = min(until, leave)
         return until
 
-    async def _query(self, planned: PlannedQuery, todo: _Todo, until: float, metrics: list[Metric]) -> int:
-        """Add the metrics of a query, which stay whatever becomes of its texts; how many rows they are of."""
+    async def query(self, planned: PlannedQuery, todo: Todo, until: float, metrics: list[Metric]) -> int | None:
+        """Add the metrics of a query, which stay whatever becomes of its texts.
+
+        Args:
+            planned: It.
+            todo: Where, and for which collector.
+            until: When it has to be over, as ``time.monotonic()`` has it.
+            metrics: What they are added to.
+
+        Returns:
+            How many rows they are of; None if a predicate says that it is not to run.
+
+        Raises:
+            CollectionError: There are none, and why.
+        """
         database = todo.database
         # A command may be for another database than the one that it is about.
         place = planned.query.database or database
@@ -294,8 +312,12 @@ class PackCollector(MetricCollector):
             return await self._ask(statement, place, min(todo.collector.timeout_seconds or STATEMENT_SECONDS, left))
 
         for predicate in planned.predicates:
-            if not holds(predicate, await ask(predicate)):
-                return 0
+            rows = await ask(predicate)
+            try:
+                if not holds(predicate, rows):
+                    return None
+            except ValueError as error:
+                raise CollectionError("error", str(error)) from None
         began = time.monotonic()
         rows = await ask(planned.statement)
         assert self.facts is not None  # noqa: S101 - there is no plan without
@@ -318,7 +340,7 @@ class PackCollector(MetricCollector):
     # ------------------------------------------------------------------ what it says of itself
     def _down(self, error: CollectionError, seconds: float) -> list[Metric]:
         """Nothing can be measured: each thing that was planned says why."""
-        due = self._due(time.monotonic()) if self.plans else []
+        due = self.due(time.monotonic()) if self.plans else []
         self._outcomes = [
             Outcome(
                 each.collector.name,
