@@ -10,6 +10,7 @@ import typer
 
 from gds_cli._options import Json, Settings, line, settings
 from gds_cli.alert.people import app as people
+from gds_cli.alert.shipped import app as shipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +23,7 @@ SURVEY_SECONDS = 60.0
 app = typer.Typer(no_args_is_help=True, help="Watch for alerts: rules in a file, samples from a hub.")
 # Those who deal with alerts that are open.
 app.registered_commands.extend(people.registered_commands)
+app.registered_commands.extend(shipped.registered_commands)
 
 RulesFile = Annotated[Path, typer.Option("--rules", "-r", metavar="FILE", help="rules.yaml: rules, routes, channels.")]
 ADDRESS = "host:port, several with commas, or embedded:PATH for a hub in a folder of this machine."
