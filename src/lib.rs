@@ -42,6 +42,7 @@ fn _lib(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<logging::LogEncoder>()?;
     module.add_class::<store::QueryResult>()?;
     module.add_class::<store::StoreCore>()?;
+    module.add_function(wrap_pyfunction!(alerting::engine::replay_alerts, module)?)?;
     module.add_function(wrap_pyfunction!(alerting::files::check_alert_rules, module)?)?;
     module.add_function(wrap_pyfunction!(alerting::files::hub_metrics, module)?)?;
     module.add_function(wrap_pyfunction!(alerting::files::run_alert_case, module)?)?;

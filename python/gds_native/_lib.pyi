@@ -50,6 +50,7 @@ __all__ = [
     "json_loads",
     "parse_metric",
     "prepare_asyncio",
+    "replay_alerts",
     "restore_store",
     "run_alert_case",
 ]
@@ -616,6 +617,13 @@ def hub_metrics(
     token: _Token | None = None,
 ) -> set[str]:
     """The names of the metrics that the newest messages of a hub are about."""
+
+def replay_alerts(rules: str, samples: Sequence[tuple[int, int, _Measured]], until_ms: int) -> str:
+    """Run samples through rules as a running engine does; each has when it came, its partition, and what it says.
+
+    As JSON, what would have been done, and how often each rule would have fired. What is wrong with the rules is a
+    `ValueError` with a line for each thing.
+    """
 
 def run_alert_case(text: str, folder: str | PathLike[str]) -> tuple[str, list[str]]:
     """Run a test of rules: what it is about, and what is not as expected, a line each.

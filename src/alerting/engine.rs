@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use gds_alerting::effect::AlertView;
 use gds_alerting::engine::{Engine, Snapshot};
 use gds_alerting::event::Event;
+use gds_alerting::replay::{noise, replay_samples};
 use gds_alerting::rules::Rules;
 use gds_alerting::sample::Sample;
 use pyo3::exceptions::PyValueError;
@@ -69,6 +70,25 @@ impl AlertEngine {
             Ok(())
         })
     }
+}
+
+/// Runs samples through rules as a running engine does, each with the time of its arrival and its partition: what would
+/// have been done, and how noisy each rule would have been.
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value)] // as Python gives it
+pub(crate) fn replay_alerts(
+    py: Python<'_>,
+    rules: &str,
+    samples: Vec<(i64, i32, Measured)>,
+    until_ms: i64,
+) -> PyResult<String> {
+    py.detach(|| {
+        let samples = samples
+            .into_iter()
+            .map(|(now_ms, partition, measured)| (now_ms, Sample { partition, ..sampled(measured) }));
+        let effects = replay_samples(parse(rules)?, samples, until_ms);
+        json(&(&effects, noise(&effects)))
+    })
 }
 
 impl AlertEngine {

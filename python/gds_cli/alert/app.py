@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gds_cli._options import Json, Settings, line, settings
+from gds_cli.alert.looking import app as looking
 from gds_cli.alert.people import app as people
 from gds_cli.alert.shipped import app as shipped
 
@@ -24,6 +25,7 @@ app = typer.Typer(no_args_is_help=True, help="Watch for alerts: rules in a file,
 # Those who deal with alerts that are open.
 app.registered_commands.extend(people.registered_commands)
 app.registered_commands.extend(shipped.registered_commands)
+app.registered_commands.extend(looking.registered_commands)
 
 RulesFile = Annotated[Path, typer.Option("--rules", "-r", metavar="FILE", help="rules.yaml: rules, routes, channels.")]
 ADDRESS = "host:port, several with commas, or embedded:PATH for a hub in a folder of this machine."
