@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gds_cli.live.sources import described
@@ -43,7 +43,8 @@ class Watcher(threading.Thread):
         super().__init__(name="gds-watch", daemon=True)
         self._source, self._changed = source, changed
         self._interval_seconds, self._paused = interval_seconds, False
-        self._orders: SimpleQueue[_Order] = SimpleQueue()
+        # Not a SimpleQueue: of CPython 3.10 that one waits for ever when its time is up before it has looked.
+        self._orders: Queue[_Order] = Queue()
         self._said: deque[tuple[str, bool]] = deque()
         self._failures = 0
         self._lost_at: float | None = None
