@@ -13,11 +13,11 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from gds_alerting.alert import Alert, AlertSeverity, AlertState, Seen
+from gds_alerting.alert import Alert, AlertState, Seen
 from gds_alerting.circuit import span_seconds
 from gds_alerting.custom import RuleThread
 from gds_alerting.errors import AlertConfigurationError
-from gds_alerting.rules import ThresholdRule, check_rule, rule_id
+from gds_alerting.rules import ThresholdRule, check_rule, checked_severity, rule_id
 from gds_metrics import NoOpMetrics
 from gds_native._lib import AlertEngine
 
@@ -38,6 +38,8 @@ SOURCE = "gds_metric"
 VERDICT = "gds_alerting.rule/"
 """What the metric is called that says it, before the name of the rule."""
 KEY_TEMPLATE = "{{ rule.id }}:{{ tags.instance_id }}:{{ tags.gds_metric or metric }}"
+LAST_SECOND = 2**33
+"""In the year 2242; what is more are no seconds."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 _Sample = tuple[str, str, str, dict[str, str], float, "str | None", "int | None"]
@@ -234,7 +236,10 @@ class AlertEvaluator:
         given: Mapping[Any, Any] = metric.tags or {}
         tags = {str(key): "" if each is None else str(each) for key, each in given.items()}
         kind = getattr(metric, "database_type", None)
-        return name, instance, kind if isinstance(kind, str) else "", tags, number, text, _time(metric)
+        kind = kind if isinstance(kind, str) else ""
+        for each in (name, instance, kind, *tags, *tags.values()):
+            each.encode()  # lone surrogates are no text, and would take the others of the batch with them
+        return name, instance, kind, tags, number, text, _time(metric)
 
     def _verdicts(self, taken: list[tuple[MeasuredMetric, _Sample]]) -> list[_Sample]:
         """What rules of users say, as samples: 1 where something is wrong."""
@@ -261,6 +266,9 @@ class AlertEvaluator:
 
     def _is_wrong(self, rule: AlertRule, said: object) -> bool | None:
         try:
+            if isinstance(said, Alert):
+                checked_severity(said.severity)
+                said.message.encode()
             return bool(said)
         except Exception as error:  # noqa: BLE001 - an answer of a user's own type
             self._failed(rule, "raised", error)
@@ -295,7 +303,7 @@ class AlertEvaluator:
         state = AlertState(view["state"])
         metric = self._metric(view, labels, taken)
         said = self._said.get(view["key"])
-        severity = AlertSeverity(view["severity"]) if said is None else said.severity
+        severity = checked_severity(view["severity"] if said is None else said.severity)
         labels["severity"] = severity.value
         message = said.message if said is not None and said.message else _message(rule, labels, view["value"])
         return Alert(
@@ -415,4 +423,6 @@ def _time(metric: MeasuredMetric) -> int | None:
         return int((given - _EPOCH) // timedelta(milliseconds=1))
     if isinstance(given, bool) or not isinstance(given, (int, float)):
         raise TypeError(f"timestamp={given!r}: expected a datetime, ISO 8601, or seconds since the epoch")
+    if not abs(given) < LAST_SECOND:
+        raise ValueError(f"timestamp={given!r}: expected seconds since the epoch; these may be milliseconds")
     return round(given * 1000)

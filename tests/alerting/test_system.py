@@ -159,6 +159,8 @@ def test_what_is_refused_for_good_is_kept_to_be_looked_at(hub: str, caplog: pyte
 
 def test_a_rule_that_raises_stops_nothing(hub: str) -> None:
     class Failing(AlertRule):
+        deadline_seconds = LONG_SECONDS
+
         def evaluate(self, metric: Any) -> bool:
             raise ValueError("no")
 
