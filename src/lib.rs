@@ -1,21 +1,13 @@
 //! `gds_native._lib`: what the Python packages of this wheel call. A table of contents; every room says what it binds.
 
-#[allow(clippy::struct_field_names)]
 mod alerting;
 mod errors;
-#[allow(
-    clippy::needless_pass_by_value,
-    clippy::single_match_else,
-    clippy::struct_field_names,
-    reason = "pyo3 extracts lists by value"
-)]
 mod events;
 mod interop;
 mod json;
 mod kafka;
 mod logging;
 mod metrics;
-#[allow(clippy::struct_field_names)]
 mod store;
 
 use pyo3::prelude::*;

@@ -95,12 +95,14 @@ impl MetricWriter {
     }
 
     /// Queues heartbeats of collectors, as `write` does metrics.
+    #[allow(clippy::needless_pass_by_value)] // a list of Python's
     fn write_heartbeats<'py>(&self, py: Python<'py>, heartbeats: Vec<Heartbeat>) -> PyResult<Written<'py>> {
         let schema_id = self.ids.lock().heartbeat;
         self.tell(py, heartbeats.len(), |to, counts| to.heartbeats(&heartbeats, schema_id, counts))
     }
 
     /// Queues texts that are told once, as `write` does metrics.
+    #[allow(clippy::needless_pass_by_value)] // a list of Python's
     fn write_texts<'py>(&self, py: Python<'py>, texts: Vec<Text>) -> PyResult<Written<'py>> {
         self.tell(py, texts.len(), |to, counts| to.texts(&texts, counts))
     }

@@ -34,12 +34,11 @@ impl Counts {
 
     /// Counts what became of a message.
     pub(super) fn add(&mut self, sent: Result<(), &'static str>, scrubber: &Scrubber<'_>) {
-        match sent {
-            Err(reason) => self.drop(reason, 1),
-            Ok(()) => {
-                self.published += 1;
-                self.scrubbed += u64::from(scrubber.found);
-            }
+        if let Err(reason) = sent {
+            self.drop(reason, 1);
+        } else {
+            self.published += 1;
+            self.scrubbed += u64::from(scrubber.found);
         }
     }
 }

@@ -24,6 +24,7 @@ from_dict! {
 
 from_dict! {
     /// A text as `gds_monitor.KafkaOutput` gives it.
+    #[allow(clippy::struct_field_names)] // they are the keys of its dict
     pub(super) struct Text {
         name: String,
         time_ms: i64,

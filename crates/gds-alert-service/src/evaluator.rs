@@ -12,6 +12,7 @@ use gds_alerting::event::Event;
 use gds_alerting::replay::Input;
 use gds_alerting::rules::Rules;
 use gds_alerting::sample::Sample;
+use gds_hub::producer::dead_letter;
 use gds_hub::{Batch, Change, Message, OffsetSpec, Position, Subscriber, TopicPartition};
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -199,7 +200,7 @@ impl Evaluator {
             last = Some((message.topic, message.partition, number));
             read.insert((Arc::clone(message.topic), message.partition), message.offset + 1);
             // The pattern of topics of metrics matches their dead letters too.
-            if message.topic.ends_with(".dlq") {
+            if message.topic.ends_with(dead_letter::SUFFIX) {
                 continue;
             }
             match intake::sample(&message, number, now_ms) {
@@ -490,7 +491,7 @@ impl Evaluator {
         .into_iter()
         .map(|(name, count)| (name.to_owned(), count))
         .collect();
-        let channels = self.dispatcher.iter().flat_map(|dispatcher| dispatcher.counts());
+        let channels = self.dispatcher.iter().flat_map(Dispatcher::counts);
         for (name, channel) in channels {
             for (what, count) in
                 [("delivered", &channel.delivered), ("retried", &channel.retried), ("dead", &channel.dead)]

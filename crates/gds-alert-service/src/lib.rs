@@ -10,9 +10,6 @@
 //! told how far it came. So after any end of the process the state is that of the last transaction, its notifications are
 //! in the outbox, and what was read again is known to have been evaluated.
 
-// To be gone through one by one: none of them is about what the code does.
-#![allow(clippy::all, clippy::pedantic)]
-
 pub mod api;
 mod asking;
 mod credentials;

@@ -381,10 +381,9 @@ fn next_number(meta: &impl ReadableTable<&'static str, &'static [u8]>, outbox: &
 }
 
 fn append<T: Serialize>(table: &mut Rows<'_>, values: &[T]) -> Result<(), redb::Error> {
-    let mut next = table.last()?.map_or(0, |(number, _)| number.value() + 1);
-    for value in values {
-        table.insert(next, json(value).as_slice())?;
-        next += 1;
+    let next = table.last()?.map_or(0, |(number, _)| number.value() + 1);
+    for (number, value) in (next..).zip(values) {
+        table.insert(number, json(value).as_slice())?;
     }
     Ok(())
 }
@@ -403,6 +402,7 @@ mod bytes {
 
     use super::{Deserialize, Deserializer, STANDARD, Serialize, Serializer};
 
+    #[expect(clippy::ref_option, reason = "serde hands a reference to the field")]
     pub(super) fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
         bytes.as_ref().map(|bytes| STANDARD.encode(bytes)).serialize(serializer)
     }

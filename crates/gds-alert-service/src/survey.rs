@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gds_events::topic::METRICS;
+use gds_hub::producer::dead_letter;
 use gds_hub::{Batch, Hub, OffsetSpec, Position, Subscription, TopicPartition};
 
 use crate::error::{Error, Result};
@@ -22,7 +23,7 @@ pub fn metrics(hub: &dyn Hub, timeout: Duration) -> Result<BTreeSet<String>> {
     let topics = hub.topics(None, left())?;
     let places: Vec<TopicPartition> = topics
         .iter()
-        .filter(|topic| topic.name.starts_with(METRICS) && !topic.name.ends_with(".dlq"))
+        .filter(|topic| topic.name.starts_with(METRICS) && !topic.name.ends_with(dead_letter::SUFFIX))
         .flat_map(|topic| {
             let name: Arc<str> = Arc::from(topic.name.as_str());
             topic.partitions.iter().map(move |partition| (Arc::clone(&name), partition.id))

@@ -79,7 +79,6 @@ mod any_float {
 }
 
 #[cfg(test)]
-#[allow(clippy::float_cmp)]
 mod tests {
     use super::*;
 
@@ -88,7 +87,8 @@ mod tests {
         for value in [0.1, -0.0, 1e300, f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
             let written = serde_json::to_string(&Sample { value, ..Sample::default() }).expect("JSON");
             let read: Sample = serde_json::from_str(&written).expect("a sample");
-            assert!(read.value == value || read.value.is_nan() && value.is_nan(), "{written}");
+            // To the last bit, the sign of a zero included.
+            assert!(read.value.to_bits() == value.to_bits() || read.value.is_nan() && value.is_nan(), "{written}");
         }
     }
 }

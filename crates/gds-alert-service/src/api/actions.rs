@@ -50,11 +50,11 @@ struct NewSilence {
 
 impl Actions<'_> {
     pub(super) fn acknowledge(&self) -> Answer {
-        self.about_alert("acknowledge", |command| Event::Acknowledge(command))
+        self.about_alert("acknowledge", Event::Acknowledge)
     }
 
     pub(super) fn resolve(&self) -> Answer {
-        self.about_alert("resolve", |command| Event::Resolve(command))
+        self.about_alert("resolve", Event::Resolve)
     }
 
     fn about_alert(&self, action: &str, event: fn(Command) -> Event) -> Answer {

@@ -19,6 +19,7 @@
 mod actions;
 mod answers;
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use gds_net::{Auth, Handler, Limits, RequestHead, Response};
@@ -88,7 +89,10 @@ impl Api {
 
     fn metrics(&self) -> Answer {
         let counts = self.asking.ask(|evaluator| evaluator.counts())?;
-        let page: String = counts.iter().map(|(name, count)| format!("gds_alerting_{name} {count}\n")).collect();
+        let mut page = String::new();
+        for (name, count) in counts {
+            let _ = writeln!(page, "gds_alerting_{name} {count}"); // text takes everything
+        }
         Ok(Response::new(200, gds_net::PLAIN_TEXT, page.into_bytes()))
     }
 

@@ -54,14 +54,11 @@ impl Mail {
         let host = of("host", "HOST")?.ok_or_else(|| missing("host", "HOST"))?;
         let cafile = of("cafile", "CAFILE")?;
         let tls = of("tls", "TLS")?;
-        let port = match settings.count("port", 65_535)? {
-            Some(port) => Some(port),
-            None => {
-                let given = credentials.find("PORT")?;
-                let number = |text: String| text.parse::<u32>().map_err(|_| format!("port: {text:?} is none"));
-                given.map(number).transpose()?
-            }
-        };
+        let mut port = settings.count("port", 65_535)?;
+        if port.is_none() {
+            let number = |text: String| text.parse::<u32>().map_err(|_| format!("port: {text:?} is none"));
+            port = credentials.find("PORT")?.map(number).transpose()?;
+        }
         let (tls, usual) = match tls.as_deref() {
             None | Some("starttls") => (Tls::Required(parameters(&host, cafile.as_deref())?), 587),
             Some("tls") => (Tls::Wrapper(parameters(&host, cafile.as_deref())?), 465),

@@ -54,7 +54,7 @@ impl<'a> Settings<'a> {
     /// A time such as 30s.
     pub(super) fn duration(&mut self, key: &'static str) -> Result<Option<Duration>, String> {
         let Some(value) = self.take(key) else { return Ok(None) };
-        let found = value.as_str().and_then(|text| gds_alerting::duration::parse(text)).filter(|ms| *ms > 0);
+        let found = value.as_str().and_then(gds_alerting::duration::parse).filter(|ms| *ms > 0);
         let found = found.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
         found.map(Some).ok_or_else(|| format!("{key}: {value} is no time; expected a form such as 30s or 5m"))
     }

@@ -138,9 +138,8 @@ impl Dispatcher {
     pub(crate) fn hand_over(&self, number: u64, item: Item) {
         let queues = match item.channel() {
             None => &self.dead_letters,
-            Some(name) => match self.queues.get(name) {
-                Some(queues) => queues,
-                None => {
+            Some(name) => {
+                let Some(queues) = self.queues.get(name) else {
                     let (done, _) = oneshot::channel();
                     let dead = Some(format!("channel {name} is not in the rules file any more"));
                     if let Some(settle) = &self.settle {
@@ -148,8 +147,9 @@ impl Dispatcher {
                         let _ = settle.send(Settled { number, dead, done });
                     }
                     return;
-                }
-            },
+                };
+                queues
+            }
         };
         let about = match &item {
             Item::Notification(said) | Item::Acknowledged(said) => {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use gds_alert_service::{Credentials, Options, Said, Service};
 use gds_hub::embedded::{Embedded, EmbeddedOptions};
-use gds_hub::producer::{Linger, Producer, ProducerOptions, Reported, Reporter};
+use gds_hub::producer::{Linger, Producer, ProducerOptions, Reported, Reporter, Sent};
 use gds_hub::{Batch, Hub, Record, Start, Subscription};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -172,7 +172,8 @@ impl Bench {
     /// Bytes on the topic of metrics.
     pub(crate) fn publish(&self, topic: &str, value: &[u8]) {
         let record = Record { topic, timestamp: now_ms(), key: Some(b"db-1"), value: Some(value), ..Record::default() };
-        self.producer.send(&self.producer.encode(&record), None, Linger::Short).expect("taken");
+        let sent = self.producer.send(&self.producer.encode(&record), None, Linger::Short).expect("sent");
+        assert!(matches!(sent, Sent::Queued), "the producer has room");
         assert!(self.producer.wait_flushed(LONG), "the hub takes what is published");
     }
 
@@ -230,6 +231,8 @@ impl Bench {
 pub(crate) fn end(service: Service) {
     service.stop();
     service.wait(LONG).expect("ended").expect("in good order");
+    // The next one may have its state.
+    drop(service);
 }
 
 /// Whether bytes are in a file, or in any file of a folder.

@@ -56,7 +56,8 @@ fn an_alert_that_fires_goes_on_after_a_restart_and_is_not_told_again() {
     assert_eq!((counts["samples_total"], counts["repeated_total"]), (3, 0), "each sample once");
     end(service);
     let store = gds_alert_service::store::Store::open(&bench.state(), "embedded:test", 0).expect("a store");
-    let lines: Vec<&str> = Vec::from_iter(store.history().expect("lines").iter().map(|line| line.to.name()));
+    let history = store.history().expect("lines");
+    let lines: Vec<&str> = history.iter().map(|line| line.to.name()).collect();
     assert_eq!(lines, ["firing", "resolved"]);
 }
 
