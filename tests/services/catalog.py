@@ -131,6 +131,13 @@ _SERVICES = (
         recipe=DebianPackage("prometheus-pushgateway"),
     ),
     Service(
+        # Without the server beside it, which wants a file of templates in a folder of the system's.
+        name="amtool",
+        version="0.25.0",
+        binaries=(Binary("amtool"),),
+        recipe=DebianPackage("prometheus-alertmanager"),
+    ),
+    Service(
         name="otelcol",
         # The version is also in otelcol/go.mod; the newest release whose modules all resolve.
         version="0.120.0",

@@ -459,6 +459,11 @@ impl Evaluator {
         Ok(())
     }
 
+    /// The rules file that is in use.
+    pub(crate) fn rules_text(&self) -> &str {
+        &self.text
+    }
+
     /// Whether what it needs is well.
     pub(crate) fn health(&self) -> Health {
         let channels = self.dispatcher.iter().flat_map(|dispatcher| dispatcher.channels().by_name.values());

@@ -390,7 +390,15 @@ fn action(
         let matchers = matchers.and_then(|matchers| refuse_contradictions(&matchers).map(|()| matchers));
         let matchers = matchers.map_err(|message| sink.put(node.mark, path, message)).ok()?;
         let (starts_ms, ends_ms) = (at_ms, until_ms.unwrap_or(i64::MAX));
-        Action::Event(Event::Silence(Silence { id, matchers, starts_ms, ends_ms, by, comment: String::new() }))
+        Action::Event(Event::Silence(Silence {
+            id,
+            matchers,
+            starts_ms,
+            ends_ms,
+            by,
+            comment: String::new(),
+            updated_ms: None,
+        }))
     } else if let Some(node) = fields.get("reload") {
         Action::Reload(Arc::new(Rules::read(sink, node)?))
     } else if fields.get("reload_file").is_some() {

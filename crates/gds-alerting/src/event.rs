@@ -63,4 +63,7 @@ pub struct Silence {
     /// Why.
     #[serde(default)]
     pub comment: String,
+    /// When somebody made it, or changed it last; not known of one that an older version made.
+    #[serde(default)]
+    pub updated_ms: Option<i64>,
 }

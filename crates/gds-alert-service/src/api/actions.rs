@@ -11,11 +11,26 @@ use serde_json::json;
 
 use super::answers::{self, Answer, problem};
 use crate::asking::Asking;
+use crate::error::Result;
 use crate::now_ms;
 use crate::store::Act;
 
 /// Of a comment, a key or a name that is kept.
 const LONGEST: usize = 1000;
+
+/// What became of what somebody wanted.
+pub(super) enum Outcome {
+    Done,
+    /// The engine did not do it; that is kept too.
+    Refused(String),
+    /// It was not tried.
+    Invalid(String),
+}
+
+/// A name that no other silence has.
+pub(super) fn new_id() -> String {
+    format!("{:016x}", gds_process::random::random::<u64>())
+}
 
 pub(super) struct Actions<'a> {
     pub(super) asking: &'a Asking,
@@ -60,7 +75,7 @@ impl Actions<'_> {
     fn about_alert(&self, action: &str, event: fn(Command) -> Event) -> Answer {
         let about: AboutAlert = match self.body() {
             Ok(about) => about,
-            Err(refusal) => return Ok(refusal),
+            Err((status, why)) => return Ok(problem(status, &why)),
         };
         let at_ms = now_ms();
         let until_ms = match about.lasts.as_deref().map(duration) {
@@ -70,13 +85,13 @@ impl Actions<'_> {
         };
         let by = self.who(about.by);
         let command = Command { key: about.key.clone(), by: by.clone(), at_ms, until_ms };
-        self.carry_out(event(command), by, action, about.key, about.comment)
+        Ok(answered(self.carry_out(event(command), by, action, about.key, about.comment)?))
     }
 
     pub(super) fn silence(&self) -> Answer {
         let new: NewSilence = match self.body() {
             Ok(new) => new,
-            Err(refusal) => return Ok(refusal),
+            Err((status, why)) => return Ok(problem(status, &why)),
         };
         let matchers: Result<Vec<Matcher>, String> = new.matchers.iter().map(|text| Matcher::parse(text)).collect();
         let matchers = matchers.and_then(|matchers| refuse_contradictions(&matchers).map(|()| matchers));
@@ -97,7 +112,7 @@ impl Actions<'_> {
             return Ok(answers::json(200, &json!({"mutes": mutes})));
         }
         let (starts_ms, by) = (now_ms(), self.who(new.by));
-        let id = format!("{:016x}", gds_process::random::random::<u64>());
+        let id = new_id();
         let silence = Silence {
             id: id.clone(),
             matchers,
@@ -105,49 +120,63 @@ impl Actions<'_> {
             ends_ms: starts_ms.saturating_add(lasts),
             by: by.clone(),
             comment: new.comment.clone(),
+            updated_ms: Some(starts_ms),
         };
         let detail = format!("{} for {}: {}", new.matchers.join(", "), new.lasts, new.comment);
-        let done = self.carry_out(Event::Silence(silence), by, "silence", id.clone(), detail)?;
-        if done.status != 200 {
-            return Ok(done);
+        match self.carry_out(Event::Silence(silence), by, "silence", id.clone(), detail)? {
+            Outcome::Done => Ok(answers::json(200, &json!({"id": id, "mutes": mutes}))),
+            other => Ok(answered(other)),
         }
-        Ok(answers::json(200, &json!({"id": id, "mutes": mutes})))
     }
 
     pub(super) fn unsilence(&self, id: &str) -> Answer {
         let by = self.who(None);
         let event = Event::Unsilence { id: id.to_owned(), by: by.clone() };
-        self.carry_out(event, by, "unsilence", id.to_owned(), String::new())
+        Ok(answered(self.carry_out(event, by, "unsilence", id.to_owned(), String::new())?))
     }
 
-    fn carry_out(&self, event: Event, by: String, action: &str, about: String, detail: String) -> Answer {
+    /// Does something, and keeps that it was done, by whom, before it is answered.
+    pub(super) fn carry_out(
+        &self,
+        event: Event,
+        by: String,
+        action: &str,
+        about: String,
+        detail: String,
+    ) -> Result<Outcome> {
         if about.len() > LONGEST || detail.len() > LONGEST || by.len() > LONGEST {
-            return Ok(problem(400, &format!("a text is longer than {LONGEST} bytes")));
+            return Ok(Outcome::Invalid(format!("a text is longer than {LONGEST} bytes")));
         }
         let act = Act { at_ms: now_ms(), by, action: action.to_owned(), about, detail, refused: None };
-        match self.asking.ask(move |evaluator| evaluator.act(event, act))?? {
-            None => Ok(answers::json(200, &json!({"done": true}))),
-            Some(why) => Ok(problem(409, &why)),
-        }
+        Ok(self.asking.ask(move |evaluator| evaluator.act(event, act))??.map_or(Outcome::Done, Outcome::Refused))
     }
 
-    fn body<T: DeserializeOwned>(&self) -> Result<T, Response> {
+    /// The body; else a status and what is wrong.
+    pub(super) fn body<T: DeserializeOwned>(&self) -> Result<T, (u16, String)> {
         // What a page of a browser can send without being asked is of another type.
         let json = self.request.content_type.is_some_and(|kind| kind.trim_start().starts_with("application/json"));
         if !json {
-            return Err(problem(415, "expected a body of content-type application/json"));
+            return Err((415, "expected a body of content-type application/json".to_owned()));
         }
-        serde_json::from_slice(self.request.body).map_err(|error| problem(400, &format!("the body: {error}")))
+        serde_json::from_slice(self.request.body).map_err(|error| (400, format!("the body: {error}")))
     }
 
     /// Who does it: who has shown a password, else who it is said to be.
-    fn who(&self, said: Option<String>) -> String {
+    pub(super) fn who(&self, said: Option<String>) -> String {
         let shown = self.request.authorization.and_then(|header| {
             let (scheme, value) = header.split_once(' ')?;
             let text = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(value.trim()).ok()).flatten()?;
             Some(String::from_utf8(text).ok()?.split_once(':')?.0.to_owned())
         });
         shown.or(said).filter(|by| !by.trim().is_empty()).unwrap_or_else(|| "somebody".to_owned())
+    }
+}
+
+fn answered(outcome: Outcome) -> Response {
+    match outcome {
+        Outcome::Done => answers::json(200, &json!({"done": true})),
+        Outcome::Refused(why) => problem(409, &why),
+        Outcome::Invalid(why) => problem(400, &why),
     }
 }
 

@@ -13,10 +13,12 @@
 //! | `GET /api/v1/history` | transitions, the newest first; `?key=` of one alert, `?limit=` so many |
 //! | `GET /api/v1/audit` | what people did, the newest first; `?limit=` so many |
 //! | `GET /api/v1/dead` | what was given up, the newest first; `?limit=` so many |
+//! | `/api/v2/...` | [what `amtool` asks](alertmanager) |
 //!
 //! Who does something is the user of basic authentication, else who the request says (`"by"`).
 
 mod actions;
+mod alertmanager;
 mod answers;
 
 use std::fmt::Write as _;
@@ -43,16 +45,21 @@ pub struct Api {
     asking: Asking,
     store: Arc<Store>,
     auth: Auth,
+    /// When this process began to answer, in milliseconds since 1970.
+    began_ms: i64,
 }
 
 impl Api {
     pub(crate) fn new(asking: Asking, store: Arc<Store>, auth: Auth) -> Self {
-        Self { asking, store, auth }
+        Self { asking, store, auth, began_ms: crate::now_ms() }
     }
 
     fn answer(&self, request: &RequestHead<'_>) -> Answer {
         let path = request.path.trim_end_matches('/');
         let actions = || Actions { asking: &self.asking, request };
+        if let Some(path) = alertmanager::below(path) {
+            return self.alertmanager(path, &actions());
+        }
         match (request.method, path) {
             ("GET" | "HEAD", "/readyz") => self.ready(),
             ("GET" | "HEAD", "/metrics") => self.metrics(),
@@ -156,10 +163,15 @@ fn newest<T: serde::Serialize>(mut lines: Vec<T>, query: &str) -> Response {
     json(200, &lines)
 }
 
-/// A parameter of a query, decoded.
+/// A parameter of a query, decoded; the first of that name.
 fn parameter(query: &str, name: &str) -> Option<String> {
-    let pair = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(known, _)| *known == name)?;
-    Some(decoded(&pair.1.replace('+', " ")))
+    parameters(query, name).next()
+}
+
+/// All parameters of a name, decoded.
+fn parameters<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(move |(known, _)| *known == name).map(|(_, value)| decoded(&value.replace('+', " ")))
 }
 
 fn decoded(text: &str) -> String {

@@ -14,7 +14,7 @@ mod pace;
 mod pagerduty;
 mod settings;
 mod slack;
-mod text;
+pub(crate) mod text;
 mod webhook;
 mod worker;
 

@@ -1,5 +1,6 @@
 //! What people read of a notification.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use gds_alerting::effect::{AlertView, Kind, Notification, State};
@@ -8,6 +9,22 @@ use gds_events::Timestamp;
 /// A moment as people and programs read it: ISO 8601, in UTC.
 pub(crate) fn time(at_ms: i64) -> String {
     Timestamp::from_millis(at_ms).to_string()
+}
+
+/// Annotations as Alertmanager's users have them: with where to look and what to do among them.
+pub(crate) fn annotations(alert: &AlertView) -> BTreeMap<String, String> {
+    let mut annotations = alert.annotations.clone();
+    for (name, value) in [("runbook_url", &alert.runbook_url), ("dashboard_url", &alert.dashboard_url)] {
+        if let Some(value) = value {
+            annotations.entry(name.to_owned()).or_insert_with(|| value.clone());
+        }
+    }
+    annotations
+}
+
+/// What Alertmanager's users tell alerts apart by. Of the trouble: the same when it fires and when it is over.
+pub(crate) fn fingerprint(alert: &AlertView) -> &str {
+    alert.correlation_id.get(..16).unwrap_or(&alert.correlation_id)
 }
 
 /// What a line about an alert begins with.

@@ -48,23 +48,14 @@ pub(super) fn body(said: &Notification) -> Value {
 
 fn alert(alert: &AlertView) -> Value {
     let over = alert.state == State::Resolved;
-    let mut annotations = alert.annotations.clone();
-    let mut put = |name: &str, value: &Option<String>| {
-        if let Some(value) = value {
-            annotations.entry(name.to_owned()).or_insert_with(|| value.clone());
-        }
-    };
-    put("runbook_url", &alert.runbook_url);
-    put("dashboard_url", &alert.dashboard_url);
     json!({
         "status": status(over),
         "labels": alert.labels,
-        "annotations": annotations,
+        "annotations": text::annotations(alert),
         "startsAt": text::time(alert.started_at_ms),
         "endsAt": if over { text::time(alert.since_ms) } else { NEVER.to_owned() },
         "generatorURL": alert.dashboard_url.as_deref().unwrap_or_default(),
-        // Of the trouble: the same when it fires and when it is over.
-        "fingerprint": alert.correlation_id.get(..16).unwrap_or(&alert.correlation_id),
+        "fingerprint": text::fingerprint(alert),
     })
 }
 

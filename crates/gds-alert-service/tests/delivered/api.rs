@@ -78,3 +78,63 @@ fn who_has_no_token_sees_nothing() {
     assert_eq!(ask(to, "GET", "/api/v1/alerts", "authorization: Bearer c4n4ry\r\n", "").0, 200);
     end(service);
 }
+
+#[test]
+fn alertmanagers_clients_see_groups_receivers_and_errors_in_their_form() {
+    let bench = Bench::new();
+    let rules = RULES.replace(
+        "channels: {log: {type: log}}",
+        "channels: {log: {type: log}, spare: {type: log}}, routes: [{match: {environment: production}, \
+         channels: [log, spare], group_by: [environment]}]",
+    );
+    let service = bench.start(&rules, &[]);
+    let server = service.serve(ServerOptions::new("127.0.0.1", 0), Auth::None).expect("a server");
+    let to = server.local_addr();
+    assert_eq!(ask(to, "GET", "/api/v2/receivers", "", "").1, serde_json::json!([{"name": "log"}, {"name": "spare"}]));
+    for instance in ["db-1", "db-2"] {
+        bench.measure(instance, 92.0);
+    }
+    while ask(to, "GET", "/api/v2/alerts", "", "").1.as_array().is_none_or(|alerts| alerts.len() < 2) {
+        std::thread::yield_now();
+    }
+    let (status, groups) = ask(to, "GET", "/api/v2/alerts/groups?receiver=sp.%2B", "", "");
+    assert_eq!((status, groups.as_array().map(Vec::len)), (200, Some(1)), "{groups}");
+    assert_eq!(groups[0]["labels"], serde_json::json!({"environment": "production"}));
+    assert_eq!(
+        (&groups[0]["receiver"]["name"], groups[0]["alerts"].as_array().map(Vec::len)),
+        (&"spare".into(), Some(2))
+    );
+    let silence =
+        |part: &str| format!("{{\"startsAt\":\"2026-01-01T00:00:00Z\",\"createdBy\":\"a\",\"comment\":\"\",{part}}}");
+    let ends = "\"endsAt\":\"2099-01-01T00:00:00+02:00\"";
+    for (method, path, body, status, part) in [
+        ("POST", "alerts", "[]".to_owned(), 405, "none can be posted"),
+        ("GET", "alerts?filter=a", String::new(), 400, "filter: \"a\" is no matcher"),
+        ("GET", "alerts?active=yes", String::new(), 400, "active: \"yes\" is wrong here"),
+        ("GET", "alerts?receiver=(", String::new(), 400, "receiver: \"(\" is no regular expression"),
+        ("GET", "silence/none", String::new(), 404, "there is no such silence"),
+        ("DELETE", "silence/none", String::new(), 404, "there is no such silence"),
+        ("POST", "silences", silence(&format!("{ends},\"matchers\":[]")), 400, "one at least"),
+        (
+            "POST",
+            "silences",
+            silence("\"endsAt\":\"2026-01-02T00:00:00Z\",\"matchers\":[{\"name\":\"a\",\"value\":\"b\"}]"),
+            400,
+            "endsAt",
+        ),
+        (
+            "POST",
+            "silences",
+            silence(&format!("{ends},\"id\":\"none\",\"matchers\":[{{\"name\":\"a\",\"value\":\"b\"}}]")),
+            404,
+            "no such silence",
+        ),
+        ("DELETE", "silences", String::new(), 405, "docs/alerting.md"),
+        ("GET", "nothing", String::new(), 404, "docs/alerting.md"),
+    ] {
+        let (found, answer) = ask(to, method, &format!("/api/v2/{path}"), JSON, &body);
+        assert_eq!(found, status, "{method} {path}: {answer}");
+        assert!(answer.as_str().is_some_and(|text| text.contains(part)), "{method} {path}: {answer}");
+    }
+    end(service);
+}

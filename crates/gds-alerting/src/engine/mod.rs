@@ -349,6 +349,17 @@ impl Engine {
         self.mute_reason(self.alerts.get(key)?, now_ms)
     }
 
+    /// The names of the silences that mute an alert at a time.
+    pub fn silenced_by(&self, key: &str, now_ms: i64) -> Vec<String> {
+        let Some(alert) = self.alerts.get(key) else { return Vec::new() };
+        mute::silences_about(&self.silences, &alert.labels, now_ms).map(|silence| silence.id.clone()).collect()
+    }
+
+    /// The key of the alert that makes another one needless.
+    pub fn inhibited_by(&self, key: &str) -> Option<&str> {
+        self.inhibitors.find(&self.rules.policy, self.alerts.get(key)?, &self.alerts)
+    }
+
     /// The keys of the alerts that a silence would mute now.
     pub fn preview(&self, matchers: &[Matcher]) -> Vec<String> {
         let open = self.alerts.values().filter(|alert| alert.state.is_open());

@@ -91,8 +91,16 @@ pub(super) fn muted_by(
     if let Some(window) = window {
         return Some(format!("maintenance {}", window.name));
     }
-    let silence = silences
-        .values()
-        .find(|silence| (silence.starts_ms..silence.ends_ms).contains(&now_ms) && is_about(&silence.matchers, labels));
-    silence.map(|silence| format!("silence {}", silence.id))
+    silences_about(silences, labels, now_ms).next().map(|silence| format!("silence {}", silence.id))
+}
+
+/// The silences that hold at a time and are about labels.
+pub(super) fn silences_about<'a>(
+    silences: &'a BTreeMap<String, Silence>,
+    labels: &'a Labels,
+    now_ms: i64,
+) -> impl Iterator<Item = &'a Silence> {
+    silences.values().filter(move |silence| {
+        (silence.starts_ms..silence.ends_ms).contains(&now_ms) && is_about(&silence.matchers, labels)
+    })
 }

@@ -61,20 +61,6 @@ fn find<'a>(route: &'a Route, id: &str) -> Option<&'a Route> {
     if route.id == id { Some(route) } else { route.routes.iter().find_map(|inner| find(inner, id)) }
 }
 
-/// The routes that labels lead to: the deepest that match, and later siblings where one says `continue`.
-pub(crate) fn routes_of<'a>(route: &'a Route, labels: &Labels) -> Vec<&'a Route> {
-    let mut found = Vec::new();
-    for inner in &route.routes {
-        if inner.matchers.iter().all(|matcher| matcher.matches(labels)) {
-            found.extend(routes_of(inner, labels));
-            if !inner.continues {
-                break;
-            }
-        }
-    }
-    if found.is_empty() { vec![route] } else { found }
-}
-
 fn group_id(route: &Route, alert: &Alert) -> String {
     if route.group_by.is_empty() {
         return format!("{}/{}", route.id, alert.key);
@@ -120,7 +106,7 @@ impl Engine {
         if !alert.state.is_open() || rules.routing.channels.is_empty() {
             return;
         }
-        for route in routes_of(&rules.routing.root, &alert.labels) {
+        for route in rules.routing.root.leading(&alert.labels) {
             let id = group_id(route, alert);
             alert.groups.insert(id.clone());
             let new = || Group {
@@ -142,7 +128,7 @@ impl Engine {
     pub(super) fn regroup(&mut self, key: &str) {
         let rules = Arc::clone(&self.rules);
         let Some(alert) = self.alerts.get_mut(key) else { return };
-        let routes = routes_of(&rules.routing.root, &alert.labels);
+        let routes = rules.routing.root.leading(&alert.labels);
         let wanted: BTreeSet<String> = routes.iter().map(|route| group_id(route, alert)).collect();
         if !alert.state.is_open() || wanted == alert.groups {
             return;

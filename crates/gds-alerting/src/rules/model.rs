@@ -314,6 +314,22 @@ pub struct Route {
     pub escalation: Vec<EscalationStep>,
 }
 
+impl Route {
+    /// The routes that labels lead to: the deepest that match, and later siblings where one says `continue`.
+    pub fn leading(&self, labels: &Labels) -> Vec<&Self> {
+        let mut found = Vec::new();
+        for inner in &self.routes {
+            if inner.matchers.iter().all(|matcher| matcher.matches(labels)) {
+                found.extend(inner.leading(labels));
+                if !inner.continues {
+                    break;
+                }
+            }
+        }
+        if found.is_empty() { vec![self] } else { found }
+    }
+}
+
 /// A step of an escalation.
 #[derive(Clone, Debug)]
 pub struct EscalationStep {
