@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
 
 import pytest
 
 from gds_database import ConfigurationError
+from gds_database.config import EngineConfig
 from gds_database.engines.snowflake import SnowflakeConnection
 from tests.services.snowflake import Snowflake
+from tests.services.toxiproxy import Toxiproxy
 
 CANARY = "Canary-5n0w"
 
@@ -50,3 +53,16 @@ def test_another_account_is_connected_to_with_the_same_settings(snowflake: Snowf
         assert connection.execute_query("SELECT 1") == [(1,)]
         with pytest.raises(ConfigurationError, match="account=''"):
             connection.switch_account("")
+
+
+def test_a_cancel_that_reaches_nobody_raises_nothing(snowflake: Snowflake, toxiproxy: Toxiproxy) -> None:
+    proxy = toxiproxy.proxy(snowflake.port)
+    address = snowflake.url.replace(f":{snowflake.port}/", f":{proxy.port}/") + "&network_timeout=2"
+    connection = SnowflakeConnection.of(EngineConfig.parse(address))
+    raw = connection.connect()
+    # What the connector's timer calls at the deadline of a statement, in a thread that nobody looks after.
+    assert raw._cancel_query("SELECT 1", uuid.uuid4())["success"]
+    proxy.cut()
+    assert raw._cancel_query("SELECT 1", uuid.uuid4()) == {"success": False}
+    proxy.restore()
+    connection.disconnect()

@@ -16,6 +16,8 @@ from tests.monitor.small_pack import SMALL
 from tests.services.postgresql import PostgreSQL
 from tests.services.process import http_get, lease_port, wait_until
 
+START_SECONDS = 120.0
+
 
 @pytest.fixture
 def pack(tmp_path: Path) -> Path:
@@ -104,7 +106,10 @@ def test_run_watches_until_it_is_told_to_stop(postgresql: PostgreSQL, pack: Path
             program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
         ) as process:
             try:
-                wait_until(lambda: _answers(port, "/readyz"), what="the monitor to be ready")
+                # Two and a half seconds of processor: what it imports, and a whole cycle. A busy machine has them late.
+                wait_until(
+                    lambda: _answers(port, "/readyz"), what="the monitor to be ready", timeout_seconds=START_SECONDS
+                )
                 assert _answers(port, "/healthz")
                 page = http_get(port, "/metrics")[1].decode()
                 assert "gds_monitor_cycles_total" in page

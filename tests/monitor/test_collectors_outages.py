@@ -1,8 +1,9 @@
-"""What every collector does when its server is away, silent or killed: on the stand-ins of MongoDB and SQL Server."""
+"""What every collector does when its server is away, silent or killed: on what stands for each platform."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 
@@ -11,10 +12,12 @@ import pytest
 from gds_monitor.base import MonitoringResult
 from gds_monitor.collectors._packs import PackCollector
 from tests.monitor.cycles import cycle, grown, values
-from tests.monitor.platforms import MongoDBPlatform, Platform, SQLServerPlatform
+from tests.monitor.platforms import MongoDBPlatform, Platform, SnowflakePlatform, SQLServerPlatform
 from tests.services.fixtures import require_service
 from tests.services.mongodb import MongoDB
 from tests.services.mssql import SqlServer
+from tests.services.process import wait_until
+from tests.services.snowflake import Snowflake
 from tests.services.toxiproxy import Toxiproxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timing, pytest.mark.server]
@@ -32,16 +35,28 @@ def _on_mssql() -> Platform:
     return SQLServerPlatform(SqlServer())
 
 
-_MAKERS = {"mongodb": _on_mongodb, "mssql": _on_mssql}
+def _on_snowflake() -> Platform:
+    require_service("snowflake")
+    return SnowflakePlatform(Snowflake())
+
+
+_MAKERS = {"mongodb": _on_mongodb, "mssql": _on_mssql, "snowflake": _on_snowflake}
 
 
 @pytest.fixture(params=list(_MAKERS))
 def platform(request: pytest.FixtureRequest) -> Iterator[Platform]:
-    """One with a server of its own."""
+    """One with a server of its own; no thread of a driver is left when it has ended."""
     found = _MAKERS[request.param]()
+    before = set(threading.enumerate())
     with found.server:
         yield found
         found.close()
+    wait_until(lambda: not _left(before), what=f"threads to end: {_left(before)}", timeout_seconds=INTERVAL_SECONDS)
+
+
+def _left(before: set[threading.Thread]) -> list[threading.Thread]:
+    """Threads that are new, but for the one that watches over all deadlines of SQL Server."""
+    return [each for each in threading.enumerate() if each not in before and each.name != "gds-mssql-deadlines"]
 
 
 async def back_within_an_interval(collector: PackCollector) -> MonitoringResult:

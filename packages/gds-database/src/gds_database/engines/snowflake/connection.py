@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import time
 from contextlib import suppress
 from datetime import datetime
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from gds_database.config import EngineConfig
 
 __all__ = ["SnowflakeConnection"]
+
+logger = logging.getLogger("gds_database")
 
 # The connector waits for ever for a network that is not there.
 WAITS = {"login_timeout": 30, "network_timeout": 120}
@@ -156,6 +159,7 @@ class SnowflakeConnection(DatabaseConnection, ConfigurableComponent, ResourceMan
 
             failed = translated(error, said)
         else:
+            _own_cancels(self.connection)
             return self.connection
         raise failed
 
@@ -267,6 +271,26 @@ class SnowflakeConnection(DatabaseConnection, ConfigurableComponent, ResourceMan
     def is_initialized(self) -> bool:
         """Whether it is open."""
         return self.is_connected()
+
+
+def _own_cancels(connection: Any) -> None:
+    """Let a cancel that does not reach Snowflake be no error.
+
+    The connector cancels a statement at its deadline by a request in a thread of its own, for which nobody catches what
+    it raises when the server is away. The statement fails by itself then, and tells the same to who waits for it.
+    """
+    cancel = getattr(connection, "_cancel_query", None)
+    if cancel is None:
+        return
+
+    def attempt(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return cancel(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - the connector's own, also of a connection that is closed by now
+            logger.debug("a statement was not cancelled: %s", type(error).__name__)
+            return {"success": False}
+
+    connection._cancel_query = attempt
 
 
 def _der(private_key: bytes | str) -> bytes:
