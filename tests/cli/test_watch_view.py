@@ -79,7 +79,7 @@ def test_the_keys_stand_in_the_last_line_of_the_terminal() -> None:
 
 def test_at_80_columns_everything_of_importance_is_there() -> None:
     known = picture()
-    lines = drawn(picture(tells=known.tells - {"metrics"}), Ui(), 80, 50)
+    lines = drawn(picture(tells=known.tells - {"metrics", "alerts"}), Ui(), 80, 50)
     text = "\n".join(lines)
     assert lines[0].startswith("db1.example.org:5432/orders  PostgreSQL 15.20  primary")
     assert lines[1] == "6 of 100 sessions  3 active  2 blocked  1 idle in transaction  oldest xact 2:05"
@@ -191,6 +191,6 @@ def test_a_server_that_is_away_is_said_in_the_first_line_and_the_last_picture_st
 
 def test_the_picture_in_the_documentation_is_what_is_drawn() -> None:
     text = (Path(__file__).parents[2] / "docs" / "watch.md").read_text("utf-8")
-    known = picture(tells=picture().tells - {"metrics"})
+    known = picture(tells=picture().tells - {"metrics", "alerts"})
     # Without the first line, in which there is a time of day.
     assert "\n".join(drawn(known, Ui(), 80, 34)[1:]) in text

@@ -118,7 +118,7 @@ def picture(**changes: object) -> Picture:
         "progress": (Progress("200", "VACUUM", "public.orders", "scanning heap", 0.25),),
         "measures": (Measure("postgresql.backends", {"db.namespace": "orders"}, 7.0, "1"),),
         "tells": frozenset(
-            ("activity", "blocking", "waits", "statements", "replication", "space", "progress", "metrics")
+            ("activity", "blocking", "waits", "statements", "replication", "space", "progress", "metrics", "alerts")
         ),
     }
     return Picture(**{**parts, **changes})  # type: ignore[arg-type]

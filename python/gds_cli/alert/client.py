@@ -23,10 +23,11 @@ TIMEOUT_SECONDS = 30.0
 class Client:
     """Asks the API; what it refuses is an `OSError` with its own words."""
 
-    def __init__(self, api: str, cafile: Path | None) -> None:
+    def __init__(self, api: str, cafile: Path | None, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         if not api.startswith(("http://", "https://")):
             raise typer.BadParameter(f"--api {api}: expected http://HOST:PORT or https://HOST:PORT")
         self._api = api.rstrip("/")
+        self._timeout_seconds = timeout_seconds
         self._tls = ssl.create_default_context(cafile=cafile) if api.startswith("https") else None
         self._headers = {"Content-Type": "application/json"}
         token, user = os.environ.get("GDS_ALERT_API_TOKEN"), os.environ.get("GDS_ALERT_API_USER")
@@ -45,7 +46,7 @@ class Client:
         data = None if body is None else json.dumps(body).encode()
         request = Request(self._api + path, data=data, headers=self._headers, method=method)  # noqa: S310 - checked above
         try:
-            with urlopen(request, timeout=TIMEOUT_SECONDS, context=self._tls) as answer:  # noqa: S310
+            with urlopen(request, timeout=self._timeout_seconds, context=self._tls) as answer:  # noqa: S310
                 return json.loads(answer.read())
         except HTTPError as error:
             raise OSError(f"{self._api}: {_reason(error)}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path  # noqa: TC003 - Typer reads it
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["watch"]
 
 MISSING = "gds: expected gds-database; run: pip install 'gds-telemetry[watch]'"
+ALERTS_SECONDS = 1.0
+"""How long it may take to be told of alerts; so long a reading may be late for it."""
+
 SECOND_LOOK_SECONDS = 1.0
 """How long --once waits before it looks again, to tell how fast things change."""
 
@@ -49,6 +53,21 @@ def watch(
     duration: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="End after so long; 0 is when q is pressed.")
     ] = 0.0,
+    alerts: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GDS_ALERT_API",
+            metavar="URL",
+            help="Where gds alert run listens: alerts of this server are shown. GDS_ALERT_API_TOKEN, or _USER and"
+            " _PASSWORD, say who asks.",
+        ),
+    ] = None,
+    alerts_cafile: Annotated[
+        Path | None, typer.Option(envvar="GDS_ALERT_API_CAFILE", metavar="FILE", help="Whom to trust behind https.")
+    ] = None,
+    instance: Annotated[
+        str | None, typer.Option(metavar="ID", help="What the monitor calls this server, if not by its host:port.")
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Print one picture after two looks at it, and end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as one JSON object.")] = False,
 ) -> int:
@@ -74,6 +93,11 @@ def watch(
     except ConfigurationError as error:
         print(f"gds: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    if alerts is not None:
+        from gds_cli.alert.client import Client
+        from gds_cli.watch.alerts import WithAlerts
+
+        source = WithAlerts(source, Client(alerts, alerts_cafile, timeout_seconds=ALERTS_SECONDS), instance)
     live = not (once or as_json)
     if live and (how(False, False) != "live" or not sys.stdin.isatty()):
         print("gds: there is no terminal to draw on; this is one picture, as with --once", file=sys.stderr)

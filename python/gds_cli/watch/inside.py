@@ -22,7 +22,7 @@ __all__ = ["HELP", "helped", "looked_into"]
 NAMES = 17
 HELP = (
     ("q, Ctrl-C", "quit"),
-    ("0 to 8, Tab", "another view"),
+    ("0 to 9, Tab", "another view"),
     ("↑ ↓ j k", "select a row; PgUp, PgDn, Home and End too"),
     ("Enter, →", "look into the selected session or statement"),
     ("Esc, ←", "back; without the filter; without the selection"),

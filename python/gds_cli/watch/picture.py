@@ -9,7 +9,19 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["Lock", "Measure", "Number", "Picture", "Progress", "Replica", "Session", "Space", "Statement", "Wait"]
+__all__ = [
+    "Alert",
+    "Lock",
+    "Measure",
+    "Number",
+    "Picture",
+    "Progress",
+    "Replica",
+    "Session",
+    "Space",
+    "Statement",
+    "Wait",
+]
 
 
 @dataclass(frozen=True)
@@ -161,6 +173,36 @@ class Measure:
 
 
 @dataclass(frozen=True)
+class Alert:
+    """An alert of this server that is not over.
+
+    Attributes:
+        key: What tells it apart.
+        rule: By which rule.
+        state: ``pending``, ``firing``, ``acknowledged``.
+        severity: How bad it is.
+        value: What was measured when it began.
+        text: What the rule says about it.
+        seconds: How long it lasts.
+        muted: What keeps it quiet; empty if nothing does.
+    """
+
+    key: str
+    rule: str
+    state: str
+    severity: str
+    value: str
+    text: str
+    seconds: float
+    muted: str = ""
+
+    @property
+    def loud(self) -> bool:
+        """Whether it is for somebody to act on now."""
+        return self.state == "firing" and not self.muted
+
+
+@dataclass(frozen=True)
 class Picture:
     """All of it.
 
@@ -189,6 +231,7 @@ class Picture:
     waits: tuple[Wait, ...] = ()
     progress: tuple[Progress, ...] = ()
     measures: tuple[Measure, ...] = ()
+    alerts: tuple[Alert, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
     tells: frozenset[str] = frozenset()
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OF",
     "activity",
+    "alerts",
     "blocking",
     "databases",
     "metrics",
@@ -42,6 +43,7 @@ NOTHING = {
     "space": "nothing yet",
     "progress": "no vacuum, index, copy or backup is running",
     "metrics": "none",
+    "alerts": "none of this server is open",
 }
 
 
@@ -336,6 +338,31 @@ def metrics(picture: Picture, ui: Ui, width: int) -> Section:  # noqa: ARG001
     return _section("METRICS", columns, rows, _nothing(picture, "metrics", "metrics"))
 
 
+def alerts(picture: Picture, ui: Ui, width: int) -> Section:  # noqa: ARG001
+    """Alerts that are not over, the worst first."""
+    wide = width >= 70
+    rows = []
+    for each in picture.alerts:
+        colour = FAINT if not each.loud else BAD if each.severity in ("critical", "error") else WARN
+        rows.append(
+            (
+                Text(clean(each.severity), colour),
+                Text(clean("muted" if each.muted else each.state), FAINT if not each.loud else ""),
+                Text(clock(each.seconds), FAINT),
+                Text(clean(each.value), FAINT),
+                Text(clean(f"{each.rule}  {one_line(each.text)}" if each.text else each.key)),
+            )
+        )
+    columns = (
+        ("SEVERITY", 9, "<"),
+        ("STATE", 12 if wide else 8, "<"),
+        ("SINCE", 8, ">"),
+        ("VALUE", 10 if width >= 100 else -1, ">"),
+        ("ALERT", 0, "<"),
+    )
+    return _section("ALERTS", columns, rows, _nothing(picture, "alerts", "alerts"))
+
+
 def _of(*builds: Build) -> Callable[[Picture, Ui, int], list[Section]]:
     return lambda picture, ui, width: [build(picture, ui, width) for build in builds]
 
@@ -349,4 +376,5 @@ OF = {
     "space": _of(databases, tables),
     "progress": _of(progress),
     "metrics": _of(metrics),
+    "alerts": _of(alerts),
 }

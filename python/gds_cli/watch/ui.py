@@ -25,7 +25,7 @@ __all__ = [
     "waiting",
 ]
 
-VIEWS = ("all", "activity", "waits", "blocking", "statements", "replicas", "space", "progress", "metrics")
+VIEWS = ("all", "activity", "waits", "blocking", "statements", "replicas", "space", "progress", "metrics", "alerts")
 PARTS = {"all": "activity", "replicas": "replication"}
 """What a view is called among the parts of a picture, where that differs."""
 
@@ -326,7 +326,8 @@ class Ui:
             if name in views:
                 self._show(name)
             else:
-                self.say(f"{picture.system} does not tell of {name}")
+                untold = f"{picture.system} does not tell of {name}"
+                self.say("--alerts URL says where alerts are" if name == "alerts" else untold)
 
     def _show(self, view: str) -> None:
         self.view, self.inside, self.help = view, False, False

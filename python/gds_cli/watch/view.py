@@ -55,7 +55,7 @@ MOST_ROWS = 30
 KEYS = (
     ("q", "quit"),
     ("?", "help"),
-    ("0-8", "view"),
+    ("0-9", "view"),
     ("↑↓", "select"),
     ("⏎", "look into"),
     ("space", "pause"),
@@ -167,6 +167,9 @@ def _sessions(picture: Picture) -> Text:
         (open_ones, "idle in transaction", WARN if open_ones else FAINT),
     ):
         line.append(f"  {number:,} {what}", colour)
+    loud = sum(1 for each in picture.alerts if each.loud)
+    if loud:
+        line.append(f"  {loud:,} alert{'' if loud == 1 else 's'}", BAD)
     oldest = max((each.transaction_seconds or 0.0 for each in clients if not each.own), default=0.0)
     if oldest:
         line.append(f"  oldest xact {clock(oldest)}", WARN if oldest > 300 else FAINT)
@@ -197,7 +200,10 @@ def _value(value: float | None, unit: str) -> str:
 
 def _tabs(picture: Picture, ui: Ui, width: int) -> Text:
     line = Text()
-    numbers = {"blocking": sum(1 for each in picture.sessions if each.blocked_by)}
+    numbers = {
+        "blocking": sum(1 for each in picture.sessions if each.blocked_by),
+        "alerts": sum(1 for each in picture.alerts if each.loud),
+    }
     for name in ui.views(picture):
         if line:
             line.append("  " if width >= WIDE else " ")
@@ -235,7 +241,8 @@ def _body(picture: Picture, ui: Ui, room: int, width: int) -> ConsoleRenderable:
     tells = ui.views(picture)
     # Blocked sessions are what one has come for; without any, the room is for others.
     blocked = [sections.blocking] if any(each.blocked_by for each in picture.sessions) else []
-    main: list[sections.Build] = [sections.activity, *blocked]
+    alerts: list[sections.Build] = [sections.alerts] if picture.alerts else []
+    main: list[sections.Build] = [*alerts, sections.activity, *blocked]
     main += [sections.statements] if "statements" in tells else [sections.metrics] if "metrics" in tells else []
     side: list[sections.Build] = [sections.waits_now]
     side += [sections.replicas] if picture.replicas or width >= WIDE else []
