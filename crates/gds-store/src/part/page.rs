@@ -4,14 +4,14 @@ use crate::codec::values::{NotNumbers, put_linear, put_not_numbers, read_not_num
 use crate::codec::{Damaged, Input, PAGE, put_signed, put_varint};
 use crate::samples::Range;
 
-/// Where a block stands in the data, without its checksum.
+/// Where a block stands in the data, and how long it is without its checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct BlockHandle {
     pub(crate) offset: u64,
     pub(crate) length: u32,
 }
 
-impl Place {
+impl BlockHandle {
     fn put(self, out: &mut Vec<u8>) {
         put_varint(out, self.offset);
         put_varint(out, u64::from(self.length));
@@ -28,18 +28,25 @@ pub(crate) enum Values {
     None,
     Same(u64),
     Linear(i64, i64),
-    Xor(Place),
-    Numbers { shared: Place, page: Place },
-    Decimal { digits: u8, shared: Place, page: Place },
+    Xor(BlockHandle),
+    Numbers { shared: BlockHandle, page: BlockHandle },
+    Decimal { digits: u8, shared: BlockHandle, page: BlockHandle },
 }
 
 /// Samples of a series that are encoded together.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Page {
     /// Numbers.
-    Numbers { range: Range, count: usize, times: Place, starts: Option<Place>, not_numbers: NotNumbers, values: Values },
+    Numbers {
+        range: Range,
+        count: usize,
+        times: BlockHandle,
+        starts: Option<BlockHandle>,
+        not_numbers: NotNumbers,
+        values: Values,
+    },
     /// Native histograms.
-    Histograms { range: Range, count: usize, place: Place },
+    Histograms { range: Range, count: usize, block: BlockHandle },
 }
 
 const NUMBERS: u8 = 0;
@@ -74,7 +81,7 @@ impl Page {
                 put_not_numbers(out, not_numbers);
                 values.put(out);
             }
-            Self::Histograms { place, .. } => place.put(out),
+            Self::Histograms { block, .. } => block.put(out),
         }
     }
 
@@ -87,12 +94,12 @@ impl Page {
             NUMBERS | NUMBERS_WITH_STARTS => Ok(Self::Numbers {
                 range,
                 count,
-                times: Place::read(input)?,
-                starts: if kind == NUMBERS { None } else { Some(Place::read(input)?) },
+                times: BlockHandle::read(input)?,
+                starts: if kind == NUMBERS { None } else { Some(BlockHandle::read(input)?) },
                 not_numbers: read_not_numbers(input, count)?,
                 values: Values::read(input)?,
             }),
-            HISTOGRAMS => Ok(Self::Histograms { range, count, place: Place::read(input)? }),
+            HISTOGRAMS => Ok(Self::Histograms { range, count, block: BlockHandle::read(input)? }),
             _ => Err(Damaged("a page has an unknown kind")),
         }
     }
@@ -133,9 +140,13 @@ impl Values {
             0 => Self::None,
             1 => Self::Same(input.varint()?.swap_bytes()),
             2 => Self::Linear(input.signed()?, input.signed()?),
-            3 => Self::Xor(Place::read(input)?),
-            4 => Self::Numbers { shared: Place::read(input)?, page: Place::read(input)? },
-            5 => Self::Decimal { digits: input.u8()?, shared: Place::read(input)?, page: Place::read(input)? },
+            3 => Self::Xor(BlockHandle::read(input)?),
+            4 => Self::Numbers { shared: BlockHandle::read(input)?, page: BlockHandle::read(input)? },
+            5 => Self::Decimal {
+                digits: input.u8()?,
+                shared: BlockHandle::read(input)?,
+                page: BlockHandle::read(input)?,
+            },
             _ => return Err(Damaged("values have an unknown form")),
         })
     }

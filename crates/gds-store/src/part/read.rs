@@ -9,7 +9,7 @@ use gds_promql::source::Samples;
 use roaring::RoaringBitmap;
 
 use super::index::Index;
-use super::page::{Entry, Page, Place, Values};
+use super::page::{BlockHandle, Entry, Page, Values};
 use super::{DATA, INDEX, PartInfo};
 use crate::codec::packed::Unpacker;
 use crate::codec::{Damaged, histogram, integers, times, values, xor};
@@ -27,9 +27,9 @@ pub(crate) struct Part {
     length: u64,
 }
 
-/// What pages of a metric share, of the one that was read last.
+/// The decoders of the chunks that were read last: pages of a metric share one, and are read one after the other.
 #[derive(Default)]
-pub(crate) struct Shared {
+pub(crate) struct ChunkDecoders {
     numbers: Option<(u64, Unpacker<f64>)>,
     integers: Option<(u64, Unpacker<i64>)>,
 }
@@ -78,7 +78,7 @@ impl Part {
 
     /// The samples of a series within a time; what cannot be read is left out and said. Of a series with histograms all of
     /// them, because what a histogram says of a reset depends on what is before it.
-    pub(crate) fn samples(&self, entry: &Entry, range: Range, shared: &mut Shared) -> (Samples, Vec<Broken>) {
+    pub(crate) fn samples(&self, entry: &Entry, range: Range, decoders: &mut ChunkDecoders) -> (Samples, Vec<Broken>) {
         let (mut samples, mut broken) = (Samples::default(), Vec::new());
         let whole = entry.pages.iter().any(|page| matches!(page, Page::Histograms { .. }));
         let range = if whole { (i64::MIN, i64::MAX) } else { range };
@@ -88,7 +88,7 @@ impl Part {
                 continue;
             }
             let mut read = Samples::default();
-            match self.page(page, shared, &mut read) {
+            match self.page(page, decoders, &mut read) {
                 Ok(()) => {
                     let read = if oldest < range.0 || newest > range.1 { within(&read, range) } else { read };
                     append(&mut samples, read);
@@ -99,7 +99,7 @@ impl Part {
         (samples, broken)
     }
 
-    fn page(&self, page: &Page, shared: &mut Shared, into: &mut Samples) -> Result<(), Error> {
+    fn page(&self, page: &Page, decoders: &mut ChunkDecoders, into: &mut Samples) -> Result<(), Error> {
         let path = || self.folder.join(DATA);
         match page {
             Page::Numbers { count, times, starts, not_numbers, values, .. } => {
@@ -108,19 +108,19 @@ impl Part {
                     Some(starts) => times::decode_starts(&self.block(*starts)?, *count).on("cannot read", &path())?,
                     None => Vec::new(),
                 };
-                let numbers = self.numbers(values, count.saturating_sub(not_numbers.len()), shared)?;
+                let numbers = self.numbers(values, count.saturating_sub(not_numbers.len()), decoders)?;
                 into.floats.values = values::restore(not_numbers, numbers, *count).on("cannot read", &path())?;
                 into.floats.times = times;
                 into.floats.starts = starts;
                 Ok(())
             }
-            Page::Histograms { count, place, .. } => {
-                histogram::decode(&self.block(*place)?, *count, &mut into.histograms).on("cannot read", &path())
+            Page::Histograms { count, block, .. } => {
+                histogram::decode(&self.block(*block)?, *count, &mut into.histograms).on("cannot read", &path())
             }
         }
     }
 
-    fn numbers(&self, values: &Values, count: usize, shared: &mut Shared) -> Result<Vec<f64>, Error> {
+    fn numbers(&self, values: &Values, count: usize, decoders: &mut ChunkDecoders) -> Result<Vec<f64>, Error> {
         let path = || self.folder.join(DATA);
         match values {
             Values::None => Ok(Vec::new()),
@@ -129,12 +129,12 @@ impl Part {
             Values::Xor(page) => xor::decode(&self.block(*page)?, count).on("cannot read", &path()),
             Values::Numbers { shared: head, page } => {
                 let page = self.block(*page)?;
-                let unpacker = self.unpacker(*head, &mut shared.numbers)?;
+                let unpacker = self.unpacker(*head, &mut decoders.numbers)?;
                 unpacker.read(&page, count).on("cannot read", &path())
             }
             Values::Decimal { digits, shared: head, page } => {
                 let page = self.block(*page)?;
-                let unpacker = self.unpacker(*head, &mut shared.integers)?;
+                let unpacker = self.unpacker(*head, &mut decoders.integers)?;
                 let integers = unpacker.read(&page, count).on("cannot read", &path())?;
                 Ok(integers.into_iter().map(|integer| integers::restored(integer, *digits)).collect())
             }
@@ -143,7 +143,7 @@ impl Part {
 
     fn unpacker<'a, T: pco::data_types::Number>(
         &self,
-        head: Place,
+        head: BlockHandle,
         last: &'a mut Option<(u64, Unpacker<T>)>,
     ) -> Result<&'a mut Unpacker<T>, Error> {
         if last.as_ref().is_none_or(|(offset, _)| *offset != head.offset) {
@@ -157,14 +157,14 @@ impl Part {
     }
 
     /// A block whose checksum is right.
-    fn block(&self, place: Place) -> Result<Vec<u8>, Error> {
+    fn block(&self, handle: BlockHandle) -> Result<Vec<u8>, Error> {
         let path = self.folder.join(DATA);
-        let length = u64::from(place.length) + 4;
-        if place.offset.checked_add(length).is_none_or(|end| end > self.length) {
+        let length = u64::from(handle.length) + 4;
+        if handle.offset.checked_add(length).is_none_or(|end| end > self.length) {
             return Err(Error::damaged(&path, &Damaged("a block is beyond its end")));
         }
-        let mut bytes = vec![0; place.length as usize + 4];
-        self.data.read_at(&mut bytes, place.offset).on("cannot read", &path)?;
+        let mut bytes = vec![0; handle.length as usize + 4];
+        self.data.read_at(&mut bytes, handle.offset).on("cannot read", &path)?;
         let length = block(&bytes).on("cannot read", &path)?.len();
         bytes.truncate(length);
         Ok(bytes)

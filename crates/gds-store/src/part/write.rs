@@ -8,7 +8,7 @@ use gds_promql::labels::Labels;
 use gds_promql::source::{Column, Samples};
 
 use super::index::IndexWriter;
-use super::page::{Page, Place, Values};
+use super::page::{BlockHandle, Page, Values};
 use super::{DATA, INDEX, PartInfo};
 use crate::codec::histogram::HistogramChunk;
 use crate::codec::values::{self, Form};
@@ -30,7 +30,7 @@ pub(crate) struct PartWriter {
     fs: Arc<dyn Fs>,
     folder: PathBuf,
     data: Blocks,
-    times: HashMap<Vec<u8>, Place>,
+    times: HashMap<Vec<u8>, BlockHandle>,
     index: IndexWriter,
     metric: String,
     waiting: Vec<Waiting>,
@@ -104,9 +104,9 @@ impl PartWriter {
             for at in from..to {
                 chunk.push(histograms.times[at], start_of(histograms, at), &histograms.values[at]);
             }
-            let place = self.data.put(chunk.bytes())?;
+            let block = self.data.put(chunk.bytes())?;
             let range = (histograms.times[from], histograms.times[to - 1]);
-            waiting.pages.push(Page::Histograms { range, count: to - from, place });
+            waiting.pages.push(Page::Histograms { range, count: to - from, block });
         }
         for (oldest, newest) in waiting.pages.iter().map(Page::range) {
             self.info.oldest = self.info.oldest.min(oldest);
@@ -134,16 +134,16 @@ impl PartWriter {
     }
 
     /// A block that other series may have, too.
-    fn shared(&mut self, bytes: Vec<u8>) -> Result<Place, Error> {
-        if let Some(place) = self.times.get(&bytes) {
-            return Ok(*place);
+    fn shared(&mut self, bytes: Vec<u8>) -> Result<BlockHandle, Error> {
+        if let Some(block) = self.times.get(&bytes) {
+            return Ok(*block);
         }
-        let place = self.data.put(&bytes)?;
+        let block = self.data.put(&bytes)?;
         if self.times.len() >= REMEMBERED {
             self.times.clear();
         }
-        self.times.insert(bytes, place);
-        Ok(place)
+        self.times.insert(bytes, block);
+        Ok(block)
     }
 
     /// Encodes the values of the series that wait.
@@ -192,18 +192,18 @@ struct Blocks {
 }
 
 impl Blocks {
-    fn put(&mut self, bytes: &[u8]) -> Result<Place, Error> {
+    fn put(&mut self, bytes: &[u8]) -> Result<BlockHandle, Error> {
         let offset = self.written + self.gathered.len() as u64;
         put_block(&mut self.gathered, bytes);
         if self.gathered.len() >= GATHERED {
             self.write()?;
         }
-        Ok(Place { offset, length: u32::try_from(bytes.len()).unwrap_or(u32::MAX) })
+        Ok(BlockHandle { offset, length: u32::try_from(bytes.len()).unwrap_or(u32::MAX) })
     }
 
-    /// A place that nothing asks for, where there is nothing.
-    fn put_some(&mut self, bytes: &[u8]) -> Result<Place, Error> {
-        if bytes.is_empty() { Ok(Place { offset: HEADER as u64, length: 0 }) } else { self.put(bytes) }
+    /// A handle that nothing asks for, where there is nothing.
+    fn put_some(&mut self, bytes: &[u8]) -> Result<BlockHandle, Error> {
+        if bytes.is_empty() { Ok(BlockHandle { offset: HEADER as u64, length: 0 }) } else { self.put(bytes) }
     }
 
     fn write(&mut self) -> Result<(), Error> {

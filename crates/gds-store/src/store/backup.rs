@@ -11,7 +11,7 @@ use crate::fs::Fs;
 use crate::log::file::Name;
 use crate::manifest::{self, Manifest};
 use crate::options::Options;
-use crate::part::read::Shared;
+use crate::part::read::ChunkDecoders;
 use crate::part::{DATA, INDEX, PartInfo};
 
 /// What a backup consists of.
@@ -103,10 +103,10 @@ impl Store {
     pub fn verify(&self) -> Result<Vec<Finding>, Error> {
         let state = self.state.read().clone();
         for part in &state.parts {
-            let mut shared = Shared::default();
+            let mut decoders = ChunkDecoders::default();
             for number in part.select(&[])? {
                 let broken = match part.series(number) {
-                    Ok((_, entry)) => part.samples(&entry, (i64::MIN, i64::MAX), &mut shared).1,
+                    Ok((_, entry)) => part.samples(&entry, (i64::MIN, i64::MAX), &mut decoders).1,
                     Err(error) => {
                         self.findings.add(FindingKind::DamagedBlock, &part.folder, error, 0);
                         continue;

@@ -29,7 +29,8 @@ impl Store {
     pub(super) fn flush_head(&self, upkeep: &mut Upkeep) -> Result<u64, Error> {
         let generation = self.end_generation();
         let state = self.state.read().clone();
-        let mut writing = Parts::new(self, generation, state.manifest.deletions.last().map_or(0, |last| last.number));
+        let mut writing =
+            PartWriters::new(self, generation, state.manifest.deletions.last().map_or(0, |last| last.number));
         let written = self.write_head(generation, &state.deletions, &mut writing, upkeep).and_then(|duplicates| {
             self.counters.duplicates(duplicates);
             writing.finish()
@@ -61,7 +62,7 @@ impl Store {
         &self,
         generation: u64,
         deletions: &[Compiled],
-        parts: &mut Parts<'_>,
+        parts: &mut PartWriters<'_>,
         upkeep: &mut Upkeep,
     ) -> Result<u64, Error> {
         let mut all: Vec<(Labels, usize, usize, u32)> = Vec::new();
@@ -96,7 +97,7 @@ impl Store {
 }
 
 /// Parts that are being written, by day and class.
-pub(super) struct Parts<'a> {
+pub(super) struct PartWriters<'a> {
     store: &'a Store,
     generation: u64,
     deletion: u64,
@@ -105,7 +106,7 @@ pub(super) struct Parts<'a> {
     numbers: Vec<u64>,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> PartWriters<'a> {
     /// What they get has generations up to one, and all deletions up to one are carried out in it.
     pub(super) fn new(store: &'a Store, generation: u64, deletion: u64) -> Self {
         Self { store, generation, deletion, open: BTreeMap::new(), numbers: Vec::new() }

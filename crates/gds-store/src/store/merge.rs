@@ -6,13 +6,13 @@ use std::sync::Arc;
 use gds_promql::labels::Labels;
 
 use super::Store;
-use super::flush::Parts;
+use super::flush::PartWriters;
 use super::maintain::Upkeep;
 use super::state::{State, deleted_in_part, open_in};
 use crate::error::Error;
 use crate::finding::FindingKind;
 use crate::part::range_of;
-use crate::part::read::{Part, Shared};
+use crate::part::read::{ChunkDecoders, Part};
 use crate::samples::{merged, without};
 
 /// Milliseconds after a day until its parts are merged however few they are.
@@ -45,7 +45,7 @@ impl Store {
         let state = self.state.read().clone();
         let generation = parts.iter().map(|part| part.info.generation).max().unwrap_or(0);
         let deletion = state.deletions.iter().map(|one| one.number).chain(parts.iter().map(|part| part.info.deletion));
-        let mut writing = Parts::new(self, generation, deletion.max().unwrap_or(0));
+        let mut writing = PartWriters::new(self, generation, deletion.max().unwrap_or(0));
         let mut damaged = Vec::new();
         let written = self.write_merged(parts, &state, &mut writing, &mut damaged, upkeep);
         let new = match written.and_then(|()| writing.finish()) {
@@ -65,7 +65,7 @@ impl Store {
         &self,
         parts: &[Arc<Part>],
         state: &State,
-        writing: &mut Parts<'_>,
+        writing: &mut PartWriters<'_>,
         damaged: &mut Vec<u64>,
         upkeep: &mut Upkeep,
     ) -> Result<(), Error> {
@@ -83,13 +83,13 @@ impl Store {
                 }
             }
         }
-        let mut shared: Vec<Shared> = parts.iter().map(|_| Shared::default()).collect();
+        let mut decoders: Vec<ChunkDecoders> = parts.iter().map(|_| ChunkDecoders::default()).collect();
         for ((_, labels), places) in all {
             let mut layers = Vec::with_capacity(places.len());
             for (at, number) in places {
                 let part = &parts[at];
                 let (_, entry) = part.series(number)?;
-                let (samples, broken) = part.samples(&entry, (i64::MIN, i64::MAX), &mut shared[at]);
+                let (samples, broken) = part.samples(&entry, (i64::MIN, i64::MAX), &mut decoders[at]);
                 for one in broken {
                     if !matches!(one.error, Error::Damaged { .. }) {
                         return Err(one.error); // it may be read later

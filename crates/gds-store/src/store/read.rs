@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::finding::FindingKind;
 use crate::head::buffer::Buffer;
 use crate::part::page::Entry;
-use crate::part::read::Shared;
+use crate::part::read::ChunkDecoders;
 use crate::samples::{Range, any_within, merged, with_hints, within, without};
 
 /// Series whose samples are copied while the lock of a shard is held.
@@ -35,7 +35,7 @@ struct Walk<'a> {
     state: Arc<State>,
     deletions: Vec<Compiled>,
     range: Range,
-    shared: Vec<Shared>,
+    decoders: Vec<ChunkDecoders>,
     series: std::collections::btree_map::IntoIter<Labels, Found>,
 }
 
@@ -96,8 +96,8 @@ impl Store {
         let mut deletions = before.deletions.to_vec();
         let later = state.deletions.iter().filter(|one| before.deletions.iter().all(|own| own.number != one.number));
         deletions.extend(later.cloned());
-        let shared = state.parts.iter().map(|_| Shared::default()).collect();
-        Walk { store: self, state, deletions, range, shared, series: series.into_iter() }
+        let decoders = state.parts.iter().map(|_| ChunkDecoders::default()).collect();
+        Walk { store: self, state, deletions, range, decoders, series: series.into_iter() }
     }
 }
 
@@ -106,7 +106,7 @@ impl Walk<'_> {
         let mut layers = Vec::with_capacity(found.parts.len() + found.buffers.len());
         for (at, entry) in found.parts {
             let part = &self.state.parts[at];
-            let (samples, broken) = part.samples(&entry, self.range, &mut self.shared[at]);
+            let (samples, broken) = part.samples(&entry, self.range, &mut self.decoders[at]);
             for one in broken {
                 if !matches!(one.error, Error::Damaged { .. }) {
                     return Err(failed(&one.error));
