@@ -16,6 +16,9 @@ PYTHON ?= python3
 # Only the command line sets these: part of the names of the tests to run, and the benchmarks to run; empty for all.
 K :=
 NAME :=
+# A fuzz target, and how many seconds each one has.
+TARGET :=
+FOR := 60
 VENV := .venv
 PY := $(VENV)/bin/python
 LOCK := requirements/dev.lock
@@ -41,7 +44,7 @@ PYTHON_CODE := python $(wildcard packages/*/src) tests $(wildcard bench examples
 
 say = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help demo dev test test-long test-pythons test-repeat test-asan test-loom check-unsafe bench bench-check conformance lint wheel clean format lock
+.PHONY: help demo dev fuzz test test-long test-pythons test-repeat test-asan test-loom check-unsafe bench bench-check conformance lint wheel clean format lock
 .PHONY: reference environment install show test-rust test-model test-python test-part services lint-rust lint-python
 .PHONY: lint-stub audit
 
@@ -80,6 +83,17 @@ test-repeat: $(INSTALLED) services ## Run what depends on time N=20 times beside
 test-long: ## Kill and stop the store at random points, many times more than `make test` does
 	$(say) "store, killed 1,000 times"
 	@GDS_STORE_KILLS=1000 GDS_STORE_CASES=5000 cargo test --package gds-store --locked --quiet --test store -- killed model
+
+# The seeds are written first; what libFuzzer finds beyond them stays in fuzz/corpus/.
+FUZZ_TARGETS = $(or $(TARGET),$(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs))))
+fuzz: ## Run the fuzz targets under libFuzzer, FOR=60 seconds each; or only TARGET=parser. Needs nightly and cargo-fuzz
+	$(say) "libFuzzer, $(FOR) seconds each: $(FUZZ_TARGETS)"
+	@cargo run --quiet --locked --manifest-path fuzz/Cargo.toml --bin seeds
+	@for target in $(FUZZ_TARGETS); do \
+		cargo +nightly fuzz run "$$target" "fuzz/corpus/$$target" -- -dict="fuzz/corpus/$$target.dict" \
+			-max_total_time=$(FOR) -max_len=4096 -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=256 \
+			-print_final_stats=1; \
+	done
 
 test-asan: $(INSTALLED) services ## Run the Python tests with AddressSanitizer in the binding, less those of its memory; or K=pattern
 	@.ci/asan $(PY) -k '$(or $(K),not memory)'

@@ -33,6 +33,8 @@ pub mod duration;
 pub mod engine;
 pub mod error;
 pub mod functions;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod histogram;
 mod kahan;
 pub mod labels;

@@ -32,6 +32,8 @@ mod error;
 mod finding;
 mod frame;
 pub mod fs;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod head;
 mod log;
 mod maintainer;

@@ -120,7 +120,7 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Manifest, Error> {
     Ok(manifest)
 }
 
-fn encode(manifest: &Manifest) -> Vec<u8> {
+pub(crate) fn encode(manifest: &Manifest) -> Vec<u8> {
     let mut out = Kind::Manifest.header().to_vec();
     // Numbers and texts: nothing of it can fail.
     put_block(&mut out, &serde_json::to_vec(manifest).unwrap_or_default());
