@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import sys
@@ -197,67 +198,105 @@ def export(
 ) -> int:
     """Write samples as text or Parquet; another process may write to the store.
 
-    OpenMetrics is what `promtool tsdb create-blocks-from openmetrics` reads.
+    OpenMetrics is what `promtool tsdb create-blocks-from openmetrics` reads. Native histograms are written as classic
+    ones, which all formats have.
     """
     span = _time("--from", begin), _time("--to", end)
     if form is Form.PARQUET and output is None:
         raise typer.BadParameter("--format parquet: expected --output FILE with it")
     with _opened(path, read_only=True) as store:
-        series = _exported(store, match or [], span)
+        families = functools.partial(_exported, store, match or [], span)
         if form is Form.PARQUET and output is not None:
             from gds_cli.store.columns import write_table
 
             labels = store.labels(*(match or ()), start=span[0], end=span[1])
-            count = write_table(output, labels, series)
+            try:
+                count = write_table(output, labels, itertools.chain.from_iterable(families()))
+            except KeyError:
+                # The first native histogram: the buckets that it becomes have a label that nothing had.
+                labels = sorted({*labels, "le"})
+                count = write_table(output, labels, itertools.chain.from_iterable(families()))
         else:
             with contextlib.ExitStack() as files:
                 out: TextIO = sys.stdout
                 if output is not None:
                     out = files.enter_context(output.open("w", encoding="utf-8", newline="\n"))
                 count = 0
-                for text, samples in _as_lines(series, store.metadata(), form is Form.OPENMETRICS):
+                for text, samples in _as_lines(families(), store.metadata(), form is Form.OPENMETRICS):
                     out.write(text)
                     count += samples
     print(f"gds: {count:,} samples", file=sys.stderr)
     return 0
 
 
-def _exported(store: Store, match: list[str], span: Span) -> Iterator[Series]:
-    """Series with their numbers, of a metric or a selector at a time: so much is in memory at once."""
+def _exported(store: Store, match: list[str], span: Span) -> Iterator[list[Series]]:
+    """Series with their numbers, those together that are one metric or that a selector chooses: so much is in memory.
+
+    A native histogram is the series of a classic one.
+    """
+    from gds_cli.store.histograms import SUFFIXES, bases, from_native
+
     start, end = span
     finish = LAST_SECONDS if end is None else end
     # A range begins behind its start.
     length = round((finish - start) * 1000) + 1 if start is not None else RANGE_MS
     if not 0 < length <= RANGE_MS:
         raise typer.BadParameter("--from, --to: expected a time after the other, and at most 292 years")
-    names = [] if match else store.label_values("__name__", start=start, end=end)
+    names = store.label_values("__name__", start=start, end=end)
+    classic = bases(names)
+    parts = {base + suffix for base in classic for suffix in SUFFIXES}
+    alone = [[name] for name in names if name not in parts]
+    together = [[base + suffix for suffix in SUFFIXES] for base in classic]
+    chosen = [[f"{{__name__={json.dumps(name, ensure_ascii=False)}}}" for name in each] for each in alone + together]
     seen: set[frozenset[tuple[str, str]]] = set()
-    left_out = 0
-    for selector in match or (f"{{__name__={json.dumps(name, ensure_ascii=False)}}}" for name in names):
-        for each in store.query(f"{selector}[{length}ms]", finish):
+    native = left_out = 0
+    for selectors in [[each] for each in match] or sorted(chosen):
+        found: list[Series] = []
+        for each in itertools.chain.from_iterable(store.query(f"{one}[{length}ms]", finish) for one in selectors):
             labels = frozenset(each["labels"].items())
-            if labels not in seen:
-                numbers = [(at, value) for at, value in each["values"] if isinstance(value, float)]
-                left_out += len(each["values"]) - len(numbers)
-                yield each["labels"], numbers
+            if labels in seen:
+                continue
             if len(match) > 1:
                 seen.add(labels)
+            numbers = [(at, value) for at, value in each["values"] if isinstance(value, float)]
+            histograms = [(at, value) for at, value in each["values"] if not isinstance(value, float)]
+            found += [(each["labels"], numbers)] if numbers else []
+            if any(each["labels"].get("__name__", "") + suffix in names for suffix in SUFFIXES):
+                # The same observations are there as a classic one, or something else has its names.
+                left_out += len(histograms)
+            elif histograms:
+                native += len(histograms)
+                found += from_native(each["labels"], histograms)
+        yield found
+    if native:
+        print(f"gds: {native:,} native histograms are written as classic ones", file=sys.stderr)
     if left_out:
-        print(f"gds: {left_out:,} native histograms are left out: neither format has them", file=sys.stderr)
+        print(f"gds: {left_out:,} native histograms are left out: classic ones have their names", file=sys.stderr)
 
 
-def _as_lines(series: Iterable[Series], metadata: Metadata, open_metrics: bool) -> Iterator[tuple[str, int]]:
+def _as_lines(families: Iterable[list[Series]], metadata: Metadata, open_metrics: bool) -> Iterator[tuple[str, int]]:
     """Pieces of a page, each with how many samples it has."""
     from gds_cli.store.exposition import END, family, write
+    from gds_cli.store.histograms import SUFFIXES, bases, points
 
-    metric = None
-    for labels, samples in series:
-        name = labels.get("__name__", "")
-        if name != metric:
-            metric = name
+    for series in families:
+        by_name: dict[str, list[Series]] = {}
+        for each in series:
+            by_name.setdefault(each[0].get("__name__", ""), []).append(each)
+        for base in sorted(bases(by_name)):
+            own = [each for suffix in SUFFIXES for each in by_name[base + suffix]]
+            found = points(own, base, open_metrics) if base not in by_name else None
+            if found is not None:
+                for suffix in SUFFIXES:
+                    del by_name[base + suffix]
+                yield family(base, {base: {**metadata.get(base, {}), "type": "histogram"}}, open_metrics), 0
+                lines = (write(name, labels, value, at, open_metrics) for at, name, labels, value in found)
+                yield "".join(f"{text}\n" for text in lines), len(found)
+        for name, others in by_name.items():
             yield family(name, metadata, open_metrics), 0
-        lines = (write(name, labels, value, at, open_metrics) for at, value in samples)
-        yield "".join(f"{text}\n" for text in lines), len(samples)
+            for labels, samples in others:
+                lines = (write(name, labels, value, at, open_metrics) for at, value in samples)
+                yield "".join(f"{text}\n" for text in lines), len(samples)
     if open_metrics:
         yield f"{END}\n", 0
 

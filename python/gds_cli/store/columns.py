@@ -37,6 +37,9 @@ def write_table(path: Path, labels: list[str], series: Iterable[Series]) -> int:
 
     Returns:
         How many samples.
+
+    Raises:
+        KeyError: A series has a label that is not among them.
     """
     pyarrow, parquet = _pyarrow()
     clash = {TIME, VALUE} & {*labels}
@@ -50,6 +53,8 @@ def write_table(path: Path, labels: list[str], series: Iterable[Series]) -> int:
     count = 0
     with parquet.ParquetWriter(path, schema) as out:
         for found, samples in series:
+            if not found.keys() <= {*labels}:
+                raise KeyError(*sorted(found.keys() - {*labels}))
             size = len(samples)
             count += size
             columns = [pyarrow.array([round(at * 1000) for at, _ in samples], fields[0][1])]

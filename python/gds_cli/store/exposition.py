@@ -111,15 +111,15 @@ def _is_whole(text: str, found: Line) -> bool:
 def family(name: str, metadata: Mapping[str, Mapping[str, str]], open_metrics: bool) -> str:
     """The lines that begin a metric.
 
-    A gauge and a counter are called so where that is known; all others are ``unknown``: what belongs to a histogram may
-    not stand together here, as its type would ask.
+    A gauge, a counter and a histogram, which is given by its own name, are called so where that is known; all others
+    are ``unknown``: what belongs to a summary may not stand together here, as its type would ask.
     """
     stem = name.removesuffix("_total")
     known = metadata.get(name) or (metadata.get(stem) if name != stem else None) or {}
     kind, shown = known.get("type", ""), name
     if kind == "counter" and open_metrics:
         shown = stem
-    if kind not in ("gauge", "counter") or (kind == "counter" and name == stem and open_metrics):
+    if kind not in ("gauge", "counter", "histogram") or (kind == "counter" and name == stem and open_metrics):
         kind, shown = ("unknown" if open_metrics else "untyped"), name
     title = shown if _PLAIN.fullmatch(shown) else _quoted(shown)
     text = known.get("help", "").replace("\\", "\\\\").replace("\n", "\\n")
