@@ -184,3 +184,40 @@ fn times_at_the_ends_of_all_time_are_steps_like_others() {
         }
     }
 }
+
+/// A series with a sample each second, which says when it is asked for.
+struct Announced {
+    source: MemorySource,
+    asked: std::sync::mpsc::Sender<()>,
+}
+
+impl Source for Announced {
+    fn select<'a>(&'a self, request: &Select<'_>) -> Result<SeriesIter<'a>, SourceError> {
+        self.asked.send(()).expect("somebody waits");
+        self.source.select(request)
+    }
+}
+
+#[test]
+fn a_query_with_long_windows_ends_while_it_goes_through_one() {
+    let mut source = MemorySource::new();
+    let labels = Labels::from_pairs([("__name__", "up")]);
+    (0..200_000).for_each(|at| source.append(&labels, at * 1_000, 0, Sample::Float(1.0)));
+    let (own, (asked, is_asked)) = (Cancel::new(), std::sync::mpsc::channel());
+    let cancel = own.clone();
+    let announced = Announced { source, asked };
+    // Each of 200,000 steps goes through up to as many samples: minutes, if nobody ended it.
+    let when = When::Range { start: 0, end: 200_000_000, step: 1_000 };
+    let query = parse("stddev_over_time(up[200000s])").unwrap();
+    let (ended, took) = std::thread::scope(|scope| {
+        let caller = scope.spawn(move || {
+            is_asked.recv().unwrap();
+            cancel.cancel();
+            std::time::Instant::now()
+        });
+        let ended = Engine::default().evaluate(&query, &announced, when, &own).map(|_| ());
+        (ended, caller.join().unwrap().elapsed())
+    });
+    assert_eq!(ended, Err(Error::Cancelled));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::context::{Query, Reservation};
+use super::context::{Query, Reservation, WORK};
 use crate::error::Error;
 use crate::histogram::FloatHistogram;
 use crate::labels::Labels;
@@ -122,6 +122,7 @@ pub(super) struct Column {
 impl Column {
     /// Without any value.
     pub(super) fn new(query: &Query<'_>, count: usize) -> Result<Self, Error> {
+        query.work(count.saturating_add(1))?;
         let held = query.hold(count.saturating_mul(8).saturating_add(count / 8 + BESIDE_VALUES))?;
         Ok(Self { floats: vec![0.0; count], there: Bits::new(count), histograms: Vec::new(), held })
     }
@@ -183,10 +184,14 @@ impl Column {
     }
 
     /// Replaces numbers by what becomes of them.
-    pub(super) fn map_floats(&mut self, change: impl Fn(f64) -> f64) {
-        for number in &mut self.floats {
-            *number = change(*number);
+    pub(super) fn map_floats(&mut self, query: &Query<'_>, change: impl Fn(f64) -> f64) -> Result<(), Error> {
+        for piece in self.floats.chunks_mut(WORK) {
+            query.work(piece.len())?;
+            for number in piece {
+                *number = change(*number);
+            }
         }
+        Ok(())
     }
 
     /// Takes away the histograms.

@@ -46,7 +46,7 @@ impl Default for EngineOptions {
 
 /// Ends a query from another thread.
 #[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel(Arc<AtomicBool>, #[cfg(test)] pub(super) Arc<Looks>);
 
 impl Cancel {
     /// Has not been called for yet.
@@ -54,14 +54,34 @@ impl Cancel {
         Self::default()
     }
 
-    /// The query ends as soon as it looks, which it does with each series and every few hundred steps.
+    /// The query ends as soon as it looks, which it does with each series and after every 16,384 values that it looks at.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
     /// Whether the query is to end.
     pub fn is_cancelled(&self) -> bool {
+        #[cfg(test)]
+        self.1.look(self);
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How often a query looked at whether it has to end.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    pub(super) count: std::sync::atomic::AtomicUsize,
+    /// The look at which it is called off; none where that is zero.
+    pub(super) last: std::sync::atomic::AtomicUsize,
+}
+
+#[cfg(test)]
+impl Looks {
+    fn look(&self, cancel: &Cancel) {
+        if self.count.fetch_add(1, Ordering::Relaxed) + 1 == self.last.load(Ordering::Relaxed) {
+            cancel.cancel();
+        }
     }
 }
 
@@ -130,6 +150,35 @@ impl Notes {
     }
 }
 
+/// How many values are looked at until a query looks whether it has to end: a fraction of a millisecond. Tests of this
+/// crate count the looks, and need not go through as many values for that.
+pub(super) const WORK: usize = if cfg!(test) { 1 << 8 } else { 1 << 14 };
+/// For how many values a histogram counts: most have some dozens of buckets.
+pub(super) const HISTOGRAM_WORK: usize = 64;
+
+/// What is counted of the values that were looked at, with a look at the query now and then.
+pub(super) struct Pace<'q> {
+    query: &'q Query<'q>,
+    left: usize,
+}
+
+impl Pace<'_> {
+    /// So many values are looked at next; fails when the query has to end.
+    #[inline]
+    pub(super) fn work(&mut self, values: usize) -> Result<(), Error> {
+        match self.left.checked_sub(values) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => {
+                self.left = WORK;
+                self.query.check()
+            }
+        }
+    }
+}
+
 /// A query that is running.
 pub(super) struct Query<'a> {
     pub(super) source: &'a dyn Source,
@@ -138,6 +187,8 @@ pub(super) struct Query<'a> {
     budget: Rc<Budget>,
     samples: Cell<usize>,
     series: Cell<usize>,
+    /// Values that are looked at until the next look at whether it has to end.
+    left: Cell<usize>,
     ends: Option<Instant>,
     cancel: &'a Cancel,
 }
@@ -151,6 +202,7 @@ impl<'a> Query<'a> {
             budget: Rc::new(Budget { allowed: options.max_bytes, held: Cell::new(0) }),
             samples: Cell::new(0),
             series: Cell::new(0),
+            left: Cell::new(WORK),
             ends: Instant::now().checked_add(options.timeout),
             cancel,
         }
@@ -175,6 +227,30 @@ impl<'a> Query<'a> {
         count(&self.series, 1, Limit::Series, self.options.max_series)?;
         count(&self.samples, samples, Limit::Samples, self.options.max_samples)?;
         self.check()
+    }
+
+    /// So many values are looked at next; fails when the query has to end.
+    pub(super) fn work(&self, values: usize) -> Result<(), Error> {
+        match self.left.get().checked_sub(values) {
+            Some(left) => {
+                self.left.set(left);
+                Ok(())
+            }
+            None => {
+                self.left.set(WORK);
+                self.check()
+            }
+        }
+    }
+
+    /// Likewise for the values of a loop, one by one.
+    pub(super) fn pace(&self) -> Pace<'_> {
+        Pace { query: self, left: WORK }
+    }
+
+    /// Goes through values piece by piece, so that the query can end between two pieces.
+    pub(super) fn pieces<'v, T>(&self, values: &'v [T]) -> impl Iterator<Item = Result<&'v [T], Error>> {
+        values.chunks(WORK).enumerate().map(|(at, piece)| if at > 0 { self.check().map(|()| piece) } else { Ok(piece) })
     }
 
     /// Fails when the query has to end.

@@ -112,7 +112,9 @@ impl Info {
         let candidates = newest.of(&series.labels);
         let must_match = self.data_matchers().any(|matcher| !matcher.matches(""));
         let mut known: HashMap<Vec<usize>, Labels> = HashMap::new();
+        let mut pace = query.pace();
         for (step, point) in series.column.iter() {
+            pace.work(1 + candidates.len())?;
             let there: Vec<usize> = candidates
                 .iter()
                 .filter_map(|kept| kept.iter().copied().find(|at| newest.is_kept(*at, step)))
@@ -186,6 +188,7 @@ impl Newest {
         for members in groups.values() {
             query.check()?;
             for step in 0..grid.count {
+                query.work(members.len())?;
                 let mut newest: Option<(usize, f64)> = None;
                 for at in members {
                     let Some(Point::Float(time)) = infos[*at].column.get(step) else { continue };

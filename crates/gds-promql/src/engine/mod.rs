@@ -21,6 +21,8 @@ mod operator;
 mod plan;
 mod quantile;
 mod selector;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use column::{Column, Grid, Point, Series};
@@ -140,7 +142,7 @@ impl Engine {
         let op = planner.build(inner, "")?;
         let series = named(&op, query, grid)?;
         if is_range {
-            return Ok(matrix(series, grid));
+            return matrix(query, series, grid);
         }
         let at_step = |column: &Column| column.get(0).map(Point::to_sample);
         if inner.value_type() == ValueType::Scalar {
@@ -172,18 +174,21 @@ fn without_name(series: Series) -> Series {
 }
 
 /// The answer of a range query.
-fn matrix(series: Vec<Series>, grid: Grid) -> Value {
-    let mut list: Vec<value::Series> = series
-        .into_iter()
-        .map(|series| {
-            let points =
-                series.column.iter().map(|(step, point)| value::Point { t: grid.at(step), value: point.to_sample() });
-            value::Series { points: points.collect(), labels: series.labels }
-        })
-        .filter(|series| !series.points.is_empty())
-        .collect();
+fn matrix(query: &Query<'_>, series: Vec<Series>, grid: Grid) -> Result<Value, Error> {
+    let mut list = Vec::with_capacity(series.len());
+    let mut pace = query.pace();
+    for series in series {
+        let mut points = Vec::new();
+        for (step, point) in series.column.iter() {
+            pace.work(1)?;
+            points.push(value::Point { t: grid.at(step), value: point.to_sample() });
+        }
+        if !points.is_empty() {
+            list.push(value::Series { points, labels: series.labels });
+        }
+    }
     list.sort_by(|a, b| a.labels.cmp(&b.labels));
-    Value::Matrix(list)
+    Ok(Value::Matrix(list))
 }
 
 /// The answer of an instant query that is a range vector: the samples of the window, as they are.
@@ -191,7 +196,7 @@ fn range_vector(query: &Query<'_>, range: &Range, grid: Grid) -> Result<Value, E
     if let Input::Subquery(subquery) = &range.input {
         let inner = subquery.grid(grid, range.length);
         query.admit(inner.count)?;
-        return Ok(matrix(named(&subquery.op, query, inner)?, inner));
+        return matrix(query, named(&subquery.op, query, inner)?, inner);
     }
     let mut list = Vec::new();
     range.each(query, grid, &mut |labels, _, samples| {

@@ -1,6 +1,6 @@
 //! Quantiles of numbers, and of the buckets of classic histograms.
 
-/// The q-quantile of numbers, which are sorted; between two of them, the weighted mean.
+/// The q-quantile of numbers, whose order changes; between two of them, the weighted mean.
 pub(super) fn quantile(q: f64, values: &mut [f64]) -> f64 {
     if values.is_empty() || q.is_nan() {
         return f64::NAN;
@@ -11,14 +11,15 @@ pub(super) fn quantile(q: f64, values: &mut [f64]) -> f64 {
     if q > 1.0 {
         return f64::INFINITY;
     }
-    // Numbers that are none come first.
-    values.sort_unstable_by(|a, b| b.is_nan().cmp(&a.is_nan()).then(a.total_cmp(b)));
     let rank = q * (values.len() - 1) as f64;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let lower = rank.floor().max(0.0) as usize;
-    let upper = (lower + 1).min(values.len() - 1);
     let weight = rank - rank.floor();
-    values[lower] * (1.0 - weight) + values[upper] * weight
+    // Numbers that are none come first.
+    let order = |a: &f64, b: &f64| b.is_nan().cmp(&a.is_nan()).then(a.total_cmp(b));
+    let (_, below, above) = values.select_nth_unstable_by(lower, order);
+    let above = above.iter().copied().min_by(order).unwrap_or(*below);
+    *below * (1.0 - weight) + above * weight
 }
 
 /// What up to a bound was counted.

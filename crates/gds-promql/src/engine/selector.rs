@@ -110,7 +110,9 @@ impl SelectVector {
         let (floats, histograms) = (&samples.floats, &samples.histograms);
         let oldest = self.selector.reference(grid.start).saturating_sub(query.options.lookback);
         let (mut float, mut histogram) = (floats.up_to(oldest), histograms.up_to(oldest));
+        let mut pace = query.pace();
         for (step, time) in grid.times().enumerate() {
+            pace.work(1)?;
             let reference = self.selector.reference(time);
             while floats.times.get(float).is_some_and(|time| *time <= reference) {
                 float += 1;
@@ -161,7 +163,9 @@ impl Operator for SelectSmoothed {
         self.selector.each(query, grid, (lookback, lookback), &mut |labels, samples| {
             let samples = Samples::without_stale(samples);
             let mut column = Column::new(query, grid.count)?;
+            let mut pace = query.pace();
             for (step, time) in grid.times().enumerate() {
+                pace.work(1)?;
                 if let Some(sample) = self.at(query, &labels, &samples, self.selector.reference(time)) {
                     column.set(step, sample)?;
                 }

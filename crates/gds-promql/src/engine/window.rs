@@ -4,7 +4,7 @@ use std::ops::Range as Indexes;
 use std::sync::Arc;
 
 use super::column::{Column, Grid, Point};
-use super::context::{Notes, Query};
+use super::context::{HISTOGRAM_WORK, Notes, Query};
 use super::operator::Op;
 use super::selector::Selector;
 use crate::ast::{Extension, Span};
@@ -95,7 +95,7 @@ impl Range {
                 let inner = subquery.grid(grid, self.length);
                 query.admit(inner.count)?;
                 subquery.op.run(query, inner, &mut |series| {
-                    let samples = samples_of(&series.column, inner);
+                    let samples = samples_of(query, &series.column, inner)?;
                     let _held = query.hold(samples.size())?;
                     take(series.labels, series.drop_name, &samples)
                 })
@@ -105,9 +105,11 @@ impl Range {
 }
 
 /// Values at steps as samples. What hints say of the histogram before them is not true of that of the step before.
-fn samples_of(column: &Column, grid: Grid) -> Samples {
+fn samples_of(query: &Query<'_>, column: &Column, grid: Grid) -> Result<Samples, Error> {
     let mut samples = Samples::default();
+    let mut pace = query.pace();
     for (step, point) in column.iter() {
+        pace.work(1)?;
         match point {
             Point::Float(number) => samples.floats.push(grid.at(step), 0, number),
             Point::Histogram(histogram) => {
@@ -119,7 +121,7 @@ fn samples_of(column: &Column, grid: Grid) -> Samples {
             }
         }
     }
-    samples
+    Ok(samples)
 }
 
 /// Samples of one type in a window.
@@ -211,11 +213,19 @@ pub(super) struct Window<'a> {
     /// The other arguments at this step.
     pub(super) arguments: &'a [f64],
     pub(super) notes: &'a Notes,
+    /// What a function asks that goes through many samples. One that cannot fail gives nothing when the query has to end:
+    /// whoever called it asks again.
+    pub(super) query: &'a Query<'a>,
     /// Where the first argument stands.
     pub(super) span: Span,
 }
 
 impl Window<'_> {
+    /// How many values the samples count for.
+    pub(super) fn size(&self) -> usize {
+        self.floats.len().saturating_add(self.histograms.len().saturating_mul(HISTOGRAM_WORK))
+    }
+
     pub(super) fn metric_name(&self) -> String {
         self.labels.metric_name().to_owned()
     }

@@ -42,6 +42,7 @@ impl Operator for Choose {
         for (_, members) in &groups.list {
             query.check()?;
             for (step, parameter) in parameter.iter().enumerate() {
+                query.work(members.len())?;
                 let chosen = self.chosen(query, &series, members, step, *parameter);
                 for at in &chosen {
                     kept[*at].set(step);

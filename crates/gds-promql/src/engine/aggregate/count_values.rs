@@ -29,7 +29,9 @@ impl CountValues {
         // Most series repeat a few values.
         let mut labels_of: HashMap<u64, Labels> = HashMap::new();
         let group = |value: &str| self.grouping.of(&series.labels.with(&self.label, value));
+        let mut pace = query.pace();
         for (step, point) in series.column.iter() {
+            pace.work(1)?;
             let labels = match point {
                 Point::Float(number) => {
                     labels_of.entry(number.to_bits()).or_insert_with(|| group(&plain(number))).clone()

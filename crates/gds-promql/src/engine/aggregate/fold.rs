@@ -7,7 +7,7 @@ use super::grouping::{Grouping, Groups};
 use crate::annotations::{Combination, Note};
 use crate::ast::{AggregateOp, Span};
 use crate::engine::column::{Bits, Column, Grid, Point, Series};
-use crate::engine::context::{Query, Reservation};
+use crate::engine::context::{HISTOGRAM_WORK, Query, Reservation};
 use crate::engine::functions::over_time::{HistogramMean, Mean};
 use crate::engine::operator::{Op, Operator, Sink};
 use crate::error::Error;
@@ -113,7 +113,9 @@ impl Group {
 
 impl Fold {
     fn take(&self, query: &Query<'_>, group: &mut Group, series: &Series) -> Result<(), Error> {
+        let mut pace = query.pace();
         for (step, point) in series.column.iter() {
+            pace.work(1)?;
             match (point, self.op) {
                 (Point::Float(number), _) => {
                     let first = !group.seen.get(step);
@@ -126,6 +128,7 @@ impl Fold {
                     self.take_float(&mut group.floats, step, 0.0, first);
                 }
                 (Point::Histogram(histogram), AggregateOp::Sum | AggregateOp::Avg) => {
+                    pace.work(HISTOGRAM_WORK)?;
                     self.take_histogram(query, group, step, histogram, &series.labels)?;
                 }
                 (Point::Histogram(_), _) => {
@@ -221,6 +224,7 @@ impl Fold {
         let Group { mut seen, floats, histograms, .. } = group;
         for (step, histogram) in histograms.into_iter().enumerate() {
             let Some(histogram) = histogram else { continue };
+            query.work(HISTOGRAM_WORK)?;
             if seen.get(step) {
                 query.notes.add(Note::MixedFloatsHistogramsInAggregation, self.span);
                 seen.clear(step);

@@ -36,6 +36,7 @@ impl Operator for Quantile {
             query.check()?;
             let mut column = Column::new(query, grid.count)?;
             for (step, q) in q.iter().enumerate() {
+                query.work(columns.len())?;
                 numbers.clear();
                 for point in columns.iter().filter_map(|column| column.get(step)) {
                     match point {

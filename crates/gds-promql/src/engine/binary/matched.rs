@@ -40,7 +40,7 @@ impl Operator for OfVectors {
             return Ok(());
         }
         let groups = self.groups(&many, &one);
-        self.check_one_side(grid, &groups, &many, &one)?;
+        self.check_one_side(query, grid, &groups, &many, &one)?;
         let mut join = Join {
             operator: self,
             query,
@@ -85,17 +85,29 @@ impl OfVectors {
     }
 
     /// Fails where the "one" side has two series of a group at a step at which there is anything to match.
-    fn check_one_side(&self, grid: Grid, groups: &[Group], many: &[Series], one: &[Series]) -> Result<(), Error> {
+    fn check_one_side(
+        &self,
+        query: &Query<'_>,
+        grid: Grid,
+        groups: &[Group],
+        many: &[Series],
+        one: &[Series],
+    ) -> Result<(), Error> {
         if groups.iter().all(|group| group.one.len() < 2) {
             return Ok(());
         }
         let mut other_side = Bits::new(grid.count);
-        many.iter().flat_map(|series| series.column.iter()).for_each(|(step, _)| other_side.set(step));
+        for series in many {
+            query.work(grid.count)?;
+            series.column.iter().for_each(|(step, _)| other_side.set(step));
+        }
         let mut first: Option<(usize, usize, usize)> = None;
         for group in groups.iter().filter(|group| group.one.len() > 1) {
             let mut holder: HashMap<usize, usize> = HashMap::new();
             for at in &group.one {
+                let mut pace = query.pace();
                 for (step, _) in one[*at].column.iter() {
+                    pace.work(1)?;
                     if !other_side.get(step) && !self.fills() {
                         continue;
                     }
@@ -155,7 +167,9 @@ impl Join<'_, '_> {
         for at in &group.many {
             let series = &many[*at];
             let mut last: Option<(Option<usize>, usize)> = None;
+            let mut pace = self.query.pace();
             for (step, point) in series.column.iter() {
+                pace.work(1 + group.one.len())?;
                 let partner = group.one.iter().copied().find(|other| one[*other].column.has(step));
                 let value = match partner.map(|other| one[other].column.get(step)) {
                     Some(value) => value,
@@ -180,7 +194,9 @@ impl Join<'_, '_> {
         for at in &group.one {
             let series = &one[*at];
             let mut answer = None;
+            let mut pace = self.query.pace();
             for (step, point) in series.column.iter().filter(|(step, _)| !matched.get(*step)) {
+                pace.work(1)?;
                 let answer = match answer {
                     Some(answer) => answer,
                     None => {

@@ -43,7 +43,9 @@ impl Operator for OfVectorAndScalar {
         let drops_name = changes_metric(self.op) || self.return_bool;
         self.vector.run(query, grid, &mut |series| {
             let mut column = Column::new(query, grid.count)?;
+            let mut pace = query.pace();
             for (step, point) in series.column.iter() {
+                pace.work(1)?;
                 if let Some(sample) = self.at(query, point, numbers[step]) {
                     column.set(step, sample)?;
                 }

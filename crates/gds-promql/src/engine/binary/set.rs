@@ -23,9 +23,14 @@ pub(in crate::engine) struct OfSets {
 struct Presence(HashMap<Labels, Bits>);
 
 impl Presence {
-    fn note(&mut self, signature: Labels, series: &Series, grid: Grid) {
+    fn note(&mut self, query: &Query<'_>, signature: Labels, series: &Series, grid: Grid) -> Result<(), Error> {
         let bits = self.0.entry(signature).or_insert_with(|| Bits::new(grid.count));
-        series.column.iter().for_each(|(step, _)| bits.set(step));
+        let mut pace = query.pace();
+        for (step, _) in series.column.iter() {
+            pace.work(1)?;
+            bits.set(step);
+        }
+        Ok(())
     }
 }
 
@@ -35,10 +40,11 @@ impl Operator for OfSets {
         if self.op == BinaryOp::Or {
             let mut merger = Merger::default();
             self.left.run(query, grid, &mut |series| {
-                there.note(signature(&series.labels, &self.matching), &series, grid);
+                there.note(query, signature(&series.labels, &self.matching), &series, grid)?;
                 merger.add(series)
             })?;
             self.right.run(query, grid, &mut |mut series| {
+                query.work(grid.count)?;
                 if let Some(bits) = there.0.get(&signature(&series.labels, &self.matching)) {
                     series.column.retain(|step| !bits.get(step));
                 }
@@ -47,12 +53,12 @@ impl Operator for OfSets {
             return merger.finish(sink);
         }
         self.right.run(query, grid, &mut |series| {
-            there.note(signature(&series.labels, &self.matching), &series, grid);
-            Ok(())
+            there.note(query, signature(&series.labels, &self.matching), &series, grid)
         })?;
         self.left.run(query, grid, &mut |mut series| {
             let bits = there.0.get(&signature(&series.labels, &self.matching));
             let kept = self.op == BinaryOp::And;
+            query.work(grid.count)?;
             series.column.retain(|step| bits.is_some_and(|bits| bits.get(step)) == kept);
             if series.column.is_empty() { Ok(()) } else { sink(series) }
         })

@@ -4,6 +4,7 @@ use std::iter::Peekable;
 
 use crate::ast::Extension;
 use crate::engine::column::Point;
+use crate::engine::context::HISTOGRAM_WORK;
 use crate::engine::window::{Window, starts_anew};
 use crate::error::Error;
 use crate::value::Sample;
@@ -62,7 +63,12 @@ fn count(window: &Window<'_>, passes: impl Fn(&Item<'_>, &Item<'_>) -> bool) -> 
         }
     }
     let mut count = 0u32;
+    let mut pace = window.query.pace();
     for item in items {
+        let work = if matches!(item.point, Point::Float(_)) { 1 } else { HISTOGRAM_WORK };
+        if pace.work(work).is_err() {
+            return None;
+        }
         count += u32::from(passes(&previous, &item));
         previous = item;
     }

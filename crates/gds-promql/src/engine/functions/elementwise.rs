@@ -2,7 +2,7 @@
 
 use crate::calendar::Date;
 use crate::engine::column::{Column, Grid, Point, Series};
-use crate::engine::context::Query;
+use crate::engine::context::{HISTOGRAM_WORK, Query};
 use crate::engine::operator::{Op, Operator, Sink, scalars};
 use crate::error::Error;
 use crate::histogram::FloatHistogram;
@@ -141,13 +141,15 @@ impl Elementwise {
         match self.apply {
             Apply::Float(of_float) if arguments.is_empty() => {
                 column.drop_histograms();
-                column.map_floats(|number| of_float(number, &[]));
+                column.map_floats(query, |number| of_float(number, &[]))?;
                 Ok(column)
             }
             Apply::Float(of_float) => {
                 let mut result = Column::new(query, grid.count)?;
                 let mut at_step = vec![0.0; arguments.len()];
+                let mut pace = query.pace();
                 for (step, point) in column.iter() {
+                    pace.work(1)?;
                     let Point::Float(number) = point else { continue };
                     at_step.iter_mut().zip(arguments).for_each(|(value, all)| *value = all[step]);
                     // Bounds that exclude each other leave nothing.
@@ -160,7 +162,9 @@ impl Elementwise {
             }
             Apply::Histogram(of_histogram) => {
                 let mut result = Column::new(query, grid.count)?;
+                let mut pace = query.pace();
                 for (step, point) in column.iter() {
+                    pace.work(HISTOGRAM_WORK)?;
                     if let Point::Histogram(histogram) = point {
                         result.set_float(step, of_histogram(histogram));
                     }
@@ -178,7 +182,9 @@ impl Operator for Negate {
     fn run(&self, query: &Query<'_>, grid: Grid, sink: &mut Sink<'_>) -> Result<(), Error> {
         self.0.run(query, grid, &mut |series| {
             let mut column = Column::new(query, grid.count)?;
+            let mut pace = query.pace();
             for (step, point) in series.column.iter() {
+                pace.work(1)?;
                 match point {
                     Point::Float(number) => column.set_float(step, -number),
                     Point::Histogram(histogram) => {

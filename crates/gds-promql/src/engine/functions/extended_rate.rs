@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::growth::{Growth, combine};
 use crate::annotations::{Combination, Note};
 use crate::ast::Extension;
+use crate::engine::context::HISTOGRAM_WORK;
 use crate::engine::interpolate;
 use crate::engine::window::{Part, Window};
 use crate::histogram::{CounterResetHint, FloatHistogram};
@@ -149,7 +150,11 @@ fn lost_at_resets(
         return Some(None);
     }
     let mut lost: Option<FloatHistogram> = None;
+    let mut pace = window.query.pace();
     for histogram in values[from..last].iter().map(|histogram| &**histogram).chain([right]) {
+        if pace.work(HISTOGRAM_WORK).is_err() {
+            return None;
+        }
         if histogram.detect_reset(previous) {
             match &mut lost {
                 None => lost = Some(previous.clone()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::annotations::{Extent, Note};
 use crate::ast::Span;
 use crate::engine::column::{Column, Grid, Point, Series};
-use crate::engine::context::Query;
+use crate::engine::context::{HISTOGRAM_WORK, Query};
 use crate::engine::operator::{Merger, Op, Operator, Sink, scalar};
 use crate::engine::quantile::{ClassicBucket, bucket_fraction, bucket_quantile};
 use crate::error::Error;
@@ -157,7 +157,9 @@ impl OfHistograms {
     ) -> Result<Column, Error> {
         let mut column = Column::new(query, grid.count)?;
         let mut buckets = Vec::with_capacity(family.buckets.len());
+        let mut pace = query.pace();
         for step in 0..grid.count {
+            pace.work(family.buckets.len() + HISTOGRAM_WORK)?;
             buckets.clear();
             for (upper, counts) in &family.buckets {
                 if let Some(Point::Float(count)) = counts.get(step) {

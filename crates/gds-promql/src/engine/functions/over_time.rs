@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::annotations::{Combination, Note};
+use crate::engine::context::HISTOGRAM_WORK;
 use crate::engine::quantile::quantile;
 use crate::engine::window::Window;
 use crate::error::Error;
@@ -54,14 +55,20 @@ pub(in crate::engine) fn sum(window: &Window<'_>) -> Answer {
     if window.floats.is_empty() {
         return of_histograms(window, |first, rest, met| {
             let mut sum = HistogramSum::new(first.clone());
+            let mut pace = window.query.pace();
             for histogram in rest {
+                if pace.work(HISTOGRAM_WORK).is_err() {
+                    break;
+                }
                 met(sum.add(histogram)?);
             }
             Ok(sum.total())
         });
     }
     let mut sum = Sum::default();
-    window.floats.values.iter().for_each(|value| sum.add(*value));
+    for piece in window.query.pieces(window.floats.values) {
+        piece?.iter().for_each(|value| sum.add(*value));
+    }
     number(if sum.sum.is_infinite() { sum.sum } else { sum.total() })
 }
 
@@ -73,14 +80,20 @@ pub(in crate::engine) fn avg(window: &Window<'_>) -> Answer {
     if window.floats.is_empty() {
         return of_histograms(window, |first, rest, met| {
             let mut mean = HistogramMean::new(first);
+            let mut pace = window.query.pace();
             for histogram in rest {
+                if pace.work(HISTOGRAM_WORK).is_err() {
+                    break;
+                }
                 met(mean.add(histogram)?);
             }
             Ok(mean.mean())
         });
     }
     let mut mean = Mean::new(window.floats.values[0]);
-    window.floats.values[1..].iter().for_each(|value| mean.add(*value));
+    for piece in window.query.pieces(&window.floats.values[1..]) {
+        piece?.iter().for_each(|value| mean.add(*value));
+    }
     number(mean.mean())
 }
 
@@ -190,26 +203,29 @@ fn of_histograms(
 }
 
 /// The index of the best number: numbers that are none lose against any.
-fn best(values: &[f64], better: impl Fn(f64, f64) -> bool) -> usize {
-    let mut best = 0;
-    for (at, value) in values.iter().enumerate() {
-        if better(*value, values[best]) || values[best].is_nan() {
-            best = at;
+fn best(window: &Window<'_>, values: &[f64], better: impl Fn(f64, f64) -> bool) -> Result<usize, Error> {
+    let (mut best, mut at) = (0, 0);
+    for piece in window.query.pieces(values) {
+        for value in piece? {
+            if better(*value, values[best]) || values[best].is_nan() {
+                best = at;
+            }
+            at += 1;
         }
     }
-    best
+    Ok(best)
 }
 
 /// `max_over_time`
 pub(in crate::engine) fn max(window: &Window<'_>) -> Answer {
     let Some(values) = numbers(window) else { return Ok(None) };
-    number(values[best(values, |value, best| value > best)])
+    number(values[best(window, values, |value, best| value > best)?])
 }
 
 /// `min_over_time`
 pub(in crate::engine) fn min(window: &Window<'_>) -> Answer {
     let Some(values) = numbers(window) else { return Ok(None) };
-    number(values[best(values, |value, best| value < best)])
+    number(values[best(window, values, |value, best| value < best)?])
 }
 
 fn seconds(time: i64) -> f64 {
@@ -219,13 +235,13 @@ fn seconds(time: i64) -> f64 {
 /// `ts_of_max_over_time`: of equal ones the last.
 pub(in crate::engine) fn ts_of_max(window: &Window<'_>) -> Answer {
     let Some(values) = numbers(window) else { return Ok(None) };
-    number(seconds(window.floats.times[best(values, |value, best| value >= best)]))
+    number(seconds(window.floats.times[best(window, values, |value, best| value >= best)?]))
 }
 
 /// `ts_of_min_over_time`: of equal ones the last.
 pub(in crate::engine) fn ts_of_min(window: &Window<'_>) -> Answer {
     let Some(values) = numbers(window) else { return Ok(None) };
-    number(seconds(window.floats.times[best(values, |value, best| value <= best)]))
+    number(seconds(window.floats.times[best(window, values, |value, best| value <= best)?]))
 }
 
 /// `ts_of_first_over_time`
@@ -262,26 +278,28 @@ pub(in crate::engine) fn last(window: &Window<'_>) -> Answer {
     })
 }
 
-fn variance(window: &Window<'_>) -> Option<f64> {
-    let values = numbers(window)?;
+fn variance(window: &Window<'_>) -> Result<Option<f64>, Error> {
+    let Some(values) = numbers(window) else { return Ok(None) };
     let (mut mean, mut squares, mut count) = (Sum::default(), Sum::default(), 0.0);
+    let mut pace = window.query.pace();
     for value in values {
+        pace.work(1)?;
         count += 1.0;
         let delta = value - mean.total();
         mean.add(delta / count);
         squares.add(delta * (value - mean.total()));
     }
-    Some(squares.total() / count)
+    Ok(Some(squares.total() / count))
 }
 
 /// `stdvar_over_time`
 pub(in crate::engine) fn stdvar(window: &Window<'_>) -> Answer {
-    Ok(variance(window).map(Sample::Float))
+    Ok(variance(window)?.map(Sample::Float))
 }
 
 /// `stddev_over_time`
 pub(in crate::engine) fn stddev(window: &Window<'_>) -> Answer {
-    Ok(variance(window).map(|variance| Sample::Float(variance.sqrt())))
+    Ok(variance(window)?.map(|variance| Sample::Float(variance.sqrt())))
 }
 
 /// `quantile_over_time`

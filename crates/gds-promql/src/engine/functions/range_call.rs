@@ -4,7 +4,7 @@ use super::{changes, instant_rate, over_time, rate, trend};
 use crate::annotations::Note;
 use crate::ast::{Extension, Span};
 use crate::engine::column::{Bits, Column, Grid, Series};
-use crate::engine::context::Query;
+use crate::engine::context::{Query, WORK};
 use crate::engine::operator::{Op, Operator, Sink, scalars};
 use crate::engine::window::{Cursor, Range, Window};
 use crate::error::Error;
@@ -92,15 +92,14 @@ impl RangeCall {
         let (before, after) = self.range.margins(query.options.lookback);
         let resets = if self.is_counter_rate() { resets(samples) } else { Vec::new() };
         let mut at_step = vec![0.0; arguments.len()];
+        let mut pace = query.pace();
         for (step, time) in grid.times().enumerate() {
-            if step % 256 == 255 {
-                query.check()?;
-            }
             let end = self.range.end(time);
             let start = end.saturating_sub(self.range.length);
             let (first_float, floats, histograms) =
                 cursor.move_to(samples, start.saturating_sub(before), end.saturating_add(after));
             if floats.is_empty() && histograms.is_empty() {
+                pace.work(1)?;
                 continue;
             }
             for (value, all) in at_step.iter_mut().zip(arguments) {
@@ -119,9 +118,17 @@ impl RangeCall {
                 extension: self.range.extension(),
                 arguments: &at_step,
                 notes: &query.notes,
+                query,
                 span: self.span,
             };
-            if let Some(sample) = (self.apply)(&window)? {
+            let size = window.size();
+            pace.work(size)?;
+            let sample = (self.apply)(&window)?;
+            if size > WORK {
+                // It may be nothing because the query has to end.
+                query.check()?;
+            }
+            if let Some(sample) = sample {
                 column.set(step, sample)?;
             }
         }

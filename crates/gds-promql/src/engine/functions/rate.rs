@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::extended_rate;
 use super::growth::{Growth, combine};
 use crate::annotations::{Combination, Note};
+use crate::engine::context::HISTOGRAM_WORK;
 use crate::engine::window::{Part, Window};
 use crate::error::Error;
 use crate::histogram::{CounterResetHint, FloatHistogram};
@@ -177,7 +178,11 @@ fn between(window: &Window<'_>, kind: Growth) -> Option<FloatHistogram> {
     combine(window, Combination::Subtraction, &mut growth, &previous)?;
     if kind.is_counter {
         note_overlap(window, part);
+        let mut pace = window.query.pace();
         for (at, histogram) in values.iter().enumerate().skip(1) {
+            if pace.work(HISTOGRAM_WORK).is_err() {
+                return None;
+            }
             if part.starts_anew(at) || histogram.detect_reset(&previous) {
                 combine(window, Combination::Addition, &mut growth, &previous)?;
             }

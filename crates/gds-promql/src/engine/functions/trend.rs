@@ -11,7 +11,7 @@ pub(in crate::engine) fn deriv(window: &Window<'_>) -> Result<Option<Sample>, Er
     if !has_two(window) {
         return Ok(None);
     }
-    let (slope, _) = line(window, window.floats.times[0]);
+    let (slope, _) = line(window, window.floats.times[0])?;
     Ok(Some(Sample::Float(slope)))
 }
 
@@ -20,7 +20,7 @@ pub(in crate::engine) fn predict_linear(window: &Window<'_>) -> Result<Option<Sa
     if !has_two(window) {
         return Ok(None);
     }
-    let (slope, intercept) = line(window, window.time);
+    let (slope, intercept) = line(window, window.time)?;
     Ok(Some(Sample::Float(slope * window.arguments[0] + intercept)))
 }
 
@@ -39,7 +39,9 @@ pub(in crate::engine) fn double_exponential_smoothing(window: &Window<'_>) -> Re
     let values = window.floats.values;
     let (mut before, mut smoothed) = (0.0, values[0]);
     let mut trend = values[1] - values[0];
+    let mut pace = window.query.pace();
     for (at, value) in values.iter().enumerate().skip(1) {
+        pace.work(1)?;
         if at > 1 {
             trend = trend_factor * (smoothed - before) + (1.0 - trend_factor) * trend;
         }
@@ -58,15 +60,17 @@ fn has_two(window: &Window<'_>) -> bool {
 }
 
 /// Slope per second, and value at a time, of the line with the least squares.
-fn line(window: &Window<'_>, at: i64) -> (f64, f64) {
+fn line(window: &Window<'_>, at: i64) -> Result<(f64, f64), Error> {
     let floats = &window.floats;
     let first = floats.values[0];
     if floats.values.iter().all(|value| *value == first) {
-        return if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) };
+        return Ok(if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) });
     }
     let (mut x_sum, mut y_sum, mut xy_sum, mut xx_sum) =
         (Sum::default(), Sum::default(), Sum::default(), Sum::default());
+    let mut pace = window.query.pace();
     for (time, y) in floats.times.iter().zip(floats.values) {
+        pace.work(1)?;
         let x = (time - at) as f64 / 1e3;
         x_sum.add(x);
         y_sum.add(*y);
@@ -76,5 +80,5 @@ fn line(window: &Window<'_>, at: i64) -> (f64, f64) {
     let count = floats.len() as f64;
     let (x, y) = (x_sum.total(), y_sum.total());
     let slope = (xy_sum.total() - x * y / count) / (xx_sum.total() - x * x / count);
-    (slope, y / count - slope * x / count)
+    Ok((slope, y / count - slope * x / count))
 }
