@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Url};
+use rustls::CertificateError;
 
 use super::outcome::Outcome;
 
@@ -88,12 +89,29 @@ impl Endpoint {
         let connect = error.is_connect();
         // URLs have credentials in them; the cause at the end of the chain has none.
         let error = error.without_url();
-        let mut cause: &dyn std::error::Error = &error;
+        let mut cause: &(dyn std::error::Error + 'static) = &error;
         while let Some(next) = cause.source() {
             cause = next;
         }
+        let cause = if is_of_another_issuer(cause) {
+            "its certificate is of an issuer that is not trusted; if it should be, give that one's as cafile".to_owned()
+        } else {
+            cause.to_string()
+        };
         Outcome::retry(format!("{}: {cause}", if connect { "cannot be reached" } else { "the connection was lost" }))
     }
+}
+
+/// Whether a handshake ended since nobody vouches for the other side.
+fn is_of_another_issuer(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut error = error;
+    // Errors of the system's kind hide those that they were made of from the chain of sources.
+    while let Some(hidden) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        error = hidden;
+    }
+    // The signature is bad where an issuer has the name of one that is trusted, and another key.
+    let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() else { return false };
+    matches!(why, CertificateError::UnknownIssuer | CertificateError::BadSignature)
 }
 
 /// What a receiver said.

@@ -5,3 +5,4 @@ mod mail;
 mod receivers;
 mod support;
 mod survival;
+mod tls;

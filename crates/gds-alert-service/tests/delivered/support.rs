@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver as Channel, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsAcceptor;
 
 /// Longer than anything takes that is not broken.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
@@ -54,19 +55,37 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     pub(crate) fn start(runtime: &Runtime) -> Self {
+        Self::listen(runtime, None)
+    }
+
+    /// One over HTTPS, with a certificate and its key.
+    pub(crate) fn start_tls(runtime: &Runtime, (certfile, keyfile): &(PathBuf, PathBuf)) -> Self {
+        let tls = gds_net::tls::server_config(Some(certfile), Some(keyfile), None).expect("a certificate");
+        Self::listen(runtime, tls.map(TlsAcceptor::from))
+    }
+
+    fn listen(runtime: &Runtime, tls: Option<TlsAcceptor>) -> Self {
         let plan: Arc<Mutex<VecDeque<Reply>>> = Arc::default();
         let (tell, got) = channel();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().expect("an address"));
         let planned = Arc::clone(&plan);
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (tell, plan) = (tell.clone(), Arc::clone(&planned));
+                let (tell, plan, tls) = (tell.clone(), Arc::clone(&planned), tls.clone());
                 tokio::spawn(async move {
                     let answer = service_fn(move |request| answer(request, tell.clone(), Arc::clone(&plan)));
                     let served = hyper::server::conn::http1::Builder::new();
                     // A connection that was reset on purpose is an error here.
-                    let _ = served.serve_connection(TokioIo::new(stream), answer).await;
+                    let _ = match tls {
+                        None => served.serve_connection(TokioIo::new(stream), answer).await,
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => served.serve_connection(TokioIo::new(stream), answer).await,
+                            // Who does not trust it goes away.
+                            Err(_) => return,
+                        },
+                    };
                 });
             }
         });
