@@ -125,6 +125,33 @@ def ingest() -> Iterator[Ingest]:
             thread.join()
 
 
+@contextmanager
+def signs_of_life() -> Iterator[tuple[str, Queue[dict[str, Any]]]]:
+    """A URL, and what is posted to it."""
+    posted: Queue[dict[str, Any]] = Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            posted.put(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", posted
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 class Measuring:
     """Publishes values of ``cpu_usage``, each newer than the one before."""
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
+from queue import Empty
 
 import pytest
 
-from tests.alerting.running import TOPIC, Measuring, ingest, watching
+from tests.alerting.running import LONG_SECONDS, TOPIC, Measuring, ingest, signs_of_life, watching
 from tests.cli.commands import gds, objects
+from tests.helpers.web import fetch
+from tests.services.fixtures import KafkaFactory
 from tests.services.kafka import KafkaBroker
 
 RULES = """\
@@ -51,3 +55,48 @@ def test_an_alert_survives_a_kill_and_what_is_read_again_is_not_told_again(kafka
     lag = objects(gds("kafka", "lag", "gds-alerting-default", "-b", hub, "--json"))
     assert {each["topic"] for each in lag} == {TOPIC}
     assert sum(each["lag"] for each in lag) == 0
+
+
+HEARTBEAT = """\
+version: 1
+routing:
+  default_channel: terminal
+  heartbeat: {{channel: deadman, every: 1s}}
+  channels:
+    terminal: {{type: log}}
+    deadman: {{type: webhook, url: "{url}"}}
+rules:
+  - id: cpu_high
+    metric: cpu_usage
+    threshold: {{op: ">", value: 85}}
+"""
+
+
+@pytest.mark.timeout(240)
+def test_no_sign_of_life_goes_out_while_the_hub_is_away(kafka_factory: KafkaFactory, tmp_path: Path) -> None:
+    kafka = kafka_factory()
+    rules = tmp_path / "rules.yaml"
+
+    def wait_for_status(port: int, status: int) -> None:
+        until = time.monotonic() + LONG_SECONDS
+        while fetch(port, "/readyz").status != status:
+            assert time.monotonic() < until, f"/readyz does not become {status}"
+
+    arguments = ("--state", str(tmp_path / "state.redb"), "--listen", "127.0.0.1:0")
+    with signs_of_life() as (url, beats), Measuring(kafka.bootstrap_servers) as measuring:
+        rules.write_text(HEARTBEAT.format(url=url))
+        measuring.measure("db-1", 10)
+        with watching(rules, kafka.bootstrap_servers, *arguments) as watcher:
+            port = int(watcher.wait_for("gds: API on ").rpartition(":")[2])
+            wait_for_status(port, 200)
+            assert beats.get(timeout=LONG_SECONDS)["alerts"][0]["labels"]["alertname"] == "Watchdog"
+            kafka.pause()
+            wait_for_status(port, 503)
+            while not beats.empty():
+                beats.get()
+            with pytest.raises(Empty):
+                beats.get(timeout=3)
+            kafka.resume()
+            wait_for_status(port, 200)
+            beats.get(timeout=LONG_SECONDS)
+            assert watcher.end(signal.SIGINT) == 0

@@ -1,5 +1,7 @@
 //! The thread that evaluates: messages in, a transaction, and only then deliveries and the hub's own note of the place.
 
+mod report;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,13 +13,11 @@ use gds_alerting::engine::Engine;
 use gds_alerting::event::Event;
 use gds_alerting::replay::Input;
 use gds_alerting::rules::Rules;
-use gds_alerting::sample::Sample;
 use gds_hub::producer::dead_letter;
 use gds_hub::{Batch, Change, Message, OffsetSpec, Position, Subscriber, TopicPartition};
-use serde::Serialize;
 use tokio::runtime::Handle;
 
-use crate::delivery::{Channels, Dispatcher};
+use crate::delivery::{Channels, Dispatcher, Heartbeat};
 use crate::error::Result;
 use crate::intake;
 use crate::now_ms;
@@ -41,27 +41,11 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 const KEEP_QUIET: Duration = Duration::from_secs(10);
 /// Events in the journal before the state is written as a whole; more where there are more series.
 const JOURNAL: usize = 20_000;
-/// The partition of what it says of itself.
-const ITSELF: i32 = -1;
 /// After something failed that may mend itself.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Done by the evaluating thread, between two rounds.
 pub(crate) type Ask = Box<dyn FnOnce(&mut Evaluator) + Send>;
-
-/// Whether what the service needs is well.
-#[derive(Debug, Serialize)]
-pub(crate) struct Health {
-    pub(crate) ready: bool,
-    /// `ok`, or what is wrong.
-    hub: String,
-    /// The file with the state.
-    state: String,
-    /// Messages that were not read yet.
-    lag: u64,
-    /// Channels whose receivers do not answer.
-    channels_away: Vec<String>,
-}
 
 /// What evaluates, and all that it needs.
 pub(crate) struct Evaluator {
@@ -70,6 +54,8 @@ pub(crate) struct Evaluator {
     subscriber: Box<dyn Subscriber>,
     /// None between two sets of channels.
     dispatcher: Option<Dispatcher>,
+    /// Where the rules file has one.
+    heartbeat: Option<Heartbeat>,
     /// The group of rules.
     group: String,
     /// The rules file that is in use.
@@ -84,6 +70,10 @@ pub(crate) struct Evaluator {
     dead_letters: u64,
     /// Why the hub could not be read, the last time.
     hub_trouble: Option<String>,
+    /// Why it did not say how far it is. One that is away gives no messages either, which is no error.
+    unanswered: Option<String>,
+    /// Whether there are partitions that it reads, by the hub's own word: without any, nothing is asked of the hub.
+    reads: bool,
     /// Messages that were not read yet, when it was last looked.
     lag: u64,
     /// What was refused since somebody looked.
@@ -105,8 +95,10 @@ impl Evaluator {
     ) -> Result<Self> {
         // From here on the journal is of these rules.
         store.snapshot(&restored.engine, &text)?;
+        let heartbeat = heartbeat(restored.engine.rules(), &channels, &group);
         let dispatcher = Dispatcher::start(channels, &store, &say, &runtime)?;
         Ok(Self {
+            heartbeat,
             engine: restored.engine,
             store,
             subscriber,
@@ -121,6 +113,8 @@ impl Evaluator {
             journal: 0,
             dead_letters: 0,
             hub_trouble: None,
+            unanswered: None,
+            reads: false,
             lag: 0,
             refused: None,
             said: BTreeSet::new(),
@@ -134,6 +128,7 @@ impl Evaluator {
         let outcome = self.rounds(asks, stop);
         // A restart need not replay what was evaluated by now.
         let kept = self.keep(stop).and_then(|()| self.store.snapshot(&self.engine, &self.text));
+        self.heartbeat = None;
         if let Some(dispatcher) = self.dispatcher.take() {
             dispatcher.stop();
         }
@@ -176,7 +171,16 @@ impl Evaluator {
                 self.keep(stop)?;
             }
             self.note_places(&positions);
-            self.hub_trouble = polled.as_ref().err().map(|error| error.message().to_owned());
+            if !batch.is_empty() {
+                self.unanswered = None;
+                self.reads = true;
+            }
+            let trouble = polled.as_ref().err().map(|error| error.message().to_owned());
+            self.hub_trouble = trouble.or_else(|| self.unanswered.clone());
+            // Read and kept: only then somebody watches.
+            if let (None, true, Some(heartbeat)) = (&self.hub_trouble, self.reads, &mut self.heartbeat) {
+                heartbeat.beat(&self.say, &self.runtime);
+            }
             if let Err(error) = polled {
                 if !error.retriable() {
                     return Err(error.into());
@@ -369,36 +373,21 @@ impl Evaluator {
     /// Tells of partitions that were read to their end.
     fn look_for_ends(&mut self) {
         let before_ms = now_ms();
-        // Without an answer nothing is known, and nobody absent.
-        let Ok(lags) = self.subscriber.lag(LOOK_TIMEOUT) else { return };
+        let lags = match self.subscriber.lag(LOOK_TIMEOUT) {
+            Ok(lags) => lags,
+            // Without an answer nothing is known, and nobody absent.
+            Err(error) => {
+                self.unanswered = Some(error.message().to_owned());
+                self.reads = false;
+                return;
+            }
+        };
+        self.unanswered = None;
+        self.reads = !lags.is_empty();
         self.lag = lags.iter().map(|lag| u64::try_from(lag.lag).unwrap_or(0)).sum();
         for lag in lags.iter().filter(|lag| lag.lag == 0) {
             let partition = self.number(&lag.topic, lag.partition);
             self.tell(Event::CaughtUp { partition }, before_ms);
-        }
-    }
-
-    /// What is wrong with itself is a sample as any other, where there is a rule about it.
-    fn report_itself(&mut self, now_ms: i64) {
-        let undelivered = self.dispatcher.as_ref().map_or(0, Dispatcher::undelivered);
-        let measured = [
-            ("gds_alerting.dead_letters_total", self.dead_letters),
-            ("gds_alerting.lag", self.lag),
-            ("gds_alerting.undelivered", undelivered),
-        ];
-        for (metric, value) in measured {
-            if self.engine.rules().of_metric(metric).is_empty() {
-                continue;
-            }
-            let sample = Sample {
-                metric: metric.to_owned(),
-                instance_id: self.group.clone(),
-                value: value as f64,
-                time_ms: Some(now_ms),
-                partition: ITSELF,
-                ..Sample::default()
-            };
-            self.tell(Event::Sample(sample), now_ms);
         }
     }
 
@@ -452,6 +441,7 @@ impl Evaluator {
         self.engine.reload(rules);
         self.store.snapshot(&self.engine, &text)?;
         (self.text, self.journal) = (text, 0);
+        self.heartbeat = heartbeat(rules, &channels, &self.group);
         if let Some(dispatcher) = self.dispatcher.take() {
             dispatcher.stop();
         }
@@ -463,47 +453,8 @@ impl Evaluator {
     pub(crate) fn rules_text(&self) -> &str {
         &self.text
     }
+}
 
-    /// Whether what it needs is well.
-    pub(crate) fn health(&self) -> Health {
-        let channels = self.dispatcher.iter().flat_map(|dispatcher| dispatcher.channels().by_name.values());
-        let away = channels.filter(|channel| channel.pace.is_open()).map(|channel| channel.name.clone());
-        Health {
-            // A receiver that is away is waited for; it is no reason to take the whole out of service.
-            ready: self.hub_trouble.is_none(),
-            hub: self.hub_trouble.clone().unwrap_or_else(|| "ok".to_owned()),
-            state: self.store.path().display().to_string(),
-            lag: self.lag,
-            channels_away: away.collect(),
-        }
-    }
-
-    /// What was counted, by name.
-    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
-        let counters = self.engine.counters();
-        let mut counts: BTreeMap<String, u64> = [
-            ("samples_total", counters.samples),
-            ("repeated_total", counters.repeated),
-            ("late_total", counters.late),
-            ("rejected_total", counters.rejected),
-            ("transitions_total", counters.transitions),
-            ("notifications_total", counters.notifications),
-            ("template_errors_total", counters.template_errors),
-            ("dead_letters_total", self.dead_letters),
-            ("series", self.engine.size().0 as u64),
-            ("lag", self.lag),
-        ]
-        .into_iter()
-        .map(|(name, count)| (name.to_owned(), count))
-        .collect();
-        let channels = self.dispatcher.iter().flat_map(Dispatcher::counts);
-        for (name, channel) in channels {
-            for (what, count) in
-                [("delivered", &channel.delivered), ("retried", &channel.retried), ("dead", &channel.dead)]
-            {
-                counts.insert(format!("{what}_total{{channel={name:?}}}"), count.load(Ordering::Relaxed));
-            }
-        }
-        counts
-    }
+fn heartbeat(rules: &Rules, channels: &Channels, group: &str) -> Option<Heartbeat> {
+    Heartbeat::new(rules.routing.heartbeat.as_ref()?, channels, group)
 }

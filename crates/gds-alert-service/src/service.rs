@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use gds_alerting::event::Event;
 use gds_alerting::rules::Rules;
-use gds_events::topic::METRICS_PATTERN;
+use gds_events::topic::{HEARTBEATS_PATTERN, METRICS_PATTERN};
 use gds_hub::{Hub, Start, Subscription};
 use gds_net::{Auth, Server, ServerOptions};
 use gds_process::fork;
@@ -36,7 +36,8 @@ pub struct Options {
     pub group: String,
     /// The file with the state.
     pub state: PathBuf,
-    /// Names of topics to read; one that begins with `^` is a pattern. All topics of metrics where there are none.
+    /// Names of topics to read; one that begins with `^` is a pattern. All topics of metrics, and
+    /// that of heartbeats of collectors, where there are none.
     pub topics: Vec<String>,
     /// What the hub is called in it: state of another hub is refused.
     pub hub_name: String,
@@ -120,7 +121,11 @@ impl Service {
         if restored.replayed > 0 {
             say(Said::Note(&format!("{} events were replayed: the last run was cut off", restored.replayed)));
         }
-        let topics = if options.topics.is_empty() { vec![METRICS_PATTERN.to_owned()] } else { options.topics.clone() };
+        let topics = if options.topics.is_empty() {
+            [METRICS_PATTERN, HEARTBEATS_PATTERN].map(str::to_owned).to_vec()
+        } else {
+            options.topics.clone()
+        };
         let subscription = Subscription {
             topics,
             group: Some(format!("gds-alerting-{}", options.group)),

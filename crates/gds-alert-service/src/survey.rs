@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gds_events::topic::METRICS;
+use gds_events::topic::{HEARTBEATS, METRICS};
 use gds_hub::producer::dead_letter;
 use gds_hub::{Batch, Hub, OffsetSpec, Position, Subscription, TopicPartition};
 
@@ -23,7 +23,9 @@ pub fn metrics(hub: &dyn Hub, timeout: Duration) -> Result<BTreeSet<String>> {
     let topics = hub.topics(None, left())?;
     let places: Vec<TopicPartition> = topics
         .iter()
-        .filter(|topic| topic.name.starts_with(METRICS) && !topic.name.ends_with(dead_letter::SUFFIX))
+        .filter(|topic| {
+            topic.name == HEARTBEATS || topic.name.starts_with(METRICS) && !topic.name.ends_with(dead_letter::SUFFIX)
+        })
         .flat_map(|topic| {
             let name: Arc<str> = Arc::from(topic.name.as_str());
             topic.partitions.iter().map(move |partition| (Arc::clone(&name), partition.id))

@@ -56,6 +56,21 @@ fn what_is_wrong_is_named_with_its_line_its_key_and_a_remedy() {
         ),
         ("metric: cpu_usage", "#", "rules[0].metric: missing; expected the name of a metric"),
         ("threshold: {op: \">\", value: 85, for: 5m}", "#", "rules[0]: no condition; expected one of threshold"),
+        (
+            "  default_channel:",
+            "  heartbeat: {channel: email-dba}\n  default_channel:",
+            "channel `email-dba` is of type email; expected one of type webhook or hub",
+        ),
+        (
+            "  default_channel:",
+            "  heartbeat: {channel: none}\n  default_channel:",
+            "routing.heartbeat.channel: there is no channel `none`",
+        ),
+        (
+            "  default_channel:",
+            "  heartbeat: {every: 10ms}\n  default_channel:",
+            "routing.heartbeat.channel: missing; expected the name of a channel",
+        ),
         ("page: true", "page: yes", "page: yes is wrong here; expected true or false"),
     ] {
         assert!(FILE.contains(from), "{from}");

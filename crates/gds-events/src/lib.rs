@@ -34,7 +34,7 @@ pub use database::{DatabaseMetric, MetricType, Number};
 pub use database_text::DatabaseText;
 pub use envelope::Event;
 pub use fault::ParseError;
-pub use heartbeat::CollectorHeartbeat;
+pub use heartbeat::{CollectorHeartbeat, HeartbeatStatus};
 pub use parse::{SCHEMA_HEADER, parse, parse_heartbeat, parse_message};
 pub use sample::Sample;
 pub use tags::Tags;

@@ -16,6 +16,9 @@ pub const ALERTS: &str = "gds.alerts";
 /// topics end with `.dlq`, are among them; [`METRICS_DLQ`] is not.
 pub const METRICS_PATTERN: &str = r"^gds\.metrics\.[^.]+\..+";
 
+/// The same for [`HEARTBEATS`], so that who subscribes to it needs none of it to be there.
+pub const HEARTBEATS_PATTERN: &str = r"^gds\.heartbeats$";
+
 /// The longest name of a topic, in bytes.
 const LONGEST: usize = 249;
 

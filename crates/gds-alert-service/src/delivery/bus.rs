@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use gds_alerting::effect::{AlertView, Kind, Notification};
 use gds_events::dead_letter::DeadLetter as Headers;
-use gds_events::topic::METRICS_DLQ;
-use gds_events::{AlertEvent, AlertState, Timestamp};
+use gds_events::topic::{ALERTS, HEARTBEATS, METRICS_DLQ};
+use gds_events::{AlertEvent, AlertState, CollectorHeartbeat, HeartbeatStatus, Timestamp};
 use gds_hub::producer::{Linger, Producer, ProducerOptions, Reported, Reporter, Sent};
 use gds_hub::{Error, Hub, OwnedHeader, Record};
 use tokio::sync::oneshot;
@@ -71,6 +71,29 @@ impl Bus {
         event(said, alert).write_json(&mut value);
         let key = Some(alert.key.as_bytes());
         self.publish(&Record { topic, timestamp: now_ms, key, value: Some(&value), ..Record::default() }).await
+    }
+
+    /// A heartbeat as collectors have them, so that others watch this one as they watch collectors.
+    pub(super) async fn heartbeat(&self, said: &Notification, every: Duration, now_ms: i64) -> Outcome {
+        let group = said.group_labels.get("group").cloned().unwrap_or_default();
+        let beat = CollectorHeartbeat {
+            timestamp: Timestamp::from_millis(now_ms),
+            collector: "gds_alerting".to_owned(),
+            instance_id: group.clone(),
+            database_type: String::new(),
+            topic: ALERTS.to_owned(),
+            status: HeartbeatStatus::Ok,
+            reason: None,
+            interval_ms: u64::try_from(every.as_millis()).unwrap_or(u64::MAX),
+            metrics: 0,
+            duration_ms: 0,
+            correlation_id: None,
+        };
+        let mut value = Vec::new();
+        beat.write_json(&mut value);
+        let key = Some(group.as_bytes());
+        let record = Record { topic: HEARTBEATS, timestamp: now_ms, key, value: Some(&value), ..Record::default() };
+        self.publish(&record).await
     }
 
     /// A message as it was, with the reason in its headers.

@@ -78,11 +78,25 @@ impl Channel {
             Item::Notification(said) => self.tell(said, false, now_ms).await,
             Item::Acknowledged(said) => self.tell(said, true, now_ms).await,
         };
+        self.without_secrets(outcome)
+    }
+
+    fn without_secrets(&self, outcome: Outcome) -> Outcome {
         match outcome {
             Outcome::Refused(reason) => Outcome::Refused(self.scrubbed(reason)),
             Outcome::Retry { reason, after } => Outcome::Retry { reason: self.scrubbed(reason), after },
             Outcome::Delivered => outcome,
         }
+    }
+
+    /// Tells that all is well, as [`Heartbeat`](super::Heartbeat) has it; the next is due after `every`.
+    pub(super) async fn beat(&self, said: &Notification, every: Duration, now_ms: i64) -> Outcome {
+        let outcome = match &self.receiver {
+            Receiver::Webhook(to) => to.send(said).await,
+            Receiver::Hub { bus, .. } => bus.heartbeat(said, every, now_ms).await,
+            _ => Outcome::Refused("takes no heartbeats".to_owned()),
+        };
+        self.without_secrets(outcome)
     }
 
     async fn tell(&self, said: &Notification, acknowledged: bool, now_ms: i64) -> Outcome {

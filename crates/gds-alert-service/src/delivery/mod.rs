@@ -7,6 +7,7 @@
 mod bus;
 mod channel;
 mod gds_notification;
+mod heartbeat;
 mod http;
 mod mail;
 mod outcome;
@@ -19,5 +20,6 @@ mod webhook;
 mod worker;
 
 pub use channel::Channels;
+pub(crate) use heartbeat::Heartbeat;
 pub use worker::Counts;
 pub(crate) use worker::Dispatcher;

@@ -13,8 +13,8 @@ pub(crate) use fields::Fields;
 
 pub use model::{
     Anomaly, Baseline, Bounds, BurnRate, BurnWindows, Canary, ChangeUnit, Channel, Composite, Condition, Cooldown,
-    Direction, EscalationStep, Flapping, Inhibition, Limit, Maintenance, Operator, Policy, RateOfChange, Route,
-    Routing, Rule, Threshold,
+    Direction, EscalationStep, Flapping, Heartbeat, Inhibition, Limit, Maintenance, Operator, Policy, RateOfChange,
+    Route, Routing, Rule, Threshold,
 };
 
 use crate::problem::{Problems, Sink};

@@ -278,6 +278,17 @@ pub struct Routing {
     pub channels: BTreeMap<String, Channel>,
     /// The root, which matches all.
     pub root: Route,
+    /// Who hears that rules are evaluated.
+    pub heartbeat: Option<Heartbeat>,
+}
+
+/// A sign of life that goes out while rules are evaluated: who hears it no more knows that nobody watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Name of a channel, of a type that people do not read.
+    pub channel: String,
+    /// How often.
+    pub every_ms: Millis,
 }
 
 /// A receiver.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::fields::{Fields, join};
-use super::model::{Channel, Cooldown, EscalationStep, Inhibition, Maintenance, Policy, Route, Routing};
+use super::model::{Channel, Cooldown, EscalationStep, Heartbeat, Inhibition, Maintenance, Policy, Route, Routing};
 use super::selector::{matchers, patterns, selector};
 use crate::matcher::refuse_contradictions;
 use crate::nearest::nearest;
@@ -12,6 +12,9 @@ use crate::schedule::{Schedule, zone};
 use crate::yaml::{Kind, Node};
 
 const CHANNEL_KINDS: [&str; 7] = ["email", "slack", "pagerduty", "webhook", "gds_notification", "hub", "log"];
+/// Of them those that a sign of life may go to: people would not read it for long.
+const HEARTBEAT_KINDS: [&str; 2] = ["webhook", "hub"];
+const HEARTBEAT_EVERY_MS: i64 = 60_000;
 const ROUTE: [&str; 12] = [
     "match",
     "match_re",
@@ -29,7 +32,7 @@ const ROUTE: [&str; 12] = [
 const HOUR: i64 = 3_600_000;
 
 pub(super) fn routing(sink: &Sink, node: &Node) -> Option<Routing> {
-    let known = [&["default_channel", "channels", "routes"], &ROUTE[7..]].concat();
+    let known = [&["default_channel", "channels", "routes", "heartbeat"], &ROUTE[7..]].concat();
     let fields = Fields::open(sink, "routing", node, &known)?;
     let channels = channels(&fields);
     let mut root = Route { id: "0".to_owned(), repeat_interval_ms: 4 * HOUR, ..Route::default() };
@@ -40,7 +43,27 @@ pub(super) fn routing(sink: &Sink, node: &Node) -> Option<Routing> {
     }
     times(&fields, &mut root, &channels);
     root.routes = routes(&fields, "routes", &root, &channels);
-    Some(Routing { channels, root })
+    let heartbeat = heartbeat(&fields, &channels);
+    Some(Routing { channels, root, heartbeat })
+}
+
+fn heartbeat(fields: &Fields<'_>, channels: &BTreeMap<String, Channel>) -> Option<Heartbeat> {
+    let node = fields.get("heartbeat")?;
+    let inner = Fields::open(fields.sink, &fields.key("heartbeat"), node, &["channel", "every"])?;
+    let channel = inner.required("channel", "the name of a channel of type webhook or hub")?;
+    if let Some(found) = channels.get(&channel) {
+        if !HEARTBEAT_KINDS.contains(&found.kind.as_str()) {
+            let expected = format!("is of type {}; expected one of type {}", found.kind, HEARTBEAT_KINDS.join(" or "));
+            inner.put("channel", inner.get("channel").unwrap_or(node), format!("channel `{channel}` {expected}"));
+        }
+    } else {
+        known_channels(&inner, "channel", vec![channel.clone()], channels);
+    }
+    let every_ms = inner.duration("every").unwrap_or(HEARTBEAT_EVERY_MS);
+    if every_ms < 1000 {
+        inner.put("every", inner.get("every").unwrap_or(node), "expected 1s or more");
+    }
+    Some(Heartbeat { channel, every_ms })
 }
 
 fn channels(fields: &Fields<'_>) -> BTreeMap<String, Channel> {
