@@ -57,7 +57,9 @@ impl Target {
         let mut corpus = self.regressions();
         corpus.extend((self.seeds)());
         assert!(!corpus.is_empty(), "the target {} has no seed", self.name);
-        corpus.iter().for_each(|input| self.run_said(input));
+        for input in &corpus {
+            self.run_said(input);
+        }
         let mut mutator = Mutator::new(self.name, self.words);
         let mut input = Vec::new();
         for _ in 0..rounds.saturating_mul(times) {
@@ -89,7 +91,10 @@ impl Target {
         for (at, seed) in self.regressions().into_iter().chain((self.seeds)()).enumerate() {
             fs::write(own.join(format!("seed-{at:04}")), seed)?;
         }
-        let words: String = self.words.iter().map(|word| format!("\"{}\"\n", word.escape_default())).collect();
+        let words = self
+            .words
+            .iter()
+            .fold(String::new(), |words, word| words + "\"" + &word.escape_default().to_string() + "\"\n");
         fs::write(folder.join(format!("{}.dict", self.name)), words)
     }
 }

@@ -41,7 +41,7 @@ impl Mutator {
         input.clear();
         input.extend_from_slice(&corpus[self.below(corpus.len())]);
         // Most changes break what follows them: few at once reach further in.
-        for _ in 0..1 + self.below(4) {
+        for _ in 0..=self.below(4) {
             self.change(corpus, input);
         }
         input.truncate(LONGEST);

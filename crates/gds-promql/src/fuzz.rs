@@ -1,5 +1,8 @@
 //! Fuzz targets: texts that anybody may send. The tree's folder `fuzz/` has programs of them, and tests run them, too.
 
+// A panic is how each of them says that it has found a fault.
+#![allow(clippy::missing_panics_doc)]
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 

@@ -3,6 +3,9 @@
 //!
 //! Where a count is not in the bytes themselves, the first two bytes are it.
 
+// A panic is how each of them says that it has found a fault.
+#![allow(clippy::missing_panics_doc)]
+
 use std::path::Path;
 use std::sync::Arc;
 
