@@ -2,6 +2,8 @@
 //!
 //! A query sees memory first and the parts afterwards: what becomes a part meanwhile is seen twice, and counts once. What
 //! is deleted is looked up before and after that, because a deletion is forgotten when it is carried out in all parts.
+//! What was in parts already when the query began is not looked for in memory, from where it goes a little later: the
+//! deletions that it needs there may be forgotten.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -66,8 +68,10 @@ impl Store {
                 for number in numbers {
                     // Another series may have the number meanwhile.
                     let Some(one) = shard.table.get(*number) else { continue };
-                    let buffers: Vec<Buffer> =
-                        one.buffers.iter().filter(|buffer| buffer.overlaps(range)).cloned().collect();
+                    let buffers: Vec<Buffer> = (one.buffers.iter())
+                        .filter(|buffer| buffer.generation > before.manifest.flushed && buffer.overlaps(range))
+                        .cloned()
+                        .collect();
                     if !buffers.is_empty() {
                         let labels = shard.table.labels(one);
                         if request.matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()))) {
