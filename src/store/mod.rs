@@ -32,13 +32,13 @@ pub(crate) use result::QueryResult;
 #[pyclass(frozen, module = "gds_native._lib")]
 pub(crate) struct StoreCore {
     /// None only while it is dropped.
-    shared: Option<DropDetached<Arc<Shared>>>,
+    shared: Option<DropDetached<Arc<StoreHandle>>>,
     folder: PathBuf,
     process_id: u32,
 }
 
 /// What calls under way have together: closing waits for them.
-struct Shared(RwLock<Option<Open>>);
+struct StoreHandle(RwLock<Option<Open>>);
 
 struct Open {
     /// Before the store, which it uses until it is dropped.
@@ -113,7 +113,7 @@ impl From<gds_store::Stats> for StatsDict {
 }
 
 impl StoreCore {
-    fn here(&self, py: Python<'_>) -> PyResult<Arc<Shared>> {
+    fn here(&self, py: Python<'_>) -> PyResult<Arc<StoreHandle>> {
         let (own, here) = (self.process_id, std::process::id());
         match &self.shared {
             Some(shared) if own == here => Ok(Arc::clone(shared)),
@@ -234,7 +234,7 @@ impl StoreCore {
             Ok(Open { _maintainer: maintainer, store, engine })
         })?;
         let open = opened.map_err(|error: Error| store_error(py, &error))?;
-        let shared = Some(DropDetached::new(Arc::new(Shared(RwLock::new(Some(open))))));
+        let shared = Some(DropDetached::new(Arc::new(StoreHandle(RwLock::new(Some(open))))));
         Ok(Self { shared, folder, process_id: std::process::id() })
     }
 

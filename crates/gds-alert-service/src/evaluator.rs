@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use gds_alerting::effect::{Effect, Kind, Notification, State, Transition};
+use gds_alerting::effect::{Effect, Notification, NotificationKind, State, Transition};
 use gds_alerting::engine::Engine;
 use gds_alerting::event::Event;
 use gds_alerting::replay::Input;
@@ -293,7 +293,7 @@ impl Evaluator {
         let said = |channel| Notification {
             id: transition.id.clone(),
             channel,
-            kind: Kind::Firing,
+            kind: NotificationKind::Firing,
             group: alert.key.clone(),
             group_labels: alert.labels.clone(),
             at_ms: now_ms,

@@ -6,7 +6,7 @@ use crate::matcher::{Labels, Matcher};
 use crate::problem::{Problem, Problems, Sink};
 use crate::rules::{Inhibition, Route, Rule, Rules};
 use crate::template::Template;
-use crate::yaml::{self, Kind, Mark, Node};
+use crate::yaml::{self, Mark, Node, NodeKind};
 
 /// What templates see, and of a rule.
 const NAMES: [&str; 8] = ["rule", "metric", "instance_id", "database_type", "tags", "labels", "value", "state"];
@@ -64,8 +64,8 @@ impl Finder<'_> {
         let mut mark = node.mark;
         for part in key.split(['.', '[']) {
             let next = match (&node.kind, part.strip_suffix(']').and_then(|index| index.parse::<usize>().ok())) {
-                (Kind::List(members), Some(index)) => members.get(index).map(|member| (member.mark, member)),
-                (Kind::Map(entries), _) => {
+                (NodeKind::List(members), Some(index)) => members.get(index).map(|member| (member.mark, member)),
+                (NodeKind::Map(entries), _) => {
                     let entry = entries.iter().find(|(name, _)| name.scalar() == Some(part));
                     entry.map(|(name, value)| (name.mark, value))
                 }

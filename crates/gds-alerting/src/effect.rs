@@ -115,7 +115,7 @@ pub struct Transition {
 /// Why somebody is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum NotificationKind {
     /// An alert fires.
     Firing,
     /// An alert has no data.
@@ -132,7 +132,7 @@ pub enum Kind {
     Limited,
 }
 
-impl Kind {
+impl NotificationKind {
     /// As it is written in files.
     pub fn name(self) -> &'static str {
         match self {
@@ -155,7 +155,7 @@ pub struct Notification {
     /// Name of the channel.
     pub channel: String,
     /// Why.
-    pub kind: Kind,
+    pub kind: NotificationKind,
     /// The group: a route and the labels its alerts share.
     pub group: String,
     /// The labels that all alerts of the group share.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::effect::{Effect, Kind, State};
+use crate::effect::{Effect, NotificationKind, State};
 use crate::engine::Engine;
 use crate::event::Event;
 use crate::rules::Rules;
@@ -104,7 +104,7 @@ pub fn noise(effects: &[Effect]) -> BTreeMap<String, Noise> {
                     _ => {}
                 }
             }
-            Effect::Notify(notification) if notification.kind != Kind::Reminder => {
+            Effect::Notify(notification) if notification.kind != NotificationKind::Reminder => {
                 let Some(alert) = notification.alerts.first() else { continue };
                 let noise = rules.entry(alert.rule.clone()).or_default();
                 *noise.notifications.entry(notification.channel.clone()).or_default() += 1;

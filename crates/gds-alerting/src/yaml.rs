@@ -17,11 +17,11 @@ pub(crate) struct Mark {
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) mark: Mark,
-    pub(crate) kind: Kind,
+    pub(crate) kind: NodeKind,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum NodeKind {
     /// Text; `plain` where it has no quotes and so may be a number, a boolean or nothing.
     Scalar {
         text: String,
@@ -35,21 +35,21 @@ impl Node {
     /// What it is, for messages.
     pub(crate) fn name(&self) -> String {
         match &self.kind {
-            Kind::Scalar { .. } if self.is_null() => "nothing".to_owned(),
-            Kind::Scalar { text, plain: true } => text.clone(),
-            Kind::Scalar { text, .. } => format!("{text:?}"),
-            Kind::List(_) => "a list".to_owned(),
-            Kind::Map(_) => "a mapping".to_owned(),
+            NodeKind::Scalar { .. } if self.is_null() => "nothing".to_owned(),
+            NodeKind::Scalar { text, plain: true } => text.clone(),
+            NodeKind::Scalar { text, .. } => format!("{text:?}"),
+            NodeKind::List(_) => "a list".to_owned(),
+            NodeKind::Map(_) => "a mapping".to_owned(),
         }
     }
 
     pub(crate) fn is_null(&self) -> bool {
-        matches!(&self.kind, Kind::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null"))
+        matches!(&self.kind, NodeKind::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null"))
     }
 
     pub(crate) fn scalar(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Scalar { text, .. } if !self.is_null() => Some(text),
+            NodeKind::Scalar { text, .. } if !self.is_null() => Some(text),
             _ => None,
         }
     }
@@ -100,7 +100,7 @@ impl Builder {
                 }
             }
             Event::Scalar(text, style, anchor, _) => {
-                let kind = Kind::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain };
+                let kind = NodeKind::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain };
                 self.nodes += 1;
                 self.put(Node { mark, kind }, anchor, 1)?;
             }
@@ -108,7 +108,7 @@ impl Builder {
             Event::MappingStart(anchor, _) => self.begin(mark, anchor, true)?,
             Event::SequenceEnd | Event::MappingEnd => {
                 let Some(open) = self.open.pop() else { return Ok(()) };
-                let kind = if open.map { Kind::Map(pairs(open.children)?) } else { Kind::List(open.children) };
+                let kind = if open.map { NodeKind::Map(pairs(open.children)?) } else { NodeKind::List(open.children) };
                 self.put(Node { mark: open.mark, kind }, open.anchor, self.nodes - open.nodes_before)?;
             }
             Event::Alias(anchor) => {
@@ -174,11 +174,13 @@ mod tests {
 
     #[test]
     fn nodes_know_their_places() {
-        let Kind::Map(root) = read("a: 1\nb:\n  - x\n  - {c: 'd'}\n").expect("YAML").kind else { panic!("a mapping") };
+        let NodeKind::Map(root) = read("a: 1\nb:\n  - x\n  - {c: 'd'}\n").expect("YAML").kind else {
+            panic!("a mapping")
+        };
         assert_eq!(root[0].1.mark, Mark { line: 1, column: 4 });
-        let Kind::List(list) = &root[1].1.kind else { panic!("a list") };
+        let NodeKind::List(list) = &root[1].1.kind else { panic!("a list") };
         assert_eq!(list[0].mark, Mark { line: 3, column: 5 });
-        let Kind::Map(inner) = &list[1].kind else { panic!("a mapping") };
+        let NodeKind::Map(inner) = &list[1].kind else { panic!("a mapping") };
         assert_eq!(inner[0].1.mark, Mark { line: 4, column: 9 });
     }
 

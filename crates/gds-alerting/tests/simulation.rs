@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::sync::Arc;
 
-use gds_alerting::effect::{Effect, Kind, State, Transition};
+use gds_alerting::effect::{Effect, NotificationKind, State, Transition};
 use gds_alerting::engine::{Engine, Snapshot};
 use gds_alerting::event::Event;
 use gds_alerting::replay::Input;
@@ -212,7 +212,7 @@ fn each_change_is_told_once_and_each_end_after_its_beginning() {
         for effect in &effects {
             let Effect::Notify(said) = effect else { continue };
             assert!(notified.insert(&said.id), "GDS_ALERTING_SEED={seed}: told twice {said:?}");
-            let open = said.kind != Kind::Resolved;
+            let open = said.kind != NotificationKind::Resolved;
             let known = told.insert(&said.alerts[0].key, open).unwrap_or(false);
             assert!(open || known, "GDS_ALERTING_SEED={seed}: an end of what nobody knew");
         }

@@ -33,7 +33,7 @@ impl Chance {
 
 /// How a series behaves.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+enum SeriesKind {
     /// Requests, in whole numbers.
     Counter,
     /// A counter of something rare.
@@ -51,21 +51,21 @@ enum Kind {
 }
 
 /// Metrics of a target: the name, how it behaves, and how many series it has.
-const METRICS: [(&str, Kind, u32); 9] = [
-    ("http_requests_total", Kind::Counter, 4),
-    ("pg_stat_database_tup_fetched", Kind::Counter, 3),
-    ("pg_stat_database_deadlocks", Kind::Rare, 3),
-    ("node_cpu_seconds_total", Kind::Seconds, 4),
-    ("node_memory_MemFree_bytes", Kind::Bytes, 1),
-    ("up", Kind::Flat, 1),
-    ("pg_settings_max_connections", Kind::Flat, 3),
-    ("node_hwmon_temp_celsius", Kind::Temperature, 2),
-    ("pg_stat_cache_hit_ratio", Kind::Ratio, 1),
+const METRICS: [(&str, SeriesKind, u32); 9] = [
+    ("http_requests_total", SeriesKind::Counter, 4),
+    ("pg_stat_database_tup_fetched", SeriesKind::Counter, 3),
+    ("pg_stat_database_deadlocks", SeriesKind::Rare, 3),
+    ("node_cpu_seconds_total", SeriesKind::Seconds, 4),
+    ("node_memory_MemFree_bytes", SeriesKind::Bytes, 1),
+    ("up", SeriesKind::Flat, 1),
+    ("pg_settings_max_connections", SeriesKind::Flat, 3),
+    ("node_hwmon_temp_celsius", SeriesKind::Temperature, 2),
+    ("pg_stat_cache_hit_ratio", SeriesKind::Ratio, 1),
 ];
 
 struct Generated {
     labels: Labels,
-    kind: Kind,
+    kind: SeriesKind,
     chance: Chance,
     value: f64,
 }
@@ -74,13 +74,13 @@ impl Generated {
     fn next(&mut self) -> f64 {
         let chance = &mut self.chance;
         match self.kind {
-            Kind::Counter => self.value += chance.below(200),
-            Kind::Rare => self.value += f64::from(u8::from(chance.next().is_multiple_of(500))),
-            Kind::Seconds => self.value = ((self.value + chance.below(1_500) / 100.0) * 100.0).round() / 100.0,
-            Kind::Bytes => self.value = (self.value + (chance.below(2_001) - 1_000.0) * 4_096.0).max(0.0),
-            Kind::Flat => {}
-            Kind::Temperature => self.value = ((self.value + chance.below(3) / 10.0 - 0.1) * 10.0).round() / 10.0,
-            Kind::Ratio => self.value = 1.0 - 1.0 / (1_000.0 + chance.below(50_000)),
+            SeriesKind::Counter => self.value += chance.below(200),
+            SeriesKind::Rare => self.value += f64::from(u8::from(chance.next().is_multiple_of(500))),
+            SeriesKind::Seconds => self.value = ((self.value + chance.below(1_500) / 100.0) * 100.0).round() / 100.0,
+            SeriesKind::Bytes => self.value = (self.value + (chance.below(2_001) - 1_000.0) * 4_096.0).max(0.0),
+            SeriesKind::Flat => {}
+            SeriesKind::Temperature => self.value = ((self.value + chance.below(3) / 10.0 - 0.1) * 10.0).round() / 10.0,
+            SeriesKind::Ratio => self.value = 1.0 - 1.0 / (1_000.0 + chance.below(50_000)),
         }
         self.value
     }
@@ -180,9 +180,9 @@ fn target(number: i64) -> Vec<Generated> {
             ]);
             let seed = (number.cast_unsigned() + 1) * 1_000_003 + series.len() as u64 * 7_919;
             let value = match kind {
-                Kind::Flat => f64::from(1 + at * 100),
-                Kind::Bytes => 4_096.0 * 1_000_000.0,
-                Kind::Temperature => 45.0,
+                SeriesKind::Flat => f64::from(1 + at * 100),
+                SeriesKind::Bytes => 4_096.0 * 1_000_000.0,
+                SeriesKind::Temperature => 45.0,
                 _ => 0.0,
             };
             series.push(Generated { labels, kind, chance: Chance(seed), value });

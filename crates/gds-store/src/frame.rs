@@ -12,7 +12,7 @@ pub(crate) const HEADER: usize = 8;
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FileKind {
     /// Records of the log.
     Log,
     /// Blocks of samples.
@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     Manifest,
 }
 
-impl Kind {
+impl FileKind {
     fn letter(self) -> u8 {
         match self {
             Self::Log => b'L',

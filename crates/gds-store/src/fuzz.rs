@@ -21,7 +21,7 @@ use crate::codec::histogram::{self, HistogramChunk};
 use crate::codec::packed::{self, Unpacker};
 use crate::codec::values::{self, NotNumbers};
 use crate::codec::{Input, integers, times, xor};
-use crate::frame::{HEADER, Kind, put_block};
+use crate::frame::{FileKind, HEADER, put_block};
 use crate::log::file::Name;
 use crate::log::record::{self, Record};
 use crate::log::scan::{Piece, framed, pieces};
@@ -319,7 +319,7 @@ fn index_seeds() -> Vec<Vec<u8>> {
 
 /// An index whose checksums are right.
 pub fn index(mut bytes: &[u8]) {
-    let (mut file, mut lengths) = (Kind::Index.header().to_vec(), Vec::new());
+    let (mut file, mut lengths) = (FileKind::Index.header().to_vec(), Vec::new());
     for _ in 0..SECTIONS {
         let Some((length, rest)) = split(bytes) else { return };
         let (section, rest) = rest.split_at(length.min(rest.len()));
@@ -371,7 +371,7 @@ fn manifest_seeds() -> Vec<Vec<u8>> {
 
 /// A list of parts whose checksum is right.
 pub fn manifest(bytes: &[u8]) {
-    let mut file = Kind::Manifest.header().to_vec();
+    let mut file = FileKind::Manifest.header().to_vec();
     put_block(&mut file, bytes);
     if let Ok(read) = manifest::decode(Path::new("manifest"), &file) {
         let again = manifest::decode(Path::new("manifest"), &manifest::encode(&read)).expect("it was just encoded");

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Damaged;
 use crate::error::{Error, OnPath};
-use crate::frame::{HEADER, Kind, block, put_block};
+use crate::frame::{FileKind, HEADER, block, put_block};
 use crate::fs::Fs;
 use crate::part::PartInfo;
 use crate::samples::Range;
@@ -112,7 +112,7 @@ pub(crate) fn read(fs: &dyn Fs, folder: &Path) -> Result<Found, Error> {
 }
 
 pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Manifest, Error> {
-    Kind::Manifest.check(path, bytes)?;
+    FileKind::Manifest.check(path, bytes)?;
     let text = block(&bytes[HEADER..]).on("cannot read", path)?;
     let manifest: Manifest =
         serde_json::from_slice(text).map_err(|_| Damaged("it is no list of parts")).on("cannot read", path)?;
@@ -121,7 +121,7 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Manifest, Error> {
 }
 
 pub(crate) fn encode(manifest: &Manifest) -> Vec<u8> {
-    let mut out = Kind::Manifest.header().to_vec();
+    let mut out = FileKind::Manifest.header().to_vec();
     // Numbers and texts: nothing of it can fail.
     put_block(&mut out, &serde_json::to_vec(manifest).unwrap_or_default());
     out

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gds_alerting::effect::{AlertView, Kind, Notification};
+use gds_alerting::effect::{AlertView, Notification, NotificationKind};
 use gds_events::dead_letter::DeadLetter as Headers;
 use gds_events::topic::{ALERTS, HEARTBEATS, METRICS_DLQ};
 use gds_events::{AlertEvent, AlertState, CollectorHeartbeat, HeartbeatStatus, Timestamp};
@@ -132,7 +132,7 @@ fn refused(error: &Error) -> Outcome {
 
 fn event(said: &Notification, alert: &AlertView) -> AlertEvent {
     let label = |name: &str| alert.labels.get(name).cloned();
-    let over = said.kind == Kind::Resolved;
+    let over = said.kind == NotificationKind::Resolved;
     AlertEvent {
         correlation_id: alert.correlation_id.clone(),
         alert_key: alert.key.clone(),
@@ -159,11 +159,11 @@ mod tests {
 
     #[test]
     fn an_event_says_what_and_since_when() {
-        let fired = said(Kind::Firing);
+        let fired = said(NotificationKind::Firing);
         let event = event(&fired, &fired.alerts[0]);
         assert_eq!((event.state, event.value, event.ends_at), (AlertState::Firing, Some(92.0), None));
         assert_eq!(event.instance_id.as_deref(), Some("db-1"));
-        let over = said(Kind::Resolved);
+        let over = said(NotificationKind::Resolved);
         let event = super::event(&over, &over.alerts[0]);
         assert_eq!(
             (event.state, event.ends_at),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gds_alerting::effect::{AlertView, Kind, Notification};
+use gds_alerting::effect::{AlertView, Notification, NotificationKind};
 use reqwest::header::HeaderMap;
 use serde_json::json;
 
@@ -65,8 +65,11 @@ fn subject(said: &Notification) -> String {
 /// That of the transition. What is said once more of the same transition is a message of its own.
 fn message_id(said: &Notification, alert: &AlertView) -> String {
     let id = match said.kind {
-        Kind::Firing | Kind::NoData | Kind::Flapping | Kind::Resolved => alert.transition_id.clone(),
-        Kind::Reminder | Kind::Escalation | Kind::Limited => {
+        NotificationKind::Firing
+        | NotificationKind::NoData
+        | NotificationKind::Flapping
+        | NotificationKind::Resolved => alert.transition_id.clone(),
+        NotificationKind::Reminder | NotificationKind::Escalation | NotificationKind::Limited => {
             format!("{}:{}:{}", alert.transition_id, said.kind.name(), said.at_ms)
         }
     };
@@ -86,7 +89,7 @@ mod tests {
             headers: HeaderMap::new(),
             instances: [("db-1".to_owned(), 17)].into(),
         };
-        let mut fired = said(Kind::Firing);
+        let mut fired = said(NotificationKind::Firing);
         let body = to.body(&fired, &fired.alerts[0]);
         assert_eq!(body["alert_name"], "cpu_high");
         assert_eq!(body["db_instance_id"], 17);
@@ -96,8 +99,8 @@ mod tests {
         for part in ["severity: critical", "runbook: https://example.com/cpu", "instance_id=db-1"] {
             assert!(body["body_text"].as_str().is_some_and(|text| text.contains(part)), "{part}");
         }
-        assert_eq!(to.body(&said(Kind::Resolved), &fired.alerts[0])["message_id"], "t1");
-        let again = said(Kind::Reminder);
+        assert_eq!(to.body(&said(NotificationKind::Resolved), &fired.alerts[0])["message_id"], "t1");
+        let again = said(NotificationKind::Reminder);
         assert_eq!(message_id(&again, &again.alerts[0]), "t1:reminder:1772366460000");
         to.instances.clear();
         assert_eq!(to.body(&fired, &fired.alerts[0])["db_instance_id"], serde_json::Value::Null);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use gds_alerting::effect::{AlertView, Kind, Notification, State};
+use gds_alerting::effect::{AlertView, Notification, NotificationKind, State};
 use gds_alerting::rules;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -124,7 +124,7 @@ impl Heartbeat {
         Notification {
             id: format!("{id}-{now_ms}"),
             channel: self.channel.name.clone(),
-            kind: Kind::Firing,
+            kind: NotificationKind::Firing,
             group: format!("heartbeat/{}", self.group),
             group_labels: labels,
             at_ms: now_ms,

@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::Credentials;
     use crate::delivery::text::tests::said;
-    use gds_alerting::effect::Kind;
+    use gds_alerting::effect::NotificationKind;
 
     fn mail(settings: &BTreeMap<String, serde_json::Value>, given: &[(&str, &str)]) -> Result<Mail, String> {
         let credentials = Credentials::new(given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn no_text_makes_a_header_or_a_second_recipient() {
         let mail = mail(&to("dba@example.com"), &SERVER).expect("a channel");
-        let mut fired = said(Kind::Firing);
+        let mut fired = said(NotificationKind::Firing);
         let evil = format!("Über\r\nBcc: x@y\r\n\r\nbody {}", "long ".repeat(300));
         fired.alerts[0].annotations.insert("summary".to_owned(), evil);
         let message = mail.message(&fired).expect("a message");

@@ -1,6 +1,6 @@
 //! PagerDuty's Events API v2: an incident for each alert, by its key.
 
-use gds_alerting::effect::{AlertView, Kind, Notification};
+use gds_alerting::effect::{AlertView, Notification, NotificationKind};
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ impl PagerDuty {
     fn body(&self, said: &Notification, alert: &AlertView, acknowledged: bool) -> Value {
         let action = match said.kind {
             _ if acknowledged => "acknowledge",
-            Kind::Resolved => "resolve",
+            NotificationKind::Resolved => "resolve",
             _ => "trigger",
         };
         let of = |name: &str| alert.labels.get(name).map(String::as_str).unwrap_or_default();
@@ -93,7 +93,7 @@ mod tests {
     fn an_alert_is_an_incident_by_its_key() {
         let endpoint = Endpoint::new(URL, std::time::Duration::from_secs(1), None).expect("an endpoint");
         let to = PagerDuty { endpoint, routing_key: "R".to_owned() };
-        let fired = said(Kind::Firing);
+        let fired = said(NotificationKind::Firing);
         let body = to.body(&fired, &fired.alerts[0], false);
         assert_eq!((body["event_action"].as_str(), body["routing_key"].as_str()), (Some("trigger"), Some("R")));
         assert_eq!(body["dedup_key"], "cpu_high:db-1:cpu_usage");
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(body["payload"]["severity"], "critical");
         assert_eq!(body["links"][0]["href"], "https://example.com/cpu");
         assert_eq!(to.body(&fired, &fired.alerts[0], true)["event_action"], "acknowledge");
-        let over = said(Kind::Resolved);
+        let over = said(NotificationKind::Resolved);
         assert_eq!(to.body(&over, &over.alerts[0], false)["event_action"], "resolve");
     }
 

@@ -1,6 +1,6 @@
 //! Slack: `chat.postMessage` with a token, or an incoming webhook.
 
-use gds_alerting::effect::{Kind, Notification};
+use gds_alerting::effect::{Notification, NotificationKind};
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
@@ -42,8 +42,8 @@ impl Slack {
 
     fn body(&self, said: &Notification) -> Value {
         let colour = match said.kind {
-            Kind::Resolved => "good",
-            Kind::NoData | Kind::Limited => "warning",
+            NotificationKind::Resolved => "good",
+            NotificationKind::NoData | NotificationKind::Limited => "warning",
             _ => "danger",
         };
         let mut body = json!({
@@ -71,7 +71,7 @@ mod tests {
     fn a_message_mentions_nobody() {
         let endpoint = Endpoint::new(URL, std::time::Duration::from_secs(1), None).expect("an endpoint");
         let to = Slack { endpoint, headers: HeaderMap::new(), channel: Some("#dba".to_owned()) };
-        let mut fired = said(Kind::Firing);
+        let mut fired = said(NotificationKind::Firing);
         fired.alerts[0].annotations.insert("summary".to_owned(), "<!channel> down".to_owned());
         let body = to.body(&fired);
         assert_eq!(body["text"], "FIRING critical: &lt;!channel&gt; down");
@@ -79,6 +79,6 @@ mod tests {
             (body["channel"].as_str(), body["attachments"][0]["color"].as_str()),
             (Some("#dba"), Some("danger"))
         );
-        assert_eq!(to.body(&said(Kind::Resolved))["attachments"][0]["color"], "good");
+        assert_eq!(to.body(&said(NotificationKind::Resolved))["attachments"][0]["color"], "good");
     }
 }

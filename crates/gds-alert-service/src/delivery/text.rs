@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use gds_alerting::effect::{AlertView, Kind, Notification, State};
+use gds_alerting::effect::{AlertView, Notification, NotificationKind, State};
 use gds_events::Timestamp;
 
 /// A moment as people and programs read it: ISO 8601, in UTC.
@@ -28,15 +28,15 @@ pub(crate) fn fingerprint(alert: &AlertView) -> &str {
 }
 
 /// What a line about an alert begins with.
-pub(crate) fn word(kind: Kind) -> &'static str {
+pub(crate) fn word(kind: NotificationKind) -> &'static str {
     match kind {
-        Kind::Firing => "FIRING",
-        Kind::NoData => "NO DATA",
-        Kind::Flapping => "FLAPPING",
-        Kind::Resolved => "RESOLVED",
-        Kind::Reminder => "STILL FIRING",
-        Kind::Escalation => "ESCALATED",
-        Kind::Limited => "MORE ALERTS",
+        NotificationKind::Firing => "FIRING",
+        NotificationKind::NoData => "NO DATA",
+        NotificationKind::Flapping => "FLAPPING",
+        NotificationKind::Resolved => "RESOLVED",
+        NotificationKind::Reminder => "STILL FIRING",
+        NotificationKind::Escalation => "ESCALATED",
+        NotificationKind::Limited => "MORE ALERTS",
     }
 }
 
@@ -187,12 +187,12 @@ pub(crate) mod tests {
     use super::*;
 
     /// A notification of one alert.
-    pub(crate) fn said(kind: Kind) -> Notification {
+    pub(crate) fn said(kind: NotificationKind) -> Notification {
         let text = |text: &str| text.to_owned();
         let alert = AlertView {
             key: text("cpu_high:db-1:cpu_usage"),
             rule: text("cpu_high"),
-            state: if kind == Kind::Resolved { State::Resolved } else { State::Firing },
+            state: if kind == NotificationKind::Resolved { State::Resolved } else { State::Firing },
             transition_id: text("t1"),
             correlation_id: text("c1"),
             severity: text("critical"),
@@ -223,26 +223,26 @@ pub(crate) mod tests {
 
     #[test]
     fn a_terminal_is_told_what_and_what_to_do() {
-        let mut fired = said(Kind::Firing);
+        let mut fired = said(NotificationKind::Firing);
         fired.alerts[0].annotations.insert("evil".to_owned(), "a\u{1b}[2Jb".to_owned());
         let text = terminal(&fired);
         assert!(text.starts_with("2026-03-01T12:01:00"), "{text}");
         assert!(text.contains(" FIRING critical page cpu_high:db-1:cpu_usage\n"), "{text}");
         assert!(text.contains("\n    runbook: https://example.com/cpu"), "{text}");
         assert!(text.contains("\n    value: 92") && !text.contains('\u{1b}'), "{text}");
-        assert!(terminal(&said(Kind::Resolved)).contains(" RESOLVED critical page "));
+        assert!(terminal(&said(NotificationKind::Resolved)).contains(" RESOLVED critical page "));
     }
 
     #[test]
     fn html_holds_no_markup_of_others() {
-        let text = html(&said(Kind::Firing));
+        let text = html(&said(NotificationKind::Firing));
         assert!(text.contains("db-1 is &lt;busy&gt;") && !text.contains("<busy>"), "{text}");
         assert!(text.contains("<a href=\"https://example.com/cpu\">"), "{text}");
     }
 
     #[test]
     fn titles_are_one_line() {
-        let mut fired = said(Kind::Firing);
+        let mut fired = said(NotificationKind::Firing);
         fired.alerts[0].annotations.insert("summary".to_owned(), "Über\r\nBcc: x@y".to_owned());
         assert_eq!(title(&fired), "FIRING critical: Über Bcc: x@y");
         assert_eq!(cut("abcdef", 4), "abc…");

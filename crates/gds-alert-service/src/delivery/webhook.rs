@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gds_alerting::effect::{AlertView, Kind, Notification, State};
+use gds_alerting::effect::{AlertView, Notification, NotificationKind, State};
 use gds_alerting::matcher::Labels;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ pub(super) fn body(said: &Notification) -> Value {
         "version": "4",
         "groupKey": said.group,
         "truncatedAlerts": 0,
-        "status": status(said.kind == Kind::Resolved && said.alerts.len() == said.news),
+        "status": status(said.kind == NotificationKind::Resolved && said.alerts.len() == said.news),
         "receiver": said.channel,
         "groupLabels": said.group_labels,
         "commonLabels": common(&labels),
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn the_body_is_that_of_alertmanager() {
-        let mut fired = said(Kind::Firing);
+        let mut fired = said(NotificationKind::Firing);
         let mut other = fired.alerts[0].clone();
         other.labels.insert("instance_id".to_owned(), "db-2".to_owned());
         fired.alerts.push(other);
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(body["commonLabels"].get("instance_id"), None);
         assert_eq!(body["alerts"][0]["endsAt"], NEVER);
         assert_eq!(body["alerts"][0]["annotations"]["runbook_url"], "https://example.com/cpu");
-        let over = super::body(&said(Kind::Resolved));
+        let over = super::body(&said(NotificationKind::Resolved));
         assert_eq!(
             (over["status"].as_str(), over["alerts"][0]["status"].as_str()),
             (Some("resolved"), Some("resolved"))

@@ -9,7 +9,7 @@ use super::Engine;
 use super::alert::{Alert, Escalation};
 use super::identity::{hash, share};
 use super::mute;
-use crate::effect::{AlertView, Effect, Kind, Notification, State};
+use crate::effect::{AlertView, Effect, Notification, NotificationKind, State};
 use crate::matcher::Labels;
 use crate::rules::{Cooldown, Route, Rules};
 
@@ -48,12 +48,12 @@ fn bit(state: State) -> u8 {
     }
 }
 
-fn kind(state: State) -> Kind {
+fn kind(state: State) -> NotificationKind {
     match state {
-        State::NoData => Kind::NoData,
-        State::Flapping => Kind::Flapping,
-        State::Firing | State::Acknowledged => Kind::Firing,
-        State::Inactive | State::Pending | State::Resolved => Kind::Resolved,
+        State::NoData => NotificationKind::NoData,
+        State::Flapping => NotificationKind::Flapping,
+        State::Firing | State::Acknowledged => NotificationKind::Firing,
+        State::Inactive | State::Pending | State::Resolved => NotificationKind::Resolved,
     }
 }
 
@@ -187,7 +187,7 @@ impl Engine {
         group.due_ms = None;
         group.waiting = false;
         let channels = find(&rules.routing.root, &group.route).map_or(&[][..], |route| &route.channels);
-        let mut news: BTreeMap<(String, Kind), Vec<String>> = BTreeMap::new();
+        let mut news: BTreeMap<(String, NotificationKind), Vec<String>> = BTreeMap::new();
         for key in group.members.clone() {
             let Some(alert) = self.alerts.get(&key) else {
                 group.members.remove(&key);
@@ -196,7 +196,7 @@ impl Engine {
             if !alert.state.is_open() {
                 // Whoever was told that it fires is told that it is over, whatever mutes it now.
                 for channel in alert.told.keys() {
-                    news.entry((channel.clone(), Kind::Resolved)).or_default().push(key.clone());
+                    news.entry((channel.clone(), NotificationKind::Resolved)).or_default().push(key.clone());
                 }
                 group.members.remove(&key);
                 self.leave(&key, id);
@@ -218,7 +218,7 @@ impl Engine {
                 group.waiting = true;
                 if say {
                     for channel in untold {
-                        news.entry((channel, Kind::Limited)).or_default().push(key.clone());
+                        news.entry((channel, NotificationKind::Limited)).or_default().push(key.clone());
                     }
                 }
                 continue;
@@ -263,7 +263,7 @@ impl Engine {
 
     fn notify(
         &mut self,
-        (channel, kind): (&str, Kind),
+        (channel, kind): (&str, NotificationKind),
         group: &str,
         keys: &[String],
         members: &BTreeSet<String>,
@@ -283,7 +283,7 @@ impl Engine {
         let mut parts = vec![channel, kind.name()];
         parts.extend(alerts.iter().take(keys.len()).map(|alert| alert.transition_id.as_str()));
         let moment = now_ms.to_string();
-        if matches!(kind, Kind::Reminder | Kind::Limited | Kind::Escalation) {
+        if matches!(kind, NotificationKind::Reminder | NotificationKind::Limited | NotificationKind::Escalation) {
             parts.push(&moment);
         }
         self.counters.notifications += 1;
@@ -324,8 +324,10 @@ impl Engine {
             if due_ms > now_ms || self.mute_reason(alert, now_ms).is_some() {
                 return;
             }
-            let (kind, group) =
-                (if escalation.step == 0 { kind(alert.state) } else { Kind::Escalation }, group_id(route, alert));
+            let (kind, group) = (
+                if escalation.step == 0 { kind(alert.state) } else { NotificationKind::Escalation },
+                group_id(route, alert),
+            );
             let bit = bit(alert.state);
             // Whom the route has told at once need not hear it twice at once.
             let knows =
@@ -390,7 +392,7 @@ impl Engine {
             };
             let keys: Vec<String> = members.iter().filter(remembers).cloned().collect();
             if !keys.is_empty() {
-                self.notify((channel, Kind::Reminder), &id, &keys, &BTreeSet::new(), now_ms, effects);
+                self.notify((channel, NotificationKind::Reminder), &id, &keys, &BTreeSet::new(), now_ms, effects);
             }
         }
     }

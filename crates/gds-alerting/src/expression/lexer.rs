@@ -4,7 +4,7 @@ use super::error::ExpressionError;
 
 /// What a token is.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum TokenKind {
     /// A name, or a word such as `in`.
     Name(String),
     /// A number, as it is written.
@@ -20,7 +20,7 @@ pub(super) enum Kind {
 /// A token and where it stands, in bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Token {
-    pub(super) kind: Kind,
+    pub(super) kind: TokenKind,
     pub(super) start: usize,
     pub(super) end: usize,
 }
@@ -40,17 +40,17 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, ExpressionError> {
         }
         let kind = if first.is_ascii_digit() {
             at += number_length(&text[at..]);
-            Kind::Number(text[start..at].to_owned())
+            TokenKind::Number(text[start..at].to_owned())
         } else if first.is_alphabetic() || first == '_' {
             at += text[at..].find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len() - at);
-            Kind::Name(text[start..at].to_owned())
+            TokenKind::Name(text[start..at].to_owned())
         } else if first == '"' || first == '\'' {
             let (value, length) = quoted(&text[at..], first, start)?;
             at += length;
-            Kind::Text(value)
+            TokenKind::Text(value)
         } else if let Some(sign) = SIGNS.iter().find(|sign| text[at..].starts_with(**sign)) {
             at += sign.len();
-            Kind::Sign(sign)
+            TokenKind::Sign(sign)
         } else {
             let remedy = match first {
                 '=' => "; equality is `==`",
@@ -63,7 +63,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, ExpressionError> {
         };
         found.push(Token { kind, start, end: at });
     }
-    found.push(Token { kind: Kind::End, start: text.len(), end: text.len() });
+    found.push(Token { kind: TokenKind::End, start: text.len(), end: text.len() });
     Ok(found)
 }
 

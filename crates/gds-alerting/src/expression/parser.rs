@@ -4,7 +4,7 @@ use regex::RegexBuilder;
 
 use super::ast::{Arithmetic, Comparison, Node, Type};
 use super::error::ExpressionError;
-use super::lexer::{Kind, Token, tokens};
+use super::lexer::{Token, TokenKind, tokens};
 use crate::decimal::Number;
 use crate::nearest::nearest;
 
@@ -21,7 +21,7 @@ pub(super) fn parse(text: &str) -> Result<Node, ExpressionError> {
     let mut parser = Parser { tokens: tokens(text)?, at: 0, depth: 0 };
     let node = parser.either()?;
     match parser.peek() {
-        Kind::End => Ok(node),
+        TokenKind::End => Ok(node),
         _ => Err(parser.unexpected("an operator such as `&&`, or the end")),
     }
 }
@@ -35,7 +35,7 @@ struct Parser {
 type Parsed = Result<Node, ExpressionError>;
 
 impl Parser {
-    fn peek(&self) -> &Kind {
+    fn peek(&self) -> &TokenKind {
         &self.tokens[self.at].kind
     }
 
@@ -46,7 +46,7 @@ impl Parser {
     }
 
     fn take(&mut self, sign: &str) -> bool {
-        let found = matches!(self.peek(), Kind::Sign(found) if *found == sign);
+        let found = matches!(self.peek(), TokenKind::Sign(found) if *found == sign);
         if found {
             self.next();
         }
@@ -54,7 +54,7 @@ impl Parser {
     }
 
     fn take_word(&mut self, word: &str) -> bool {
-        let found = matches!(self.peek(), Kind::Name(found) if found == word);
+        let found = matches!(self.peek(), TokenKind::Name(found) if found == word);
         if found {
             self.next();
         }
@@ -68,13 +68,13 @@ impl Parser {
 
     fn unexpected(&self, expected: &str) -> ExpressionError {
         self.error(match self.peek() {
-            Kind::End => format!("ends too early; expected {expected}"),
-            Kind::Name(name) if name == "and" => "`and` is written `&&`".to_owned(),
-            Kind::Name(name) if name == "or" => "`or` is written `||`".to_owned(),
-            Kind::Name(name) => format!("unexpected `{name}`; expected {expected}"),
-            Kind::Number(text) => format!("unexpected number {text}; expected {expected}"),
-            Kind::Text(text) => format!("unexpected text {text:?}; expected {expected}"),
-            Kind::Sign(sign) => format!("unexpected `{sign}`; expected {expected}"),
+            TokenKind::End => format!("ends too early; expected {expected}"),
+            TokenKind::Name(name) if name == "and" => "`and` is written `&&`".to_owned(),
+            TokenKind::Name(name) if name == "or" => "`or` is written `||`".to_owned(),
+            TokenKind::Name(name) => format!("unexpected `{name}`; expected {expected}"),
+            TokenKind::Number(text) => format!("unexpected number {text}; expected {expected}"),
+            TokenKind::Text(text) => format!("unexpected text {text:?}; expected {expected}"),
+            TokenKind::Sign(sign) => format!("unexpected `{sign}`; expected {expected}"),
         })
     }
 
@@ -147,17 +147,17 @@ impl Parser {
             return self.pattern(start, left);
         }
         let operator = match self.peek() {
-            Kind::Sign("==") => Comparison::Equal,
-            Kind::Sign("!=") => Comparison::Unequal,
-            Kind::Sign("<") => Comparison::Less,
-            Kind::Sign("<=") => Comparison::LessOrEqual,
-            Kind::Sign(">") => Comparison::Greater,
-            Kind::Sign(">=") => Comparison::GreaterOrEqual,
+            TokenKind::Sign("==") => Comparison::Equal,
+            TokenKind::Sign("!=") => Comparison::Unequal,
+            TokenKind::Sign("<") => Comparison::Less,
+            TokenKind::Sign("<=") => Comparison::LessOrEqual,
+            TokenKind::Sign(">") => Comparison::Greater,
+            TokenKind::Sign(">=") => Comparison::GreaterOrEqual,
             _ => return Ok(left),
         };
         self.next();
         let right = self.sum()?;
-        if matches!(self.peek(), Kind::Sign("==" | "!=" | "<" | "<=" | ">" | ">=")) {
+        if matches!(self.peek(), TokenKind::Sign("==" | "!=" | "<" | "<=" | ">" | ">=")) {
             return Err(self.error("comparisons cannot be chained; join them with `&&`"));
         }
         if (left.kind() == Type::Condition) != (right.kind() == Type::Condition) {
@@ -190,7 +190,7 @@ impl Parser {
     fn pattern(&mut self, start: usize, left: Node) -> Parsed {
         let left = self.of_type(start, left, Type::Text)?;
         let token = self.tokens[self.at].clone();
-        let Kind::Text(text) = token.kind else {
+        let TokenKind::Text(text) = token.kind else {
             return Err(self.unexpected("a pattern in quotes"));
         };
         // Whole values are matched, as Prometheus does.
@@ -209,8 +209,8 @@ impl Parser {
         let mut left = self.product()?;
         loop {
             let operator = match self.peek() {
-                Kind::Sign("+") => Arithmetic::Add,
-                Kind::Sign("-") => Arithmetic::Subtract,
+                TokenKind::Sign("+") => Arithmetic::Add,
+                TokenKind::Sign("-") => Arithmetic::Subtract,
                 _ => return Ok(left),
             };
             self.next();
@@ -223,8 +223,8 @@ impl Parser {
         let mut left = self.signed()?;
         loop {
             let operator = match self.peek() {
-                Kind::Sign("*") => Arithmetic::Multiply,
-                Kind::Sign("/") => Arithmetic::Divide,
+                TokenKind::Sign("*") => Arithmetic::Multiply,
+                TokenKind::Sign("/") => Arithmetic::Divide,
                 _ => return Ok(left),
             };
             self.next();
@@ -272,29 +272,29 @@ impl Parser {
 
     fn operand(&mut self) -> Parsed {
         match self.peek() {
-            Kind::Number(text) => {
+            TokenKind::Number(text) => {
                 let number = Number::parse(text).ok_or_else(|| self.error(format!("{text} is no number")))?;
                 self.next();
                 Ok(Node::Number(number))
             }
-            Kind::Text(text) => {
+            TokenKind::Text(text) => {
                 let node = Node::Text(text.clone());
                 self.next();
                 Ok(node)
             }
-            Kind::Sign("(") => {
+            TokenKind::Sign("(") => {
                 self.next();
                 let inner = self.either()?;
                 self.expect(")")?;
                 Ok(inner)
             }
-            Kind::Name(_) => self.name(),
+            TokenKind::Name(_) => self.name(),
             _ => Err(self.unexpected("a value, a name or `(`")),
         }
     }
 
     fn name(&mut self) -> Parsed {
-        let Kind::Name(name) = self.peek().clone() else { unreachable!("looked at before") };
+        let TokenKind::Name(name) = self.peek().clone() else { unreachable!("looked at before") };
         let node = match name.as_str() {
             "value" => Node::Value,
             "metric" | "metric_name" => Node::Metric,
@@ -314,7 +314,7 @@ impl Parser {
 
     fn tag(&mut self) -> Parsed {
         if self.take("[") {
-            let Kind::Text(name) = self.peek().clone() else {
+            let TokenKind::Text(name) = self.peek().clone() else {
                 return Err(self.unexpected("the name of a tag in quotes"));
             };
             self.next();
@@ -324,7 +324,7 @@ impl Parser {
         if !self.take(".") {
             return Err(self.unexpected("`.` and the name of a tag, as in `tags.environment`"));
         }
-        let Kind::Name(name) = self.peek().clone() else {
+        let TokenKind::Name(name) = self.peek().clone() else {
             return Err(self.unexpected("the name of a tag"));
         };
         self.next();

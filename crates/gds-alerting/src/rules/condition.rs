@@ -204,7 +204,7 @@ fn burn_rate(rule: &Fields<'_>, slo: &Fields<'_>) -> Option<Timed> {
     let holder = if slo.get("burn_rate").is_some() { slo } else { rule };
     let mut windows = Vec::new();
     let nodes = match holder.get("burn_rate") {
-        Some(node) if matches!(node.kind, crate::yaml::Kind::Map(_)) => vec![(holder.key("burn_rate"), node)],
+        Some(node) if matches!(node.kind, crate::yaml::NodeKind::Map(_)) => vec![(holder.key("burn_rate"), node)],
         Some(_) => holder.list("burn_rate"),
         None => {
             let pairs = if rule.boolean("page", false) { &SLOTH[..2] } else { &SLOTH[2..] };

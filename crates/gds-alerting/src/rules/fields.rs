@@ -6,7 +6,7 @@ use crate::expression::ExpressionError;
 use crate::nearest::nearest;
 use crate::problem::Sink;
 use crate::template::Template;
-use crate::yaml::{Kind, Mark, Node};
+use crate::yaml::{Mark, Node, NodeKind};
 
 pub(crate) struct Fields<'a> {
     pub(crate) sink: &'a Sink,
@@ -121,7 +121,7 @@ impl<'a> Fields<'a> {
     /// The members of a list with their paths.
     pub(crate) fn list(&self, key: &str) -> Vec<(String, &'a Node)> {
         let Some(node) = self.get(key) else { return Vec::new() };
-        let Kind::List(members) = &node.kind else {
+        let NodeKind::List(members) = &node.kind else {
             self.wrong(key, node, "a list");
             return Vec::new();
         };
@@ -153,7 +153,7 @@ impl<'a> Fields<'a> {
 
 /// Where an error is in the file: exactly, where the expression stands in one line.
 fn within(node: &Node, text: &str, error: &ExpressionError) -> Mark {
-    let quote = usize::from(matches!(node.kind, Kind::Scalar { plain: false, .. }));
+    let quote = usize::from(matches!(node.kind, NodeKind::Scalar { plain: false, .. }));
     let before = &text[..error.start.min(text.len())];
     if text.contains('\n') {
         return node.mark;
@@ -171,13 +171,13 @@ pub(crate) fn template(sink: &Sink, path: &str, node: &Node) -> Option<Template>
 
 pub(crate) fn texts(node: &Node) -> Option<Vec<String>> {
     match &node.kind {
-        Kind::List(members) => members.iter().map(|member| member.scalar().map(str::to_owned)).collect(),
+        NodeKind::List(members) => members.iter().map(|member| member.scalar().map(str::to_owned)).collect(),
         _ => Some(vec![node.scalar()?.to_owned()]),
     }
 }
 
 pub(crate) fn entries<'a>(sink: &Sink, path: &str, node: &'a Node) -> Option<&'a [(Node, Node)]> {
-    if let Kind::Map(entries) = &node.kind {
+    if let NodeKind::Map(entries) = &node.kind {
         return Some(entries);
     }
     sink.put(node.mark, path, format!("{} is wrong here; expected a mapping", node.name()));

@@ -108,7 +108,7 @@ fn ids(sink: &Sink, nodes: &[(String, &Node)]) -> Vec<String> {
     let mut lines: BTreeMap<String, usize> = BTreeMap::new();
     let mut ids = Vec::new();
     for (path, node) in nodes {
-        let yaml::Kind::Map(entries) = &node.kind else { continue };
+        let yaml::NodeKind::Map(entries) = &node.kind else { continue };
         let Some((_, value)) = entries.iter().find(|(key, _)| key.scalar() == Some("id")) else { continue };
         let Some(id) = value.scalar() else { continue };
         if let Some(line) = lines.insert(id.to_owned(), value.mark.line) {
@@ -126,7 +126,7 @@ fn composites_of_composites(sink: &Sink, nodes: &[(String, &Node)], rules: &[Rul
         let Condition::Composite(of) = &rule.condition else { continue };
         if let Some(other) = of.all.iter().chain(&of.any).chain(&of.none).find(|other| composite(other)) {
             let place = nodes.iter().find(|(_, node)| {
-                matches!(&node.kind, yaml::Kind::Map(entries) if entries.iter().any(|(key, value)| {
+                matches!(&node.kind, yaml::NodeKind::Map(entries) if entries.iter().any(|(key, value)| {
                     key.scalar() == Some("id") && value.scalar() == Some(&rule.id)
                 }))
             });

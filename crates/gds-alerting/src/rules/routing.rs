@@ -9,7 +9,7 @@ use crate::matcher::refuse_contradictions;
 use crate::nearest::nearest;
 use crate::problem::Sink;
 use crate::schedule::{Schedule, zone};
-use crate::yaml::{Kind, Node};
+use crate::yaml::{Node, NodeKind};
 
 const CHANNEL_KINDS: [&str; 7] = ["email", "slack", "pagerduty", "webhook", "gds_notification", "hub", "log"];
 /// Of them those that a sign of life may go to: people would not read it for long.
@@ -69,7 +69,7 @@ fn heartbeat(fields: &Fields<'_>, channels: &BTreeMap<String, Channel>) -> Optio
 fn channels(fields: &Fields<'_>) -> BTreeMap<String, Channel> {
     let mut found = BTreeMap::new();
     for (name, path, node) in fields.map("channels") {
-        let Kind::Map(entries) = &node.kind else {
+        let NodeKind::Map(entries) = &node.kind else {
             fields.sink.put(
                 node.mark,
                 &path,
@@ -114,15 +114,15 @@ fn channels(fields: &Fields<'_>) -> BTreeMap<String, Channel> {
 /// A value of YAML as one of JSON: plain words are what they look like.
 pub(super) fn json(node: &Node) -> serde_json::Value {
     match &node.kind {
-        Kind::Scalar { text, plain: false } => text.clone().into(),
-        Kind::Scalar { text, .. } => match text.as_str() {
+        NodeKind::Scalar { text, plain: false } => text.clone().into(),
+        NodeKind::Scalar { text, .. } => match text.as_str() {
             _ if node.is_null() => serde_json::Value::Null,
             "true" => true.into(),
             "false" => false.into(),
             _ => text.parse::<serde_json::Number>().map_or_else(|_| text.clone().into(), Into::into),
         },
-        Kind::List(members) => members.iter().map(json).collect(),
-        Kind::Map(entries) => entries
+        NodeKind::List(members) => members.iter().map(json).collect(),
+        NodeKind::Map(entries) => entries
             .iter()
             .map(|(key, value)| (key.scalar().unwrap_or_default().to_owned(), json(value)))
             .collect::<serde_json::Map<_, _>>()
@@ -241,7 +241,7 @@ pub(super) fn policy(sink: &Sink, node: Option<&Node>, ids: &[String]) -> Policy
 
 fn cooldown(fields: &Fields<'_>) -> Cooldown {
     match fields.get("cooldown") {
-        Some(node) if matches!(node.kind, Kind::Map(_)) => {
+        Some(node) if matches!(node.kind, NodeKind::Map(_)) => {
             let path = fields.key("cooldown");
             let Some(inner) = Fields::open(fields.sink, &path, node, &["initial", "factor", "max", "jitter"]) else {
                 return Cooldown::default();
@@ -270,7 +270,7 @@ fn cooldown(fields: &Fields<'_>) -> Cooldown {
 /// A list of labels that silence by being there, or a mapping of labels to the values that do.
 fn silence_labels(fields: &Fields<'_>) -> Vec<(String, Option<String>)> {
     match fields.get("silence_labels") {
-        Some(node) if matches!(node.kind, Kind::Map(_)) => {
+        Some(node) if matches!(node.kind, NodeKind::Map(_)) => {
             matchers(fields, "silence_labels").into_iter().map(|matcher| (matcher.name, Some(matcher.value))).collect()
         }
         _ => {

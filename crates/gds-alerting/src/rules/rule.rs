@@ -7,7 +7,7 @@ use super::selector::known;
 use crate::expression::Expression;
 use crate::matcher::Labels;
 use crate::problem::Sink;
-use crate::yaml::{Kind, Node};
+use crate::yaml::{Node, NodeKind};
 
 const KEYS: [&str; 31] = [
     "id",
@@ -118,7 +118,7 @@ fn labels(fields: &Fields<'_>) -> Labels {
 
 fn canary(fields: &Fields<'_>) -> Canary {
     let Some(node) = fields.get("canary") else { return Canary::Off };
-    if let Kind::List(_) = node.kind {
+    if let NodeKind::List(_) = node.kind {
         return Canary::Instances(fields.texts("canary").unwrap_or_default());
     }
     let percent = |node: &Node| match node.scalar()? {

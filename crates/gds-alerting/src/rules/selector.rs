@@ -2,13 +2,13 @@
 
 use super::fields::{Fields, texts};
 use crate::matcher::{Matcher, refuse_contradictions};
-use crate::yaml::{Kind, Node};
+use crate::yaml::{Node, NodeKind};
 
 /// Matchers of a key: a mapping of labels to texts or lists of texts, or a list of matchers.
 pub(crate) fn matchers(fields: &Fields<'_>, key: &str) -> Vec<Matcher> {
     let Some(node) = fields.get(key) else { return Vec::new() };
     let found = match &node.kind {
-        Kind::Map(_) => mapping(fields, key, false),
+        NodeKind::Map(_) => mapping(fields, key, false),
         _ => written(fields, key, node),
     };
     if let Err(message) = refuse_contradictions(&found) {
@@ -70,7 +70,7 @@ pub(crate) fn selector(fields: &Fields<'_>, key: &str, ids: &[String]) -> Vec<Ma
         fields.missing(key, "names of rules, or labels such as {severity: critical}");
         return Vec::new();
     };
-    if matches!(node.kind, Kind::Map(_)) {
+    if matches!(node.kind, NodeKind::Map(_)) {
         return matchers(fields, key);
     }
     let Some(list) = fields.texts(key) else { return Vec::new() };

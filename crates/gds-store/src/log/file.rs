@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gds_process::sync::Mutex;
 
 use crate::error::{Error, OnPath};
-use crate::frame::{HEADER, Kind};
+use crate::frame::{FileKind, HEADER};
 use crate::fs::{Fs, Writing};
 
 /// A file that is longer is not written to any more, so that reading one takes no more memory than this.
@@ -111,7 +111,7 @@ impl ShardLog {
         let path = self.folder.join(name.to_string());
         let file = self.fs.create(&path).on("cannot create", &path)?;
         self.sequence += 1;
-        file.append(&Kind::Log.header()).on("cannot write", &path)?;
+        file.append(&FileKind::Log.header()).on("cannot write", &path)?;
         self.fs.sync_dir(&self.folder).on("cannot sync", &self.folder)?;
         let segment = Arc::new(Segment { path, file, written: AtomicU64::new(HEADER as u64), synced: Mutex::new(0) });
         self.current = Some((generation, Arc::clone(&segment)));

@@ -12,7 +12,7 @@ use roaring::RoaringBitmap;
 use super::page::{Entry, Page};
 use crate::codec::{Damaged, Input, put_bytes, put_varint};
 use crate::error::{Error, OnPath};
-use crate::frame::{HEADER, Kind, block, put_block};
+use crate::frame::{FileKind, HEADER, block, put_block};
 
 /// Between name and value in a key: no text has it.
 const BETWEEN: u8 = 0xff;
@@ -83,7 +83,7 @@ impl IndexWriter {
         }
         let keys = keys.into_inner().unwrap_or_default();
 
-        let mut out = Kind::Index.header().to_vec();
+        let mut out = FileKind::Index.header().to_vec();
         let mut lengths = Vec::new();
         for section in [&compressed, &self.offsets, &self.entries, &keys, &postings] {
             put_block(&mut out, section);
@@ -123,7 +123,7 @@ pub(crate) struct Index {
 impl Index {
     /// Reads a file.
     pub(crate) fn read(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
-        Kind::Index.check(path, bytes)?;
+        FileKind::Index.check(path, bytes)?;
         Self::sections(bytes).on("cannot read", path)
     }
 

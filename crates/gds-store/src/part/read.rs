@@ -14,7 +14,7 @@ use super::{DATA, INDEX, PartInfo};
 use crate::codec::packed::Unpacker;
 use crate::codec::{Damaged, histogram, integers, times, values, xor};
 use crate::error::{Error, OnPath};
-use crate::frame::{HEADER, Kind, block};
+use crate::frame::{FileKind, HEADER, block};
 use crate::fs::{Fs, Reading};
 use crate::samples::{Range, push, within};
 
@@ -53,7 +53,7 @@ impl Part {
         if length >= HEADER as u64 {
             data.read_at(&mut header, 0).on("cannot read", &path)?;
         }
-        Kind::Data.check(&path, &header)?;
+        FileKind::Data.check(&path, &header)?;
         Ok(Self { info, folder: folder.to_owned(), index, data, length })
     }
 

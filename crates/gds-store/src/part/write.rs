@@ -14,7 +14,7 @@ use crate::codec::histogram::HistogramChunk;
 use crate::codec::values::{self, Form};
 use crate::codec::{PAGE, times};
 use crate::error::{Error, OnPath};
-use crate::frame::{HEADER, Kind, put_block};
+use crate::frame::{FileKind, HEADER, put_block};
 use crate::fs::{Fs, Writing};
 
 /// Values of a metric that are encoded together.
@@ -53,7 +53,7 @@ impl PartWriter {
         fs.make_dir(folder).on("cannot make", folder)?;
         let path = folder.join(DATA);
         let file = fs.create(&path).on("cannot create", &path)?;
-        let data = Blocks { path, file, written: 0, gathered: Kind::Data.header().to_vec() };
+        let data = Blocks { path, file, written: 0, gathered: FileKind::Data.header().to_vec() };
         let info = PartInfo { oldest: i64::MAX, newest: i64::MIN, series: 0, samples: 0, bytes: 0, ..info };
         Ok(Self {
             fs,

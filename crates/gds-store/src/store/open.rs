@@ -16,7 +16,7 @@ use super::stats::Counters;
 use super::{LOG, PARTS, QUARANTINE, Store};
 use crate::error::{Error, OnPath};
 use crate::finding::{FindingKind, Findings};
-use crate::frame::{HEADER, Kind};
+use crate::frame::{FileKind, HEADER};
 use crate::head::limits::Counts;
 use crate::head::series::hash;
 use crate::head::shard::Shard;
@@ -156,7 +156,7 @@ impl Store {
         if bytes.len() < HEADER {
             return Ok(()); // it was just being made
         }
-        match Kind::Log.check(&path, &bytes) {
+        match FileKind::Log.check(&path, &bytes) {
             Err(Error::Damaged { what, .. }) => {
                 // Its records may be whole.
                 self.findings.add(FindingKind::DamagedLog, &path, what, HEADER);
