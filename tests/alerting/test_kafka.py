@@ -13,7 +13,6 @@ from tests.alerting.running import LONG_SECONDS, TOPIC, Measuring, ingest, signs
 from tests.cli.commands import gds, objects
 from tests.helpers.web import fetch
 from tests.services.fixtures import KafkaFactory
-from tests.services.kafka import KafkaBroker
 
 RULES = """\
 version: 1
@@ -32,8 +31,10 @@ rules:
 
 
 @pytest.mark.timeout(240)
-def test_an_alert_survives_a_kill_and_what_is_read_again_is_not_told_again(kafka: KafkaBroker, tmp_path: Path) -> None:
-    hub, rules = kafka.bootstrap_servers, tmp_path / "rules.yaml"
+def test_an_alert_survives_a_kill_and_what_is_read_again_is_not_told_again(
+    kafka_factory: KafkaFactory, tmp_path: Path
+) -> None:
+    hub, rules = kafka_factory().bootstrap_servers, tmp_path / "rules.yaml"
     state = ("--state", str(tmp_path / "state.redb"))
     with ingest() as received, Measuring(hub) as measuring:
         rules.write_text(RULES.format(url=received.url))

@@ -37,7 +37,7 @@ def metrics_of_this_system() -> set[str]:
     found: set[str] = set()
     monitor = (ROOT / "python" / "gds_monitor" / "collectors" / "_packs.py").read_text("utf-8")
     found |= set(re.findall(r'"(monitor\.[\w.]+)"', monitor))
-    alerting = (ROOT / "crates" / "gds-alert-service" / "src" / "evaluator.rs").read_text("utf-8")
+    alerting = "".join(each.read_text("utf-8") for each in (ROOT / "crates/gds-alert-service/src").rglob("*.rs"))
     found |= set(re.findall(r'"(gds_alerting\.\w+)"', alerting))
     clients = (ROOT / "docs" / "kafka.md").read_text("utf-8")
     found |= {f"kafka.producer.{name}" for name in re.findall(r"^\| `(\w+)` \|", clients, re.MULTILINE)}

@@ -29,7 +29,7 @@ from gds_alerting import (
 from gds_kafka import KafkaConfigurationError, KafkaProducerClient
 from tests.alerting.answering import answering
 from tests.alerting.running import LONG_SECONDS, TOPIC, Measuring
-from tests.services.kafka import KafkaBroker
+from tests.services.fixtures import KafkaFactory
 
 pytestmark = pytest.mark.timing
 
@@ -96,8 +96,9 @@ def test_an_alert_begins_and_ends_on_a_hub_of_this_machine(hub: str) -> None:
     begins_and_ends(hub)
 
 
-def test_an_alert_begins_and_ends_on_kafka(kafka: KafkaBroker) -> None:
-    begins_and_ends(kafka.bootstrap_servers)
+def test_an_alert_begins_and_ends_on_kafka(kafka_factory: KafkaFactory) -> None:
+    # A new group begins at the oldest message.
+    begins_and_ends(kafka_factory().bootstrap_servers)
 
 
 def test_it_serves_programs_with_an_event_loop(hub: str) -> None:

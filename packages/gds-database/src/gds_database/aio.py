@@ -164,9 +164,16 @@ class AsyncDatabaseEngine:
         """Stop the server."""
         return await self._call(self.engine.shutdown, force, **kwargs)
 
-    async def read(self, statement: Any, params: Sequence[Any] = (), **settings: Any) -> list[dict[str, Any]]:
-        """The rows of one statement that reads; arguments as the engine's `read` takes them."""
-        return await self._call(self.engine.read, statement, params, **settings)
+    async def read(
+        self,
+        statement: Any,
+        params: Sequence[Any] = (),
+        *,
+        columns: Sequence[str] = (),
+        timeout_seconds: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """The rows of one statement that reads, within a time."""
+        return await self._call(self.engine.read, statement, params, columns=columns, timeout_seconds=timeout_seconds)
 
     async def list_users(self) -> list[str]:
         """The names of all users."""
