@@ -49,7 +49,7 @@ def test_an_engine_in_memory_has_every_part_that_engines_tell_of() -> None:
     ]
     assert picture.missing == {}
     ui = Ui()
-    assert ui.views(picture) == tuple(each for each in VIEWS if each not in ("statements", "progress"))
+    assert ui.views(picture) == tuple(each for each in VIEWS if each not in ("statements", "progress", "alerts"))
     text = "\n".join(drawn(picture, ui, 120, 40))
     for told in ("└ 1", "memory.sessions  kind=client", "two", "shop"):
         assert told in text
