@@ -43,6 +43,8 @@ LAST_SECOND = 2**33
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 _Sample = tuple[str, str, str, dict[str, str], float, "str | None", "int | None"]
+# By name and instance.
+_Measured = dict[tuple[str, str], "list[tuple[MeasuredMetric, _Sample]]"]
 
 
 class AlertEvaluator:
@@ -277,13 +279,18 @@ class AlertEvaluator:
     # ------------------------------------------------------------------ what came of it
     def _alerts_of(self, effects: list[dict[str, Any]], taken: list[tuple[MeasuredMetric, _Sample]]) -> list[Alert]:
         alerts = []
+        measured: _Measured = {}
+        if any("notify" in effect for effect in effects):
+            for metric, sample in taken:
+                series = sample[0], sample[3].get("instance_id") or sample[1]
+                measured.setdefault(series, []).append((metric, sample))
         for effect in effects:
             if (rejected := effect.get("rejected")) is not None:
                 self._invalid(ValueError(rejected["reason"]))
             elif (notification := effect.get("notify")) is not None:
                 kind = notification["kind"]
                 for view in notification["alerts"][: notification["news"]]:
-                    alert = self._alert(view, taken)
+                    alert = self._alert(view, measured)
                     if kind in {"reminder", "escalation"}:
                         again = f"{alert.id}:{kind}:{notification['at_ms']}"
                         alert = replace(alert, reminder=True, id=again)
@@ -294,14 +301,14 @@ class AlertEvaluator:
                 self._report.increment("alerting.alerts", notification["news"], labels={"kind": kind})
         return alerts
 
-    def _alert(self, view: dict[str, Any], taken: Iterable[tuple[MeasuredMetric, _Sample]] = ()) -> Alert:
+    def _alert(self, view: dict[str, Any], measured: _Measured) -> Alert:
         labels = dict(view["labels"])
         # Of a rule of one's own, the metric that it was asked about.
         metric_name = labels.pop(SOURCE, None) or labels.get("metric", "")
         labels["metric"] = metric_name
         rule = self._rules.get(view["rule"])
         state = AlertState(view["state"])
-        metric = self._metric(view, labels, taken)
+        metric = self._metric(view, labels, measured)
         said = self._said.get(view["key"])
         severity = checked_severity(view["severity"] if said is None else said.severity)
         labels["severity"] = severity.value
@@ -323,19 +330,12 @@ class AlertEvaluator:
             routing_key=view["routing_key"],
         )
 
-    def _metric(
-        self, view: dict[str, Any], labels: dict[str, str], taken: Iterable[tuple[MeasuredMetric, _Sample]]
-    ) -> Any:
+    def _metric(self, view: dict[str, Any], labels: dict[str, str], measured: _Measured) -> Any:
         """The one of these metrics that it is about; else what is known of it."""
         instance, name = labels.get("instance_id", ""), labels["metric"]
-        found = None
-        for metric, sample in taken:
-            if sample[0] == name and (sample[3].get("instance_id") or sample[1]) == instance:
-                found = metric
-                if view["value"] in (sample[5], repr(sample[4])):
-                    break
-        if found is not None:
-            return found
+        if found := measured.get((name, instance)):
+            exact = (metric for metric, sample in found if view["value"] in (sample[5], repr(sample[4])))
+            return next(exact, found[-1][0])
         custom = view["rule"] in self._threads
         own = {"alertname", "severity", "page", "metric", "instance_id", "database_type"}
         return Seen(
@@ -352,7 +352,7 @@ class AlertEvaluator:
         """What is firing now, by its key."""
         with self._lock:
             views = json.loads(self._engine.alerts())
-            return {view["key"]: self._alert(view) for view in views if view["state"] != "pending"}
+            return {view["key"]: self._alert(view, {}) for view in views if view["state"] != "pending"}
 
     @property
     def counts(self) -> dict[str, int]:

@@ -191,7 +191,7 @@ def _retry_after(header: str | None) -> float | None:
         if seconds is None:
             until = parsedate_to_datetime(header)
             seconds = (until - datetime.now(timezone.utc)).total_seconds()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
     return min(max(seconds, 0.0), MOST_RETRY_AFTER_SECONDS)
 

@@ -85,15 +85,17 @@ def test_coroutines_are_calls_too_and_one_that_is_cancelled_counts_for_nothing(
     async def answers(value: int) -> int:
         return value
 
-    async def hangs() -> None:
+    async def hangs(entered: asyncio.Event) -> None:
+        entered.set()
         await asyncio.Event().wait()
 
     async def main() -> None:
+        entered = asyncio.Event()
         assert await breaker.call(answers, 7) == 7
         opened(breaker)
         clock.seconds = 60
-        probe = asyncio.ensure_future(breaker.call(hangs))
-        await asyncio.sleep(0)
+        probe = asyncio.ensure_future(breaker.call(hangs, entered))
+        await entered.wait()
         with pytest.raises(CircuitOpenError):
             await breaker.call(answers, 7)
         probe.cancel()
