@@ -10,7 +10,8 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 .SUFFIXES:
 
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# With the last one each process of pytest compiles all tests anew, which takes longer than many a test.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
 # Only the command line sets these: part of the names of the tests to run, and the benchmarks to run; empty for all.

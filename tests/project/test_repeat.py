@@ -91,9 +91,13 @@ def test_a_pattern_that_no_test_has_is_a_failure_and_said(
     assert capsys.readouterr().out.endswith("summary\n  no test's name holds 'misspelt'\n0 passed, 0 failed\n")
 
 
-def test_a_pattern_chooses_tests_of_both_and_else_those_of_time_are_run() -> None:
+def test_a_pattern_chooses_tests_of_both_and_else_those_of_time_are_run(tmp_path: Path) -> None:
     build, chosen = repeat.commands("spool")
     assert build[-1] == "--no-run"
     assert (chosen["rust"][-2:], chosen["python"][-2:]) == (["--", "spool"], ["-k", "spool"])
+    (tmp_path / "tests" / "kafka").mkdir(parents=True)
+    (tmp_path / "tests" / "kafka" / "test_late.py").write_text("pytestmark = pytest.mark.timing\n")
+    (tmp_path / "tests" / "test_other.py").write_text("def test_other() -> None: ...\n")
     _, all_of_time = repeat.commands("")
-    assert ("--" in all_of_time["rust"], all_of_time["python"][-2:]) == (False, ["-m", "timing"])
+    assert "--" not in all_of_time["rust"]
+    assert all_of_time["python"][-3:] == ["-m", "timing", str(Path("tests", "kafka", "test_late.py"))]
