@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -51,9 +52,20 @@ struct State {
     /// Before any of the batch can have been appended, in milliseconds since the epoch; none if none of it was sent.
     since_ms: Option<i64>,
     /// The answer of the process that it is connected to is awaited.
-    asked: bool,
+    asked: Option<Question>,
+    /// The process that it is connected to has answered who it is.
+    introduced: bool,
     /// Why the batch is still here, if it was to be gone.
     stuck: Option<Error>,
+}
+
+/// What is asked for over the stream.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Question {
+    /// [`Request::Publisher`]
+    Publisher,
+    /// [`Request::Publish`]
+    Publish,
 }
 
 /// Records whose outcomes are known; told when nothing is locked.
@@ -78,7 +90,8 @@ impl RemotePublisher {
             ids: Vec::new(),
             next_number: 0,
             since_ms: None,
-            asked: false,
+            asked: None,
+            introduced: false,
             stuck: None,
         };
         let id = gds_process::random::random();
@@ -154,53 +167,83 @@ impl State {
         }
         let may_change = |error: Error| Error::Full(error.into_failure().retriable());
         if !self.link.is_connected() {
-            self.asked = false;
             self.link.connect(Some(deadline)).map_err(may_change)?;
-            let (topics, since_ms) = match self.since_ms {
-                Some(since_ms) => (self.topics(), since_ms),
-                None => (Vec::new(), i64::MAX),
-            };
-            let request = Request::Publisher { id: publisher, topics, since_ms };
-            let Some(reply) = self.link.ask::<Vec<Found>>(&request, Some(deadline)).map_err(may_change)? else {
-                return Ok(Some(Resolved::default())); // it went away; who is next?
-            };
-            let found = reply.outcome.inspect_err(|_| self.link.disconnect()).map_err(may_change)?;
-            let mut found: BTreeMap<_, _> =
-                found.into_iter().map(|(number, partition, offset)| (number, (partition, offset))).collect();
-            // What is before one that came through was taken or refused: it must not come behind it now.
-            let taken = found.keys().next_back().copied();
-            let is_unknown = |number| Some(number) < taken;
-            return Ok(Some(self.resolve(|number| {
-                let outcome = found.remove(&number).map(Ok);
-                outcome.or_else(|| is_unknown(number).then(|| Err(outcome_unknown())))
-            })));
+            (self.asked, self.introduced) = (None, false);
         }
+        let (question, sent) = match self.asked {
+            // It is not asked again: a process that needs longer would have that to do too.
+            Some(question) => (question, Ok(())),
+            None if self.introduced => (Question::Publish, self.ask_to_publish()),
+            None => (Question::Publisher, self.introduce(publisher)),
+        };
+        self.asked = Some(question);
         let Some(wire) = self.link.wire() else { unreachable!("connected") };
-        let mut received = Ok(true);
-        if !self.asked {
-            self.since_ms.get_or_insert_with(|| now_ms() - CLOCK_SLACK_MS);
-            self.asked = true;
-            received = wire.send(&Request::Publish, &self.batch).map(|()| true);
-        }
-        if received.is_ok() {
-            received = wire.receive(Some(deadline));
-        }
-        let reply = match received {
-            Ok(true) => wire.decode::<Reply<Published>>(),
+        let received = match sent.and_then(|()| wire.receive(Some(deadline))) {
+            Ok(true) => Ok(()),
             Ok(false) => return Err(self.link.unanswered()),
             Err(error) => Err(error),
         };
-        wire.forget();
-        let Ok(reply) = reply else {
-            self.link.lose(Some(deadline))?;
+        let resolved = match question {
+            Question::Publisher => match received.and_then(|()| wire.decode::<Reply<Vec<Found>>>()) {
+                Ok(reply) => {
+                    let found = reply.outcome.inspect_err(|_| self.link.disconnect()).map_err(may_change)?;
+                    self.introduced = true;
+                    Ok(self.resolve_found(found))
+                }
+                Err(error) => Err(error),
+            },
+            Question::Publish => match received.and_then(|()| wire.decode::<Reply<Published>>()) {
+                Ok(reply) => {
+                    let published = reply.outcome.inspect_err(|_| self.link.disconnect()).map_err(may_change)?;
+                    let (outcomes, stopped) = published;
+                    let mut outcomes = outcomes.into_iter();
+                    self.stuck = stopped;
+                    Ok(self.resolve(|_| outcomes.next()))
+                }
+                Err(error) => Err(error),
+            },
+        };
+        let Ok(resolved) = resolved else {
+            self.link.lose(Some(deadline))?; // it went away; who is next?
             return Ok(Some(Resolved::default()));
         };
-        self.asked = false;
-        let (outcomes, stopped) = reply.outcome.inspect_err(|_| self.link.disconnect()).map_err(may_change)?;
-        let mut outcomes = outcomes.into_iter();
-        let resolved = self.resolve(|_| outcomes.next());
-        self.stuck = stopped;
+        self.asked = None;
+        if let Some(wire) = self.link.wire() {
+            wire.forget();
+        }
         Ok(Some(resolved))
+    }
+
+    /// Asks the process at the other end what it has of the batch, if it may have anything.
+    fn introduce(&mut self, id: u64) -> io::Result<()> {
+        let (topics, since_ms) = match self.since_ms {
+            Some(since_ms) => (self.topics(), since_ms),
+            None => (Vec::new(), i64::MAX),
+        };
+        self.send(&Request::Publisher { id, topics, since_ms }, false)
+    }
+
+    fn ask_to_publish(&mut self) -> io::Result<()> {
+        self.since_ms.get_or_insert_with(|| now_ms() - CLOCK_SLACK_MS);
+        self.send(&Request::Publish, true)
+    }
+
+    fn send(&mut self, request: &Request, with_batch: bool) -> io::Result<()> {
+        let Some(wire) = self.link.wire() else { unreachable!("connected") };
+        wire.send(request, if with_batch { &self.batch } else { &[] })
+    }
+
+    /// Takes the records out that are there, and those that must not come behind them now.
+    fn resolve_found(&mut self, found: Vec<Found>) -> Resolved {
+        let mut found: BTreeMap<_, _> =
+            found.into_iter().map(|(number, partition, offset)| (number, (partition, offset))).collect();
+        // What is before one that came through was taken or refused.
+        let taken = found.keys().next_back().copied();
+        let is_unknown = |number| Some(number) < taken;
+        self.resolve(|number| {
+            let outcome = found.remove(&number).map(Ok);
+            outcome.or_else(|| is_unknown(number).then(|| Err(outcome_unknown())))
+        })
     }
 
     /// Takes the records out whose outcome is known.
@@ -314,7 +357,7 @@ impl Publisher for RemotePublisher {
             return local.statistics();
         }
         let state = self.home.is_here().then(|| self.state.try_lock()).flatten();
-        let Some(mut state) = state.filter(|state| !state.asked) else { return BTreeMap::new() };
+        let Some(mut state) = state.filter(|state| state.asked.is_none()) else { return BTreeMap::new() };
         let deadline = Instant::now().checked_add(FIGURES_TIMEOUT);
         let reply = state.link.ask::<BTreeMap<String, f64>>(&Request::Statistics, deadline);
         reply.ok().flatten().and_then(|reply| reply.outcome.ok()).unwrap_or_default()

@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 
+use gds_process::ParentOnly;
+
 use super::publisher::Mark;
 use super::*;
 use crate::hub::{Admin, Delivery, NewTopic};
@@ -54,6 +56,48 @@ fn a_record_whose_acknowledgement_was_lost_is_not_published_again() {
     publish(5..6);
     assert_eq!(told.0.lock().last(), Some(&(5, 5)), "published without the socket, at once");
     assert!(publisher.statistics().contains_key("topics"));
+}
+
+#[test]
+fn who_needs_long_to_say_what_came_through_is_asked_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().canonicalize().expect("there");
+    let _lock = Lock::wait(private::options().open(path.join("lock")).expect("made")).expect("locked");
+    let listener = socket::listen(&path).expect("listens");
+    listener.set_nonblocking(false).expect("waits");
+    let (heard, questions) = std::sync::mpsc::channel();
+    let answers = Arc::new(Mutex::new(()));
+    let may_answer = answers.clone();
+    // Answers what it is asked, over each of the streams.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (heard, may_answer) = (heard.clone(), may_answer.clone());
+            let stream = Arc::new(ParentOnly::new(stream.expect("somebody")));
+            std::thread::spawn(move || {
+                let mut wire = protocol::Wire::accept(stream).expect("greeted").expect("of this version");
+                while wire.receive(None).is_ok() {
+                    let question = wire.decode::<protocol::Request>().expect("a question");
+                    let published = matches!(question, protocol::Request::Publish);
+                    let _ = heard.send(published); // the test is over
+                    let _may = may_answer.lock();
+                    let outcome =
+                        if published { serde_json::json!([[{"Ok": [0, 7]}], null]) } else { serde_json::json!([]) };
+                    let _ = wire.send(&protocol::Reply { outcome: Ok(outcome), changes: Vec::new() }, &[]);
+                    wire.forget();
+                }
+            });
+        }
+    });
+    let told = Arc::new(DeliveredOffsets::default());
+    let publisher = RemotePublisher::new(HubFolder::new(path), EmbeddedOptions::default(), told.clone());
+    publisher.publish(3, &Record { topic: "orders", value: Some(b"v"), ..Record::default() }).expect("taken");
+    let held = answers.lock();
+    publisher.exchange_remotely();
+    publisher.exchange_remotely();
+    drop(held);
+    publisher.exchange_remotely();
+    assert_eq!(*told.0.lock(), [(3, 7)]);
+    assert_eq!(questions.try_iter().collect::<Vec<_>>(), [false, true], "its word was waited for");
 }
 
 #[test]

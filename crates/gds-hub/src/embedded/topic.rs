@@ -192,16 +192,20 @@ impl Topic {
     }
 
     /// Gives partition, offset and content of each record that was appended at this time or later, in milliseconds since
-    /// the epoch, and of some before.
-    pub(super) fn each_since(&self, time_ms: i64, mut each: impl FnMut(i32, i64, &Record<'_>)) -> Result<()> {
+    /// the epoch, and of some before, until `each` says that it is enough.
+    pub(super) fn each_since(&self, time_ms: i64, mut each: impl FnMut(i32, i64, &Record<'_>) -> bool) -> Result<()> {
+        let mut goes_on = true;
         for partition in 0..self.len() {
             let from = self.state(partition)?.lock().log.offset_before(time_ms);
             self.read(partition, from, |entry| {
                 if let (Ok((record, _)), Ok(offset)) = (codec::read(entry.payload), i64::try_from(entry.offset)) {
-                    each(partition, offset, &record);
+                    goes_on = each(partition, offset, &record);
                 }
-                true
+                goes_on
             })?;
+            if !goes_on {
+                break;
+            }
         }
         Ok(())
     }
