@@ -50,7 +50,7 @@ say = @printf '\033[1m==>\033[0m %s\n'
 .PHONY: lint-stub audit
 
 # The steps that demo and test have in common, as .ci/steps takes them.
-INSTALLING := 'environment=Python environment in $(VENV) (a minute the first time)' \
+INSTALLING := 'environment=Python environment in $(VENV) (1 to 3 minutes the first time)' \
 	'wheel=release wheel with librdkafka in it (5 to 15 minutes the first time)' \
 	'install=wheels into $(VENV)'
 
