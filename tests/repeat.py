@@ -1,8 +1,8 @@
 """``python -m tests.repeat``: what depends on time, many times beside busy processes; ``make test-repeat`` calls it.
 
-A round is the Rust tests and the Python tests marked ``timing``, or, with a pattern, the tests of both whose names hold
-it. Rust and two rounds of Python run at the same time, so that the last test of a round has company too. Every round
-runs, whatever the others gave; what failed is listed at the end, and nothing is tried again.
+A round is the Rust tests and the Python tests marked ``timing``, both at the same time, or, with a pattern, the tests
+of both whose names hold it. Every round runs, whatever the others gave; what failed is listed at the end, and nothing
+is tried again.
 """
 
 from __future__ import annotations
@@ -14,15 +14,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LOGS = ROOT / "target" / "results"
 _NO_TESTS_COLLECTED = 5
-# Rounds of a part that run at the same time. Two of cargo would wait for each other.
-_AT_ONCE = {"rust": 1, "python": 2}
 _FAILED = re.compile(r"^(?:---- (?P<rust>.*) stdout ----|(?:FAILED|ERROR) (?P<python>\S+).*)$", re.MULTILINE)
 _RAN = re.compile(r"\b(\d+) passed\b")
 
@@ -67,7 +65,7 @@ def commands(pattern: str) -> tuple[list[str], dict[str, list[str]]]:
     rust = ["cargo", "test", "--workspace", "--locked", "--quiet", "--no-fail-fast", "--lib", "--bins", "--tests"]
     return [*rust, "--no-run"], {
         "rust": [*rust, "--", pattern] if pattern else rust,
-        "python": [sys.executable, "-m", "pytest", "--quiet", "--numprocesses=3", "--dist=worksteal", *select],
+        "python": [sys.executable, "-m", "pytest", "--quiet", "--numprocesses=4", "--dist=worksteal", *select],
     }
 
 
@@ -83,24 +81,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     print("building the Rust tests", flush=True)
     subprocess.run(build, cwd=ROOT, check=True)
-    failures: list[tuple[int, str]] = []
+    failures: list[str] = []
     passed = 0
-    with busy_processes(os.cpu_count() or 1), ExitStack() as pools:
-        rounds: dict[Future[tuple[int, list[str], float]], tuple[int, str]] = {}
-        for part, command in parts.items():
-            pool = ThreadPoolExecutor(_AT_ONCE[part])
-            pools.callback(pool.shutdown, cancel_futures=True)
-            for number in range(1, options.times + 1):
-                rounds[pool.submit(_run, f"repeat-{number}-{part}", command)] = number, part
-        for future in as_completed(rounds):
-            (number, part), (ran, failed, seconds) = rounds[future], future.result()
-            passed += ran
-            failures += [(number, name) for name in failed]
-            said = f"{len(failed)} failed: {', '.join(failed)}" if failed else "0 failed"
-            print(f"round {number} of {options.times}, {part}: {ran} passed, {said} ({seconds:.0f} s)", flush=True)
+    with busy_processes(os.cpu_count() or 1), ThreadPoolExecutor(len(parts)) as pool:
+        for number in range(1, options.times + 1):
+            names = [f"repeat-{number}-{part}" for part in parts]
+            for part, (ran, failed, seconds) in zip(parts, pool.map(_run, names, parts.values()), strict=True):
+                passed += ran
+                failures += [f"round {number}: {name}" for name in failed]
+                said = f"{len(failed)} failed: {', '.join(failed)}" if failed else "0 failed"
+                print(f"round {number} of {options.times}, {part}: {ran} passed, {said} ({seconds:.0f} s)", flush=True)
     print("\nsummary")
-    for number, name in sorted(failures):
-        print(f"  round {number}: {name}")
+    for failure in failures:
+        print(f"  {failure}")
     if passed == 0 and not failures:
         print(f"  no test's name holds {options.pattern!r}")
     print(f"{passed} passed, {len(failures)} failed")
