@@ -109,9 +109,8 @@ def ask_texts(planned: PlannedQuery, target: Target) -> str | None:
     memory, event = _memory(planned, target), planned.query.event
     if memory is None or event is None or planned.query.top is None:
         return None
-    at = planned.query.top.key.index(event.key)
     # Only integers go into a statement.
-    keys = sorted({key[at] for key in memory.unreported() if isinstance(key[at], int)})
+    keys = sorted(key for key in memory.unreported(event.key) if isinstance(key, int))
     return event.sql.replace("{keys}", ", ".join(map(str, keys))) if keys else None
 
 
@@ -120,11 +119,14 @@ def take_texts(planned: PlannedQuery, rows: Sequence[Mapping[str, Any]], target:
     memory, event = _memory(planned, target), planned.query.event
     if memory is None or event is None or planned.query.top is None:
         return []
-    at = planned.query.top.key.index(event.key)
     label = next(name for name, column in planned.query.labels.items() if column == event.key)
-    bodies = {row[event.key]: row[event.body] for row in rows if isinstance(row.get(event.body), str)}
-    unreported = [key for key in memory.unreported() if key[at] in bodies]
-    memory.mark_reported(unreported)
+    unreported = memory.unreported(event.key)
+    bodies = {
+        row[event.key]: row[event.body]
+        for row in rows
+        if row[event.key] in unreported and isinstance(row.get(event.body), str)
+    }
+    memory.mark_reported(bodies)
     return [
         TextEvent(
             name=event.name,
@@ -135,7 +137,6 @@ def take_texts(planned: PlannedQuery, rows: Sequence[Mapping[str, Any]], target:
             body=without_literals(body)[: event.max_length],
         )
         for key, body in bodies.items()
-        if any(each[at] == key for each in unreported)
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -41,20 +41,21 @@ class StickyTop:
         self._admitted: deque[datetime] = deque()
         self._since: datetime | None = None
         self._rest = [0.0] * len(self._counters)
-        self._reported: dict[Key, None] = {}
+        self._reported: dict[Any, None] = {}
 
     @property
     def members(self) -> tuple[Key, ...]:
         """The keys that are shown one by one."""
         return tuple(self._members)
 
-    def unreported(self) -> tuple[Key, ...]:
-        """Members whose text was not reported yet."""
-        return tuple(key for key in self._members if key not in self._reported)
+    def unreported(self, column: str) -> set[Any]:
+        """Values of a column of the key whose text was not reported yet: members that differ in others share it."""
+        at = self._top.key.index(column)
+        return {key[at] for key in self._members} - self._reported.keys()
 
-    def mark_reported(self, keys: Sequence[Key]) -> None:
+    def mark_reported(self, values: Iterable[Any]) -> None:
         """Their texts are reported now."""
-        self._reported.update(dict.fromkeys(keys))
+        self._reported.update(dict.fromkeys(values))
         while len(self._reported) > REMEMBERED:
             self._reported.pop(next(iter(self._reported)))
 

@@ -12,6 +12,7 @@ from gds_monitor.packs import MetricDefinition, Query, Target, to_metrics
 from gds_monitor.packs.literals import without_literals
 from gds_monitor.packs.model import SERVER_START, TopN
 from gds_monitor.packs.rows import as_time, number, text
+from gds_monitor.packs.top import StickyTop
 
 NOW = datetime(2026, 5, 6, tzinfo=timezone.utc)
 
@@ -176,3 +177,14 @@ def test_a_statement_that_cannot_be_taken_apart_for_sure_is_a_hash(statement: st
 @given(st.text(alphabet="ab'\"$/*-\\E1 \n", max_size=30))
 def test_no_literal_of_any_statement_is_shown(around: str) -> None:
     assert "canary" not in without_literals(f"SELECT 'canary' {around.replace(chr(39), '')}")
+
+
+def test_a_text_is_told_once_however_many_members_share_it() -> None:
+    top = StickyTop(TopN(key=("database", "id"), by="n"), ["n"])
+    top.split([{"database": "shop", "id": 1, "n": 5}], NOW)
+    assert top.unreported("id") == {1}
+    top.mark_reported([1])
+    rows = [{"database": database, "id": id, "n": 9} for database, id in (("shop", 1), ("stock", 1), ("stock", 2))]
+    top.split(rows, NOW)
+    assert len(top.members) == 3
+    assert top.unreported("id") == {2}
