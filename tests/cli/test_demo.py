@@ -164,6 +164,31 @@ def test_the_second_ctrl_c_does_not_wait_and_another_one_cuts_nothing_short() ->
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_what_is_put_away_at_last_and_what_is_done_as_a_whole_is_not_cut_short() -> None:
+    told: list[str] = []
+
+    def twice(what: str) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        told.append(what)
+
+    with Ending() as ending:
+        ending.at_last(lambda: told.append("what was begun first goes last"))
+        ending.at_last(lambda: twice("gone"))
+    assert (told, ending.hurried) == (["gone", "what was begun first goes last"], True)
+
+    def hurried() -> None:
+        with Ending() as ending:
+            ending.at_last(lambda: told.append("gone in any case"))
+            with ending.as_a_whole():
+                twice("whole")
+            told.append("not this")
+
+    with pytest.raises(KeyboardInterrupt):
+        hurried()
+    assert told[2:] == ["whole", "gone in any case"]
+
+
 def run_in_terminal(*arguments: str, columns: int, rows: int) -> tuple[int, str]:
     """Exit code, and all that was written to a terminal of that size."""
     controller, terminal = pty.openpty()

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from gds_cli.demo import database
-from gds_cli.demo.server import find_postgres
+from gds_cli.demo.server import Postgres, find_postgres
+from gds_cli.live.show import Ending
 from tests.cli.commands import gds, objects, started
 from tests.cli.watching import watched
 from tests.services.fixtures import require_service
@@ -110,6 +111,29 @@ def test_who_does_not_want_to_wait_leaves_nothing_running_either(path: str, paus
     folder = FOLDER.search(text)
     assert folder
     assert not Path(folder[1]).exists()
+
+
+def test_an_interrupt_just_before_anything_is_put_away_leaves_nothing_running(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", path)
+    programs = find_postgres()
+    assert programs is not None
+    seen: list[tuple[Postgres, psutil.Process]] = []
+
+    def play() -> None:
+        with Ending() as ending:
+            server = Postgres(programs, ending)
+            server.start()
+            assert server._process is not None
+            seen.append((server, psutil.Process(server._process.pid)))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        play()
+    ((server, process),) = seen
+    assert not process.is_running()
+    assert not server.folder.exists()
 
 
 def test_on_a_terminal_it_is_the_view_of_gds_watch(path: str) -> None:

@@ -119,7 +119,8 @@ def _play(seconds: float, manner: str, ending: Ending, stack: ExitStack) -> tupl
     else:
         if manner != "json":
             print(f"a PostgreSQL of {found} is made in a temporary folder ...", flush=True)
-        server = stack.enter_context(Postgres(found, ending))
+        server = Postgres(found, ending)
+        server.start()
         folder = server.folder
         name = "PostgreSQL"
         if not server.running:  # somebody has had enough before it began

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["make_folder", "remove_folder"]
+if TYPE_CHECKING:
+    from gds_cli.live.show import Ending
+
+__all__ = ["make_folder"]
 
 
-def make_folder(parent: str | None = None) -> Path:
-    """A new folder that only its owner reads."""
-    return Path(tempfile.mkdtemp(prefix="gds-demo-", dir=parent))
-
-
-def remove_folder(folder: Path) -> None:
-    """Remove it with all that is in there.
-
-    An ``Ending`` raises one ``KeyboardInterrupt``, which may come right here: it is passed on once the folder is gone.
-    """
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-    except KeyboardInterrupt:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+def make_folder(ending: Ending, parent: str | None = None) -> Path:
+    """A new folder that only its owner reads, and that goes at last."""
+    folder = Path(tempfile.mkdtemp(prefix="gds-demo-", dir=parent))
+    ending.at_last(functools.partial(shutil.rmtree, folder, ignore_errors=True))
+    return folder

@@ -14,13 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from gds_cli.demo.folder import make_folder, remove_folder
+from gds_cli.demo.folder import make_folder
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from typing_extensions import Self
-
     from gds_cli.live.show import Ending
 
 __all__ = ["Postgres", "find_postgres"]
@@ -78,22 +74,15 @@ class Postgres:
         """Whether it answers."""
         return self._process is not None and self._process.poll() is None
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Make it and wait until it answers, unless somebody has had enough before that. It goes at last."""
         given = tempfile.gettempdir()
         # As nobody, who runs it for root, one may not get to where root has its temporary files.
         elsewhere = os.geteuid() == 0 or len(given) + len("/gds-demo-12345678") > SOCKET_CHARACTERS
-        self.folder = make_folder("/tmp" if elsewhere else given)  # noqa: S108 - private
-        try:
-            self._make()
-        except BaseException:
-            self._remove()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._remove()
+        self.folder = make_folder(self._ending, "/tmp" if elsewhere else given)  # noqa: S108 - private
+        # Before its folder goes.
+        self._ending.at_last(self._end)
+        self._make()
 
     # ------------------------------------------------------------------ begin
     def _make(self) -> None:
@@ -118,7 +107,8 @@ class Postgres:
         self._wait_for(lambda: _ends_with(data / "postmaster.pid", b"ready"), "start")
 
     def _begin(self, command: list[Any], who: dict[str, Any]) -> subprocess.Popen[bytes]:
-        with (self.folder / "log").open("wb") as log:
+        # Between the beginning of a process and that we know it, nothing may come.
+        with self._ending.as_a_whole(), (self.folder / "log").open("wb") as log:
             # In a session of its own: Ctrl-C is for us alone, and what becomes of it is decided here.
             self._process = subprocess.Popen(  # noqa: S603 - programs of PostgreSQL, found where they are installed
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **who
@@ -159,23 +149,14 @@ class Postgres:
         """End what runs, in any case: it is asked to, and then not asked."""
         process = self._process
         if process is not None and process.poll() is None:
-            if not self._ending.hurried:
-                # Ends its sessions; what the other signal asks for is to wait until they end.
-                process.send_signal(signal.SIGINT)
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(STOP_SECONDS)
+            # Ends its sessions; what the other signal asks for is to wait until they end.
+            process.send_signal(signal.SIGINT)
+            end = time.monotonic() + STOP_SECONDS
+            while process.poll() is None and not self._ending.hurried and time.monotonic() < end:
+                time.sleep(POLL_SECONDS)
             if process.poll() is None:
                 _end_at_once(process)
         self._process = None
-
-    def _remove(self) -> None:
-        try:
-            self._end()
-        except KeyboardInterrupt:
-            self._end()
-            raise
-        finally:
-            remove_folder(self.folder)
 
 
 def _ends_with(path: Path, word: bytes) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gds_cli._messages import raw
 from gds_cli._options import line, settings
-from gds_cli.demo.folder import make_folder, remove_folder
+from gds_cli.demo.folder import make_folder
 from gds_cli.demo.reader import Hub, Reader
 from gds_cli.demo.tally import RecordCount, Tally
 from gds_cli.demo.verdict import Verdict, call_costs, shown
@@ -99,8 +99,7 @@ def run(given: Given) -> int:
 
 
 def _play(given: Given, name: str, ending: Ending, stack: ExitStack) -> Verdict:
-    folder = make_folder()
-    stack.callback(remove_folder, folder)
+    folder = make_folder(ending)
     if given.kafka is not None:
         # The topics are made here and taken away at the end; nobody's late question is to make them anew.
         given = given._replace(settings=(*given.settings, "allow.auto.create.topics=false"))

@@ -7,13 +7,14 @@ import signal
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from gds_cli._options import line
 from gds_cli.live.view import Heading, plain, render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import FrameType, TracebackType
     from typing import TypeAlias
 
@@ -32,7 +33,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Ending:
     """Ctrl-C, and signals that end a program, as something to wait for; the second one is a KeyboardInterrupt.
 
-    There is no other one: whoever puts things away after it does so in a moment, and is not to be cut short again.
+    There is no other one: whoever puts things away after it does so in a moment, and is not to be cut short again. What
+    must not stay behind whatever happens is put away by ``at_last``: the KeyboardInterrupt may come just when a
+    ``finally`` has begun, and does not come there.
     """
 
     def __init__(self) -> None:
@@ -40,13 +43,31 @@ class Ending:
         self.hurried = False
         """Whether it was asked for a second time: nothing is to be waited for any more."""
         self._before: list[tuple[signal.Signals, Any]] = []
+        self._last: list[Callable[[], object]] = []
+        self._over = False
+
+    def at_last(self, put_away: Callable[[], object]) -> None:
+        """Have something called when all else is over, the last one first; signals only set ``hurried`` then."""
+        self._last.append(put_away)
+
+    @contextmanager
+    def as_a_whole(self) -> Iterator[None]:
+        """The KeyboardInterrupt, where it falls into this, comes at its end."""
+        hurried, self._over = self.hurried, True
+        try:
+            yield
+        finally:
+            self._over = False
+        if self.hurried and not hurried:
+            raise KeyboardInterrupt
 
     def _heard(self, _number: int, _frame: FrameType | None) -> None:
         if not self.asked.is_set():
             self.asked.set()
         elif not self.hurried:
             self.hurried = True
-            raise KeyboardInterrupt
+            if not self._over:
+                raise KeyboardInterrupt
 
     def __enter__(self) -> Self:
         # Elsewhere signals cannot be had, and whoever runs us there ends us in another way.
@@ -57,8 +78,13 @@ class Ending:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for each, before in self._before:
-            signal.signal(each, before)
+        self._over = True
+        try:
+            for put_away in reversed(self._last):
+                put_away()
+        finally:
+            for each, before in self._before:
+                signal.signal(each, before)
 
 
 def how(as_json: bool, no_tui: bool) -> How:
