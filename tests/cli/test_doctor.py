@@ -149,7 +149,7 @@ def test_rights_that_are_missing_are_named_and_no_password_is(secure_kafka: Secu
     }
     given = [each for name, value in settings.items() for each in ("-X", f"{name}={value}")]
     topics = [each for topic in names for each in ("--topic", topic)]
-    found = doctor("-b", secure_kafka.bootstrap_servers, *given, *topics, "--write")
+    found = doctor("-b", secure_kafka.bootstrap_servers, *given, *topics, "--write", "--timeout", 30)
     assert {name: check["level"] for name, check in found.items() if name.startswith("topic")} == {
         "topic doctor-hidden": FAILED,
         "topic doctor-hidden, read": WARNING,
@@ -168,7 +168,7 @@ def test_rights_that_are_missing_are_named_and_no_password_is(secure_kafka: Secu
     assert PASSWORDS["alice"] not in str(found)
 
     given[given.index(f"sasl_plain_password={PASSWORDS['alice']}")] = "sasl_plain_password=not-the-password"
-    found = doctor("-b", secure_kafka.bootstrap_servers, *given, "--topic", "doctor-reads")
+    found = doctor("-b", secure_kafka.bootstrap_servers, *given, "--topic", "doctor-reads", "--timeout", 30)
     assert found["brokers"]["level"] == FAILED
     assert "uthentication" in found["brokers"]["found"]
     assert found["topic doctor-reads"]["found"] == "not looked at: the hub is not reached"
