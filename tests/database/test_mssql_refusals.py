@@ -12,7 +12,7 @@ import pytest
 
 from gds_database import DatabaseConnectionError
 from gds_database.engines.mssql import MSSQLConnection, MSSQLEngine
-from gds_database.engines.mssql._deadlines import opened_since, sockets
+from gds_database.engines.mssql._line import opened_since, sockets
 from tests.services.fixtures import SqlServerFactory
 from tests.services.mssql import SqlServer
 from tests.services.process import WAIT_TIMEOUT_SECONDS, wait_until

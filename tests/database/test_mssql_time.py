@@ -10,6 +10,7 @@ import pytest
 
 from gds_database import ConfigurationError, DatabaseConnectionError
 from gds_database.engines.mssql import MSSQLConnection, MSSQLEngine
+from gds_database.engines.mssql._opening import OPENED
 from gds_database.errors import StatementTimeoutError
 from tests.services.mssql import SqlServer
 from tests.services.mssql.drivers import connect
@@ -74,15 +75,14 @@ def test_the_connection_that_is_ended_is_none_of_those_that_were_opened_beside_i
     sql_server: SqlServer, driver: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = connection_to(sql_server, driver)
-    name = "_by_pymssql" if driver == "pymssql" else "_by_python_tds"
-    opened = getattr(connection, name)
+    opened = OPENED[driver]
     others: list[Any] = []
 
-    def open_with_others(module: Any) -> Any:
+    def open_with_others(module: Any, ours: MSSQLConnection) -> Any:
         others.extend(connect(each, sql_server) for each in ("pymssql", "pytds"))
-        return opened(module)
+        return opened(module, ours)
 
-    monkeypatch.setattr(connection, name, open_with_others)
+    monkeypatch.setitem(OPENED, driver, open_with_others)
     with MSSQLEngine(connection, timeout_seconds=1) as engine:
         with pytest.raises(StatementTimeoutError):
             engine._execute("WAITFOR DELAY '00:05:00'")

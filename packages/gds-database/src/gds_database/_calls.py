@@ -85,9 +85,8 @@ class Call:
 _current: ContextVar[Call | None] = ContextVar("gds_database_call", default=None)
 
 
-def current() -> Call | None:
-    """The call that this thread runs for a task; None if there is none."""
-    return _current.get()
+current = _current.get
+"""The call that this thread runs for a task; None if there is none."""
 
 
 def entered(call: Call) -> None:

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from gds_database.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from types import TracebackType
+    from collections.abc import Awaitable, Callable, Mapping
 
 __all__ = ["Metrics", "Report", "logger"]
 
@@ -26,6 +25,8 @@ logger = logging.getLogger("gds_database")
 DURATION = "db.client.operation.duration"
 _MAX_LABEL_SETS = 1000
 
+T = TypeVar("T")
+
 
 @runtime_checkable
 class Metrics(Protocol):
@@ -33,21 +34,6 @@ class Metrics(Protocol):
 
     def timing(self, name: str, value_ms: float, labels: dict[str, str] | None = None) -> object:
         """Add one duration, in milliseconds."""
-
-
-class _Nothing:
-    """Observes nothing."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *what: object) -> None:
-        pass
-
-
-_NOTHING = _Nothing()
 
 
 class Report:
@@ -68,80 +54,75 @@ class Report:
         self._labels: dict[tuple[str, str], dict[str, str]] = {}
         self._broke = False
 
-    def observed(self, operation: str, namespace: str) -> _Observed | _Nothing:
-        """A block that is timed, and is a span where spans are recorded.
+    def observe(self, operation: str, namespace: str, run: Callable[..., T], *given: Any) -> T:
+        """What a call returns, or raises; it is timed, and is a span where spans are recorded.
 
         Args:
             operation: Such as ``SELECT`` or ``replSetGetStatus``.
             namespace: The database; empty if it is none.
+            run: What is called.
+            given: With what.
         """
-        tracer = _tracer()
-        if self._metrics is None and tracer is None:
-            return _NOTHING
-        return _Observed(self, self._of(operation, namespace), tracer)
-
-    def _of(self, operation: str, namespace: str) -> dict[str, str]:
-        found = self._labels.get((operation, namespace))
-        if found is None:
-            found = {**self._attributes, "db.operation.name": operation}
-            if namespace:
-                found["db.namespace"] = namespace
-            if len(self._labels) < _MAX_LABEL_SETS:
-                self._labels[operation, namespace] = found
+        labels = self._labels.get((operation, namespace)) or self._label(operation, namespace)
+        # Who records spans has imported it.
+        span = _span(labels) if "opentelemetry.trace" in sys.modules else None
+        started = perf_counter()
+        try:
+            found = run(*given)
+        except BaseException as error:
+            self._ended(perf_counter() - started, labels, span, error)
+            raise
+        self._ended(perf_counter() - started, labels, span)
         return found
 
-    def took(self, milliseconds: float, labels: dict[str, str]) -> None:
-        """A statement ended."""
-        if self._metrics is None:
-            return
+    async def observe_async(self, operation: str, namespace: str, awaited: Awaitable[T]) -> T:
+        """As `observe`, for what is awaited."""
+        labels = self._labels.get((operation, namespace)) or self._label(operation, namespace)
+        span = _span(labels)
+        started = perf_counter()
         try:
-            self._metrics.timing(DURATION, milliseconds, labels)
-        except Exception as error:  # noqa: BLE001 - a broken collector must not break what it observes
-            if not self._broke:
-                self._broke = True
-                with suppress(Exception):  # nor must a broken log
-                    # Its text may be anything, so only its class is named.
-                    logger.warning(
-                        "the collector raised %s; further failures of it are not mentioned", type(error).__name__
-                    )
+            found = await awaited
+        except BaseException as error:
+            self._ended(perf_counter() - started, labels, span, error)
+            raise
+        self._ended(perf_counter() - started, labels, span)
+        return found
 
+    def _label(self, operation: str, namespace: str) -> dict[str, str]:
+        """The labels of a kind of statement; the same dict again the next time, unless there are very many kinds."""
+        found = {**self._attributes, "db.operation.name": operation}
+        if namespace:
+            found["db.namespace"] = namespace
+        if len(self._labels) < _MAX_LABEL_SETS:
+            self._labels[operation, namespace] = found
+        return found
 
-class _Observed:
-    """A statement under way."""
-
-    __slots__ = ("_labels", "_report", "_span", "_started", "_tracer")
-
-    def __init__(self, report: Report, labels: dict[str, str], tracer: Any) -> None:
-        self._report = report
-        self._labels = labels
-        self._tracer = tracer
-        self._span: Any = None
-        self._started = 0.0
-
-    def __enter__(self) -> None:
-        if self._tracer is not None:
-            with suppress(Exception):
-                labels = self._labels
-                name = " ".join(filter(None, (labels["db.operation.name"], labels.get("db.namespace"))))
-                self._span = self._tracer.start_span(name, kind=_client_kind(), attributes=labels)
-        self._started = time.perf_counter()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        milliseconds = (time.perf_counter() - self._started) * 1000
-        labels = self._labels
+    def _ended(self, seconds: float, labels: dict[str, str], span: Any, error: BaseException | None = None) -> None:
         if error is not None:
             labels = {**labels, "error.type": _error_type(error)}
-        self._report.took(milliseconds, labels)
-        if self._span is not None:
+        if self._metrics is not None:
+            try:
+                self._metrics.timing(DURATION, seconds * 1000, labels)
+            except Exception as broken:  # noqa: BLE001 - a broken collector must not break what it observes
+                self._failed(broken)
+        if span is not None:
             with suppress(Exception):
                 if error is not None:
                     from opentelemetry.trace import StatusCode
 
-                    self._span.set_attribute("error.type", labels["error.type"])
-                    self._span.set_status(StatusCode.ERROR)
-                self._span.end()
+                    span.set_attribute("error.type", labels["error.type"])
+                    span.set_status(StatusCode.ERROR)
+                span.end()
+
+    def _failed(self, error: Exception) -> None:
+        """The collector raised."""
+        if not self._broke:
+            self._broke = True
+            with suppress(Exception):  # nor must a broken log
+                # Its text may be anything, so only its class is named.
+                logger.warning(
+                    "the collector raised %s; further failures of it are not mentioned", type(error).__name__
+                )
 
 
 def _error_type(error: BaseException) -> str:
@@ -154,25 +135,21 @@ def _error_type(error: BaseException) -> str:
 
 
 _provider: Any = None
-_found_tracer: Any = None
+_tracer: Any = None
 
 
-def _tracer() -> Any:
-    """Where spans go, None if nobody records any."""
-    global _provider, _found_tracer
+def _span(labels: dict[str, str]) -> Any:
+    """A span that has begun; None if nobody records any."""
+    global _provider, _tracer
     trace = sys.modules.get("opentelemetry.trace")
-    if trace is None:  # who records spans has imported it
+    if trace is None:
         return None
     with suppress(Exception):
         provider = trace.get_tracer_provider()
         if provider is not _provider:
             proxy = isinstance(provider, trace.ProxyTracerProvider)  # nobody has set one
-            _provider, _found_tracer = provider, None if proxy else provider.get_tracer("gds_database")
-        return _found_tracer
+            _provider, _tracer = provider, None if proxy else provider.get_tracer("gds_database")
+        if _tracer is not None:
+            name = " ".join(filter(None, (labels["db.operation.name"], labels.get("db.namespace"))))
+            return _tracer.start_span(name, kind=trace.SpanKind.CLIENT, attributes=labels)
     return None
-
-
-def _client_kind() -> Any:
-    from opentelemetry.trace import SpanKind
-
-    return SpanKind.CLIENT

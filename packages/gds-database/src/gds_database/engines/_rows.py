@@ -7,14 +7,25 @@ from typing import Any
 
 from gds_database.errors import QueryError
 
-__all__ = ["dicts", "driver_object"]
+__all__ = ["Rows", "dicts", "driver_object"]
+
+
+class Rows(list[tuple[Any, ...]]):
+    """The rows of a cursor, all of them tuples of one width.
+
+    Attributes:
+        cursor: It; asked for the names of the columns only where nobody else knows them.
+    """
+
+    __slots__ = ("cursor",)
+    cursor: Any
 
 
 def dicts(result: Any, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
     """The rows of a result.
 
     Args:
-        result: None, a cursor, or rows: dicts, named tuples, rows with ``keys()``, or plain sequences.
+        result: None, a cursor, `Rows`, or rows alone: dicts, named tuples, rows with ``keys()``, or plain sequences.
         columns: The names of the columns in their order. Plain sequences need them; of other rows these columns are
             taken, whatever their case; without it all of them, in lower case.
 
@@ -24,11 +35,15 @@ def dicts(result: Any, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
     if result is None:
         return []
     rows = result
-    if hasattr(result, "fetchall"):
+    if type(result) is Rows:
+        columns = columns or _names(result.cursor.description)
+        if not result or len(result[0]) == len(columns):
+            return [dict(zip(columns, row)) for row in result]  # noqa: B905 - just seen
+    elif hasattr(result, "fetchall"):
         description = getattr(result, "description", None)
         if description is None:
             return []
-        columns = columns or [str(each[0]).lower() for each in description]
+        columns = columns or _names(description)
         rows = result.fetchall()
     elif (inner := getattr(result, "rows", None)) is not None:  # a result set of its own kind, with its columns
         columns = columns or [str(each).lower() for each in result.columns]
@@ -40,6 +55,10 @@ def dicts(result: Any, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
         dict(zip(columns, row)) if type(row) is tuple and len(row) == width else _dict(row, columns)  # noqa: B905 - just seen
         for row in rows
     ]
+
+
+def _names(description: Iterable[Sequence[Any]]) -> list[str]:
+    return [str(each[0]).lower() for each in description]
 
 
 def _dict(row: Any, columns: Sequence[str]) -> dict[str, Any]:

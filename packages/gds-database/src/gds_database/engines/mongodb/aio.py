@@ -69,10 +69,9 @@ class AsyncMongoDBEngine(AsyncDatabaseEngine):
             await self.connect()
         try:
             # The time ends the command on the server as well, by maxTimeMS.
-            limit = driver("pymongo", "mongodb").timeout(self.engine.timeout_seconds)
-            with self.engine._report.observed(command.name, self.engine._namespace()), limit:
-                reply: Mapping[str, Any] = await self._client[command.database].command(command.document)
-                return reply
+            with driver("pymongo", "mongodb").timeout(self.engine.timeout_seconds):
+                reply = self._client[command.database].command(command.document)
+                return await self.engine._report.observe_async(command.name, self.engine._namespace(), reply)
         except Exception as error:  # noqa: BLE001 - the driver's own, which may hold a password
             failed = self.engine._translate(error)
         raise failed

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from gds_database._calls import ended_by
-from gds_database.engines._base import EngineBase, driver, only
+from gds_database.engines._base import EngineBase, driver
 from gds_database.engines._rows import dicts, driver_object
 from gds_database.engines.mssql._errors import error_for, text_of
 from gds_database.engines.mssql._sql import only_reads, reading, spliced, to_format
@@ -27,7 +27,6 @@ __all__ = ["AZURE_DATABASE", "SqlServerBase", "is_unknown"]
 AZURE_DATABASE = 5
 """EngineEdition of Azure SQL Database, where much of an instance does not exist."""
 
-LOCK_TIMEOUT_SECONDS = 5.0
 _UNKNOWN = {207, 208, 195, 2812, 40515}
 _READS = "EXEC sys.sp_executesql N'SET LOCK_TIMEOUT"
 
@@ -58,23 +57,15 @@ class SqlServerBase(EngineBase):
 
     Args:
         connection: Any connection.
-        lock_timeout_seconds: How long what reads may wait for a lock.
-        settings: As `EngineBase` has them.
+        settings: As `EngineBase` has them; of the time for locks there is only that of what reads.
     """
 
     system = "microsoft.sql_server"
     extra = "mssql"
+    default_lock_timeout_seconds = 5.0
+    lock_timeout_seconds: float
     connection: Any
     _known: Server | None = None
-
-    def __init__(
-        self, connection: Any = None, *, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS, **settings: Any
-    ) -> None:
-        if not lock_timeout_seconds > 0:
-            raise ConfigurationError(f"lock_timeout_seconds={lock_timeout_seconds!r}: expected more than 0")
-        only(settings, type(self).__name__, "connection_string", "control", "metrics", "timeout_seconds")
-        super().__init__(connection, **settings)
-        self.lock_timeout_seconds = lock_timeout_seconds
 
     @classmethod
     def _open(cls, config: EngineConfig) -> MSSQLConnection:

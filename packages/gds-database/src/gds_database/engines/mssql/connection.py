@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import threading
 from contextlib import contextmanager, suppress
@@ -12,14 +11,15 @@ from gds_database._redact import Secrets
 from gds_database.base import ConfigurableComponent, DatabaseConnection, ResourceManager
 from gds_database.engines._base import driver as driver_module
 from gds_database.engines._base import only
-from gds_database.engines.mssql._deadlines import Deadline, Line, opened_since, sockets
+from gds_database.engines._deadlines import TookTooLong, within
 from gds_database.engines.mssql._errors import REFUSED, error_for, number_of, text_of
+from gds_database.engines.mssql._line import Line, opened_since, sockets
+from gds_database.engines.mssql._opening import LOGIN_TIMEOUT_SECONDS, OPENED
 from gds_database.engines.mssql._sql import spliced, to_format
 from gds_database.errors import ConfigurationError, DatabaseConnectionError, StatementTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
 
     from gds_database.config import EngineConfig
 
@@ -27,7 +27,6 @@ __all__ = ["DRIVERS", "MODULES", "PORT", "MSSQLConnection"]
 
 DRIVERS = ("pymssql", "mssql-python", "python-tds", "pyodbc")
 PORT = 1433
-LOGIN_TIMEOUT_SECONDS = 15
 
 _OPTIONS = ("encrypt", "trust_server_certificate", "ca_file", "login_timeout_seconds", "application_name", "autocommit")
 MODULES = {"pymssql": "pymssql", "mssql-python": "mssql_python", "python-tds": "pytds", "pyodbc": "pyodbc"}
@@ -179,17 +178,13 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
         module = driver_module(MODULES[self.driver], "mssql")
         if self.driver in ("pymssql", "python-tds") and not (self.config.get("user") and self.password is not None):
             raise ConfigurationError(f"user, password: {self.driver} needs both")
-        open_it = {
-            "pymssql": self._by_pymssql, "python-tds": self._by_python_tds,
-            "mssql-python": self._by_odbc, "pyodbc": self._by_odbc,
-        }[self.driver]  # fmt: skip
         failed: Exception | None = None
         addresses = self._addresses()
         # One at a time: the socket that is new then, and leads there, is this connection's.
         with _connecting[hash((self.config["server"], self.port)) % len(_connecting)]:
             before = sockets() if self.driver not in _TIMED else {}
             try:
-                self.connection = open_it(module)
+                self.connection = OPENED[self.driver](module, self)
             except Exception as error:  # noqa: BLE001 - drivers have errors of their own, which may hold a password
                 failed = self._refused(error)
             else:
@@ -213,7 +208,7 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
         if len(found) > 1 and self.autocommit:
             query = "SELECT client_tcp_port FROM sys.dm_exec_connections WHERE session_id = @@SPID"
             with suppress(Exception):  # the login may not look, or its port is another behind a proxy
-                ours = {row[0] for row in self._fetched(query, None, fetch_all=True, return_dict=False)}
+                ours = {row[0] for row in self._fetched(query, None, True, False)}
                 found = {number: port for number, port in found.items() if port in ours}
         return Line(next(iter(found))) if len(found) == 1 else None
 
@@ -237,70 +232,6 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
         found = DatabaseConnectionError(f"{self.config['server']}:{self.port}: {said}{tried}")
         vars(found)["number"] = number
         return found
-
-    def _by_pymssql(self, module: Any) -> Any:
-        return module.connect(
-            server=self.config["server"],
-            user=self.config["user"],
-            password=self.config["password"],
-            database=self.config.get("database") or "",
-            port=str(self.port),
-            login_timeout=int(self.config.get("login_timeout_seconds", LOGIN_TIMEOUT_SECONDS)),
-            appname=self._application,
-            autocommit=self.autocommit,
-            encryption="require" if self._encrypts else "off",
-        )
-
-    def _by_python_tds(self, module: Any) -> Any:
-        ca_file = self.config.get("ca_file")
-        if self._encrypts and not ca_file:
-            raise ConfigurationError(
-                "encrypt: python-tds needs ca_file for it, a PEM file with who vouches for the server"
-            )
-        return module.connect(
-            self.config["server"],
-            database=self.config.get("database"),
-            user=self.config["user"],
-            password=self.config["password"],
-            port=self.port,
-            login_timeout=self.config.get("login_timeout_seconds", LOGIN_TIMEOUT_SECONDS),
-            appname=self._application,
-            autocommit=self.autocommit,
-            cafile=ca_file if self._encrypts else None,
-            validate_host=not self.config.get("trust_server_certificate", False),
-        )
-
-    def _by_odbc(self, module: Any) -> Any:
-        parts = {
-            "Server": f"{self.config['server']},{self.port}",
-            "Database": self.config.get("database"),
-            "UID": self.config.get("user"),
-            "PWD": self.config.get("password"),
-            "Authentication": self.config.get("authentication"),
-            "Encrypt": "yes" if self._encrypts else "no",
-            "TrustServerCertificate": "yes" if self.config.get("trust_server_certificate") else "no",
-            "APP": self._application,
-        }
-        limit = int(self.config.get("login_timeout_seconds", LOGIN_TIMEOUT_SECONDS))
-        if self.driver == "pyodbc":
-            given = self.config.get("driver")
-            name = str(given) if given not in (None, "pyodbc") else "ODBC Driver 18 for SQL Server"
-            parts = {"Driver": name, **parts}
-            if re.search(r"freetds|tdsodbc", name, re.IGNORECASE):
-                # What it has for Encrypt, which it passes over.
-                parts["Encryption"] = "require" if self._encrypts else "off"
-        else:
-            parts.pop("APP")  # it has its own
-        text = "".join(f"{name}={_braced(str(value))};" for name, value in parts.items() if value is not None)
-        return module.connect(text, autocommit=self.autocommit, timeout=limit)
-
-    @property
-    def _encrypts(self) -> bool:
-        return bool(self.config.get("encrypt", True))
-
-    @property
-    def _application(self) -> str:
-        return str(self.config.get("application_name") or "gds-database")
 
     def disconnect(self) -> None:
         """Close; does nothing when it is closed."""
@@ -384,25 +315,22 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
             self.connect()
         if self.connection is None:
             raise DatabaseConnectionError(f"{self.config['server']}:{self.port}: not connected; call connect() first")
-        failed: Exception | None = None
-        limit: AbstractContextManager[Any] | None = None
-        if timeout_seconds:
-            limit = self._timed(timeout_seconds) if self._driver in _TIMED else Deadline(timeout_seconds, self._cut)
         try:
-            if limit is None:
-                return self._fetched(query, params, fetch_all=fetch_all, return_dict=return_dict)
-            with limit:
-                return self._fetched(query, params, fetch_all=fetch_all, return_dict=return_dict)
+            if not timeout_seconds:
+                return self._fetched(query, params, fetch_all, return_dict)
+            if self._driver in _TIMED:
+                with self._timed(timeout_seconds):
+                    return self._fetched(query, params, fetch_all, return_dict)
+            return within(timeout_seconds, self._cut, self._fetched, query, params, fetch_all, return_dict)
+        except TookTooLong:
+            failed: Exception = StatementTimeoutError(
+                f"the statement was ended after {timeout_seconds:g} s, and its connection with it"
+            )
         except Exception as error:  # noqa: BLE001 - as in connect
-            if isinstance(limit, Deadline) and limit.passed:
-                failed = StatementTimeoutError(
-                    f"the statement was ended after {timeout_seconds:g} s, and its connection with it"
-                )
-            else:
-                failed = error_for(error, self._said(error))
+            failed = error_for(error, self._said(error))
         raise failed
 
-    def _fetched(self, query: str, params: tuple[Any, ...] | None, *, fetch_all: bool, return_dict: bool) -> list[Any]:
+    def _fetched(self, query: str, params: tuple[Any, ...] | None, fetch_all: bool, return_dict: bool) -> list[Any]:
         # A cursor of python-tds or ODBC that is left open keeps the connection from the next statement.
         self.close_active_cursor()
         cursor = self._cursor = self.connection.cursor()
@@ -506,8 +434,3 @@ class MSSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceManager
         secrets = Secrets()
         secrets.add(self.password)
         return secrets.redact(text_of(error))
-
-
-def _braced(value: str) -> str:
-    """A value of an ODBC connection string, whatever is in it."""
-    return "{" + value.replace("}", "}}") + "}"

@@ -15,16 +15,19 @@ back as it was.
 
 from __future__ import annotations
 
+import functools
+import os
+import socket
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from gds_database.base import DatabaseConnectionError, QueryError
-from gds_database.engines._rows import dicts, driver_object
-from gds_database.engines.postgresql._watch import watched
+from gds_database.engines._deadlines import TookTooLong, within
+from gds_database.engines._rows import Rows, dicts, driver_object
 from gds_database.engines.postgresql.connection import READ_ONLY, PostgreSQLConnection, is_pooled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gds_database.base import DatabaseConnection
 
@@ -56,21 +59,6 @@ class Sql:
         return self.text
 
 
-class Rows:
-    """The rows of a cursor, fetched; the names of its columns for whoever does not know them."""
-
-    __slots__ = ("_cursor", "rows")
-
-    def __init__(self, cursor: Any) -> None:
-        self._cursor = cursor
-        self.rows = cursor.fetchall()
-
-    @property
-    def columns(self) -> list[str]:
-        """The names."""
-        return [each[0] for each in self._cursor.description]
-
-
 def driver_connection(connection: DatabaseConnection) -> Any | None:
     """The connection of psycopg, 3 or 2, behind another one; None if there is none."""
     if isinstance(connection, PostgreSQLConnection):
@@ -99,32 +87,37 @@ def run(
         DatabaseConnectionError: The server has gone silent, so the connection was closed.
         QueryError: The transaction of the connection is in the way.
     """
-    if isinstance(statement, str):
-        statement = Sql(statement, changes=False)
-    bounds = limits(timeout_seconds, lock_timeout_seconds)
     raw = driver_connection(connection)
+    bounds = limits(timeout_seconds, lock_timeout_seconds)
     if raw is None:
-        return _by_query(connection, statement, params, bounds)
-    if raw.closed:
-        raise DatabaseConnectionError("the connection is closed; connect() opens it again")
-    with watched(raw.fileno(), timeout_seconds + GRACE_SECONDS) as wait:
-        try:
-            if isinstance(connection, PostgreSQLConnection):
-                return _by_ours(connection, raw, statement, params, bounds)
-            return _by_driver(raw, statement, params, bounds)
-        except Exception as error:
-            if not wait.given_up:
-                raise
-            failed = DatabaseConnectionError(
-                f"the server was silent for {timeout_seconds + GRACE_SECONDS:g} s, so the connection was closed; "
-                "look at the network between here and there"
-            )
-            del error
-        with suppress(Exception):
-            raw.close()
-    raise failed
+        return _by_query(connection, _sql(statement), params, bounds)
+    by: Callable[..., list[dict[str, Any]] | Rows] = _by_driver
+    of = raw
+    if isinstance(connection, PostgreSQLConnection):
+        by, of = _by_ours, connection
+    try:
+        return within(timeout_seconds + GRACE_SECONDS, lambda: _hang_up(raw), by, of, statement, params, bounds)
+    except TookTooLong:
+        pass
+    with suppress(Exception):
+        raw.close()
+    raise DatabaseConnectionError(
+        f"the server was silent for {timeout_seconds + GRACE_SECONDS:g} s, so the connection was closed; "
+        "look at the network between here and there"
+    )
 
 
+def _sql(statement: Sql | str) -> Sql:
+    return Sql(statement, changes=False) if isinstance(statement, str) else statement
+
+
+def _hang_up(raw: Any) -> None:
+    """Whoever reads from its socket sees the end of it; the driver closes it."""
+    with socket.socket(fileno=os.dup(raw.fileno())) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
+
+
+@functools.lru_cache(maxsize=64)
 def limits(timeout_seconds: float, lock_timeout_seconds: float) -> tuple[int, int]:
     """Of statements and of locks, in milliseconds as the server takes them."""
     return _milliseconds(timeout_seconds), _milliseconds(min(lock_timeout_seconds, timeout_seconds))
@@ -137,26 +130,31 @@ def _milliseconds(seconds: float) -> int:
 # ------------------------------------------------------------------ with a connection of ours
 def _by_ours(
     connection: PostgreSQLConnection,
-    raw: Any,
-    statement: Sql,
+    statement: Sql | str,
     params: tuple[Any, ...] | None,
     limits: tuple[int, int],
 ) -> list[dict[str, Any]] | Rows:
     """One round trip where the session is the engine's alone."""
     with connection._lock:
-        if statement.changes:
-            connection._own()
-        else:
+        if isinstance(statement, str):
             bounded = connection._bounded(limits)
             if bounded is not None:
-                return Rows(bounded.execute(statement.text, params))
-        return _by_driver(raw, statement, params, limits)
+                cursor = bounded.execute(statement, params)
+                rows = Rows(cursor.fetchall())
+                rows.cursor = cursor
+                return rows
+        elif statement.changes:
+            connection._own()
+        return _by_driver(connection._raw, statement, params, limits)
 
 
 # ------------------------------------------------------------------ with a driver
 def _by_driver(
-    raw: Any, statement: Sql, params: tuple[Any, ...] | None, limits: tuple[int, int]
+    raw: Any, statement: Sql | str, params: tuple[Any, ...] | None, limits: tuple[int, int]
 ) -> list[dict[str, Any]]:
+    if raw is None or raw.closed:
+        raise DatabaseConnectionError("the connection is closed; connect() opens it again")
+    statement = _sql(statement)
     status = raw.info.transaction_status
     if status == _FAILED:
         raise QueryError("the connection is in a transaction that has failed; roll it back first")

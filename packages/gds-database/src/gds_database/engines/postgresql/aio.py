@@ -97,9 +97,9 @@ class AsyncPostgreSQLEngine(AsyncDatabaseEngine):
             raw = await self._connected()
             timeout = engine.timeout_seconds + _session.GRACE_SECONDS
             try:
-                with engine._report.observed("SELECT", engine._namespace()):
-                    # The session is the engine's alone, so what is set once stays.
-                    return await asyncio.wait_for(self._run(raw, ask), timeout)
+                # The session is the engine's alone, so what is set once stays.
+                bounded = asyncio.wait_for(self._run(raw, ask), timeout)
+                return await engine._report.observe_async("SELECT", engine._namespace(), bounded)
             except asyncio.TimeoutError:
                 with suppress(Exception):
                     await raw.close()

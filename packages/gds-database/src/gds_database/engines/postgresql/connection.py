@@ -352,7 +352,8 @@ class PostgreSQLConnection(DatabaseConnection, ConfigurableComponent, ResourceMa
         None if its settings are not to be touched, because somebody else may be using it or is in a transaction.
         """
         raw = self._raw
-        if raw is None or self._shown or raw.closed or raw.pgconn.transaction_status != 0:
+        # A session that is closed or lost has another status than that of one that waits.
+        if raw is None or self._shown or raw.pgconn.transaction_status != 0:
             return None
         if self._limits != limits:
             before = self._before

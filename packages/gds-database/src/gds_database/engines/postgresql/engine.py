@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgreSQLEngine"]
 
-LOCK_TIMEOUT_SECONDS = 5.0
 _RELOAD_SECONDS = 10.0
 _KILL_SECONDS = 5.0
 # The end of a range is usually "now", asked for before the sample is taken.
@@ -61,27 +60,24 @@ class PostgreSQLEngine(EngineBase):
 
     Args:
         connection: Any connection: ours, one of ``gds_postgres``, or another that runs statements.
-        lock_timeout_seconds: How long a statement may wait for another session.
         tools_folder: Where ``pg_dump`` and the others are, if not on ``PATH``.
-        settings: As `EngineBase` has them: ``connection_string``, ``control``, ``metrics``, ``timeout_seconds``.
+        settings: As `EngineBase` has them: ``connection_string``, ``control``, ``metrics``, ``timeout_seconds`` (30),
+            ``lock_timeout_seconds`` (5): how long a statement may wait for another session.
     """
 
     system: ClassVar[str] = "postgresql"
     extra: ClassVar[str] = "postgresql"
+    default_lock_timeout_seconds: ClassVar[float | None] = 5.0
+    lock_timeout_seconds: float
 
     def __init__(
         self,
         connection: Any = None,
         *,
-        lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS,
         tools_folder: str | os.PathLike[str] | None = None,
         **settings: Any,
     ) -> None:
-        if not lock_timeout_seconds > 0:
-            raise ConfigurationError(f"lock_timeout_seconds={lock_timeout_seconds!r}: expected more than 0")
-        only(settings, type(self).__name__, "connection_string", "control", "metrics", "timeout_seconds")
         super().__init__(connection, **settings)
-        self.lock_timeout_seconds = lock_timeout_seconds
         self.tools_folder = tools_folder
         self._number = 0
 
