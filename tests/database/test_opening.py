@@ -8,6 +8,7 @@ import inspect
 import subprocess
 import sys
 import threading
+import traceback
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -117,6 +118,60 @@ def test_credentials_come_from_vault(recorded: list[EngineConfig]) -> None:
         open_engine("memory://h", password="vault://db/dba#pin", vault=Vault())
     with pytest.raises(ConfigurationError, match="expected vault://path#field"):
         open_engine("memory://h", password="vault://db/dba", vault=Vault())
+
+
+@pytest.mark.parametrize(
+    ("address", "option"),
+    [
+        ("postgresql://dba@127.0.0.1:1/postgres", "connect_timeout"),
+        ("postgresql://dba@127.0.0.1:1/postgres", "require_auth"),
+        ("postgresql://dba@127.0.0.1:1/postgres", "sslpassword"),
+        ("mssql://sa@127.0.0.1:1/master", "login_timeout_seconds"),
+        ("mongodb://dba@127.0.0.1:1", "serverSelectionTimeoutMS"),
+        ("snowflake://dba@account/", "login_timeout"),
+        ("snowflake://dba@account/", "private_key_file_pwd"),
+    ],
+)
+def test_what_an_option_has_from_vault_is_in_no_error_wherever_it_belongs(address: str, option: str) -> None:
+    class Vault:
+        def get_secret(self, _path: str) -> dict[str, Any]:
+            return {"it": "canary-4711"}
+
+    config = EngineConfig.parse(f"{address}?{option}=vault%3A%2F%2Fapp%23it")
+    try:
+        engine = open_engine(config, vault=Vault(), connect=False, timeout_seconds=1)
+    except ConfigurationError as error:
+        assert "canary-4711" not in "".join(traceback.format_exception(error))  # noqa: PT017 - it need not raise
+        return
+    assert "canary-4711" not in repr(engine)
+    assert "canary-4711" not in engine._secrets.redact("got canary-4711")  # type: ignore[attr-defined]
+    if not address.startswith("snowflake"):
+        with pytest.raises(DatabaseConnectionError) as refused:
+            engine.connect()
+        assert "canary-4711" not in "".join(traceback.format_exception(refused.value))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("sslpassword", "tlsCertificateKeyFilePassword", "private_key_file_pwd", "private_key", "passcode", "token"),
+        "oauth_client_secret",
+    ],
+)
+def test_options_that_are_secrets_are_not_in_its_repr(name: str) -> None:
+    config = EngineConfig.parse(
+        {"engine": "memory", "host": "h", "password": "hidden", name: "canary", "plain": "seen"}
+    )
+    assert config.secrets == ("hidden", "canary")
+    assert "canary" not in repr(config)
+    assert "hidden" not in repr(config)
+    assert f"'{name}': '********', 'plain': 'seen'" in repr(config)
+
+
+def test_an_option_that_only_says_whether_is_no_secret() -> None:
+    config = EngineConfig.parse("snowflake://dba@account?passcode_in_password=true&token_file_path=/run/token")
+    assert config.secrets == ()
+    assert "'passcode_in_password': 'true', 'token_file_path': '/run/token'" in repr(config)
 
 
 def test_a_vault_client_is_made_from_the_environment(

@@ -57,10 +57,9 @@ class Secrets:
     def __reduce__(self) -> str:
         raise TypeError("secrets are not pickled")
 
-    def add(self, secret: str | None) -> None:
-        """Know a secret from now on."""
-        if secret:
-            self._known.append(secret)
+    def add(self, *secrets: str | None) -> None:
+        """Know secrets from now on."""
+        self._known.extend(secret for secret in secrets if secret)
 
     @contextmanager
     def during(self, *secrets: str | None) -> Iterator[None]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import unquote
 
+from gds_database._redact import MASK
 from gds_database.errors import ConfigurationError
 
 __all__ = ["ALIASES", "EngineConfig"]
@@ -24,8 +26,13 @@ ALIASES = {
 _FIELDS = {"host": "host", "port": "port", "user": "user", "username": "user", "password": "password"}
 _DATABASES = {"dbname": "database", "database": "database"}
 
+# Options that are secrets: sslpassword, tlsCertificateKeyFilePassword, private_key_file_pwd, passcode, token and more.
+_SECRET = re.compile(r"(?:password|passwd|passphrase|passcode|pwd|secret|token|private_?key)$", re.IGNORECASE)
+# Those whose names end like that and that only say whether, such as passcode_in_password.
+_SWITCHES = {"true", "false", "yes", "no", "on", "off", "0", "1"}
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class EngineConfig:
     """Where an engine is and who asks.
 
@@ -36,20 +43,39 @@ class EngineConfig:
         user: Who.
         password: Not in ``repr``.
         database: Which; None is the platform's usual one.
-        options: What else the address said, such as ``sslmode``.
+        options: What else the address said, such as ``sslmode``. In ``repr`` without those that are secrets.
         hosts: All hosts with their ports.
         scheme: As it was given, such as ``mongodb+srv``.
+        from_vault: Names of options that were in Vault, which makes any of them a secret.
     """
 
     engine: str
     host: str | None = None
     port: int | None = None
     user: str | None = None
-    password: str | None = field(default=None, repr=False)
+    password: str | None = None
     database: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     hosts: tuple[tuple[str, int | None], ...] = ()
     scheme: str = ""
+    from_vault: frozenset[str] = frozenset()
+
+    def __repr__(self) -> str:
+        shown = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "password"}
+        hidden = {name: MASK for name in self.options if self._is_secret(name)}
+        shown["options"] = {**self.options, **hidden}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The password, and whichever options are secrets."""
+        given = (self.password, *(value for name, value in self.options.items() if self._is_secret(name)))
+        return tuple(value for value in given if isinstance(value, str) and value)
+
+    def _is_secret(self, option: str) -> bool:
+        if option in self.from_vault:
+            return True
+        return bool(_SECRET.search(option)) and str(self.options[option]).lower() not in _SWITCHES
 
     @classmethod
     def parse(cls, given: str | Mapping[str, Any]) -> EngineConfig:
@@ -75,7 +101,7 @@ class EngineConfig:
 
 def _from_values(start: dict[str, Any], values: dict[str, Any]) -> EngineConfig:
     options = dict(start.get("options") or {}) | dict(values.pop("options", None) or {})
-    known = {each.name for each in fields(EngineConfig)}
+    known = {each.name for each in fields(EngineConfig)} - {"from_vault"}
     names = _FIELDS | _DATABASES
     for name, value in values.items():
         if names.get(name, name) in known:

@@ -97,7 +97,8 @@ def _found(
     }
     if resolved:
         user, password = resolved.pop("user", config.user), resolved.pop("password", config.password)
-        config = replace(config, user=user, password=password, options={**config.options, **resolved})
+        options = {**config.options, **resolved}
+        config = replace(config, user=user, password=password, options=options, from_vault=frozenset(resolved))
     return config, kind
 
 

@@ -43,6 +43,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gds_database._calls import current
+from gds_database._redact import Secrets
 from gds_database.base import ConfigurationError, OperationResult
 from gds_database.capabilities import Capability, TestedAgainst
 from gds_database.config import EngineConfig
@@ -144,7 +145,7 @@ class EngineBase(Statements):
             if connection is not None:
                 raise ConfigurationError("connection_string: expected either it or a connection, got both")
             config = EngineConfig.parse(connection_string)
-            connection = self._open(config)
+            connection = self._make_connection(config)
         if connection is None:
             raise ConfigurationError(f"{type(self).__name__}: expected a connection or connection_string=, got neither")
         if control is not None and not isinstance(control, Control):
@@ -154,7 +155,8 @@ class EngineBase(Statements):
             )
         super().__init__(connection, metrics, timeout_seconds, lock_timeout_seconds)
         self.control = control
-        self._secrets.add(config.password if config else None)
+        if config is not None:
+            self._secrets.add(*config.secrets)
         self._opens = config is not None
 
     def __repr__(self) -> str:
@@ -169,10 +171,24 @@ class EngineBase(Statements):
             config: Where and who.
             settings: As the constructor takes them: ``control``, ``metrics``, ``timeout_seconds``.
         """
-        engine = cls(cls._open(config), **settings)
-        engine._secrets.add(config.password)
+        engine = cls(cls._make_connection(config), **settings)
+        engine._secrets.add(*config.secrets)
         engine._opens = True
         return engine
+
+    @classmethod
+    def _make_connection(cls, config: EngineConfig) -> DatabaseConnection:
+        """As `_open`; what it says of an option that cannot be used is without secrets."""
+        secrets = Secrets()
+        secrets.add(*config.secrets)
+        try:
+            return cls._open(config)
+        except ConfigurationError as error:
+            text = secrets.hide(str(error))
+            if text == str(error):
+                raise
+        # Outside of the handler, so that the other one is no context of it.
+        raise ConfigurationError(text)
 
     @classmethod
     def _open(cls, config: EngineConfig) -> DatabaseConnection:
