@@ -555,7 +555,7 @@ def test_delta_temporality_exports_by_how_much_an_asked_total_grew(otel_collecto
         metrics.observable_counter("done", lambda: next(totals))
         assert metrics.flush()
         assert metrics.flush()
-    otel_collector.wait_for("done")
+    wait_until(lambda: len(received_points(otel_collector, "done")) >= 2, what="two exports")
     assert summed_values(otel_collector, "done") == {(): 12}
     assert [point["asDouble"] for point in received_points(otel_collector, "done")][:2] == [5, 7]
 
