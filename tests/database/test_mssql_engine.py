@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from gds_database import BackupType, ConfigurationError, DatabaseConnectionError, DatabaseState, QueryError
 from gds_database.capabilities import OPERATIONS, TestedAgainst
+from gds_database.control import Command
 from gds_database.engines.mssql import MSSQLDatabase, MSSQLEngine
 from gds_database.errors import ObjectNotFoundError, PrivilegeError
 from tests.services.fixtures import SqlServerFactory
@@ -102,18 +103,32 @@ def test_what_azure_sql_database_has_not_says_what_to_use(sql_server_factory: Sq
     server = sql_server_factory(engine_edition=5)
     with engine_on(server) as engine:
         master = engine.get_database("master")
-        for result in (
-            engine.create_user("x", "Lang und 1 Passwort"),
-            engine.set_configuration("max degree of parallelism", 2),
-            engine.shutdown(),
-            master.backup("/x"),
-            master.restore("/x"),
-        ):
+        results = {
+            "create_user": engine.create_user("x", "Lang und 1 Passwort"),
+            "set_configuration": engine.set_configuration("max degree of parallelism", 2),
+            "shutdown": engine.shutdown(),
+            "restore": master.restore("/x"),
+            **{f"backup_{kind.value}": master.backup("/x", kind) for kind in BackupType},
+        }
+        told = engine.capabilities()
+        for name, result in results.items():
             assert result.is_failure()
-            assert (result.metadata or {})["error_type"] == "Unsupported"
-            assert "; use " in (result.error or "")
-        with pytest.raises(QueryError, match="no error log"):
+            assert result.metadata == {"error_type": "Unsupported", "capability": name}
+            assert result.error == f"{engine.system}: {told[name].how}"
+            assert "; use " in told[name].how
+        with pytest.raises(QueryError, match="no error log") as no_logs:
             engine.get_logs(datetime.now(timezone.utc), datetime.now(timezone.utc))
+        assert str(no_logs.value) == told["get_logs"].how
+
+        without_control = {"build", "destroy", "startup"}
+        lacks = {name for name, each in told.items() if not each.supported}
+        assert lacks - without_control == {*results, "get_logs"}
+        assert {told[name].tested_against for name in lacks} == {TestedAgainst.CHECKED}
+        assert set(told) == set(OPERATIONS)
+
+        engine.control = Command(stop=["az", "stop"])
+        assert engine.shutdown(dry_run=True).is_success()
+        assert engine.capabilities().supports("shutdown")
 
 
 # ------------------------------------------------------------------ databases

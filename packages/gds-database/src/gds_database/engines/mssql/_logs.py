@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from gds_database.engines._base import aware, only
+from gds_database.engines.mssql._azure import LACKS
 from gds_database.engines.mssql._server import SqlServerBase, utc
 from gds_database.errors import ConfigurationError, PrivilegeError, QueryError, StatementTimeoutError
 from gds_database.metadata import LogEntry
@@ -44,7 +45,7 @@ class Logs(SqlServerBase):
             if number is not None and (not isinstance(number, int) or number < 1):
                 raise ConfigurationError(f"{name}={number!r}: expected 1 or more")
         if self._is_azure_database:
-            raise QueryError("Azure SQL Database has no error log to read; use its diagnostic settings")
+            raise QueryError(str(LACKS["get_logs"]))
         zone = self._zone()
         found: list[LogEntry] = []
         for file in range(files):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gds_database._calls import ended_by
 from gds_database.engines._base import EngineBase, driver
 from gds_database.engines._rows import dicts, driver_object
+from gds_database.engines.mssql._azure import LACKS
 from gds_database.engines.mssql._errors import error_for, text_of
 from gds_database.engines.mssql._sql import only_reads, reading, spliced, to_format
 from gds_database.engines.mssql.connection import MSSQLConnection
@@ -20,6 +21,7 @@ from gds_database.errors import ConfigurationError, PrivilegeError, QueryError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from gds_database.base import OperationResult
     from gds_database.config import EngineConfig
 
 __all__ = ["AZURE_DATABASE", "SqlServerBase", "is_unknown"]
@@ -181,6 +183,10 @@ class SqlServerBase(EngineBase):
     @property
     def _is_azure_database(self) -> bool:
         return self._server.engine_edition == AZURE_DATABASE
+
+    def _azure_cannot(self, what: str) -> OperationResult:
+        """A failure: Azure SQL Database has no such thing."""
+        return self._cannot(what, LACKS[what].why, use=LACKS[what].use)
 
     def _zone(self) -> timezone:
         """The zone that the server's own times are in now. What it kept in another season is off by the difference."""

@@ -81,9 +81,7 @@ class Settings(SqlServerBase):
             dry_run: Show what would run.
         """
         if self._is_azure_database:
-            return self._cannot(
-                "set_configuration", "Azure SQL Database has no sp_configure", use="ALTER DATABASE SCOPED CONFIGURATION"
-            )
+            return self._azure_cannot("set_configuration")
         rows = self._settings()
         row = self._setting(key, rows)
         number = _number(row, value)

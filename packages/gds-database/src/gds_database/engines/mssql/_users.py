@@ -52,11 +52,7 @@ class Users(SqlServerBase):
             raise ConfigurationError("valid_until: SQL Server has no logins that end at a time; drop it then")
         only(kwargs, "create_user", *known, "valid_until")
         if self._is_azure_database:
-            return self._cannot(
-                "create_user",
-                "Azure SQL Database takes no hashed password, and no other goes into a statement",
-                use="CREATE USER [name] FROM EXTERNAL PROVIDER, with Entra",
-            )
+            return self._azure_cannot("create_user")
         login = bracketed(name, "name")
         with self._secrets.during(password):
             self._check_password(name, password, by_policy=kwargs.get("check_policy", True))

@@ -196,12 +196,10 @@ class MSSQLDatabase(DatabaseBase):
         flags = ("copy_only", "compression", "checksum", "verify", "overwrite")
         only(options, "backup", *flags, "description", "progress", "cancelled", "dry_run", "timeout_seconds")
         kind, engine = BackupType(backup_type), self.engine
+        if engine._is_azure_database:
+            return engine._azure_cannot(f"backup_{kind.value}")
         if kind is BackupType.INCREMENTAL:
             return engine._cannot("backup_incremental", "it has no such backup", use="BackupType.DIFFERENTIAL or LOG")
-        if engine._is_azure_database:
-            return engine._cannot(
-                f"backup_{kind.value}", "Azure SQL Database is backed up by Azure", use="az sql db export"
-            )
         name, device = bracketed(self.name, "database"), _device(path)
         self._can_be_backed_up(kind)
         if not options.get("overwrite") and self._header(path) is not None:
@@ -266,7 +264,7 @@ class MSSQLDatabase(DatabaseBase):
         only(options, "restore", *known, "progress", "cancelled", "dry_run", "timeout_seconds")
         engine, name, device = self.engine, bracketed(self.name, "database"), _device(path)
         if engine._is_azure_database:
-            return engine._cannot("restore", "Azure SQL Database is restored by Azure", use="az sql db restore")
+            return engine._azure_cannot("restore")
         headers = self._header(path)
         if not headers:
             raise QueryError(f"path={path!r}: the server finds no backup there")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gds_database.capabilities import OPERATIONS, Capabilities, Capability, TestedAgainst
 from gds_database.engines._base import only, operation
+from gds_database.engines.mssql._azure import LACKS
 from gds_database.engines.mssql._logs import Logs
 from gds_database.engines.mssql._metrics import Metrics
 from gds_database.engines.mssql._replication import Replication
@@ -56,7 +57,10 @@ class MSSQLEngine(Users, Sessions, Settings, Metrics, Logs, Replication):
     """
 
     def capabilities(self) -> Capabilities:
-        """What it can do, and that all of it was run on an emulator."""
+        """What it can do, and that all of it was run on an emulator; of Azure SQL Database also what it has not.
+
+        A server that does not say what it is is told as one that is not Azure SQL Database.
+        """
         found = [
             Capability(name, True, f"{_HOW[name]}; {CHECKED}", TestedAgainst.EMULATOR)
             for name in OPERATIONS
@@ -67,7 +71,19 @@ class MSSQLEngine(Users, Sessions, Settings, Metrics, Logs, Replication):
         found += self._controls(TestedAgainst.CHECKED)
         if self.control is None:
             found.append(Capability("shutdown", True, f"SHUTDOWN; {CHECKED}", TestedAgainst.EMULATOR))
+        if self._says_it_is_azure_database():
+            found += [
+                Capability(name, False, str(lack), TestedAgainst.CHECKED)
+                for name, lack in LACKS.items()
+                if name != "shutdown" or self.control is None
+            ]
         return Capabilities(found)
+
+    def _says_it_is_azure_database(self) -> bool:
+        try:
+            return self._is_azure_database
+        except (DatabaseConnectionError, QueryError):
+            return False  # what it can do is told of a server that is down, too
 
     @property
     def metadata(self) -> EngineMetadata:
@@ -128,9 +144,7 @@ class MSSQLEngine(Users, Sessions, Settings, Metrics, Logs, Replication):
         if self.control is not None:
             return self._controlled("stop", force=force, dry_run=dry_run, timeout_seconds=timeout_seconds)
         if self._is_azure_database:
-            return self._cannot(
-                "shutdown", "Azure SQL Database is run by Azure", use="its serverless tier, which pauses"
-            )
+            return self._azure_cannot("shutdown")
         statement = "SHUTDOWN WITH NOWAIT" if force else "SHUTDOWN"
         step = Step(statement, lambda: self._shut_down(statement, timeout_seconds))
         return self._carry_out(f"shut down {self.name}", [step], dry_run=dry_run)
