@@ -26,6 +26,8 @@ from gds_database import (
     OperationResult,
     QueryError,
 )
+from gds_database.capabilities import TestedAgainst
+from gds_database.control import Command
 from gds_database.engines.snowflake import SnowflakeConnection, SnowflakeEngine, _usage
 from gds_database.engines.snowflake._errors import translated
 from gds_database.engines.snowflake._text import literal, quoted
@@ -492,6 +494,32 @@ def test_a_warehouse_is_suspended_and_resumed(engine: SnowflakeEngine, tell: Cal
     done(engine.startup(warehouse="MAIN_WH"))
     assert engine._warehouses() == {"MAIN_WH": "STARTED"}
     assert "does not exist" in str(engine.startup(warehouse="main_wh").error)
+
+
+def test_an_account_is_built_and_destroyed_by_control_alone(snowflake: Snowflake) -> None:
+    with SnowflakeEngine(connection_of(snowflake)) as engine:
+        for name, result in (("build", engine.build()), ("destroy", engine.destroy())):
+            told = engine.capabilities()[name]
+            assert result.is_failure()
+            assert not told.supported
+            assert result.error == f"snowflake: {told.how}"
+            assert "ORGADMIN, or control=" in told.how
+
+    control = Command(build=["terraform", "apply"], forced={"destroy": ["terraform", "destroy", "-auto-approve"]})
+    with SnowflakeEngine(connection_of(snowflake), control=control) as engine:
+        told = engine.capabilities()["build"]
+        assert (told.supported, told.how) == (True, "by control=Command")
+        assert told.tested_against is TestedAgainst.CHECKED
+        assert engine.build(dry_run=True).data == {"statements": ["terraform apply"], "dry_run": True}
+        # What it does not have unless forced, it says in both places.
+        told = engine.capabilities()["destroy"]
+        assert not told.supported
+        assert engine.destroy(dry_run=True).error == told.how
+        assert done(engine.destroy(force=True, dry_run=True))["statements"] == ["terraform destroy -auto-approve"]
+        # Warehouses stay statements, and are told as such.
+        for name in ("startup", "shutdown"):
+            assert "ALTER WAREHOUSE" in engine.capabilities()[name].how
+        assert "ALTER WAREHOUSE" in done(engine.shutdown(force=True, dry_run=True))["statements"][0]
 
 
 # ------------------------------------------------------------------ connections

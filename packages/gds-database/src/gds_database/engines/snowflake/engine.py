@@ -54,8 +54,8 @@ _LACKS = (
     ("backup_differential", "clones share what did not change, so each is a full one; use BackupType.FULL"),
     ("backup_incremental", "clones share what did not change, so each is a full one; use BackupType.FULL"),
     ("backup_transaction_log", "there is no log to copy: Time Travel keeps the past; use restore(name, at=...)"),
-    ("build", "accounts are made by an organisation's administrator; use CREATE ACCOUNT as ORGADMIN"),
-    ("destroy", "accounts are dropped by an organisation's administrator; use DROP ACCOUNT as ORGADMIN"),
+    ("build", "accounts are made by an organisation's administrator; use CREATE ACCOUNT as ORGADMIN, or control="),
+    ("destroy", "accounts are dropped by an organisation's administrator; use DROP ACCOUNT as ORGADMIN, or control="),
 )
 _QUERY = re.compile(r"[0-9a-fA-F-]{8,64}")
 _UNITS = (("_IN_SECONDS", "s"), ("_SECONDS", "s"), ("_IN_MINUTES", "min"), ("_MINS", "min"), ("_IN_DAYS", "d"))
@@ -83,6 +83,9 @@ class SnowflakeEngine(Warehouses):
             for name, how in _CHECKED
         ]
         found += [Capability(name, False, how, TestedAgainst.CHECKED) for name, how in _LACKS]
+        if self.control is not None:
+            # Warehouses are started and stopped by statements, whatever control= has.
+            found += [each for each in self._controls(TestedAgainst.CHECKED) if each.name in {"build", "destroy"}]
         return Capabilities(found)
 
     @property
@@ -401,13 +404,13 @@ class SnowflakeEngine(Warehouses):
     # ------------------------------------------------------------------ accounts
     @operation
     def build(self, **kwargs: Any) -> OperationResult:
-        """Not by this engine."""
-        return super().build(**kwargs) if self.control else self._lacks("build")
+        """Make an account, by ``control=``; the engine has no way of its own."""
+        return super().build(**kwargs) if self.control is not None else self._lacks("build")
 
     @operation
     def destroy(self, force: bool = False, **kwargs: Any) -> OperationResult:
-        """Not by this engine."""
-        return super().destroy(force, **kwargs) if self.control else self._lacks("destroy")
+        """Remove an account, by ``control=``; the engine has no way of its own."""
+        return super().destroy(force, **kwargs) if self.control is not None else self._lacks("destroy")
 
 
 def _days(until: datetime | None) -> int | None:
