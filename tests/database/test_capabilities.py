@@ -46,6 +46,7 @@ class Down(DatabaseConnection):
         (MongoDBEngine, "backup_full", "run on SecantusDB 0.7 and FerretDB 1.24; MongoDB protocol", "emulator"),
         (MongoDBEngine, "create_user", "run on SecantusDB 0.7; MongoDB protocol; never run on MongoDB", "emulator"),
         (MongoDBEngine, "failover", "never run on MongoDB", "checked only"),
+        (MongoDBEngine, "failover", "checked on replies of 4.4 to 8.0 written after MongoDB's manual", "checked only"),
         (
             MSSQLEngine,
             "backup_full",
@@ -66,6 +67,7 @@ def test_it_says_what_it_was_run_on(kind: type[DatabaseEngine], name: str, words
     "words",
     [
         "MongoDB protocol; never run on MongoDB",
+        "the choice is checked on replies of 4.4 to 8.0 written after MongoDB's manual",
         "SecantusDB 0.7",
         "FerretDB 1.24",
         "protocol and SQL checked; never run on SQL Server",

@@ -1,4 +1,4 @@
-"""What replies of MongoDB 4.4 to 8.0 mean: those in the folder ``mongodb``, written as its manual describes them."""
+"""What MongoDB says, by the folder ``mongodb``: replies of 4.4 to 8.0 written after MongoDB's manual."""
 
 from __future__ import annotations
 

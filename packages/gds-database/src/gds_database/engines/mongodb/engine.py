@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 TESTED = "MongoDB protocol; never run on MongoDB"
 _SERVERS = "run on SecantusDB 0.7"
+_WRITTEN = "the choice is checked on replies of 4.4 to 8.0 written after MongoDB's manual"
 _BOTH = "run on SecantusDB 0.7 and FerretDB 1.24"
 # What FerretDB has, too.
 _SECOND = frozenset(
@@ -161,8 +162,8 @@ class MongoDBEngine(EngineBase):
             Capability(
                 "failover",
                 True,
-                f"replSetStepDown, after a look whether a secondary can take over ({TESTED}: "
-                "the choice is checked on recorded replies, the command was run on a set of one node)",
+                f"replSetStepDown, after a look whether a secondary can take over ({TESTED}: {_WRITTEN}; "
+                "the command was run on a set of one node)",
                 TestedAgainst.CHECKED,
             )
         )
