@@ -56,6 +56,8 @@ def test_what_was_run_on_the_real_thing_is_told_by_version(
     assert found["failover"].tested_against is tested
     assert found.supports("backup_incremental") is incremental
     assert found["backup_incremental"].tested_against is TestedAgainst.CHECKED
+    engine.control = PgCtl("/data")
+    assert engine.capabilities()["startup"].tested_against is tested
 
 
 def test_sessions_are_ended_first_where_a_drop_cannot_do_it(engine: PostgreSQLEngine) -> None:
@@ -93,7 +95,9 @@ def test_server_is_built_started_and_stopped_by_pg_ctl(postgresql: PostgreSQL, l
     engine = PostgreSQLEngine(connection, control=control)
     assert "pg_ctl" in (engine.startup(dry_run=True).data or {})["statements"][0]
     assert not data.exists()
-    assert engine.capabilities().supports("startup")
+    for name in ("build", "startup", "shutdown"):
+        told = engine.capabilities()[name]
+        assert (told.supported, told.tested_against) == (True, TestedAgainst.REAL)
     for result in (engine.build(timeout_seconds=120), engine.startup(timeout_seconds=120)):
         assert result.is_success(), result
     try:

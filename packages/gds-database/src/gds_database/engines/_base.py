@@ -295,8 +295,12 @@ class EngineBase(Statements):
         steps = self.control.steps(action, force=force, timeout_seconds=timeout_seconds or CONTROL_TIMEOUT_SECONDS)
         return self._carry_out(f"{_PAST.get(action, action)} {self.name}", steps, dry_run=dry_run)
 
-    def _controls(self, tested_against: TestedAgainst = TestedAgainst.REAL) -> list[Capability]:
-        """The capabilities ``build``, ``destroy``, ``startup`` and ``shutdown`` by means of ``control=``."""
+    def _controls(self, tested_against: TestedAgainst = TestedAgainst.CHECKED) -> list[Capability]:
+        """The capabilities ``build``, ``destroy``, ``startup`` and ``shutdown`` by means of ``control=``.
+
+        Args:
+            tested_against: What all of them were run on, whatever the control is.
+        """
         found = []
         for name, action in (("build", "build"), ("destroy", "destroy"), ("startup", "start"), ("shutdown", "stop")):
             supported, how = False, "give control=, such as PgCtl, Systemd, Kubernetes or Command"

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from gds_database.capabilities import Capability, TestedAgainst
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-__all__ = ["of", "tested"]
+from gds_database.capabilities import Capability, TestedAgainst
+from gds_database.control import Command, PgCtl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gds_database.control import Control
+
+__all__ = ["by_control", "of", "tested"]
 
 TESTED = "run on PostgreSQL 15; other versions checked only"
 _POOL = "behind a pool with the pool's time limits"
@@ -31,6 +40,11 @@ _LACKS = {
     "backup_transaction_log": (
         "the log is archived all the time, not at request; use archive_command or pg_receivewal"
     ),
+}
+# What of each control was run; of all other controls nothing was.
+_CONTROLS: dict[type, frozenset[str]] = {
+    PgCtl: frozenset({"build", "startup", "shutdown"}),
+    Command: frozenset({"shutdown"}),
 }
 
 
@@ -67,4 +81,23 @@ def of(number: int, *, logs: bool) -> list[Capability]:
         *(Capability(name, False, how, TestedAgainst.REAL) for name, how in _LACKS.items()),
         Capability("backup_incremental", has_incremental, incremental, TestedAgainst.CHECKED),
         Capability("get_logs", logs, f"{how} ({TESTED})" if logs else how, real),
+    ]
+
+
+def by_control(number: int, control: Control | None, found: Iterable[Capability]) -> list[Capability]:
+    """What ``control=`` does, with what was run of it.
+
+    Args:
+        number: The version, as above.
+        control: That of the engine.
+        found: As `EngineBase._controls` has them.
+    """
+    run = _CONTROLS.get(type(control), frozenset())
+    return [
+        replace(
+            each,
+            how=f"{each.how} ({TESTED if each.name in run else 'checked only'})" if each.supported else each.how,
+            tested_against=tested(number) if each.supported and each.name in run else TestedAgainst.CHECKED,
+        )
+        for each in found
     ]

@@ -138,7 +138,8 @@ class PostgreSQLEngine(EngineBase):
             number, logs = self._version_number(), _logs.kept(self)
         except DatabaseConnectionError:
             number, logs = 0, True  # what is down can be started
-        return Capabilities([*_capabilities.of(number, logs=logs), *self._controls(_capabilities.tested(number))])
+        controlled = _capabilities.by_control(number, self.control, self._controls())
+        return Capabilities([*_capabilities.of(number, logs=logs), *controlled])
 
     @property
     def metadata(self) -> EngineMetadata:
