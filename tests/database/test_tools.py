@@ -14,6 +14,7 @@ import pytest
 from gds_database import ConfigurationError, StatementTimeoutError, ToolError
 from gds_database._redact import Secrets
 from gds_database.control import Command, Control, Kubernetes, PgCtl, Systemd
+from gds_database.testing import InMemoryEngine
 from gds_database.tools import find_tool, private_file, run_tool, tool_step
 from tests.services.process import wait_until
 
@@ -150,6 +151,19 @@ def test_kubernetes() -> None:
     assert shown(control, "restart") == [f"{base} rollout restart statefulset/pg", settled]
     assert shown(control, "build") == [f"{base} apply --filename=pg.yaml", settled]
     assert shown(control, "destroy", force=True) == [f"{base} delete --filename=pg.yaml --grace-period=0 --force"]
+
+
+@pytest.mark.parametrize("action", ["stop", "restart"])
+def test_kubernetes_does_not_take_a_forced_stop_for_one_that_waits(action: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"force: .*only {action} .*grace period.*use kubectl delete pods"):
+        Kubernetes("statefulset/pg").steps(action, force=True)
+    assert shown(Kubernetes("statefulset/pg"), action)
+
+
+def test_a_shutdown_that_cannot_be_forced_fails_with_what_to_use() -> None:
+    engine = InMemoryEngine(control=Kubernetes("statefulset/pg"))
+    assert "--grace-period=0" in (engine.shutdown(force=True, dry_run=True).error or "")
+    assert engine.shutdown(dry_run=True).is_success()
 
 
 def test_commands_are_lists_and_may_differ_when_forced() -> None:

@@ -128,6 +128,9 @@ class Systemd(_Commands):
 class Kubernetes(_Commands):
     """A workload of Kubernetes, by ``kubectl``.
 
+    It is stopped within the grace period of its pods. That cannot be forced, since kubectl knows pods by their labels
+    and not by their workload.
+
     Attributes:
         workload: Such as ``statefulset/postgres``.
         namespace: Where it is.
@@ -152,6 +155,13 @@ class Kubernetes(_Commands):
         match action:
             case "start":
                 return [[*base, "scale", self.workload, f"--replicas={self.replicas}"], settled]
+            case "stop" | "restart" if force:
+                first = "stop it without force first, and then " if action == "stop" else ""
+                raise ConfigurationError(
+                    f"force: Kubernetes can only {action} {self.workload} within the grace period of its pods; "
+                    f"{first}use kubectl delete pods --namespace={self.namespace} --selector=... --grace-period=0 "
+                    f"--force"
+                )
             case "stop":
                 return [[*base, "scale", self.workload, "--replicas=0"], settled]
             case "restart":
