@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import pytest
 
 import gds_database
+from gds_database.aio import AsyncDatabaseEngine
 from gds_database.base import (
     AsyncDatabaseConnection,
     AsyncResourceManager,
@@ -30,6 +31,7 @@ from gds_database.base import (
 )
 from gds_database.database import Database
 from gds_database.engine import DatabaseEngine
+from gds_database.errors import ObjectNotFoundError
 from gds_database.metadata import (
     BackupType,
     DatabaseMetadata,
@@ -321,6 +323,28 @@ def test_an_older_engine_has_what_is_new_without_a_change() -> None:
     assert engine.create_database("new", owner="me").exists()
     with pytest.raises(QueryError, match="no room"):
         engine.create_database("new", fail=True)
+
+
+def test_an_older_engine_tells_one_setting_of_all_it_has_awaited_as_well() -> None:
+    told: dict[str, Any] = {"port": 5432}
+    engine = engine_of(get_configuration=lambda self: told)(Connection("db"))
+    expected = {"name": "port", "value": 5432, "unit": "", "source": "", "restart_required": None}
+    assert engine.get_setting("port") == expected
+    with pytest.raises(ObjectNotFoundError, match="setting 'prot' does not exist on db:5432"):
+        engine.get_setting("prot")
+
+    async def ask() -> None:
+        twin = AsyncDatabaseEngine(engine)
+        assert await twin.get_setting("port") == expected
+        database = twin.get_database("x")
+        before = await database.metadata
+        assert await database.metadata is before
+        assert await database.refresh_metadata() is not before
+        await twin.close()
+
+    asyncio.run(ask())
+    own = engine_of(get_setting=lambda self, name: {"own": name})(Connection("db"))
+    assert own.get_setting("port") == {"own": "port"}
 
 
 def test_an_older_engine_may_set_a_name_of_its_own() -> None:

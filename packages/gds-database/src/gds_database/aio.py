@@ -201,7 +201,7 @@ class AsyncDatabaseEngine:
 
     async def get_setting(self, name: str) -> dict[str, Any]:
         """One setting with its unit and source, on engines that tell."""
-        return await self._call(self.engine.get_setting, name)  # type: ignore[attr-defined]
+        return await self._call(self.engine.get_setting, name)
 
     async def set_configuration(self, key: str, value: Any, **kwargs: Any) -> OperationResult:
         """Change a setting."""
@@ -251,7 +251,7 @@ class AsyncDatabase:
 
     async def refresh_metadata(self) -> DatabaseMetadata:
         """Read it anew, on engines that keep it."""
-        return await self.engine._call(self.database.refresh_metadata)  # type: ignore[attr-defined]
+        return await self.engine._call(self.database.refresh_metadata)
 
     async def exists(self) -> bool:
         """Whether the server has it."""

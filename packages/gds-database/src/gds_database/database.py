@@ -33,6 +33,11 @@ class Database(ABC):
     def metadata(self) -> DatabaseMetadata:
         """What is known of it."""
 
+    def refresh_metadata(self) -> DatabaseMetadata:
+        """Read ``metadata`` anew; a database that keeps it elsewhere than in ``_metadata`` has a way of its own."""
+        self._metadata = None
+        return self.metadata
+
     @abstractmethod
     def exists(self) -> bool:
         """Whether the server has it."""

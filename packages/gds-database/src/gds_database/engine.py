@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gds_database.base import QueryError
 from gds_database.capabilities import Capabilities
+from gds_database.errors import ObjectNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,6 +110,20 @@ class DatabaseEngine(ABC):
         """
         del statement, params, columns, timeout_seconds
         raise QueryError(f"{type(self).__name__}: an engine of EngineBase runs statements, this one has no way to")
+
+    def get_setting(self, name: str) -> dict[str, Any]:
+        """One setting: ``name``, ``value``, ``unit``, ``source`` and ``restart_required``.
+
+        An engine that tells no more than `get_configuration` has the value alone: ``unit`` and ``source`` are empty,
+        and ``restart_required`` is None.
+
+        Raises:
+            ObjectNotFoundError: There is none of that name.
+        """
+        settings = self.get_configuration() or {}
+        if name not in settings:
+            raise ObjectNotFoundError("setting", name, self.name)
+        return {"name": name, "value": settings[name], "unit": "", "source": "", "restart_required": None}
 
     def capabilities(self) -> Capabilities:
         """What the engine can do and what that was tested against; one that does not tell has none."""

@@ -24,7 +24,6 @@ from gds_database.cli.options import (
     since,
 )
 from gds_database.cli.output import confirmed, fields, line, outcome, progressing, rows, size
-from gds_database.errors import ConfigurationError
 from gds_database.metadata import BackupType
 
 if TYPE_CHECKING:
@@ -317,22 +316,11 @@ def config(
             ask = partial(engine.set_configuration, name, value)
             return confirmed(ask, engine.name, dry_run=dry_run, yes=yes, as_json=as_json)
         if name is not None:
-            fields(_setting(engine, name), as_json=as_json)
+            fields(engine.get_setting(name), as_json=as_json)
             return 0
         found = ({"name": each, "value": value} for each, value in engine.get_configuration().items())
         rows(found, ("name", "value"), as_json=as_json)
         return 0
-
-
-def _setting(engine: DatabaseEngine, name: str) -> dict[str, Any]:
-    look = getattr(engine, "get_setting", None)
-    if look is not None:
-        found: dict[str, Any] = look(name)
-        return found
-    settings = engine.get_configuration()
-    if name not in settings:
-        raise ConfigurationError(f"{name}: there is no such setting on {engine.name}")
-    return {"name": name, "value": settings[name]}
 
 
 @app.command()

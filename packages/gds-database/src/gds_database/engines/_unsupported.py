@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from gds_database.base import OperationResult, QueryError
 from gds_database.engine import DatabaseEngine
 from gds_database.engines._operation import operation
-from gds_database.errors import ObjectNotFoundError
 from gds_database.metadata import ReplicationStatus
 
 if TYPE_CHECKING:
@@ -71,17 +70,6 @@ class Unsupported(DatabaseEngine):
     def get_configuration(self) -> dict[str, Any]:
         """Not on this platform."""
         raise QueryError(self._why_not("get_configuration"))
-
-    def get_setting(self, name: str) -> dict[str, Any]:
-        """One setting with its value alone, unless an engine tells more.
-
-        Raises:
-            ObjectNotFoundError: There is none of that name.
-        """
-        settings = self.get_configuration()
-        if name not in settings:
-            raise ObjectNotFoundError("setting", name, self.name)
-        return {"name": name, "value": settings[name], "unit": "", "source": "", "restart_required": None}
 
     def get_metrics(self, start_time: datetime, end_time: datetime) -> list[Metric]:  # noqa: ARG002
         """Not on this platform."""

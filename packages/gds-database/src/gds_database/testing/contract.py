@@ -292,7 +292,7 @@ class EngineContract:
             return
         key, value = self.setting
         before = settings[key]
-        found = engine.get_setting(key)  # type: ignore[attr-defined]
+        found = engine.get_setting(key)
         assert (found["name"], found["value"]) == (key, before)
         assert {"unit", "source", "restart_required"} <= set(found)
         assert any(key in each for each in self._shown(engine.set_configuration(key, value, dry_run=True)))  # type: ignore[call-arg]
@@ -368,7 +368,7 @@ class EngineContract:
             absent = await twin.get_database(f"{self.prefix}_absent").exists()
             names = {each.name for each in await twin.list_databases()}
             if self.setting is not None:
-                assert await twin.get_setting(self.setting[0]) == engine.get_setting(self.setting[0])  # type: ignore[attr-defined]
+                assert await twin.get_setting(self.setting[0]) == engine.get_setting(self.setting[0])
             return await twin.get_version(), names, absent, (await twin.metadata).version
 
         assert asyncio.run(ask()) == (engine.get_version(), self._names(engine), False, engine.metadata.version)
