@@ -560,6 +560,11 @@ def test_awaited_it_is_native_and_gives_the_same_answers(mongodb: MongoDB, engin
             assert (await twin.metadata).version == engine.get_version()
             assert (await twin.get_server_time()).tzinfo is not None
             assert await twin.list_users() == engine.list_users()
+            assert await twin.list_users(database=None) == engine.list_users(database=None) != engine.list_users()
+            assert await twin.list_users(database="none") == []
+            for ask in (twin.list_databases, twin.list_users, twin.list_processes):
+                with pytest.raises(ConfigurationError, match=f"{ask.__name__}: there is no option 'databse'"):
+                    await ask(databse=None)
             assert (await twin.get_configuration()).keys() == engine.get_configuration().keys()
             assert await twin.get_setting("logLevel") == engine.get_setting("logLevel")
             assert isinstance((await twin.list_processes())[0]["id"], str)

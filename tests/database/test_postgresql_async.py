@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from gds_database import open_engine_async
+from gds_database.aio import AsyncDatabaseEngine
 from gds_database.engines.postgresql import PostgreSQLEngine, _session, aio
 from gds_database.engines.postgresql._asking import Ask
 from gds_database.engines.postgresql.aio import AsyncPostgreSQLEngine
@@ -49,6 +50,14 @@ async def test_answers_are_those_of_the_engine_and_need_no_thread(postgresql: Po
             assert await engine.get_setting("work_mem") == same.get_setting("work_mem")
             assert (await engine.get_replication_status()).role == same.get_replication_status().role
             assert sum(each["own"] for each in await engine.list_processes()) == 1
+            all_names = [each.name for each in await engine.list_databases(templates=True)]
+            assert all_names == [each.name for each in same.list_databases(templates=True)]
+            assert "template0" in all_names
+            server = {each["pid"] for each in same.list_processes(background=True) if not each["database"]}
+            assert server & {each["pid"] for each in await engine.list_processes(background=True)}
+            for ask in (engine.list_databases, engine.list_processes, engine.list_users):
+                with pytest.raises(ConfigurationError, match=f"{ask.__name__}: there is no option 'tmplates'"):
+                    await ask(tmplates=True)
             assert await engine.get_server_time() <= same.get_server_time()
             # The engine beneath, which would run in threads, has not even connected.
             assert not engine.engine.connection.is_connected()
@@ -76,6 +85,28 @@ async def test_whole_server_is_copied_and_who_is_cancelled_leaves_nothing(
         assert (await engine.backup(tmp_path / "copy")).is_success()
         shown = await engine.restore(tmp_path / "copy", data_directory=tmp_path / "data", dry_run=True)
         assert shown.is_success(), shown.error
+
+
+async def test_over_a_connection_of_somebody_else_it_has_all_that_the_engine_has(
+    postgresql: PostgreSQL, tmp_path: Path
+) -> None:
+    connection = OlderConnection(postgresql)
+    connection.connect()
+    try:
+        engine = PostgreSQLEngine(connection)
+        engine.tools_folder = postgresql.tools
+        twin = AsyncDatabaseEngine(engine)
+        assert "template0" in {each.name for each in await twin.list_databases(templates=True)}
+        assert len(await twin.list_processes(background=True)) > len(await twin.list_processes())
+        shown = await twin.backup(tmp_path / "copy", dry_run=True)
+        assert shown.is_success(), shown.error
+        assert shown.data is not None
+        assert shown.data["dry_run"]
+        refused = await twin.restore(tmp_path / "copy", data_directory=tmp_path / "data")
+        assert refused.is_failure()
+        await twin.close()
+    finally:
+        connection.disconnect()
 
 
 async def test_many_may_ask_at_once_and_nothing_can_be_changed(postgresql: PostgreSQL) -> None:

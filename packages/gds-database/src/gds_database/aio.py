@@ -1,7 +1,8 @@
 """Engines for asyncio: the same names, awaited.
 
 `AsyncDatabaseEngine` runs any engine in threads of its own, a few at a time, so that the event loop never waits. An
-engine whose driver is native inherits from it and replaces methods.
+engine whose driver is native inherits from it and replaces methods. What an engine has beyond the contract, be it a
+method or an option, its twin has too.
 
 A call that is cancelled is no longer waited for, and gives its thread back: what it was doing on the server is ended
 where the driver can, else by its ``timeout_seconds``; a backup or a restore is told by ``cancelled=``. See ``_calls``.
@@ -15,6 +16,7 @@ import functools
 import inspect
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gds_database._calls import Call, entered
@@ -44,6 +46,10 @@ THREADS = 4
 class AsyncDatabaseEngine:
     """An engine for asyncio.
 
+    A public method that the engine has beyond `DatabaseEngine` is here under its name as well, with its parameters, and
+    is awaited: ``await twin.backup(folder)`` over a `PostgreSQLEngine`. It runs in a thread, and what it returns is as
+    the engine has it. Attributes are at ``twin.engine``.
+
     Args:
         engine: Any engine.
         threads: How many calls run at a time; further ones wait for their turn.
@@ -59,7 +65,13 @@ class AsyncDatabaseEngine:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.engine!r})"
 
-    async def _call(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        return _beyond(self, "engine", name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *_methods(self.engine)})
+
+    async def _call(self, method: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         """Run a method of the engine in a thread, with the context of the caller."""
         context, call = contextvars.copy_context(), Call()
         context.run(entered, call)
@@ -70,7 +82,7 @@ class AsyncDatabaseEngine:
             call.abandon()
             raise
 
-    async def _cancellable(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    async def _cancellable(self, method: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         """As `_call`; a method that takes ``cancelled`` is told when nobody waits any more."""
         if "cancelled" in kwargs or not _takes_cancelled(method):
             return await self._call(method, *args, **kwargs)
@@ -144,9 +156,13 @@ class AsyncDatabaseEngine:
         """The server's clock."""
         return await self._call(self.engine.get_server_time)
 
-    async def list_databases(self) -> list[AsyncDatabase]:
-        """All databases that the login may see."""
-        return [AsyncDatabase(self, each) for each in await self._call(self.engine.list_databases)]
+    async def list_databases(self, **options: Any) -> list[AsyncDatabase]:
+        """All databases that the login may see.
+
+        Args:
+            options: Those of the platform, such as PostgreSQL's ``templates``.
+        """
+        return [AsyncDatabase(self, each) for each in await self._call(self.engine.list_databases, **options)]
 
     def get_database(self, name: str) -> AsyncDatabase:
         """The database of a name, whether it exists or not; nothing to wait for."""
@@ -175,9 +191,13 @@ class AsyncDatabaseEngine:
         """The rows of one statement that reads, within a time."""
         return await self._call(self.engine.read, statement, params, columns=columns, timeout_seconds=timeout_seconds)
 
-    async def list_users(self) -> list[str]:
-        """The names of all users."""
-        return await self._call(self.engine.list_users)
+    async def list_users(self, **options: Any) -> list[str]:
+        """The names of all users.
+
+        Args:
+            options: Those of the platform, such as MongoDB's ``database``.
+        """
+        return await self._call(self.engine.list_users, **options)
 
     async def create_user(self, name: str, password: str, **kwargs: Any) -> OperationResult:
         """Create a user."""
@@ -187,9 +207,13 @@ class AsyncDatabaseEngine:
         """Drop a user."""
         return await self._call(self.engine.drop_user, name, **kwargs)
 
-    async def list_processes(self) -> list[dict[str, Any]]:
-        """The sessions of the server."""
-        return await self._call(self.engine.list_processes)
+    async def list_processes(self, **options: Any) -> list[dict[str, Any]]:
+        """The sessions of the server.
+
+        Args:
+            options: Those of the platform, such as PostgreSQL's ``background``.
+        """
+        return await self._call(self.engine.list_processes, **options)
 
     async def kill_process(self, process_id: str, **kwargs: Any) -> OperationResult:
         """End a session."""
@@ -225,7 +249,7 @@ class AsyncDatabaseEngine:
 
 
 class AsyncDatabase:
-    """A database of an `AsyncDatabaseEngine`.
+    """A database of an `AsyncDatabaseEngine`; what it has beyond `Database` is here as well, as with the engine.
 
     Args:
         engine: The server it is on.
@@ -238,6 +262,12 @@ class AsyncDatabase:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.database!r})"
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        return _beyond(self, "database", name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *_methods(self.database)})
 
     @property
     def name(self) -> str:
@@ -272,6 +302,41 @@ class AsyncDatabase:
     async def restore(self, path: str, **options: Any) -> OperationResult:
         """Read a backup."""
         return await self.engine._cancellable(self.database.restore, path, **options)
+
+
+def _methods(plain: object) -> set[str]:
+    """The public methods of an engine or database; those that make one, and properties, are not among them."""
+    return {name for name in dir(plain) if _method(plain, name)}
+
+
+def _method(plain: object, name: str) -> bool:
+    # Nothing is evaluated: a property may ask the server.
+    found = inspect.getattr_static(plain, name, None)
+    return not name.startswith("_") and isinstance(found, FunctionType | MethodType)
+
+
+def _beyond(twin: AsyncDatabaseEngine | AsyncDatabase, below: str, name: str) -> Callable[..., Awaitable[Any]]:
+    """A method that only what is below the twin has, awaited.
+
+    Raises:
+        AttributeError: There is none of that name.
+    """
+    plain = vars(twin).get(below)  # not there yet while the twin is made or copied
+    if plain is None or not _method(plain, name):
+        what = f"{type(twin).__name__!r} object has no attribute {name!r}"
+        if plain is not None and not name.startswith("_"):
+            kind = type(plain).__name__
+            there = inspect.getattr_static(plain, name, plain) is not plain
+            what += f"; it is one of {kind}: .{below}.{name}" if there else f", nor has {kind} such a method"
+        raise AttributeError(what, name=name, obj=twin)
+    method = getattr(plain, name)
+    engine = twin if isinstance(twin, AsyncDatabaseEngine) else twin.engine
+
+    @functools.wraps(method)
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        return await engine._cancellable(method, *args, **kwargs)
+
+    return awaited
 
 
 def _takes_cancelled(method: Callable[..., Any]) -> bool:

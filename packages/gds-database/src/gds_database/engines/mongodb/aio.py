@@ -105,13 +105,20 @@ class AsyncMongoDBEngine(AsyncDatabaseEngine):
         """The server's clock."""
         return await self._ask(questions.server_time())
 
-    async def list_databases(self) -> list[AsyncDatabase]:
+    async def list_databases(self, **options: Any) -> list[AsyncDatabase]:
         """All databases that the login may see."""
+        only(options, "list_databases")
         return [self.get_database(name) for name in await self._ask(questions.database_names())]
 
-    async def list_users(self) -> list[str]:
-        """The users that the database ``admin`` knows."""
-        return await self._ask(questions.users("admin"))
+    async def list_users(self, *, database: str | None = "admin", **options: Any) -> list[str]:
+        """The users that a database knows.
+
+        Args:
+            database: Which; None is all of them, and names are ``database.user`` then.
+            options: Nothing; refused.
+        """
+        only(options, "list_users", "database")
+        return await self._ask(questions.users(database))
 
     async def get_configuration(self) -> dict[str, Any]:
         """All parameters of the server."""
@@ -121,8 +128,9 @@ class AsyncMongoDBEngine(AsyncDatabaseEngine):
         """One parameter with what the server tells of it."""
         return await self._ask(questions.setting(name, self.name))
 
-    async def list_processes(self) -> list[dict[str, Any]]:
+    async def list_processes(self, **options: Any) -> list[dict[str, Any]]:
         """Operations and idle connections."""
+        only(options, "list_processes")
         return self.engine._redacted(await self._ask(questions.processes()))
 
     async def get_metrics(self, start_time: datetime, end_time: datetime) -> list[Metric]:

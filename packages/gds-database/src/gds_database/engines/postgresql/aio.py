@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gds_database.aio import AsyncDatabase, AsyncDatabaseEngine
-from gds_database.engines._base import driver
+from gds_database.engines._base import driver, only
 from gds_database.engines._rows import dicts
 from gds_database.engines.postgresql import _replication, _server, _session, _sessions, _settings, _users
 from gds_database.engines.postgresql.connection import PostgreSQLConnection, is_pooled
@@ -148,17 +148,26 @@ class AsyncPostgreSQLEngine(AsyncDatabaseEngine):
         """The server's clock."""
         return await self._ask(_server.server_time())
 
-    async def list_databases(self) -> list[AsyncDatabase]:
-        """All databases but templates."""
-        return [self.get_database(name) for name in await self._ask(_server.databases())]
+    async def list_databases(self, *, templates: bool = False, **options: Any) -> list[AsyncDatabase]:
+        """All databases by name; templates only if asked for."""
+        only(options, "list_databases", "templates")
+        names = await self._ask(_server.databases(templates=templates))
+        return [self.get_database(name) for name in names]
 
-    async def list_users(self) -> list[str]:
+    async def list_users(self, **options: Any) -> list[str]:
         """Roles that may log in, by name."""
+        only(options, "list_users")
         return await self._ask(_users.users())
 
-    async def list_processes(self) -> list[dict[str, Any]]:
-        """Sessions, the longest statement first."""
-        return await self._ask(_sessions.sessions(self.engine._secrets.redact))
+    async def list_processes(self, *, background: bool = False, **options: Any) -> list[dict[str, Any]]:
+        """Sessions, the longest statement first.
+
+        Args:
+            background: The server's own processes as well.
+            options: Nothing; refused.
+        """
+        only(options, "list_processes", "background")
+        return await self._ask(_sessions.sessions(self.engine._secrets.redact, background=background))
 
     async def get_configuration(self) -> dict[str, Any]:
         """All settings by name."""
