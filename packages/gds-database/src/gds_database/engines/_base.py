@@ -180,7 +180,8 @@ class EngineBase(Statements):
     def _make_connection(cls, config: EngineConfig) -> DatabaseConnection:
         """As `_open`; what it says of an option that cannot be used is without secrets."""
         secrets = Secrets()
-        secrets.add(*config.secrets)
+        # Not the password: it is no option, and a short one is in the word "expected".
+        secrets.add(*(secret for secret in config.secrets if secret != config.password))
         try:
             return cls._open(config)
         except ConfigurationError as error:
