@@ -64,8 +64,7 @@ class Report:
             given: With what.
         """
         labels = self._labels.get((operation, namespace)) or self._label(operation, namespace)
-        # Who records spans has imported it.
-        span = _span(labels) if "opentelemetry.trace" in sys.modules else None
+        span = _span(labels)
         started = perf_counter()
         try:
             found = run(*given)
@@ -141,7 +140,7 @@ _tracer: Any = None
 def _span(labels: dict[str, str]) -> Any:
     """A span that has begun; None if nobody records any."""
     global _provider, _tracer
-    trace = sys.modules.get("opentelemetry.trace")
+    trace = sys.modules.get("opentelemetry.trace")  # who records spans has imported it
     if trace is None:
         return None
     with suppress(Exception):

@@ -98,7 +98,8 @@ def _found(
     if resolved:
         user, password = resolved.pop("user", config.user), resolved.pop("password", config.password)
         options = {**config.options, **resolved}
-        config = replace(config, user=user, password=password, options=options, from_vault=frozenset(resolved))
+        secret = config.from_vault | resolved.keys()
+        config = replace(config, user=user, password=password, options=options, from_vault=secret)
     return config, kind
 
 
